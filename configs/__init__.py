@@ -1,0 +1,1 @@
+"""What every other folder agrees on: configuration, gates, errors.  Imports no sibling."""

@@ -1,0 +1,1 @@
+"""Checkpoint to ONNX: passes over modules and graphs, one exporter per component."""

@@ -1,0 +1,37 @@
+"""The networks in PyTorch, strict checkpoint loading, and reference behaviour.
+
+This is the oracle: every claim of parity is measured against it, and it is pinned to the
+published packages by the golden sets in ``tests/golden``.
+"""
+
+from .checkpoint import (
+    Checkpoint,
+    ModelSet,
+    SourceFile,
+    load_codec,
+    load_vampnet,
+    open_models,
+    read_checkpoint,
+    read_lora,
+)
+from .dims import CodecDims, VampNetDims
+from .lac import LAC
+from .quantize import Quantized, ResidualVectorQuantize
+from .vampnet import VampNet
+
+__all__ = [
+    "LAC",
+    "Checkpoint",
+    "CodecDims",
+    "ModelSet",
+    "Quantized",
+    "ResidualVectorQuantize",
+    "SourceFile",
+    "VampNet",
+    "VampNetDims",
+    "load_codec",
+    "load_vampnet",
+    "open_models",
+    "read_checkpoint",
+    "read_lora",
+]

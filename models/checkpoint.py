@@ -1,0 +1,383 @@
+"""Strict reading of checkpoints in the published format.
+
+A checkpoint is ``torch.save({"state_dict": ..., "metadata": {"kwargs": {...}}})``.  The
+published packages load it with ``strict=False`` and let missing and unexpected keys pass in
+silence; here every key is consumed and every parameter set, or loading fails and names them.
+Files are untrusted: they are opened with ``weights_only=True`` and nothing else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from configs.errors import InputError
+
+from .dims import CodecDims, VampNetDims
+from .lac import LAC
+from .vampnet import VampNet
+
+CODEC_FILE = "codec.pth"
+TRANSFORMERS = ("coarse", "c2f")
+RANDOM_LABEL = "random_weights"
+
+# New-style weight norm stores magnitude and direction as parametrisation originals.
+_NEW_STYLE = {
+    ".parametrizations.weight.original0": ".weight_g",
+    ".parametrizations.weight.original1": ".weight_v",
+}
+_LORA_SUFFIXES = (".lora_A", ".lora_B")
+_NAMED_AT_MOST = 40
+
+M = TypeVar("M", bound=nn.Module)
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """A file that weights came from.
+
+    Attributes:
+        name: file name without its folder.
+        sha256: hex digest of its bytes.
+        size: bytes.
+        label: what its metadata says of the weights, ``random`` for random ones; else empty.
+    """
+
+    name: str
+    sha256: str
+    size: int
+    label: str = ""
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """One opened checkpoint file.
+
+    Attributes:
+        path: where it was read.
+        state: tensors by published name, weight-norm keys in the old style.
+        kwargs: the published constructor's keywords.
+        source: digest and size of the file.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    kwargs: dict[str, Any]
+    source: SourceFile
+
+
+@dataclass(frozen=True)
+class ModelSet:
+    """The networks of one folder of checkpoints, any subset of codec, coarse and c2f.
+
+    Attributes:
+        folder: where they were read.
+        codec: the codec, if ``codec.pth`` is there.
+        transformers: ``coarse`` and ``c2f``, those that are there.
+        sources: the files, in a fixed order.
+    """
+
+    folder: Path
+    codec: LAC | None
+    transformers: dict[str, VampNet] = field(default_factory=dict)
+    sources: tuple[SourceFile, ...] = ()
+
+    @property
+    def random_weights(self) -> bool:
+        """Whether any file is labelled as random."""
+        return any(source.label == "random" for source in self.sources)
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Open one checkpoint file.
+
+    Raises:
+        InputError: the file is missing, truncated, no checkpoint, wants to run code, has no
+            ``metadata.kwargs``, or holds non-finite or non-float weights.
+    """
+    content = _unpickle(path)
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        raise InputError(
+            f"{path}: not a checkpoint in the published format: no 'state_dict' inside"
+        )
+    metadata = content.get("metadata")
+    kwargs = metadata.get("kwargs") if isinstance(metadata, dict) else None
+    if not isinstance(metadata, dict) or not isinstance(kwargs, dict):
+        raise InputError(
+            f"{path}: the checkpoint has no metadata.kwargs, so its dimensions are unknown;"
+            " save it with the published package's BaseModel.save"
+        )
+    label = "random" if metadata.get(RANDOM_LABEL) else ""
+    state = _clean_state(content["state_dict"], path)
+    return Checkpoint(path, state, dict(kwargs), source_file(path, label=label))
+
+
+def read_lora(path: Path) -> dict[str, Tensor]:
+    """Open a LoRA overlay: a file with ``*.lora_A`` and ``*.lora_B`` keys only.
+
+    Both a bare mapping of tensors and one under ``state_dict`` are accepted.
+
+    Raises:
+        InputError: as `read_checkpoint`, or other keys are present.
+    """
+    content = _unpickle(path)
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict) or not content:
+        raise InputError(f"{path}: not a LoRA file: no tensors inside")
+    state = _clean_state(content, path)
+    others = [key for key in state if not key.endswith(_LORA_SUFFIXES)]
+    if others:
+        raise InputError(
+            f"{path}: a LoRA file holds only *.lora_A and *.lora_B keys, but this one has"
+            f" {_listed(others)}"
+        )
+    return state
+
+
+def load_codec(checkpoint: Checkpoint) -> LAC:
+    """Build the codec of a checkpoint and set every parameter of it.
+
+    Raises:
+        InputError: keywords or keys do not fit.
+    """
+    dims = CodecDims.from_kwargs(checkpoint.kwargs, str(checkpoint.path))
+    _refuse_more_parts_than_keys(checkpoint, max(dims.n_codebooks, len(dims.encoder_rates)))
+    return _strict_load(lambda: LAC(dims), checkpoint.state, checkpoint.path)
+
+
+def load_vampnet(checkpoint: Checkpoint, *, lora: Path | None = None) -> VampNet:
+    """Build the transformer of a checkpoint and set every parameter of it.
+
+    Args:
+        checkpoint: an opened coarse or c2f file.
+        lora: a LoRA file to lay over the checkpoint's own LoRA tensors.
+
+    Raises:
+        InputError: keywords, keys or the overlay do not fit.
+    """
+    dims = VampNetDims.from_kwargs(checkpoint.kwargs, str(checkpoint.path))
+    _refuse_more_parts_than_keys(checkpoint, max(dims.n_layers, 1))
+    state = dict(checkpoint.state)
+    overlay = read_lora(lora) if lora else {}
+    rank = _lora_rank({**state, **overlay})
+    build = lambda: VampNet(dims, rank=rank)  # noqa: E731
+    if overlay:
+        _require_keys(_lora_shapes(build), overlay, lora or checkpoint.path)
+        state.update(overlay)
+    return _strict_load(build, state, checkpoint.path)
+
+
+def open_models(
+    folder: Path,
+    *,
+    lora: Mapping[str, Path] | None = None,
+    only: tuple[str, ...] = TRANSFORMERS,
+    progress: Callable[[str], None] = lambda _: None,
+) -> ModelSet:
+    """Load the checkpoints of a folder that holds any of codec, coarse and c2f.
+
+    Args:
+        folder: holds ``codec.pth``, ``coarse.pth``, ``c2f.pth`` or some of them.
+        lora: LoRA overlay by transformer name.
+        only: transformers to read; others are left alone.
+        progress: told each file's name before it is read.
+
+    Raises:
+        InputError: nothing to read, or the files do not fit each other.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of checkpoints")
+    present = [n for n in TRANSFORMERS if n in only and (folder / f"{n}.pth").exists()]
+    codec_path = folder / CODEC_FILE
+    if not codec_path.exists() and not present:
+        raise InputError(
+            f"{folder}: holds none of codec.pth, coarse.pth, c2f.pth; fetch the published set"
+            " with 'vampnet-onnx fetch' or make one with 'vampnet-onnx make-checkpoint'"
+        )
+    codec, transformers, sources = None, {}, []
+    if codec_path.exists():
+        progress(codec_path.name)
+        opened = read_checkpoint(codec_path)
+        codec = load_codec(opened)
+        sources.append(opened.source)
+    for name in present:
+        progress(f"{name}.pth")
+        opened = read_checkpoint(folder / f"{name}.pth")
+        overlay = (lora or {}).get(name)
+        transformers[name] = load_vampnet(opened, lora=overlay)
+        sources.append(opened.source)
+        if overlay:
+            sources.append(source_file(overlay))
+        if codec is not None:
+            _check_fit(name, transformers[name].dims, codec.dims, folder)
+    unused = set(lora or {}) - set(transformers)
+    if unused:
+        raise InputError(f"{folder}: a LoRA file was given for {_listed(sorted(unused))},"
+                         " which this folder does not hold")  # fmt: skip
+    if len(transformers) == len(TRANSFORMERS):
+        _check_pair(transformers["coarse"].dims, transformers["c2f"].dims, folder)
+    return ModelSet(folder, codec, transformers, tuple(sources))
+
+
+def source_file(path: Path, *, label: str = "") -> SourceFile:
+    """Return name, digest and size of a file."""
+    with path.open("rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return SourceFile(path.name, digest, path.stat().st_size, label)
+
+
+def _unpickle(path: Path) -> Any:
+    if not path.exists():
+        raise InputError(f"{path}: no such file")
+    if not path.is_file():
+        raise InputError(f"{path}: not a file")
+    try:
+        return torch.load(
+            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+        )
+    except pickle.UnpicklingError as error:
+        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
+            name = str(error).partition("Unsupported ")[2].partition("\n")[0][:120]
+            raise InputError(
+                f"{path}: the file wants to run code when opened (unsupported {name});"
+                " refused. A checkpoint in the published format holds tensors and plain"
+                " values only"
+            ) from error
+        raise InputError(f"{path}: truncated, or not a checkpoint at all") from error
+    except PermissionError as error:
+        raise InputError(f"{path}: may not be read (permission denied)") from error
+    except (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError,
+            TypeError, IndexError, UnicodeDecodeError, AssertionError,
+            zipfile.BadZipFile) as error:  # fmt: skip
+        # Whatever a damaged file makes the reader stumble over, the cause is the file.
+        raise InputError(
+            f"{path}: truncated, or not a checkpoint at all"
+            f" ({type(error).__name__} while reading it)"
+        ) from error
+
+
+def _clean_state(raw: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
+    """Rename new-style weight-norm keys and refuse what cannot be a weight."""
+    wrong = [str(k) for k, v in raw.items() if not (isinstance(k, str) and _is_weight(v))]
+    if wrong:
+        raise InputError(f"{path}: these entries are not float tensors: {_listed(wrong)}")
+    nonfinite = [key for key, value in raw.items() if not torch.isfinite(value).all()]
+    if nonfinite:
+        raise InputError(
+            f"{path}: NaN or infinite weights in {_listed(nonfinite)}; the checkpoint is"
+            " damaged, export it again from training"
+        )
+    state: dict[str, Tensor] = {}
+    for key, value in raw.items():
+        for new, old in _NEW_STYLE.items():
+            if key.endswith(new):
+                key = key.removesuffix(new) + old
+        if key in state:
+            raise InputError(f"{path}: both weight-norm styles hold {key}")
+        state[key] = value.detach().to(torch.float32)
+    return state
+
+
+def _is_weight(value: Any) -> bool:
+    return (
+        isinstance(value, Tensor)
+        and value.is_floating_point()
+        and value.layout == torch.strided
+    )
+
+
+def _strict_load(build: Callable[[], M], state: dict[str, Tensor], path: Path) -> M:
+    """Build a module without memory of its own and give it the checkpoint's tensors."""
+    with torch.device("meta"):
+        module = build()
+    expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
+    _require_keys(expected, state, path)
+    module.load_state_dict(state, strict=True, assign=True)
+    return module.eval().requires_grad_(False)
+
+
+def _require_keys(
+    expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor], path: Path
+) -> None:
+    missing = [name for name in expected if name not in state]
+    unexpected = [name for name in state if name not in expected]
+    misshapen = [
+        f"{name} is {tuple(state[name].shape)}, should be {shape}"
+        for name, shape in expected.items()
+        if name in state and tuple(state[name].shape) != shape
+    ]
+    problems = [
+        f"{what} {len(keys)} ({_listed(keys)})"
+        for what, keys in (
+            ("missing keys:", missing),
+            ("unexpected keys:", unexpected),
+            ("misshapen keys:", misshapen),
+        )
+        if keys
+    ]
+    if problems:
+        raise InputError(
+            f"{path}: state_dict does not fit the dimensions in its metadata.kwargs; "
+            + "; ".join(problems)
+        )
+
+
+def _lora_rank(state: Mapping[str, Tensor]) -> int:
+    ranks = [value.shape[0] for key, value in state.items()
+             if key.endswith(".lora_A") and value.ndim]  # fmt: skip
+    return ranks[0] if ranks else int(any(k.endswith(_LORA_SUFFIXES) for k in state))
+
+
+def _lora_shapes(build: Callable[[], VampNet]) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        state = build().state_dict()
+    return {k: tuple(v.shape) for k, v in state.items() if k.endswith(_LORA_SUFFIXES)}
+
+
+def _refuse_more_parts_than_keys(checkpoint: Checkpoint, parts: int) -> None:
+    if parts > len(checkpoint.state):
+        raise InputError(
+            f"{checkpoint.path}: metadata.kwargs asks for {parts} layers or codebooks, but"
+            f" the state_dict has only {len(checkpoint.state)} keys"
+        )
+
+
+def _check_fit(name: str, dims: VampNetDims, codec: CodecDims, folder: Path) -> None:
+    used = codec.codebook_dims[: dims.n_codebooks]
+    problems = []
+    if dims.vocab_size != codec.codebook_size:
+        problems.append(f"vocab_size {dims.vocab_size} against codebook_size"
+                        f" {codec.codebook_size}")  # fmt: skip
+    if dims.n_codebooks > codec.n_codebooks:
+        problems.append(f"{dims.n_codebooks} codebooks against {codec.n_codebooks}")
+    if any(width != dims.latent_dim for width in used):
+        problems.append(f"latent_dim {dims.latent_dim} against codebook_dim {list(used)}")
+    if problems:
+        raise InputError(
+            f"{folder}: {name}.pth and codec.pth do not fit each other: {'; '.join(problems)}."
+            " Use the codec the transformer was trained on"
+        )
+
+
+def _check_pair(coarse: VampNetDims, c2f: VampNetDims, folder: Path) -> None:
+    if coarse.n_codebooks != c2f.n_conditioning_codebooks:
+        raise InputError(
+            f"{folder}: coarse.pth has {coarse.n_codebooks} codebooks, but c2f.pth is"
+            f" conditioned on {c2f.n_conditioning_codebooks}; they are not a pair"
+        )
+
+
+def _listed(names: list[str]) -> str:
+    """Join names; a long list is cut so that the message stays readable, with the count."""
+    shown = ", ".join(names[:_NAMED_AT_MOST])
+    more = len(names) - _NAMED_AT_MOST
+    return f"{shown} and {more} more" if more > 0 else shown

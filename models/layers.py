@@ -1,0 +1,143 @@
+"""Layers shared by the codec and the transformer, under the published parameter names."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class Snake1d(nn.Module):
+    """Periodic activation x + sin(a x)^2 / (a + 1e-9), one ``a`` a channel.
+
+    Source: Ziyin et al., "Neural Networks Fail to Learn Periodic Functions" (2020);
+    published as ``lac.nn.layers.Snake1d``.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.alpha = nn.Parameter(torch.ones(1, channels, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activate x (float [B, C, T]) element by element."""
+        return x + (self.alpha + 1e-9).reciprocal() * torch.sin(self.alpha * x).pow(2)
+
+
+class WNConv1d(nn.Module):
+    """Conv1d whose weight is g * v / ||v||, the norm over all axes but the first.
+
+    Source: Salimans and Kingma, "Weight Normalization" (2016).  The weight is formed at
+    every forward, so a freshly loaded module has no stale copy of it.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int = 1,
+        padding: int = 0,
+        dilation: int = 1,
+    ) -> None:
+        super().__init__()
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.weight_g = nn.Parameter(torch.ones(out_channels, 1, 1))
+        self.weight_v = nn.Parameter(torch.ones(out_channels, in_channels, kernel_size))
+
+    def weight(self) -> Tensor:
+        """Return the effective weight, float [out, in, k]."""
+        return torch._weight_norm(self.weight_v, self.weight_g, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Convolve x (float [B, in, T]) to [B, out, T']."""
+        return F.conv1d(x, self.weight(), self.bias, self.stride, self.padding, self.dilation)
+
+
+class WNConvTranspose1d(nn.Module):
+    """Transposed Conv1d, weight-normed; its first weight axis is the *input* channels."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int,
+        *,
+        stride: int,
+        padding: int,
+    ) -> None:
+        super().__init__()
+        self.stride, self.padding = stride, padding
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.weight_g = nn.Parameter(torch.ones(in_channels, 1, 1))
+        self.weight_v = nn.Parameter(torch.ones(in_channels, out_channels, kernel_size))
+
+    def weight(self) -> Tensor:
+        """Return the effective weight, float [in, out, k]."""
+        return torch._weight_norm(self.weight_v, self.weight_g, 0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Upsample x (float [B, in, T]) to [B, out, T * stride]."""
+        return F.conv_transpose1d(x, self.weight(), self.bias, self.stride, self.padding)
+
+
+class RMSNorm(nn.Module):
+    """x * rsqrt(mean(x^2) + 1e-6) * weight, over the last axis.
+
+    Source: Zhang and Sennrich, "Root Mean Square Layer Normalization" (2019); published as
+    ``vampnet.modules.transformer.RMSNorm``.
+    """
+
+    eps = 1e-6
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise x (float [..., width])."""
+        scale = torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + self.eps)
+        return self.weight * (x * scale)
+
+
+class LoRALinear(nn.Module):
+    """Bias-free linear layer with an optional low-rank update: W + (B @ A) * alpha / rank.
+
+    Source: Hu et al., "LoRA" (2021), as ``loralib.Linear`` with alpha 1.  The rank is that
+    of the tensors; without them the layer is a plain linear layer.
+    """
+
+    alpha = 1.0
+
+    def __init__(self, in_features: int, out_features: int, *, rank: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(out_features, in_features))
+        if rank:
+            self.lora_A = nn.Parameter(torch.zeros(rank, in_features))
+            self.lora_B = nn.Parameter(torch.zeros(out_features, rank))
+        self.rank = rank
+
+    def merged_weight(self) -> Tensor:
+        """Return the effective weight, float [out, in]."""
+        if not self.rank:
+            return self.weight
+        return self.weight + (self.lora_B @ self.lora_A) * (self.alpha / self.rank)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map x (float [..., in]) to [..., out]."""
+        return F.linear(x, self.merged_weight())
+
+
+def same_padding(kernel_size: int, dilation: int = 1) -> int:
+    """Return the padding that keeps the length for an odd kernel.
+
+    Raises:
+        ValueError: the kernel reaches over an odd number of gaps, so no padding does.
+    """
+    reach = dilation * (kernel_size - 1)
+    if reach % 2:
+        raise ValueError(f"kernel {kernel_size} with dilation {dilation} cannot keep length")
+    return math.floor(reach / 2)

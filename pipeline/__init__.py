@@ -1,0 +1,1 @@
+"""What runs on the artifacts alone: NumPy and ONNX Runtime, never torch."""

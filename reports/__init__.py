@@ -1,0 +1,1 @@
+"""The report schema and its renderings: JSON, Markdown, HTML, JUnit."""

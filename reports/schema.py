@@ -1,0 +1,146 @@
+"""The report: what a verification found, as data.  Every rendering is made from this alone.
+
+``reports/report.schema.json`` is its JSON Schema; a test keeps the two in step.  Non-finite
+numbers are written as the strings "NaN", "Infinity" and "-Infinity": JSON has no others, and
+a report that hides them would defeat its purpose.
+"""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+
+SCHEMA_VERSION = 1
+
+Number = Annotated[
+    float,
+    WithJsonSchema(
+        {"anyOf": [{"type": "number"}, {"enum": ["NaN", "Infinity", "-Infinity"]}]}
+    ),
+]
+
+
+class Verdict(StrEnum):
+    """Outcome of a gate.
+
+    AMBIGUOUS: the only differences lie where the reference's own margin is below the stated
+    tolerance, and there are no more of them than the cap allows.  It does not fail a run.
+    """
+
+    PASS = "PASS"
+    AMBIGUOUS = "AMBIGUOUS"
+    FAIL = "FAIL"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+
+class Gate(_Model):
+    """One threshold and what was measured against it, the worst case of all."""
+
+    name: str = Field(description="metric the gate limits, such as logits_relative_l2")
+    verdict: Verdict
+    value: Number | None = Field(description="worst measured value; null if never measured")
+    limit: Number
+    direction: str = Field(description="'at most' or 'at least'", pattern="^at (most|least)$")
+    unit: str = Field(description="unit of value and limit, empty for a ratio")
+    reason: str = Field(description="why the limit is what it is")
+    worst_case: str = Field(description="id of the case the value comes from, may be empty")
+    message: str = Field(default="", description="what went wrong and where, for a person")
+
+
+class Case(_Model):
+    """One seeded input and how the two sides compare on it."""
+
+    id: str
+    seed: int
+    batch: int
+    length: int = Field(description="frames, or samples for components that take audio")
+    verdict: Verdict
+    metrics: dict[str, Number]
+    ambiguous: int = Field(default=0, description="tokens excused as ties of the reference")
+    nonfinite_reference: int = 0
+    nonfinite_export: int = 0
+    message: str = ""
+
+
+class HeatMap(_Model):
+    """Largest absolute error by time and codebook (or by time alone) of one case."""
+
+    case: str
+    quantity: str
+    rows: list[str] = Field(description="one label a row, such as 'codebook 0'")
+    columns_per_cell: int = Field(ge=1, description="frames or samples pooled in one cell")
+    values: list[list[Number]] = Field(description="rows x cells")
+
+
+class Scatter(_Model):
+    """Paired values, reference against export, a seeded sample of one case."""
+
+    case: str
+    quantity: str
+    reference: list[Number]
+    export: list[Number]
+
+
+class Component(_Model):
+    """Everything found about one exported file."""
+
+    name: str
+    variant: str = ""
+    file: str
+    sha256: str
+    verdict: Verdict
+    gates: list[Gate]
+    cases: list[Case]
+    metrics: dict[str, Number] = Field(description="worst value of each metric over all cases")
+    accuracy_per_codebook: list[Number] = Field(default_factory=list)
+    heat_map: HeatMap | None = None
+    scatter: Scatter | None = None
+
+
+class Source(_Model):
+    """A checkpoint file the artifacts were made from."""
+
+    name: str
+    sha256: str
+    size: int
+    label: str = Field(default="", description="'random' for random weights")
+
+
+class Report(_Model):
+    """A whole verification run."""
+
+    schema_version: int = SCHEMA_VERSION
+    model: str
+    version: str = Field(description="artifact version, such as v1; empty if not published")
+    verdict: Verdict
+    verdict_line: str = Field(description="one sentence a person can quote")
+    random_weights: bool
+    notes: list[str] = Field(default_factory=list)
+    reference: str = Field(description="what the export was compared with")
+    seeds: list[int]
+    opset: int
+    toolchain: dict[str, str]
+    sources: list[Source]
+    components: list[Component]
+
+
+def json_schema() -> str:
+    """Return the JSON Schema of a report as text."""
+    schema = Report.model_json_schema(mode="serialization")
+    return json.dumps(schema, indent=2, sort_keys=True) + "\n"
+
+
+def read_report(path: Path) -> Report:
+    """Read a ``report.json``.
+
+    Raises:
+        pydantic.ValidationError: the file is no report of this schema.
+    """
+    return Report.model_validate_json(path.read_bytes())

@@ -1,0 +1,67 @@
+"""Fixtures shared by the tests: the golden sets and the models of their checkpoints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from models import ModelSet, open_models
+
+GOLDEN = Path(__file__).parent / "golden"
+
+torch.set_num_threads(2)
+
+
+@dataclass(frozen=True)
+class GoldenSet:
+    """Checkpoints in the published format and what the published packages computed."""
+
+    folder: Path
+
+    @cached_property
+    def models(self) -> ModelSet:
+        return open_models(self.folder)
+
+    @cached_property
+    def _arrays(self) -> dict[str, np.ndarray]:
+        with np.load(self.folder / "reference.npz", allow_pickle=False) as data:
+            return dict(data)
+
+    def array(self, key: str) -> np.ndarray:
+        return self._arrays[key]
+
+    def tensor(self, key: str) -> torch.Tensor:
+        return torch.from_numpy(self._arrays[key])
+
+    def cases(self, kind: str) -> list[str]:
+        """Return the prefixes ``kind/index`` recorded for a kind of case."""
+        return sorted({"/".join(k.split("/")[:2]) for k in self._arrays
+                       if k.startswith(f"{kind}/")})  # fmt: skip
+
+
+@pytest.fixture(scope="session", params=["a", "b"])
+def golden(request: pytest.FixtureRequest) -> GoldenSet:
+    return GoldenSet(GOLDEN / request.param)
+
+
+@pytest.fixture(scope="session")
+def golden_a() -> GoldenSet:
+    return GoldenSet(GOLDEN / "a")
+
+
+def relative_error(actual: object, expected: object) -> float:
+    """Return max |actual - expected| / max |expected|, in float64."""
+    a, e = (np.asarray(x, dtype=np.float64) for x in (actual, expected))
+    assert a.shape == e.shape, f"shapes differ: {a.shape} against {e.shape}"
+    return float(np.abs(a - e).max() / np.abs(e).max())
+
+
+def assert_within(actual: object, expected: object, tolerance: float) -> None:
+    """Assert the relative error is at most `tolerance`; NaN fails."""
+    error = relative_error(actual, expected)
+    assert error <= tolerance, f"relative error {error:.3g} exceeds {tolerance:.3g}"

@@ -1,0 +1,1 @@
+"""Export against reference: cases, backends, metrics, gates."""

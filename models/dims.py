@@ -53,7 +53,7 @@ class CodecDims:
     @property
     def latent_dim(self) -> int:
         """Channels between encoder, quantiser and decoder."""
-        return self.encoder_dim * 2 ** len(self.encoder_rates)
+        return self.encoder_dim << len(self.encoder_rates)
 
     @classmethod
     def from_kwargs(cls, kwargs: Mapping[str, Any], source: str) -> Self:
@@ -202,7 +202,7 @@ class _Reader:
             )
         return tuple(self._check(name, item, 1) for item in value)
 
-    def _check(self, name: str, value: Any, least: int) -> int:
+    def _check(self, name: str, value: object, least: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise InputError(
                 f"{self.source}: metadata.kwargs.{name} = {value!r} is not an integer"

@@ -34,7 +34,8 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (float [B, C, T]) to the same shape."""
-        return x + self.block(x)
+        out: Tensor = x + self.block(x)
+        return out
 
 
 class EncoderBlock(nn.Module):
@@ -95,7 +96,8 @@ class ResidualLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (float [B, C, T]) to the same shape."""
-        return x + self.layer(x)
+        out: Tensor = x + self.layer(x)
+        return out
 
 
 class ResidualBlock(nn.Module):

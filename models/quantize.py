@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -55,7 +55,8 @@ class VectorQuantize(nn.Module):
 
     def entries(self, codes: Tensor) -> Tensor:
         """Look up codes (int64 [B, T]): the un-normalised rows, float [B, codebook_dim, T]."""
-        return self.codebook(codes).transpose(1, 2)
+        rows: Tensor = self.codebook(codes)
+        return rows.transpose(1, 2)
 
     def forward(self, residual: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Quantise a residual.
@@ -89,6 +90,10 @@ class ResidualVectorQuantize(nn.Module):
             VectorQuantize(latent_dim, codebook_size, width) for width in codebook_dims
         )
 
+    def book(self, index: int) -> VectorQuantize:
+        """Return one codebook with its projections."""
+        return cast(VectorQuantize, self.quantizers[index])
+
     def forward(self, z: Tensor) -> Quantized:
         """Quantise encoder output z (float [B, latent_dim, T])."""
         residual = z
@@ -108,9 +113,15 @@ class ResidualVectorQuantize(nn.Module):
         Args:
             codes: int64 [B, n, T] with any n from 1 to the number of codebooks.
         """
-        rows = [q.entries(codes[:, i]) for i, q in self._first(codes.shape[1])]
-        projected = [q.out_proj(rows[i]) for i, q in self._first(codes.shape[1])]
-        return Quantized(_total(projected), codes, torch.cat(rows, dim=1))
+        count = codes.shape[1]
+        if not 1 <= count <= len(self.quantizers):
+            raise ValueError(f"codes have {count} codebooks, not 1 to {len(self.quantizers)}")
+        rows = [self.book(i).entries(codes[:, i]) for i in range(count)]
+        projected = [self.book(i).out_proj(row) for i, row in enumerate(rows)]
+        total = projected[0]
+        for part in projected[1:]:
+            total = total + part
+        return Quantized(total, codes, torch.cat(rows, dim=1))
 
     def from_latents(self, latents: Tensor) -> Quantized:
         """Quantise each codebook's slice by itself: no residual is taken.
@@ -118,20 +129,8 @@ class ResidualVectorQuantize(nn.Module):
         Args:
             latents: float [B, sum of codebook widths, T].
         """
-        slices = latents.split(self.codebook_dims, dim=1)
+        slices = torch.split(latents, list(self.codebook_dims), dim=1)
         codes = torch.stack(
-            [q.nearest(part) for q, part in zip(self.quantizers, slices, strict=True)], dim=1
+            [self.book(i).nearest(part) for i, part in enumerate(slices)], dim=1
         )
         return self.from_codes(codes)
-
-    def _first(self, count: int) -> list[tuple[int, VectorQuantize]]:
-        if not 1 <= count <= len(self.quantizers):
-            raise ValueError(f"codes have {count} codebooks, not 1 to {len(self.quantizers)}")
-        return [(i, self.quantizers[i]) for i in range(count)]  # type: ignore[misc]
-
-
-def _total(parts: list[Tensor]) -> Tensor:
-    total = parts[0]
-    for part in parts[1:]:
-        total = total + part
-    return total

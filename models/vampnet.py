@@ -8,6 +8,7 @@ no parameters and are the identity without conditioning, so they are absent here
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -91,7 +92,7 @@ class Attention(nn.Module):
         return out
 
     def _heads(self, x: Tensor) -> Tensor:
-        return x.unflatten(-1, (self.n_heads, -1)).transpose(1, 2)
+        return torch.unflatten(x, -1, (self.n_heads, -1)).transpose(1, 2)
 
 
 class FeedForward(nn.Module):
@@ -125,7 +126,8 @@ class TransformerLayer(nn.Module):
     def forward(self, x: Tensor, position_bias: Tensor) -> Tensor:
         """Map x (float [B, T, D]) to the same shape."""
         x = x + self.self_attn(self.norm_1(x), position_bias)
-        return x + self.feed_forward(self.norm_3(x))
+        out: Tensor = x + self.feed_forward(self.norm_3(x))
+        return out
 
 
 class TransformerStack(nn.Module):
@@ -140,7 +142,8 @@ class TransformerStack(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (float [B, T, D]) to the same shape."""
-        position_bias = self.layers[0].self_attn.relative_attention_bias(x.shape[1])
+        first = cast(TransformerLayer, self.layers[0])
+        position_bias = first.self_attn.relative_attention_bias(x.shape[1])
         for layer in self.layers:
             x = layer(x, position_bias)
         out: Tensor = self.norm(x)
@@ -163,7 +166,7 @@ class CodebookEmbedding(nn.Module):
         """Return each codebook's table with the mask row last, float [entries + 1, width]."""
         mask = self.special["MASK"]
         return [
-            torch.cat([quantizer.quantizers[i].codebook.weight, mask[i : i + 1]])
+            torch.cat([quantizer.book(i).codebook.weight, mask[i : i + 1]])
             for i in range(mask.shape[0])
         ]
 
@@ -196,8 +199,8 @@ class Classifier(nn.Module):
         The channel of entry p and codebook c is p * P + c; the last axis of the result is
         time-major, codebook-minor.
         """
-        channels = self.layers[0](x)
-        entries = channels.unflatten(1, (-1, self.n_predict_codebooks))
+        channels: Tensor = self.layers[0](x)
+        entries = torch.unflatten(channels, 1, (-1, self.n_predict_codebooks))
         return entries.transpose(2, 3).flatten(2)
 
 
@@ -231,4 +234,5 @@ class VampNet(nn.Module):
 
     def forward_codes(self, codes: Tensor, quantizer: ResidualVectorQuantize) -> Tensor:
         """Predict logits from codes (int64 [B, C, T], mask token allowed)."""
-        return self(self.embedding.from_codes(codes, quantizer))
+        logits: Tensor = self(self.embedding.from_codes(codes, quantizer))
+        return logits

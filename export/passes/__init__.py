@@ -1,0 +1,21 @@
+"""Transforms of a module before it is exported, one small class a file."""
+
+from .base import ModulePass, PassRecord, PassResult, run_module_passes
+from .fold_codebooks import FoldCodebooksIntoEmbedding, StackCodebooks
+from .fold_weight_norm import FoldWeightNorm
+from .merge_lora import MergeLoRA
+from .pointwise_linear import PointwiseToLinear
+from .tabulate_bias import TabulatePositionBias
+
+__all__ = [
+    "FoldCodebooksIntoEmbedding",
+    "FoldWeightNorm",
+    "MergeLoRA",
+    "ModulePass",
+    "PassRecord",
+    "PassResult",
+    "PointwiseToLinear",
+    "StackCodebooks",
+    "TabulatePositionBias",
+    "run_module_passes",
+]

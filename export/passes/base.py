@@ -1,0 +1,146 @@
+"""What a pass over a module is, and the runner that checks each one by running the module.
+
+A pass says what it requires, changes the module in place, and says what it then guarantees.
+The runner computes the module's outputs on a seeded input before and after: a pass that
+changes a number it should not change stops the export, whatever it claims.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """What a pass changed.
+
+    Attributes:
+        changed: modules or nodes changed; 0 means the pass found nothing to do.
+        details: one line for the manifest.
+    """
+
+    changed: int
+    details: str
+
+
+@dataclass(frozen=True)
+class PassRecord:
+    """A pass that ran, with what its check measured, for the manifest.
+
+    Attributes:
+        name: class name of the pass.
+        changed: as in `PassResult`.
+        details: as in `PassResult`.
+        relative_l2: ||after - before|| / ||before|| over the module's float outputs, the
+            worst of them; None for graph passes, whose check is the verification.
+    """
+
+    name: str
+    changed: int
+    details: str
+    relative_l2: float | None = None
+
+
+class PassError(Exception):
+    """A pass did not hold what it promises: a defect of ours, never the user's mistake."""
+
+
+class ModulePass(Protocol):
+    """A transform of a module in place."""
+
+    tolerance: float
+    """Largest relative L2 change of float outputs the transform may cause."""
+
+    def requires(self, module: nn.Module) -> None:
+        """Raise `PassError` if the pass cannot be applied to the module."""
+
+    def call(self, module: nn.Module) -> PassResult:
+        """Change the module in place."""
+
+    def ensures(self, module: nn.Module) -> None:
+        """Raise `PassError` if the module is not as the pass promises."""
+
+
+def run_module_passes(
+    module: nn.Module, passes: Sequence[ModulePass], example: tuple[Tensor, ...]
+) -> list[PassRecord]:
+    """Run passes in order, each checked by running the module before and after it.
+
+    Args:
+        module: changed in place.
+        passes: what to run.
+        example: a seeded input of the module.
+
+    Raises:
+        PassError: a requirement, a promise or an output does not hold.
+    """
+    records = []
+    before = _outputs(module, example)
+    for item in passes:
+        name = type(item).__name__
+        item.requires(module)
+        result = item.call(module)
+        item.ensures(module)
+        after = _outputs(module, example)
+        change = _largest_change(before, after)
+        # Written so that NaN fails.
+        if not change <= item.tolerance:
+            raise PassError(
+                f"pass {name} changed the module's output by {change:.3g} (relative L2),"
+                f" more than {item.tolerance:.3g}"
+            )
+        records.append(PassRecord(name, result.changed, result.details, change))
+        before = after
+    return records
+
+
+def replace_modules(
+    root: nn.Module,
+    matches: Callable[[nn.Module], bool],
+    build: Callable[[nn.Module], nn.Module],
+) -> list[str]:
+    """Replace every matching descendant of root by what `build` makes of it.
+
+    Returns:
+        The paths replaced, in module order.
+    """
+    paths = [path for path, child in root.named_modules() if path and matches(child)]
+    for path in paths:
+        parent, _, name = path.rpartition(".")
+        owner = root.get_submodule(parent)
+        setattr(owner, name, build(root.get_submodule(path)))
+    return paths
+
+
+def frozen(value: Tensor) -> nn.Parameter:
+    """Return the tensor as a contiguous parameter without gradient."""
+    return nn.Parameter(value.detach().contiguous(), requires_grad=False)
+
+
+def _outputs(module: nn.Module, example: tuple[Tensor, ...]) -> list[Tensor]:
+    with torch.no_grad():
+        result = module(*example)
+    return [result] if isinstance(result, Tensor) else list(result)
+
+
+def _largest_change(before: list[Tensor], after: list[Tensor]) -> float:
+    return max(_changes(before, after))
+
+
+def _changes(before: list[Tensor], after: list[Tensor]) -> Iterator[float]:
+    for old, new in zip(before, after, strict=True):
+        if old.shape != new.shape or old.dtype != new.dtype:
+            raise PassError(
+                f"a pass changed an output from {old.dtype} {tuple(old.shape)} to"
+                f" {new.dtype} {tuple(new.shape)}"
+            )
+        if old.is_floating_point():
+            norm = torch.linalg.vector_norm(old.double())
+            yield float(torch.linalg.vector_norm(new.double() - old.double()) / norm)
+        else:
+            yield 0.0 if torch.equal(old, new) else float("inf")

@@ -1,0 +1,152 @@
+"""Codebook tables are folded through the projections that follow them.
+
+Products are formed in float64 and rounded once, so folding costs less accuracy than the
+float32 product it replaces.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.quantize import ResidualVectorQuantize
+
+from export.entries import CodesEmbedding, CodesToLatents
+from .base import PassError, PassResult, frozen
+
+
+class FoldedEmbedding(nn.Module):
+    """Codes to the transformer's width by one table a codebook: [B, C, T] to [B, T, D]."""
+
+    def __init__(self, tables: list[Tensor], bias: Tensor) -> None:
+        super().__init__()
+        self.tables = nn.ParameterList(frozen(table) for table in tables)
+        self.bias = frozen(bias)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Embed codes (int64 [B, C, T], mask token allowed)."""
+        total: Tensor = self.bias
+        for i, table in enumerate(self.tables):
+            total = total + F.embedding(codes[:, i], table)
+        return total
+
+
+class FoldCodebooksIntoEmbedding:
+    """Fold codebook rows, mask row included, through the embedding projection.
+
+    Rules:
+        CodesEmbedding -> FoldedEmbedding.
+    """
+
+    tolerance = 1e-6  # the same sum in another order
+
+    def requires(self, module: nn.Module) -> None:
+        """The module embeds codes."""
+        if not isinstance(module.get_submodule("embedding"), CodesEmbedding):
+            raise PassError("FoldCodebooksIntoEmbedding needs a module that embeds codes")
+
+    def call(self, module: nn.Module) -> PassResult:
+        """Replace the embedding."""
+        entry = module.get_submodule("embedding")
+        if not isinstance(entry, CodesEmbedding):
+            raise PassError("the embedding is not one of codes")
+        with torch.no_grad():
+            rows = entry.embedding.tables(entry.quantizer)
+            parts = _projections(entry.embedding.out_proj, [r.shape[1] for r in rows])
+            tables = [
+                (row.double() @ part.double()).float()
+                for row, part in zip(rows, parts, strict=True)
+            ]
+        bias = entry.embedding.out_proj.bias
+        if bias is None:
+            raise PassError("the embedding projection has no bias")
+        module.embedding = FoldedEmbedding(tables, bias)
+        return PassResult(len(tables), f"folded {len(tables)} tables through the projection")
+
+    def ensures(self, module: nn.Module) -> None:
+        """The embedding is a folded one."""
+        if not isinstance(module.get_submodule("embedding"), FoldedEmbedding):
+            raise PassError("FoldCodebooksIntoEmbedding left the embedding")
+
+
+class StackedCodebooks(nn.Module):
+    """Sum of projected entries of the first n codebooks, n taken from the input's shape.
+
+    Attributes:
+        tables: float [codebooks, entries + 1, width]; the last row is entry 0 again, which
+            is what the published ``Interface.decode`` reads a mask token as.  Narrow
+            codebooks are padded with zeros to the widest.
+        projection: float [codebooks * width, latent_dim].
+        bias: float [codebooks, latent_dim].
+    """
+
+    def __init__(self, tables: Tensor, projection: Tensor, bias: Tensor) -> None:
+        super().__init__()
+        self.tables = frozen(tables)
+        self.projection = frozen(projection)
+        self.bias = frozen(bias)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Map codes (int64 [B, n, T]) to latents (float [B, latent_dim, T])."""
+        n = codes.shape[1]
+        book = torch.arange(n, device=codes.device)[None, None, :]
+        # Indexing by (codebook, entry) lets the runtime refuse an entry out of range; a flat
+        # index would silently read the next codebook.
+        rows = self.tables[book, codes.transpose(1, 2)]
+        z = rows.flatten(2) @ self.projection[: n * self.tables.shape[2]]
+        return (z + self.bias[:n].sum(0)).transpose(1, 2)
+
+
+class StackCodebooks:
+    """Stack codebooks so that the number given may be any from 1 to all.
+
+    Rules:
+        CodesToLatents -> StackedCodebooks.
+    """
+
+    tolerance = 1e-6  # one sum over all codebooks instead of one a codebook
+
+    def requires(self, module: nn.Module) -> None:
+        """Weight norm is folded and the module looks up codes."""
+        if not isinstance(module.get_submodule("quantizer"), CodesToLatents):
+            raise PassError("StackCodebooks needs a module that looks up codes")
+        if any(name.endswith("weight_g") for name, _ in module.named_parameters()):
+            raise PassError("StackCodebooks must run after FoldWeightNorm")
+
+    def call(self, module: nn.Module) -> PassResult:
+        """Replace the lookup."""
+        entry = module.get_submodule("quantizer")
+        if not isinstance(entry, CodesToLatents):
+            raise PassError("the quantizer does not look up codes")
+        module.quantizer = _stack(entry.quantizer)
+        count = len(entry.quantizer.quantizers)
+        return PassResult(count, f"stacked {count} codebooks with their projections")
+
+    def ensures(self, module: nn.Module) -> None:
+        """The lookup is a stacked one."""
+        if not isinstance(module.get_submodule("quantizer"), StackedCodebooks):
+            raise PassError("StackCodebooks left the lookup")
+
+
+def _stack(quantizer: ResidualVectorQuantize) -> StackedCodebooks:
+    widest = max(quantizer.codebook_dims)
+    tables: list[Tensor] = []
+    projections: list[Tensor] = []
+    biases: list[Tensor] = []
+    for i in range(len(quantizer.quantizers)):
+        book = quantizer.book(i)
+        rows = book.codebook.weight
+        pad = widest - rows.shape[1]
+        tables.append(F.pad(torch.cat([rows, rows[:1]]), (0, pad)))
+        conv = book.get_submodule("out_proj")
+        if not isinstance(conv, nn.Conv1d) or conv.bias is None:
+            raise PassError("an output projection is not a folded convolution")
+        projections.append(F.pad(conv.weight[:, :, 0].t(), (0, 0, 0, pad)))
+        biases.append(conv.bias)
+    return StackedCodebooks(torch.stack(tables), torch.cat(projections), torch.stack(biases))
+
+
+def _projections(conv: nn.Conv1d, widths: list[int]) -> list[Tensor]:
+    """Split a pointwise convolution over its input channels: one [width, out] a codebook."""
+    return list(torch.split(conv.weight[:, :, 0].t(), widths))

@@ -1,0 +1,68 @@
+"""The position bias becomes a table over clipped distances."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from models.vampnet import MAX_DISTANCE, RelativePositionBias, position_bucket
+
+from .base import PassError, PassResult, frozen, replace_modules
+
+
+class PositionTable(nn.Module):
+    """Bias by clipped relative position, float [heads, 2 * reach + 1]."""
+
+    def __init__(self, weight: Tensor, reach: int) -> None:
+        super().__init__()
+        self.weight = frozen(weight)
+        self.reach = reach
+
+    def forward(self, frames: int) -> Tensor:
+        """Return the bias for `frames` queries and keys, float [heads, frames, frames]."""
+        position = torch.arange(frames, device=self.weight.device)
+        relative = position[None, :] - position[:, None]
+        index = relative.clamp(-self.reach, self.reach) + self.reach
+        return self.weight[:, index]
+
+
+class TabulatePositionBias:
+    """Evaluate the buckets once, at export.
+
+    The bucket formula takes a float32 logarithm that lands exactly on bucket borders; a
+    runtime whose logarithm is an ulp off would move positions to another bucket.  Beyond
+    `MAX_DISTANCE` every distance shares the last bucket, so a table of clipped distances is
+    the same function.
+
+    Rules:
+        RelativePositionBias -> PositionTable.
+    """
+
+    tolerance = 0.0
+
+    def requires(self, module: nn.Module) -> None:
+        """There is exactly one position bias, layer 0's."""
+        count = sum(isinstance(m, RelativePositionBias) for m in module.modules())
+        if count != 1:
+            raise PassError(f"expected one relative position bias, found {count}")
+
+    def call(self, module: nn.Module) -> PassResult:
+        """Replace the bias."""
+        paths = replace_modules(module, lambda m: isinstance(m, RelativePositionBias), _table)
+        return PassResult(
+            len(paths), f"{paths[0]} tabulated for distances up to {MAX_DISTANCE}"
+        )
+
+    def ensures(self, module: nn.Module) -> None:
+        """No bucket formula is left."""
+        if any(isinstance(m, RelativePositionBias) for m in module.modules()):
+            raise PassError("TabulatePositionBias left a relative position bias")
+
+
+def _table(bias: nn.Module) -> nn.Module:
+    if not isinstance(bias, RelativePositionBias):
+        raise PassError(f"cannot tabulate a {type(bias).__name__}")
+    distances = torch.arange(-MAX_DISTANCE, MAX_DISTANCE + 1)
+    rows = F.embedding(position_bucket(distances), bias.weight)
+    return PositionTable(rows.t(), MAX_DISTANCE)

@@ -20,9 +20,13 @@ class Snake1d(nn.Module):
         super().__init__()
         self.alpha = nn.Parameter(torch.ones(1, channels, 1))
 
+    def inverse(self) -> Tensor:
+        """Return 1 / (a + 1e-9), float [1, C, 1]."""
+        return (self.alpha + 1e-9).reciprocal()
+
     def forward(self, x: Tensor) -> Tensor:
         """Activate x (float [B, C, T]) element by element."""
-        return x + (self.alpha + 1e-9).reciprocal() * torch.sin(self.alpha * x).pow(2)
+        return x + self.inverse() * torch.sin(self.alpha * x).pow(2)
 
 
 class WNConv1d(nn.Module):

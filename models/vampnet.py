@@ -103,12 +103,14 @@ class FeedForward(nn.Module):
 
     def __init__(self, width: int, *, rank: int) -> None:
         super().__init__()
-        self.w_1 = LoRALinear(width, 4 * width, rank=rank)
-        self.w_2 = LoRALinear(2 * width, width, rank=rank)
+        self.width = 2 * width
+        self.w_1 = LoRALinear(width, 2 * self.width, rank=rank)
+        self.w_2 = LoRALinear(self.width, width, rank=rank)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (float [B, T, D]) to the same shape."""
-        value, gate = self.w_1(x).chunk(2, dim=-1)
+        hidden = self.w_1(x)
+        value, gate = hidden[..., : self.width], hidden[..., self.width :]
         out: Tensor = self.w_2(value * F.gelu(gate, approximate="tanh"))
         return out
 
@@ -200,8 +202,8 @@ class Classifier(nn.Module):
         time-major, codebook-minor.
         """
         channels: Tensor = self.layers[0](x)
-        entries = torch.unflatten(channels, 1, (-1, self.n_predict_codebooks))
-        return entries.transpose(2, 3).flatten(2)
+        entries = torch.unflatten(channels.transpose(1, 2), -1, (-1, self.n_predict_codebooks))
+        return entries.transpose(1, 2).flatten(2)
 
 
 class VampNet(nn.Module):

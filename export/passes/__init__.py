@@ -2,16 +2,20 @@
 
 from .base import ModulePass, PassRecord, PassResult, run_module_passes
 from .fold_codebooks import FoldCodebooksIntoEmbedding, StackCodebooks
+from .fold_snake import FoldSnake
 from .fold_weight_norm import FoldWeightNorm
 from .merge_lora import MergeLoRA
+from .normalise_codebooks import NormaliseCodebooks
 from .pointwise_linear import PointwiseToLinear
 from .tabulate_bias import TabulatePositionBias
 
 __all__ = [
     "FoldCodebooksIntoEmbedding",
+    "FoldSnake",
     "FoldWeightNorm",
     "MergeLoRA",
     "ModulePass",
+    "NormaliseCodebooks",
     "PassRecord",
     "PassResult",
     "PointwiseToLinear",

@@ -12,7 +12,7 @@ from .base import PassError, PassResult, frozen, replace_modules
 
 
 class PositionTable(nn.Module):
-    """Bias by clipped relative position, float [heads, 2 * reach + 1]."""
+    """Bias by clipped relative position, float [2 * reach + 1, heads]."""
 
     def __init__(self, weight: Tensor, reach: int) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class PositionTable(nn.Module):
         position = torch.arange(frames, device=self.weight.device)
         relative = position[None, :] - position[:, None]
         index = relative.clamp(-self.reach, self.reach) + self.reach
-        return self.weight[:, index]
+        return F.embedding(index, self.weight).permute(2, 0, 1)
 
 
 class TabulatePositionBias:
@@ -65,4 +65,4 @@ def _table(bias: nn.Module) -> nn.Module:
         raise PassError(f"cannot tabulate a {type(bias).__name__}")
     distances = torch.arange(-MAX_DISTANCE, MAX_DISTANCE + 1)
     rows = F.embedding(position_bucket(distances), bias.weight)
-    return PositionTable(rows.t(), MAX_DISTANCE)
+    return PositionTable(rows, MAX_DISTANCE)

@@ -1,0 +1,127 @@
+"""The manifest of an artifact version: what ``manifest.json`` holds.
+
+It is the contract between export, which writes it, and pipeline and verify, which trust
+nothing it does not vouch for.  It holds no time, host or path: the same export gives the same
+bytes.
+"""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TensorSignature(_Model):
+    """One input or output of a file.
+
+    Attributes:
+        name: its name in the graph.
+        dtype: NumPy name of its element type.
+        shape: axes, a number for a fixed one and a name for a free one.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int | str, ...]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.dtype} [{', '.join(str(axis) for axis in self.shape)}]"
+
+
+class SourceRecord(_Model):
+    """A checkpoint file the artifacts were made from."""
+
+    name: str
+    sha256: str
+    size: int
+    label: str = ""
+
+
+class PassEntry(_Model):
+    """A pass that was applied, and what its own check measured."""
+
+    name: str
+    changed: int
+    details: str
+    relative_l2: float | None = None
+
+
+class FileRecord(_Model):
+    """A file of the version."""
+
+    name: str
+    sha256: str
+    size: int
+
+
+class ComponentRecord(_Model):
+    """One exported component.
+
+    Attributes:
+        name: component name, such as ``coarse``.
+        variant: empty for the standard entry point, else such as ``latents``.
+        file: the graph; `data` is its external data, if it has any.
+        inputs: signature.
+        outputs: signature.
+        opset: of the default domain.
+        dims: dimensions of the checkpoint.
+        passes: in the order applied.
+    """
+
+    name: str
+    variant: str = ""
+    file: FileRecord
+    data: FileRecord | None = None
+    inputs: tuple[TensorSignature, ...]
+    outputs: tuple[TensorSignature, ...]
+    opset: int
+    dims: dict[str, int | tuple[int, ...]]
+    passes: tuple[PassEntry, ...]
+
+    @property
+    def id(self) -> str:
+        """Name with variant, such as ``coarse.latents``."""
+        return f"{self.name}.{self.variant}" if self.variant else self.name
+
+
+class GateRecord(_Model):
+    """A gate of the verification that let this version be published."""
+
+    component: str
+    name: str
+    verdict: str
+    value: float | None
+    limit: float
+
+
+class Manifest(_Model):
+    """All facts of a version."""
+
+    schema_version: int = SCHEMA_VERSION
+    model: str
+    random_weights: bool = Field(description="weights are random, not trained")
+    sources: tuple[SourceRecord, ...]
+    toolchain: dict[str, str]
+    components: tuple[ComponentRecord, ...]
+    gates: tuple[GateRecord, ...] = Field(
+        default=(), description="empty: exported but not verified"
+    )
+
+    def files(self) -> list[FileRecord]:
+        """Return every file of the version but the manifest."""
+        found = []
+        for component in self.components:
+            found.append(component.file)
+            if component.data is not None:
+                found.append(component.data)
+        return found
+
+    def component(self, identifier: str) -> ComponentRecord | None:
+        """Return the component with this name (and variant), if there is one."""
+        return next((c for c in self.components if c.id == identifier), None)

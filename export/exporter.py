@@ -1,0 +1,114 @@
+"""One component to one ONNX model: passes, torch's dynamo exporter, graph passes.
+
+Nothing is caught and nothing falls back: a pass that does not hold, an axis that froze or a
+weight left over stops the export.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import onnx_ir as ir
+import torch
+
+from configs.manifest import TensorSignature
+
+from .components import Component
+from .graph import CanonicalNames, KeepModulePaths, SetSignature, Simplify, check_graph
+from .passes import PassRecord, PassResult, run_module_passes
+
+OPSETS = range(18, 24)
+DEFAULT_OPSET = 20
+PRODUCER = "vampnet-onnx"
+
+# Largest extent a free axis is declared for; only the exporter's solver reads it.
+_LARGEST_EXTENT = 1 << 40
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A graph in memory and the passes that made it."""
+
+    component: Component
+    model: ir.Model
+    opset: int
+    passes: tuple[PassRecord, ...]
+
+
+def export_component(component: Component, *, opset: int = DEFAULT_OPSET) -> Exported:
+    """Export one component.
+
+    Args:
+        component: its module is changed by the passes and of no use afterwards.
+        opset: of the default domain, 18 to 23.
+
+    Raises:
+        PassError: a transform did not hold what it promises.
+    """
+    with torch.no_grad():
+        records = run_module_passes(component.module, component.passes, component.example)
+        model = _trace(component, opset)
+    parameters = frozenset(name for name, _ in component.module.named_parameters())
+    records.append(_record(KeepModulePaths(), KeepModulePaths().call(model)))
+    simplify = Simplify(parameters)
+    model, result = simplify.call(model)
+    records.append(_record(simplify, result))
+    for item in (
+        SetSignature(component.inputs, component.outputs),
+        CanonicalNames(parameters),
+    ):
+        records.append(_record(item, item.call(model)))
+    check_graph(model, opset)
+    model.producer_name = PRODUCER
+    model.producer_version = None
+    return Exported(component, model, opset, tuple(records))
+
+
+def _trace(component: Component, opset: int) -> ir.Model:
+    shapes = tuple(_dynamic_axes(item) for item in component.inputs)
+    with _quiet_exporter():
+        program = torch.onnx.export(
+            component.module.eval(),
+            component.example,
+            dynamo=True,
+            opset_version=opset,
+            input_names=[item.name for item in component.inputs],
+            output_names=[item.name for item in component.outputs],
+            dynamic_shapes=shapes,
+            optimize=False,
+            external_data=False,
+            verbose=False,
+        )
+    if program is None:
+        raise RuntimeError("torch's exporter returned no program")
+    return program.model
+
+
+def _dynamic_axes(signature: TensorSignature) -> dict[int, torch.export.Dim]:
+    return {
+        axis: torch.export.Dim(extent, min=1, max=_LARGEST_EXTENT)
+        for axis, extent in enumerate(signature.shape)
+        if isinstance(extent, str)
+    }
+
+
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silence notices that are not about this model, such as torchvision being absent."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _record(item: object, result: PassResult) -> PassRecord:
+    return PassRecord(type(item).__name__, result.changed, result.details)

@@ -1,0 +1,91 @@
+"""The path of the module each node came from, kept through every later transform.
+
+Localisation compares a module's output with the graph's tensor; the link between the two is
+this path.  torch's exporter writes it among other things that name files of the exporting
+machine, so everything else of its notes is removed.
+"""
+
+from __future__ import annotations
+
+import ast
+
+import onnx_ir as ir
+
+from export.passes import PassResult
+
+MODULE_KEY = "vampnet_onnx.module"
+
+_SCOPES = "pkg.torch.onnx.name_scopes"
+# What torch's exporter calls nodes that it made outside of any module.
+_NO_MODULE = "_empty_nn_module_stack_from_metadata_hook"
+
+
+class KeepModulePaths:
+    """Reduce the exporter's notes on nodes to the module path.
+
+    Rules:
+        node metadata -> {MODULE_KEY: path}, the path empty for nodes of the root;
+        metadata and documentation of values, graph and model -> nothing.
+    """
+
+    def call(self, model: ir.Model) -> PassResult:
+        """Rewrite the metadata of every node in place."""
+        for node in model.graph:
+            path = _module_path(node.metadata_props.get(_SCOPES, "[]"))
+            node.metadata_props.clear()
+            node.metadata_props[MODULE_KEY] = path
+            node.doc_string = None
+            for value in node.outputs:
+                value.metadata_props.clear()
+        for value in (*model.graph.inputs, *model.graph.initializers.values()):
+            value.metadata_props.clear()
+        model.graph.metadata_props.clear()
+        model.metadata_props.clear()
+        model.graph.doc_string = model.doc_string = None
+        count = len(model.graph)
+        return PassResult(count, f"kept the module path of {count} nodes")
+
+
+def paths_by_output(model: ir.Model) -> dict[str, str]:
+    """Return the module path of the node behind each value name."""
+    return {
+        value.name: node.metadata_props[MODULE_KEY]
+        for node in model.graph
+        for value in node.outputs
+        if value.name
+    }
+
+
+def restore_paths(model: ir.Model, paths: dict[str, str]) -> int:
+    """Give nodes their module path back after a tool that drops metadata.
+
+    A node the tool made anew has outputs no map knows; it gets the path of the nearest node
+    above it, or below it where there is none above.
+
+    Returns:
+        How many nodes were made anew.
+    """
+    made = 0
+    for node in model.graph:
+        known = [paths[v.name] for v in node.outputs if v.name in paths]
+        if not known:
+            made += 1
+            known = _neighbour_paths(node)
+        node.metadata_props[MODULE_KEY] = known[0] if known else ""
+    return made
+
+
+def _module_path(scopes: str) -> str:
+    names = ast.literal_eval(scopes)
+    path = names[-2] if len(names) >= 2 else ""
+    return "" if path == _NO_MODULE else str(path)
+
+
+def _neighbour_paths(node: ir.Node) -> list[str]:
+    above = [v.producer() for v in node.inputs if v is not None]
+    below = [user.node for value in node.outputs for user in value.uses()]
+    return [
+        n.metadata_props[MODULE_KEY]
+        for n in (*above, *below)
+        if n is not None and MODULE_KEY in n.metadata_props
+    ]

@@ -1,0 +1,101 @@
+"""Inputs, outputs and facts of a file, and the check that the graph is what it should be."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from configs.manifest import TensorSignature
+from export.passes import PassResult
+from export.passes.base import PassError
+
+from .module_paths import MODULE_KEY
+
+_FORBIDDEN_PARTS = ("weight_g", "weight_v", "lora_A", "lora_B", "film")
+_RANDOM_OPERATORS = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
+     "Bernoulli", "Dropout"}
+)  # fmt: skip
+
+
+class SetSignature:
+    """Name the axes of inputs and outputs.
+
+    Rules:
+        symbolic axes -> the names of the component's signature;
+        fixed axes must already be what the signature says.
+    """
+
+    def __init__(
+        self, inputs: tuple[TensorSignature, ...], outputs: tuple[TensorSignature, ...]
+    ) -> None:
+        """Remember the signature the file must have."""
+        self.inputs = inputs
+        self.outputs = outputs
+
+    def call(self, model: ir.Model) -> PassResult:
+        """Set the axes in place.
+
+        Raises:
+            PassError: the graph's own inputs or outputs disagree with the signature.
+        """
+        found = (*model.graph.inputs, *model.graph.outputs)
+        wanted = (*self.inputs, *self.outputs)
+        if [v.name for v in found] != [w.name for w in wanted]:
+            raise PassError(f"graph has {[v.name for v in found]}, not the signature's names")
+        for value, signature in zip(found, wanted, strict=True):
+            _set_axes(value, signature)
+        return PassResult(len(found), ", ".join(str(w) for w in wanted))
+
+
+def _set_axes(value: ir.Value, signature: TensorSignature) -> None:
+    dtype = value.dtype.name.lower() if value.dtype else "unknown"
+    if dtype not in (signature.dtype, {"float32": "float"}.get(signature.dtype)):
+        raise PassError(f"{value.name} is {dtype}, should be {signature.dtype}")
+    shape = value.shape
+    if shape is None or len(shape) != len(signature.shape):
+        raise PassError(f"{value.name} has shape {shape}, should be {signature.shape}")
+    for found, wanted in zip(shape.dims, signature.shape, strict=True):
+        if isinstance(found, int) != isinstance(wanted, int):
+            raise PassError(
+                f"{value.name} has axis {found}, should be {wanted}: an axis was frozen"
+                " during export or left free"
+            )
+        if isinstance(found, int) and found != wanted:
+            raise PassError(f"{value.name} has axis {found}, should be {wanted}")
+    value.shape = ir.Shape(signature.shape)
+
+
+def check_graph(model: ir.Model, opset: int) -> None:
+    """Check that nothing is in the graph that has no place there.
+
+    Raises:
+        PassError: another opset, another domain, a random operator, a nested function, a
+            leftover of weight norm, LoRA or FiLM, a non-finite weight, an unused weight or a
+            node without module path.
+    """
+    if model.opset_imports != {"": opset}:
+        raise PassError(f"opsets are {model.opset_imports}, should be the default at {opset}")
+    if model.functions:
+        raise PassError(f"functions left in the model: {list(model.functions)}")
+    for node in model.graph:
+        if node.domain or node.op_type in _RANDOM_OPERATORS:
+            raise PassError(f"node {node.name} is a {node.domain}::{node.op_type}")
+        if MODULE_KEY not in node.metadata_props:
+            raise PassError(f"node {node.name} has lost its module path")
+    for name, value in model.graph.initializers.items():
+        if any(part in name.lower() for part in (p.lower() for p in _FORBIDDEN_PARTS)):
+            raise PassError(f"leftover in the file: {name}")
+        if not value.uses():
+            raise PassError(f"unused weight in the file: {name}")
+        if value.const_value is None:
+            raise PassError(f"weight without a value: {name}")
+        array = value.const_value.numpy()
+        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+            raise PassError(f"non-finite weight in the file: {name}")
+
+
+def check_file(path: str) -> None:
+    """Run ONNX's own checker with full shape inference on a file."""
+    onnx.checker.check_model(path, full_check=True)

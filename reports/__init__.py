@@ -1,1 +1,31 @@
 """The report schema and its renderings: JSON, Markdown, HTML, JUnit."""
+
+from reports.render import write_reports
+from reports.schema import (
+    SCHEMA_VERSION,
+    Case,
+    Component,
+    Gate,
+    HeatMap,
+    Report,
+    Scatter,
+    Source,
+    Verdict,
+    json_schema,
+    read_report,
+)
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Case",
+    "Component",
+    "Gate",
+    "HeatMap",
+    "Report",
+    "Scatter",
+    "Source",
+    "Verdict",
+    "json_schema",
+    "read_report",
+    "write_reports",
+]

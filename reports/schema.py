@@ -76,6 +76,9 @@ class HeatMap(_Model):
     quantity: str
     rows: list[str] = Field(description="one label a row, such as 'codebook 0'")
     columns_per_cell: int = Field(ge=1, description="frames or samples pooled in one cell")
+    column_unit: str = Field(
+        default="frames", description="what columns count: frames or samples"
+    )
     values: list[list[Number]] = Field(description="rows x cells")
 
 

@@ -1,0 +1,275 @@
+"""The figures of a report as geometry; the templates only draw what is computed here.
+
+Text stays out of whatever is stretched to the width of the page, so that it has the page's
+own size and colour.  Values that are not finite are never dropped: they are drawn or counted.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from reports.schema import Gate, HeatMap, Number, Scatter
+from reports.summary import format_number, share_of_limit
+
+LEVELS = 8
+"""Steps of the heat map's colour scale; level 0 is exactly zero."""
+
+DECADES_WITHIN, DECADES_BEYOND = 6, 2
+"""What a gate's bar shows: six decades up to the limit and two beyond it."""
+
+# Differences of finite numbers beyond it overflow, so they count as not finite; a range
+# below its inverse has no ticks and is drawn as a point.
+_HUGE = 1e300
+
+
+@dataclass(frozen=True)
+class Tick:
+    """A labelled position on an axis."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the heat map; level is None where the value is not finite."""
+
+    column: int
+    row: int
+    level: int | None
+    title: str
+
+
+@dataclass(frozen=True)
+class HeatFigure:
+    """Error over time and codebook."""
+
+    columns: int
+    rows: list[str]
+    row_worst: list[Number]
+    cells: list[Cell]
+    ticks: list[Tick]
+    scale: list[Tick]
+    has_zero: bool
+    nonfinite: int
+    summary: str
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Where the dots of a plot lie inside its view box."""
+
+    width: int = 400
+    height: int = 320
+    left: int = 64
+    top: int = 10
+    right: int = 388
+    bottom: int = 270
+
+
+FRAME = Frame()
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Dots and one line in `FRAME`, with ticks on both axes."""
+
+    title: str
+    dots: str
+    line: tuple[float, float, float, float]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    x_label: str
+    y_label: str
+    summary: str
+
+
+def gate_bar(gate: Gate) -> float:
+    """Return how far a gate's bar reaches, in decades from its left end."""
+    share = share_of_limit(gate)
+    if share == 0:
+        return 0.0
+    reach = DECADES_WITHIN + math.log10(share) if math.isfinite(share) else math.inf
+    return round(min(max(reach, 0.15), DECADES_WITHIN + DECADES_BEYOND), 3)
+
+
+def heat_figure(heat: HeatMap) -> HeatFigure | None:
+    """Lay out a heat map; None if it has no cells."""
+    columns = max((len(row) for row in heat.values), default=0)
+    if not columns:
+        return None
+    values = [value for row in heat.values for value in row]
+    positive = [value for value in values if math.isfinite(value) and value > 0]
+    high = max(positive, default=1.0)
+    low = max(min(positive, default=1.0), high / 10**DECADES_WITHIN)
+    cells = [
+        Cell(
+            x, y, _level(value, low, high), f"{name}, {_span(heat, x)}: {format_number(value)}"
+        )
+        for y, (name, row) in enumerate(zip(heat.rows, heat.values, strict=True))
+        for x, value in enumerate(row)
+    ]
+    bad = sum(not math.isfinite(value) for value in values)
+    return HeatFigure(
+        columns=columns,
+        rows=heat.rows,
+        row_worst=[max(row, key=_badness, default=0.0) for row in heat.values],
+        cells=cells,
+        ticks=[
+            Tick(value / (columns * heat.columns_per_cell), format_number(value))
+            for value in _round_values(0, columns * heat.columns_per_cell, 6)
+            if value.is_integer()
+        ],
+        scale=_scale(low, high) if positive else [],
+        has_zero=any(value == 0 for value in values),
+        nonfinite=bad,
+        summary=_heat_summary(heat, bad),
+    )
+
+
+def scatter_plots(scatter: Scatter) -> list[Plot]:
+    """Lay out export against reference, and their difference against reference.
+
+    On the first a faithful export is a straight line whatever its error; the second shows it.
+    """
+    pairs = _drawable(scatter)
+    if not pairs:
+        return []
+    reference = [r for r, _ in pairs]
+    difference = [e - r for r, e in pairs]
+    both = reference + [e for _, e in pairs]
+    low, high = _padded(min(both), max(both))
+    reach = max(map(abs, difference)) * 1.08
+    worst = max(range(len(pairs)), key=lambda i: abs(difference[i]))
+    at = f"{format_number(difference[worst])} where the reference is"
+    at = f"{at} {format_number(reference[worst])}"
+    across = _padded(min(reference), max(reference))
+    up = (-reach, reach) if reach > 1 / _HUGE else (-1.0, 1.0)
+    return [
+        _plot(
+            "Export against reference",
+            pairs,
+            ((low, high), (low, high)),
+            ((low, low), (high, high)),
+            f"{len(pairs)} pairs; on the line the two are equal.",
+            "export",
+        ),
+        _plot(
+            "Difference against reference",
+            list(zip(reference, difference, strict=True)),
+            (across, up),
+            ((across[0], 0.0), (across[1], 0.0)),
+            f"Largest difference {at}." if difference[worst] else "All pairs are equal.",
+            "export - reference",
+        ),
+    ]
+
+
+def undrawn(scatter: Scatter) -> int:
+    """Return how many pairs of a scatter are not finite and so cannot be drawn."""
+    return len(scatter.reference) - len(_drawable(scatter))
+
+
+def _drawable(scatter: Scatter) -> list[tuple[float, float]]:
+    pairs = zip(scatter.reference, scatter.export, strict=True)
+    return [(r, e) for r, e in pairs if abs(r) < _HUGE and abs(e) < _HUGE]
+
+
+def _plot(
+    title: str,
+    points: list[tuple[float, float]],
+    ranges: tuple[tuple[float, float], tuple[float, float]],
+    line: tuple[tuple[float, float], tuple[float, float]],
+    summary: str,
+    y_label: str,
+) -> Plot:
+    (x_low, x_high), (y_low, y_high) = ranges
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = (x - x_low) / (x_high - x_low) * (FRAME.right - FRAME.left)
+        up = (y - y_low) / (y_high - y_low) * (FRAME.bottom - FRAME.top)
+        return round(FRAME.left + across, 1), round(FRAME.bottom - up, 1)
+
+    # Dots on the same spot are drawn once; a line of no length with round ends is a dot.
+    spots = sorted({place(x, y) for x, y in points})
+    return Plot(
+        title=title,
+        dots="".join(f"M{x:g} {y:g}h0" for x, y in spots),
+        line=(*place(*line[0]), *place(*line[1])),
+        x_ticks=[Tick(place(t.at, y_low)[0], t.text) for t in _ticks(x_low, x_high)],
+        y_ticks=[Tick(place(x_low, t.at)[1], t.text) for t in _ticks(y_low, y_high)],
+        x_label="reference",
+        y_label=y_label,
+        summary=summary,
+    )
+
+
+def _level(value: float, low: float, high: float) -> int | None:
+    if not math.isfinite(value):
+        return None
+    if value <= 0:
+        return 0
+    if low == high:
+        return LEVELS
+    step = LEVELS * math.log(max(value, low) / low) / math.log(high / low)
+    return 1 + min(LEVELS - 1, int(step))
+
+
+def _scale(low: float, high: float) -> list[Tick]:
+    if low == high:
+        return [Tick(1.0, format_number(high))]
+    parts = [i / 4 for i in range(5)]
+    return [Tick(part, format_number(low * (high / low) ** part, 2)) for part in parts]
+
+
+def _span(heat: HeatMap, column: int) -> str:
+    first = column * heat.columns_per_cell
+    last = first + heat.columns_per_cell - 1
+    return (
+        f"{heat.column_unit} {first}"
+        if first == last
+        else f"{heat.column_unit} {first} to {last}"
+    )
+
+
+def _badness(value: float) -> float:
+    return value if math.isfinite(value) else math.inf
+
+
+def _heat_summary(heat: HeatMap, bad: int) -> str:
+    named = [
+        (value, f"{name}, {_span(heat, x)}")
+        for name, row in zip(heat.rows, heat.values, strict=True)
+        for x, value in enumerate(row)
+    ]
+    if bad:
+        where = next(place for value, place in named if not math.isfinite(value))
+        return f"{bad} of {len(named)} cells are not finite, the first at {where}."
+    worst, where = max(named, key=lambda item: item[0])
+    if worst == 0:
+        return "No difference in any cell."
+    return f"Largest error {format_number(worst)} at {where}."
+
+
+def _padded(low: float, high: float) -> tuple[float, float]:
+    widths = ((high - low) * 0.04, abs(high) * 0.1)
+    pad = next((width for width in widths if width > abs(high) * 1e-12 + 1 / _HUGE), 1.0)
+    return low - pad, high + pad
+
+
+def _ticks(low: float, high: float) -> list[Tick]:
+    values = _round_values(low, high, 5)
+    step = values[1] - values[0] if len(values) > 1 else high - low
+    spread = max(abs(low), abs(high)) / step
+    digits = min(16, max(3, math.ceil(math.log10(spread)) + 1))
+    return [Tick(value, format_number(value, digits)) for value in values]
+
+
+def _round_values(low: float, high: float, about: int) -> list[float]:
+    """Return multiples of 1, 2 or 5 times a power of ten between low and high."""
+    raw = (high - low) / about
+    power = 10.0 ** math.floor(math.log10(raw))
+    step = next(power * m for m in (1, 2, 5, 10) if power * m >= raw * 0.999)
+    first, last = math.ceil(low / step), math.floor(high / step)
+    return [float(f"{i * step:.12g}") for i in range(first, last + 1)]

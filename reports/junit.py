@@ -1,0 +1,95 @@
+"""The report as JUnit XML: a suite per component, a test case per gate and per case."""
+
+from __future__ import annotations
+
+import re
+from xml.etree import ElementTree as ET
+
+from reports.schema import Case, Component, Gate, Report, Verdict
+from reports.summary import (
+    describe_case,
+    describe_gate,
+    findings,
+    format_number,
+    label,
+    nonfinite,
+    printable,
+)
+
+# XML 1.0 has no way at all to write these; `printable` already spells out most of them.
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def render_junit(report: Report) -> str:
+    """Return the report as JUnit XML.
+
+    Ambiguous gates and cases are passed tests with the reason in ``system-out``.
+    """
+    root = ET.Element("testsuites", name=_clean(f"{report.model} {report.version}".strip()))
+    for component in report.components:
+        root.append(_suite(component))
+    # A failure that belongs to no gate and no case must turn a build red all the same.
+    unnamed = [item for item in findings(report) if item.unnamed]
+    if unnamed:
+        suite = ET.SubElement(root, "testsuite", name="verdict")
+        for item in unnamed:
+            _test(
+                suite, f"verdict {item.component}".strip(), item.verdict, item.text, item.text
+            )
+        _count(suite)
+    for count in ("tests", "failures", "errors"):
+        root.set(count, str(sum(int(suite.get(count, "0")) for suite in root)))
+    ET.indent(root)
+    text = ET.tostring(root, encoding="unicode")
+    return f'<?xml version="1.0" encoding="utf-8"?>\n{text}\n'
+
+
+def _suite(component: Component) -> ET.Element:
+    suite = ET.Element("testsuite", name=_clean(label(component)))
+    properties = ET.SubElement(suite, "properties")
+    for name, value in (("file", component.file), ("sha256", component.sha256)):
+        ET.SubElement(properties, "property", name=name, value=_clean(value))
+    for gate in component.gates:
+        _test(suite, f"gate {gate.name}", gate.verdict, *_gate_texts(gate))
+    for case in component.cases:
+        _test(suite, f"case {case.id}", case.verdict, *_case_texts(case))
+    _count(suite)
+    return suite
+
+
+def _gate_texts(gate: Gate) -> tuple[str, str]:
+    where = f" in case {gate.worst_case}" if gate.worst_case else ""
+    lines = [describe_gate(gate) + where, gate.message, f"why the limit: {gate.reason}"]
+    return ": ".join(filter(None, lines[:2])), "\n".join(filter(None, lines))
+
+
+def _case_texts(case: Case) -> tuple[str, str]:
+    lines = [
+        case.message,
+        nonfinite(case),
+        f"tokens excused as ties: {case.ambiguous}" if case.ambiguous else "",
+        describe_case(case),
+        *(f"{name} = {format_number(value)}" for name, value in case.metrics.items()),
+    ]
+    lines = [line for line in lines if line]
+    return lines[0], "\n".join(lines)
+
+
+def _test(suite: ET.Element, name: str, verdict: Verdict, message: str, text: str) -> None:
+    where = suite.get("name", "")
+    test = ET.SubElement(suite, "testcase", classname=where, name=_clean(name))
+    if verdict is Verdict.FAIL:
+        failure = ET.SubElement(test, "failure", type=verdict.value, message=_clean(message))
+        failure.text = _clean(text)
+    elif verdict is Verdict.AMBIGUOUS:
+        ET.SubElement(test, "system-out").text = _clean(f"{verdict.value}: {text}")
+
+
+def _count(suite: ET.Element) -> None:
+    suite.set("tests", str(len(suite.findall("testcase"))))
+    suite.set("failures", str(len(suite.findall("testcase/failure"))))
+    suite.set("errors", "0")
+
+
+def _clean(text: str) -> str:
+    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", printable(text))

@@ -1,0 +1,228 @@
+"""What every rendering says in the same way: numbers, headroom, what failed and where."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reports.schema import Case, Component, Gate, Report, Verdict
+
+# Control characters and those that reorder text: a message must not disguise itself.
+_INVISIBLE = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
+    "\ud800-\udfff\ufffe\uffff]"
+)
+_SEVERITY = {Verdict.FAIL: 0, Verdict.AMBIGUOUS: 1, Verdict.PASS: 2}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that failed, or was excused, and where."""
+
+    verdict: Verdict
+    component: str
+    what: str
+    where: str
+    message: str
+    unnamed: bool = False
+    """True if the report names neither a gate nor a case for it."""
+
+    @property
+    def text(self) -> str:
+        """The finding as one line."""
+        line = ", ".join(part for part in (self.component, self.what, self.where) if part)
+        return f"{line}: {self.message}" if self.message else line
+
+
+def printable(text: str) -> str:
+    r"""Return `text` with invisible characters written out, such as ``\x1b``."""
+    return _INVISIBLE.sub(lambda m: ascii(m.group())[1:-1], text)
+
+
+def format_number(value: float | None, digits: int = 3) -> str:
+    """Return a number with `digits` significant digits; what is not a number says so.
+
+    A share just below one is never rounded to one: 0.99996 is not agreement.
+    """
+    if value is None:
+        return "not measured"
+    if math.isnan(value):
+        return "NaN"
+    if math.isinf(value):
+        return "Infinity" if value > 0 else "-Infinity"
+    if value == 0:
+        return "0"
+    if value.is_integer() and abs(value) < 1e6:
+        return f"{value:.0f}"
+    mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+    power = int(exponent)
+    if not -4 < power < 5:
+        return f"{_trim(mantissa)}e{power}"
+    text = _trim(f"{value:.{max(0, digits - 1 - power)}f}")
+    if text.lstrip("-") == "1" and abs(value) < 1 and digits < 17:
+        return format_number(value, digits + 1)
+    return text
+
+
+def tell_apart(value: float | None, limit: float) -> tuple[str, str]:
+    """Format a value and its limit with as many digits as it takes to see them differ."""
+    for digits in range(3, 18):
+        texts = format_number(value, digits), format_number(limit, digits)
+        if texts[0] != texts[1] or value == limit:
+            break
+    return texts
+
+
+def label(component: Component) -> str:
+    """Return ``component`` or ``component.variant``, as in the name of its file."""
+    return ".".join(filter(None, (component.name, component.variant)))
+
+
+def share_of_limit(gate: Gate) -> float:
+    """Return how much of its limit a gate uses: 0 nothing, 1 all of it, infinity beyond any.
+
+    Decibels are compared as amplitudes.  A share that must be at least 0.5 or more (agreement
+    of tokens, say) is compared by what it lacks to one: 0.999 where 0.99 is asked uses a
+    tenth.
+    """
+    value, limit = gate.value, gate.limit
+    if value is None or math.isnan(value) or math.isnan(limit):
+        return math.inf
+    at_most = gate.direction == "at most"
+    if value == limit:
+        # Exact agreement where exactness is asked leaves nothing to use up.
+        exact = limit == (0 if at_most else 1)
+        return 0.0 if exact else 1.0
+    share = _share(value, limit, at_most, gate.unit)
+    # Rounding must not put a value on the other side of its limit.
+    holds = (value < limit) == at_most
+    return min(share, 1.0) if holds else max(share, math.nextafter(1, 2))
+
+
+def headroom(gate: Gate) -> str:
+    """Return in words how far a gate is from its limit."""
+    share = share_of_limit(gate)
+    if gate.value is None or math.isnan(gate.value):
+        return format_number(gate.value)
+    if share == 0:
+        return "exact"
+    if share == 1:
+        return "at the limit"
+    if share > 1 and gate.verdict is Verdict.AMBIGUOUS:
+        return "beyond, excused"
+    if math.isinf(share):
+        return "beyond the limit"
+    if gate.unit == "dB":
+        distance = f"{format_number(abs(gate.value - gate.limit))} dB"
+        return f"{distance} to spare" if share <= 1 else f"{distance} beyond"
+    if share <= 1:
+        return f"{format_number(1 / share)}x to spare"
+    return f"{format_number(share)}x the limit"
+
+
+def describe_gate(gate: Gate) -> str:
+    """Return a gate as a clause: what was measured and what the limit is."""
+    value, limit = tell_apart(gate.value, gate.limit)
+    unit = f" {gate.unit}" if gate.unit else ""
+    measured = value if gate.value is None else f"{value}{unit}"
+    return f"{gate.name} is {measured}, must be {gate.direction} {limit}{unit}"
+
+
+def describe_case(case: Case) -> str:
+    """Return the id of a case with what it takes to make it again."""
+    return f"case {case.id} (seed {case.seed}, batch {case.batch}, length {case.length})"
+
+
+def nonfinite(case: Case) -> str:
+    """Return how many values of a case are not finite on either side, or nothing."""
+    if not case.nonfinite_reference and not case.nonfinite_export:
+        return ""
+    return (
+        f"not finite: {case.nonfinite_export} values of the export,"
+        f" {case.nonfinite_reference} of the reference"
+    )
+
+
+def find_case(component: Component, case_id: str) -> Case | None:
+    """Return the case of that id, if the report has it."""
+    return next((case for case in component.cases if case.id == case_id), None)
+
+
+def tightest_gate(component: Component) -> Gate | None:
+    """Return the gate nearest to its limit or furthest beyond it, failures first."""
+    return min(
+        component.gates,
+        key=lambda gate: (_SEVERITY[gate.verdict], -share_of_limit(gate)),
+        default=None,
+    )
+
+
+def worst_case(component: Component) -> Case | None:
+    """Return the case behind the tightest gate, or else one that did not pass."""
+    gate = tightest_gate(component)
+    case = find_case(component, gate.worst_case) if gate else None
+    return case or next(iter(worst_first(component.cases)), None)
+
+
+def worst_first(cases: list[Case]) -> list[Case]:
+    """Return the cases, failed ones first, otherwise in their order."""
+    return sorted(cases, key=lambda case: _SEVERITY[case.verdict])
+
+
+def findings(report: Report) -> list[Finding]:
+    """Return all that did not pass, failures first.
+
+    A failed component always has a finding, even where the report names neither a gate nor a
+    case, and so has a failed report: no rendering may look better than the verdict.
+    """
+    found = [item for part in report.components for item in _component_findings(part)]
+    if report.verdict is Verdict.FAIL and all(f.verdict is not Verdict.FAIL for f in found):
+        found.append(
+            Finding(Verdict.FAIL, "", "the run", "", report.verdict_line, unnamed=True)
+        )
+    return sorted(found, key=lambda finding: _SEVERITY[finding.verdict])
+
+
+def _component_findings(component: Component) -> Iterator[Finding]:
+    name = label(component)
+    gates = [gate for gate in component.gates if gate.verdict is not Verdict.PASS]
+    for gate in gates:
+        case = find_case(component, gate.worst_case)
+        where = describe_case(case) if case else gate.worst_case and f"case {gate.worst_case}"
+        yield Finding(gate.verdict, name, describe_gate(gate), where, gate.message)
+    if any(gate.verdict is Verdict.FAIL for gate in gates):
+        return
+    failed = [case for case in component.cases if case.verdict is Verdict.FAIL]
+    for case in failed:
+        message = case.message or nonfinite(case)
+        yield Finding(Verdict.FAIL, name, "a case failed", describe_case(case), message)
+    if component.verdict is Verdict.FAIL and not failed:
+        why = "the report names no gate and no case"
+        yield Finding(Verdict.FAIL, name, "failed", "", why, unnamed=True)
+
+
+def _trim(text: str) -> str:
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _share(value: float, limit: float, at_most: bool, unit: str) -> float:
+    """Return the share of the limit used by a value that is not the limit itself."""
+    if math.isinf(value) or math.isinf(limit):
+        return 0.0 if (value < limit) == at_most else math.inf
+    if unit == "dB":
+        decibels = value - limit if at_most else limit - value
+        return float(10 ** (min(max(decibels, -4e3), 4e3) / 20))
+    if not at_most and 0.5 <= limit <= 1 and value <= 1:
+        return _ratio(1 - value, 1 - limit)
+    if at_most:
+        return _ratio(value, limit)
+    return 0.0 if limit <= 0 < value else _ratio(limit, value)
+
+
+def _ratio(value: float, limit: float) -> float:
+    """Return value / limit; without a positive limit, all or nothing."""
+    if limit > 0 and value > 0:
+        return value / limit
+    return 0.0 if value <= limit or (value <= 0 < limit) else math.inf

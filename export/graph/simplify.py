@@ -50,7 +50,9 @@ class Simplify:
         simplified = ir.from_proto(proto)
         _put_back(simplified, outside)
         made = restore_paths(simplified, paths)
-        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(simplified)
+        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(
+            simplified
+        )
         common.DeduplicateInitializersPass()(simplified)
         common.CommonSubexpressionEliminationPass()(simplified)
         common.RemoveUnusedNodesPass()(simplified)

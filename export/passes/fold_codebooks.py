@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from models.quantize import ResidualVectorQuantize
 
 from export.entries import CodesEmbedding, CodesToLatents
-from .base import PassError, PassResult, frozen
+from .base import REORDERING, PassError, PassResult, frozen
 
 
 class FoldedEmbedding(nn.Module):
@@ -39,7 +39,7 @@ class FoldCodebooksIntoEmbedding:
         CodesEmbedding -> FoldedEmbedding.
     """
 
-    tolerance = 1e-6  # the same sum in another order
+    tolerance = REORDERING  # the same sum in another order
 
     def requires(self, module: nn.Module) -> None:
         """The module embeds codes."""

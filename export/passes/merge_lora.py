@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from models.layers import LoRALinear
 
-from .base import PassError, PassResult, frozen, replace_modules
+from .base import REORDERING, PassError, PassResult, frozen, replace_modules
 
 
 class Dense(nn.Module):
@@ -28,7 +28,7 @@ class MergeLoRA:
         LoRALinear -> Dense, whether or not it has LoRA tensors.
     """
 
-    tolerance = 1e-6  # another layout of the same product: float32 reordering only
+    tolerance = REORDERING  # another layout of the same product: float32 reordering only
 
     def requires(self, module: nn.Module) -> None:
         """Nothing."""

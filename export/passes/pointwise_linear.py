@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .base import PassError, PassResult, frozen, replace_modules
+from .base import REORDERING, PassError, PassResult, frozen, replace_modules
 
 
 class Pointwise(nn.Module):
@@ -30,7 +30,7 @@ class PointwiseToLinear:
         Conv1d of kernel 1, stride 1, no padding, one group -> Pointwise.
     """
 
-    tolerance = 1e-6  # another order of the same sum
+    tolerance = REORDERING  # another order of the same sum
 
     def requires(self, module: nn.Module) -> None:
         """Weight norm is folded: a weight-normed convolution would be missed."""

@@ -1,0 +1,104 @@
+"""Writing files so that a stopped run leaves either a whole file or none."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from .errors import InputError
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary path that becomes `path` when the block ends without an error.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full.
+    """
+    with file_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            _sync(temporary)
+            temporary.chmod(0o644)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def staging_folder(parent: Path) -> Iterator[Path]:
+    """Give a temporary folder inside `parent`, removed at the end whatever happens.
+
+    To keep what was made, move it out: `publish_folder`.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full.
+    """
+    with file_errors(parent):
+        parent.mkdir(parents=True, exist_ok=True)
+        folder = Path(tempfile.mkdtemp(dir=parent, prefix=".staging-"))
+    try:
+        with file_errors(parent):
+            yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def publish_folder(staged: Path, target: Path) -> None:
+    """Move a staged folder to its final name in one step.
+
+    Raises:
+        InputError: the target exists or cannot be written.
+    """
+    with file_errors(target):
+        for item in staged.iterdir():
+            _sync(item)
+        staged.chmod(0o755)
+        if target.exists():
+            raise InputError(f"{target}: exists already and is never overwritten")
+        staged.rename(target)
+
+
+@contextlib.contextmanager
+def file_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals into one clear message.
+
+    Raises:
+        InputError: naming the path and the way out.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(
+                f"{path}: the disk is full; free some space or choose another folder."
+                " Nothing was left half-written"
+            ) from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR,
+                           errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):  # fmt: skip
+            where = error.filename or path
+            raise InputError(
+                f"{where}: cannot be written ({os.strerror(error.errno)}); choose another folder"
+            ) from error
+        raise
+
+
+def sha256(path: Path) -> str:
+    """Return the hex SHA-256 digest of a file."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())

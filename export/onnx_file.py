@@ -1,0 +1,126 @@
+"""Writing a graph to disk, weight by weight.
+
+ONNX's own writers build the whole protobuf message and then its bytes, three copies of the
+weights in all; a gigabyte of weights then needs seven of memory.  This one writes the message
+piece by piece, in the field order protobuf itself uses, so the file is byte for byte what
+``ModelProto.SerializeToString`` would give.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import onnx
+import onnx_ir as ir
+
+from configs.files import sha256
+from configs.manifest import FileRecord
+
+# A protobuf message cannot exceed 2 GiB; stay well below.
+EXTERNAL_ABOVE_BYTES = 1_500_000_000
+
+# Constants of shapes and axes stay in the graph, where shape inference can read them.
+_INLINE_BELOW_BYTES = 1024
+
+_LENGTH_DELIMITED = 2
+_MODEL_GRAPH = onnx.ModelProto.GRAPH_FIELD_NUMBER
+_GRAPH_INITIALIZER = onnx.GraphProto.INITIALIZER_FIELD_NUMBER
+_TENSOR_RAW_DATA = onnx.TensorProto.RAW_DATA_FIELD_NUMBER
+
+
+def save_graph(
+    model: ir.Model, path: Path, *, external: bool = False
+) -> tuple[FileRecord, FileRecord | None]:
+    """Write a model.
+
+    Args:
+        model: left as it is.
+        path: of the graph; external data goes beside it with ``.data`` appended.
+        external: put the weights in a file of their own; done unasked above 1.5 GB.
+
+    Returns:
+        Name, digest and size of the graph, and of its external data if there is any.
+    """
+    weights = sum(v.const_value.nbytes for v in model.graph.initializers.values()
+                  if v.const_value is not None)  # fmt: skip
+    if external or weights > EXTERNAL_ABOVE_BYTES:
+        data = path.with_name(path.name + ".data")
+        ir.save(model, path, external_data=data.name, size_threshold_bytes=_INLINE_BELOW_BYTES)
+        return _record(path), _record(data)
+    with path.open("wb") as stream:
+        _write_model(model, stream)
+    return _record(path), None
+
+
+def _write_model(model: ir.Model, stream: BinaryIO) -> None:
+    message = _without_weights(model)
+    before_graph, after_graph = _split_at(message, _MODEL_GRAPH)
+    before_weights, after_weights = _split_at(message.graph, _GRAPH_INITIALIZER)
+    weights = [_tensor_parts(value) for value in model.graph.initializers.values()]
+    size = len(before_weights) + len(after_weights)
+    size += sum(len(header) + len(data) for header, data in weights)
+    stream.write(before_graph)
+    stream.write(_prefix(_MODEL_GRAPH, size))
+    stream.write(before_weights)
+    for header, data in weights:
+        stream.write(header)
+        stream.write(data)
+    stream.write(after_weights)
+    stream.write(after_graph)
+
+
+def _tensor_parts(value: ir.Value) -> tuple[bytes, memoryview]:
+    """Return a weight's bytes in the graph up to its data, and its data."""
+    if value.const_value is None:
+        raise ValueError(f"weight {value.name} has no value")
+    array = value.const_value.numpy()
+    if array.dtype.byteorder == ">":
+        raise ValueError(f"weight {value.name} is big-endian")
+    data = memoryview(np.ascontiguousarray(array).reshape(-1)).cast("B")
+    header = onnx.TensorProto(
+        dims=array.shape, data_type=value.const_value.dtype.value, name=value.name
+    ).SerializeToString()
+    header += _prefix(_TENSOR_RAW_DATA, len(data))
+    return _prefix(_GRAPH_INITIALIZER, len(header) + len(data)) + header, data
+
+
+def _without_weights(model: ir.Model) -> onnx.ModelProto:
+    held = dict(model.graph.initializers)
+    model.graph.initializers.clear()
+    try:
+        return ir.to_proto(model)
+    finally:
+        model.graph.initializers.update(held)
+
+
+def _split_at(message: onnx.ModelProto | onnx.GraphProto, field: int) -> tuple[bytes, bytes]:
+    """Return the serialised fields before and after a field number, the field left out."""
+    before, after = type(message)(), type(message)()
+    before.CopyFrom(message)
+    after.CopyFrom(message)
+    for descriptor, _ in message.ListFields():
+        if descriptor.number >= field:
+            before.ClearField(descriptor.name)
+        if descriptor.number <= field:
+            after.ClearField(descriptor.name)
+    return before.SerializeToString(), after.SerializeToString()
+
+
+def _prefix(field: int, size: int) -> bytes:
+    return _varint(field << 3 | _LENGTH_DELIMITED) + _varint(size)
+
+
+def _varint(value: int) -> bytes:
+    """Encode as protobuf does: seven bits a byte, lowest first."""
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _record(path: Path) -> FileRecord:
+    return FileRecord(name=path.name, sha256=sha256(path), size=path.stat().st_size)

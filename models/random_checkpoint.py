@@ -1,0 +1,112 @@
+"""Random checkpoints in the published format, labelled as what they are.
+
+They prove arithmetic, not usefulness: nothing made from them is music.  The label travels
+from the metadata into every manifest and every report.
+"""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from configs.errors import InputError
+from configs.files import file_errors, replacing
+
+from .checkpoint import CODEC_FILE, RANDOM_LABEL, TRANSFORMERS
+from .dims import CodecDims, VampNetDims
+from .lac import LAC
+from .vampnet import VampNet
+
+LORA_RANK = 8
+
+
+def sizes() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the known sizes: kwargs by size and file name without suffix."""
+    text = resources.files("configs").joinpath("sizes.toml").read_text("utf-8")
+    return tomllib.loads(text)
+
+
+def write_random_set(
+    folder: Path,
+    *,
+    like: str,
+    seed: int,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
+    """Write ``codec.pth``, ``coarse.pth`` and ``c2f.pth`` with random weights.
+
+    Args:
+        folder: made if it does not exist.
+        like: a size of ``configs/sizes.toml``.
+        seed: the same seed gives the same weights.
+        progress: told each file's name before it is made.
+
+    Raises:
+        InputError: an unknown size, a file that exists, or a folder that cannot be written.
+    """
+    if like not in sizes():
+        raise InputError(f"no size {like!r}; known are {', '.join(sizes())}")
+    names = (CODEC_FILE, *(f"{name}.pth" for name in TRANSFORMERS))
+    targets = [folder / name for name in names]
+    with file_errors(folder):
+        existing = [target for target in targets if target.exists()]
+    if existing:
+        raise InputError(f"{existing[0]}: exists already; choose another folder")
+    for number, target in enumerate(targets):
+        progress(target.name)
+        kwargs = sizes()[like][target.stem]
+        generator = torch.Generator().manual_seed(seed * len(targets) + number)
+        with torch.device("meta"):
+            module = _build(target.stem, kwargs)
+        content = {
+            "state_dict": _random_state(module, generator),
+            "metadata": {"kwargs": kwargs, RANDOM_LABEL: True, "seed": seed},
+        }
+        with replacing(target) as temporary:
+            torch.save(content, temporary)
+    return targets
+
+
+def _build(kind: str, kwargs: dict[str, Any]) -> nn.Module:
+    if kind == "codec":
+        return LAC(CodecDims.from_kwargs(kwargs, "sizes.toml"))
+    return VampNet(VampNetDims.from_kwargs(kwargs, "sizes.toml"), rank=LORA_RANK)
+
+
+def _random_state(module: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
+    """Draw every tensor with a spread that keeps activations near unit variance."""
+    state = {}
+    for name, value in module.state_dict().items():
+        last = name.rpartition(".")[2]
+        noise = torch.randn(value.shape, generator=generator)
+        if last == "weight_g":  # the norm of a row: its gain for unit-variance input
+            state[name] = _gain(name) * (1 + 0.1 * noise)
+        elif last == "alpha":
+            state[name] = (1 + 0.2 * noise).clamp(min=0.2)
+        elif last == "bias":
+            state[name] = 0.05 * noise
+        elif "norm" in name:
+            state[name] = 1 + 0.1 * noise
+        elif value.ndim == 2 and not name.endswith(("codebook.weight", "MASK")):
+            state[name] = noise / math.sqrt(value.shape[1])
+        elif name.endswith("embedding.out_proj.weight"):
+            state[name] = noise / math.sqrt(value.shape[1])
+        else:
+            state[name] = noise
+    return state
+
+
+def _gain(name: str) -> float:
+    """Return less than one where a residual sum or the output's tanh would pile up."""
+    if name.endswith(("block.3.weight_g", "layer.3.weight_g")):
+        return 0.3
+    if name.startswith("decoder.model") and name.count(".") == 3 and ".0." not in name:
+        return 0.1
+    return 1.0

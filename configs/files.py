@@ -86,9 +86,9 @@ def file_errors(path: Path) -> Iterator[None]:
             ) from error
         if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR,
                            errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):  # fmt: skip
-            where = error.filename or path
+            reason = os.strerror(error.errno)
             raise InputError(
-                f"{where}: cannot be written ({os.strerror(error.errno)}); choose another folder"
+                f"{error.filename or path}: cannot be written ({reason}); choose another place"
             ) from error
         raise
 

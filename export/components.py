@@ -5,6 +5,7 @@ Sources of the order and the names: ARCHITECTURE.md, table of components.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -76,10 +77,11 @@ def required_checkpoint(name: str) -> tuple[str, ...]:
     return (name,) if name in ("coarse", "c2f") else ()
 
 
-def available(models: ModelSet) -> list[str]:
+def available(present: Sequence[str]) -> list[str]:
     """Return the components that can be made from the checkpoints present."""
-    codec = ["codec_encoder", "codec_decoder"] if models.codec is not None else []
-    return codec + [name for name in ("coarse", "c2f") if name in models.transformers]
+    return [
+        n for n in COMPONENTS if n in present or (n.startswith("codec") and "codec" in present)
+    ]
 
 
 def build_component(name: str, models: ModelSet, *, variant: str = "") -> Component:
@@ -111,8 +113,6 @@ def build_component(name: str, models: ModelSet, *, variant: str = "") -> Compon
 
 def sharing_copy(module: nn.Module) -> nn.Module:
     """Copy a module's structure; parameters and buffers stay the same tensors."""
-    import copy
-
     shared = {id(t): t for t in (*module.parameters(), *module.buffers())}
     return copy.deepcopy(module, dict(shared))
 

@@ -78,7 +78,7 @@ def _tensor_parts(value: ir.Value) -> tuple[bytes, memoryview]:
     array = value.const_value.numpy()
     if array.dtype.byteorder == ">":
         raise ValueError(f"weight {value.name} is big-endian")
-    data = memoryview(np.ascontiguousarray(array).reshape(-1)).cast("B")
+    data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
     header = onnx.TensorProto(
         dims=array.shape, data_type=value.const_value.dtype.value, name=value.name
     ).SerializeToString()

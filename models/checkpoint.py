@@ -8,7 +8,6 @@ Files are untrusted: they are opened with ``weights_only=True`` and nothing else
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import zipfile
 from collections.abc import Callable, Mapping
@@ -20,12 +19,13 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError
+from configs.files import sha256
 
 from .dims import CodecDims, VampNetDims
 from .lac import LAC
 from .vampnet import VampNet
 
-CODEC_FILE = "codec.pth"
+CODEC = "codec"
 TRANSFORMERS = ("coarse", "c2f")
 RANDOM_LABEL = "random_weights"
 
@@ -103,21 +103,10 @@ def read_checkpoint(path: Path) -> Checkpoint:
         InputError: the file is missing, truncated, no checkpoint, wants to run code, has no
             ``metadata.kwargs``, or holds non-finite or non-float weights.
     """
-    content = _unpickle(path)
-    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
-        raise InputError(
-            f"{path}: not a checkpoint in the published format: no 'state_dict' inside"
-        )
-    metadata = content.get("metadata")
-    kwargs = metadata.get("kwargs") if isinstance(metadata, dict) else None
-    if not isinstance(metadata, dict) or not isinstance(kwargs, dict):
-        raise InputError(
-            f"{path}: the checkpoint has no metadata.kwargs, so its dimensions are unknown;"
-            " save it with the published package's BaseModel.save"
-        )
+    state, metadata = _content(path)
     label = "random" if metadata.get(RANDOM_LABEL) else ""
-    state = _clean_state(content["state_dict"], path)
-    return Checkpoint(path, state, dict(kwargs), source_file(path, label=label))
+    clean = _clean_state(state, path)
+    return Checkpoint(path, clean, dict(metadata["kwargs"]), source_file(path, label=label))
 
 
 def read_lora(path: Path) -> dict[str, Tensor]:
@@ -176,63 +165,95 @@ def load_vampnet(checkpoint: Checkpoint, *, lora: Path | None = None) -> VampNet
     return _strict_load(build, state, checkpoint.path)
 
 
-def open_models(
-    folder: Path,
-    *,
-    lora: Mapping[str, Path] | None = None,
-    only: tuple[str, ...] = TRANSFORMERS,
-    progress: Callable[[str], None] = lambda _: None,
-) -> ModelSet:
-    """Load the checkpoints of a folder that holds any of codec, coarse and c2f.
+def check_set(folder: Path) -> list[str]:
+    """Return which of codec, coarse and c2f a folder holds, after checking that they fit.
 
-    Args:
-        folder: holds ``codec.pth``, ``coarse.pth``, ``c2f.pth`` or some of them.
-        lora: LoRA overlay by transformer name.
-        only: transformers to read; others are left alone.
-        progress: told each file's name before it is read.
+    Only the metadata is read.
 
     Raises:
         InputError: nothing to read, or the files do not fit each other.
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of checkpoints")
-    present = [n for n in TRANSFORMERS if n in only and (folder / f"{n}.pth").exists()]
-    codec_path = folder / CODEC_FILE
-    if not codec_path.exists() and not present:
+    present = [name for name in (CODEC, *TRANSFORMERS) if (folder / f"{name}.pth").exists()]
+    if not present:
         raise InputError(
             f"{folder}: holds none of codec.pth, coarse.pth, c2f.pth; fetch the published set"
             " with 'vampnet-onnx fetch' or make one with 'vampnet-onnx make-checkpoint'"
         )
+    kwargs = {name: _content(folder / f"{name}.pth")[1]["kwargs"] for name in present}
+    dims = {
+        name: VampNetDims.from_kwargs(kwargs[name], str(folder / f"{name}.pth"))
+        for name in present
+        if name != CODEC
+    }
+    if CODEC in present:
+        codec = CodecDims.from_kwargs(kwargs[CODEC], str(folder / f"{CODEC}.pth"))
+        for name, own in dims.items():
+            _check_fit(name, own, codec, folder)
+    if len(dims) == len(TRANSFORMERS):
+        _check_pair(dims["coarse"], dims["c2f"], folder)
+    return present
+
+
+def open_models(
+    folder: Path,
+    *,
+    lora: Mapping[str, Path] | None = None,
+    only: tuple[str, ...] = TRANSFORMERS,
+) -> ModelSet:
+    """Load the codec of a folder, if it holds one, and transformers.
+
+    Args:
+        folder: holds ``codec.pth``, ``coarse.pth``, ``c2f.pth`` or some of them.
+        lora: LoRA overlay by transformer name.
+        only: transformers to read; others are left alone.
+
+    Raises:
+        InputError: nothing to read, or the files do not fit each other.
+    """
+    present = check_set(folder)
     codec, transformers, sources = None, {}, []
-    if codec_path.exists():
-        progress(codec_path.name)
-        opened = read_checkpoint(codec_path)
+    if CODEC in present:
+        opened = read_checkpoint(folder / f"{CODEC}.pth")
         codec = load_codec(opened)
         sources.append(opened.source)
     for name in present:
-        progress(f"{name}.pth")
+        if name not in only or name == CODEC:
+            continue
         opened = read_checkpoint(folder / f"{name}.pth")
         overlay = (lora or {}).get(name)
         transformers[name] = load_vampnet(opened, lora=overlay)
         sources.append(opened.source)
         if overlay:
             sources.append(source_file(overlay))
-        if codec is not None:
-            _check_fit(name, transformers[name].dims, codec.dims, folder)
-    unused = set(lora or {}) - set(transformers)
+    unused = sorted(set(lora or {}) - set(transformers))
     if unused:
-        raise InputError(f"{folder}: a LoRA file was given for {_listed(sorted(unused))},"
-                         " which this folder does not hold")  # fmt: skip
-    if len(transformers) == len(TRANSFORMERS):
-        _check_pair(transformers["coarse"].dims, transformers["c2f"].dims, folder)
+        raise InputError(
+            f"{folder}: a LoRA file was given for {_listed(unused)}, which is not there"
+        )
     return ModelSet(folder, codec, transformers, tuple(sources))
 
 
 def source_file(path: Path, *, label: str = "") -> SourceFile:
     """Return name, digest and size of a file."""
-    with path.open("rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
-    return SourceFile(path.name, digest, path.stat().st_size, label)
+    return SourceFile(path.name, sha256(path), path.stat().st_size, label)
+
+
+def _content(path: Path) -> tuple[dict[Any, Any], dict[str, Any]]:
+    """Return state dict and metadata of a file, the latter with its kwargs."""
+    content = _unpickle(path)
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        raise InputError(
+            f"{path}: not a checkpoint in the published format: no 'state_dict' inside"
+        )
+    metadata = content.get("metadata")
+    if not isinstance(metadata, dict) or not isinstance(metadata.get("kwargs"), dict):
+        raise InputError(
+            f"{path}: the checkpoint has no metadata.kwargs, so its dimensions are unknown;"
+            " save it with the published package's BaseModel.save"
+        )
+    return content["state_dict"], metadata
 
 
 def _unpickle(path: Path) -> Any:

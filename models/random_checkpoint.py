@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from configs.errors import InputError
 from configs.files import file_errors, replacing
 
-from .checkpoint import CODEC_FILE, RANDOM_LABEL, TRANSFORMERS
+from .checkpoint import CODEC, RANDOM_LABEL, TRANSFORMERS
 from .dims import CodecDims, VampNetDims
 from .lac import LAC
 from .vampnet import VampNet
@@ -53,8 +53,7 @@ def write_random_set(
     """
     if like not in sizes():
         raise InputError(f"no size {like!r}; known are {', '.join(sizes())}")
-    names = (CODEC_FILE, *(f"{name}.pth" for name in TRANSFORMERS))
-    targets = [folder / name for name in names]
+    targets = [folder / f"{name}.pth" for name in (CODEC, *TRANSFORMERS)]
     with file_errors(folder):
         existing = [target for target in targets if target.exists()]
     if existing:
@@ -75,7 +74,7 @@ def write_random_set(
 
 
 def _build(kind: str, kwargs: dict[str, Any]) -> nn.Module:
-    if kind == "codec":
+    if kind == CODEC:
         return LAC(CodecDims.from_kwargs(kwargs, "sizes.toml"))
     return VampNet(VampNetDims.from_kwargs(kwargs, "sizes.toml"), rank=LORA_RANK)
 
@@ -94,12 +93,10 @@ def _random_state(module: nn.Module, generator: torch.Generator) -> dict[str, Te
             state[name] = 0.05 * noise
         elif "norm" in name:
             state[name] = 1 + 0.1 * noise
-        elif value.ndim == 2 and not name.endswith(("codebook.weight", "MASK")):
-            state[name] = noise / math.sqrt(value.shape[1])
-        elif name.endswith("embedding.out_proj.weight"):
-            state[name] = noise / math.sqrt(value.shape[1])
-        else:
+        elif last == "weight_v" or name.endswith(("codebook.weight", "MASK")):
             state[name] = noise
+        else:
+            state[name] = noise / math.sqrt(value.shape[1])
     return state
 
 

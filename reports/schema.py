@@ -12,7 +12,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from configs.errors import InputError
 
 SCHEMA_VERSION = 1
 
@@ -144,6 +146,15 @@ def read_report(path: Path) -> Report:
     """Read a ``report.json``.
 
     Raises:
-        pydantic.ValidationError: the file is no report of this schema.
+        InputError: no such file, or it is no report of this schema.
     """
-    return Report.model_validate_json(path.read_bytes())
+    try:
+        return Report.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{path}: not a report of this schema ({key}: {first['msg']})"
+        ) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error

@@ -14,7 +14,6 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-
 # What another order of the same float32 sums may cost at the output of a deep network: 1.4e-6
 # was measured at 20 layers; a wrong weight costs 1e-3 and more.
 REORDERING = 1e-5

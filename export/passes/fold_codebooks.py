@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from export.entries import CodesEmbedding, CodesToLatents
 from models.quantize import ResidualVectorQuantize
 
-from export.entries import CodesEmbedding, CodesToLatents
 from .base import REORDERING, PassError, PassResult, frozen
 
 

@@ -1,0 +1,227 @@
+"""The configuration of a release: which checkpoint, what to export, what to check.
+
+A TOML file; what it leaves out comes from ``defaults.toml``.  Paths of inputs are relative to
+the file, paths of outputs to the working folder.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from .errors import InputError, nearest
+
+DEMO = "demo.toml"
+
+T = TypeVar("T", bound=BaseModel)
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Count = Annotated[int, Field(ge=1, le=1 << 20)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
+ComponentName = Literal["codec_encoder", "codec_decoder", "coarse", "c2f"]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class CheckpointSection(_Section):
+    """Where the weights come from: a folder, or a random set of a known size."""
+
+    path: Path | None = None
+    like: str | None = None
+    seed: Seed
+    lora: dict[Literal["coarse", "c2f"], Path] = {}
+
+
+class ExportSection(_Section):
+    """What to export and how; without a list, every component the folder allows."""
+
+    components: Annotated[list[ComponentName], Field(min_length=1)] | None = None
+    inputs: Annotated[list[Literal["codes", "latents"]], Field(min_length=1)]
+    opset: Annotated[int, Field(ge=18, le=23)]
+    external_data: bool
+
+
+class VerifySection(_Section):
+    """The matrix of cases."""
+
+    seeds: Annotated[list[Seed], Field(min_length=1)]
+    frames: Annotated[list[Count], Field(min_length=1)]
+    batches: Annotated[list[Count], Field(min_length=1)]
+    threads: Annotated[int, Field(ge=0, le=1024)]
+
+
+class OutputSection(_Section):
+    """Where results go."""
+
+    artifacts: Path
+    report: Path
+
+
+class Config(_Section):
+    """A whole configuration."""
+
+    model: Name
+    checkpoint: CheckpointSection
+    export: ExportSection
+    verify: VerifySection
+    output: OutputSection
+    gates: dict[str, dict[str, dict[str, float]]] = {}
+
+
+class GateRule(_Section):
+    """One threshold with the reason for it."""
+
+    limit: float
+    direction: Literal["at most", "at least"]
+    unit: str
+    reason: str
+
+
+class Ties(_Section):
+    """Margins of the reference below which a differing token is a tie.
+
+    Attributes:
+        codes_margin: squared distance on the unit sphere.
+        logits_margin: share of the largest absolute logit.
+    """
+
+    codes_margin: float
+    logits_margin: float
+
+
+class Gates(_Section):
+    """Every threshold of a verification."""
+
+    ties: Ties
+    codec_encoder: dict[str, GateRule]
+    codec_decoder: dict[str, GateRule]
+    transformer: dict[str, GateRule]
+
+    def for_component(self, name: str) -> dict[str, GateRule]:
+        """Return the gates of a component by metric."""
+        kind = "transformer" if name in ("coarse", "c2f") else name
+        rules: dict[str, GateRule] = getattr(self, kind)
+        return rules
+
+
+def load_config(path: Path | None) -> Config:
+    """Read a configuration; None reads the embedded demo.
+
+    Raises:
+        InputError: no such file, not TOML, an unknown key or an impossible value.
+    """
+    if path is None:
+        return config_from(_shipped(DEMO), source=f"embedded {DEMO}")
+    try:
+        values = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such configuration file") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: not a TOML file: {error}") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return config_from(values, source=str(path), relative_to=path.parent)
+
+
+def config_from(
+    values: dict[str, Any], *, source: str, relative_to: Path | None = None
+) -> Config:
+    """Build a configuration from values and the defaults.
+
+    Raises:
+        InputError: an unknown key or an impossible value.
+    """
+    merged = {"checkpoint": {}, **_merge(_shipped("defaults.toml"), values)}
+    config = validated(Config, merged, source)
+    checkpoint = config.checkpoint
+    if (checkpoint.path is None) == (checkpoint.like is None):
+        raise InputError(
+            f"{source}: give one of checkpoint.path (a folder) and checkpoint.like (a size)"
+        )
+    if relative_to is None:
+        return config
+    moved = checkpoint.model_copy(
+        update={
+            "path": relative_to / checkpoint.path if checkpoint.path else None,
+            "lora": {name: relative_to / path for name, path in checkpoint.lora.items()},
+        }
+    )
+    return config.model_copy(update={"checkpoint": moved})
+
+
+def load_gates(overrides: dict[str, dict[str, dict[str, float]]] | None = None) -> Gates:
+    """Read the shipped gates, with limits replaced by a configuration's.
+
+    Raises:
+        InputError: an override of a gate that does not exist.
+    """
+    values = _shipped("gates.toml")
+    for component, rules in (overrides or {}).items():
+        for metric, change in rules.items():
+            known = values.get(component, {})
+            if component not in values or metric not in known:
+                names = list(values) if component not in values else list(known)
+                wrong = component if component not in values else metric
+                raise InputError(
+                    f"gates.{component}.{metric}: no such gate{nearest(wrong, names)};"
+                    f" known are {', '.join(names)}"
+                )
+            if set(change) != {"limit"}:
+                raise InputError(f"gates.{component}.{metric}: only 'limit' can be set")
+            known[metric] = {**known[metric], **change}
+    return validated(Gates, values, "gates.toml")
+
+
+def validated(kind: type[T], values: dict[str, Any], source: str) -> T:
+    """Validate values, with one clear message instead of pydantic's listing.
+
+    Raises:
+        InputError: naming key, value and the nearest known name.
+    """
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{source}: " + "; ".join(_explain(kind, error))) from error
+
+
+def _explain(kind: type[BaseModel], error: ValidationError) -> list[str]:
+    lines = []
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            known = _known_fields(kind, item["loc"][:-1])
+            lines.append(f"unknown key {key!r}{nearest(str(item['loc'][-1]), known)}")
+        elif item["type"] == "missing":
+            lines.append(f"key {key!r} is missing")
+        else:
+            lines.append(f"{key} = {item['input']!r}: {item['msg']}")
+    return lines
+
+
+def _known_fields(kind: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    current: Any = kind
+    for part in path:
+        field = getattr(current, "model_fields", {}).get(str(part))
+        current = field.annotation if field else None
+    return list(getattr(current, "model_fields", {}))
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        inner = merged.get(key)
+        if isinstance(inner, dict) and isinstance(value, dict):
+            merged[key] = _merge(inner, value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _shipped(name: str) -> dict[str, Any]:
+    return tomllib.loads(resources.files("configs").joinpath(name).read_text("utf-8"))

@@ -1,0 +1,86 @@
+"""What the environment has and lacks."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from .errors import EnvironmentLacksError
+
+# Module to import, by the name of the package that brings it.
+_EXPORT_TOOLS = {
+    "torch": "torch",
+    "onnx": "onnx",
+    "onnx-ir": "onnx_ir",
+    "onnxscript": "onnxscript",
+    "onnxsim": "onnxsim",
+}
+_ALWAYS = {"numpy": "numpy", "onnxruntime": "onnxruntime", "soundfile": "soundfile"}
+_REMEDY = "install it with: pip install 'vampnet-onnx[export]'"
+_SMALL_DISK = 5_000_000_000
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing looked at.
+
+    Attributes:
+        what: its name.
+        found: what there is.
+        ok: whether that is enough.
+        remedy: what to do if it is not.
+    """
+
+    what: str
+    found: str
+    ok: bool
+    remedy: str = ""
+
+
+def examine() -> list[Finding]:
+    """Look at everything the commands need."""
+    findings = [Finding("python", platform.python_version(), True)]
+    for package, module in (_ALWAYS | _EXPORT_TOOLS).items():
+        findings.append(_package(package, module))
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    )
+    findings.append(Finding("cores", str(cores), True))
+    free = shutil.disk_usage(Path.cwd()).free
+    findings.append(
+        Finding(
+            "disk here",
+            f"{free / 1e9:.1f} GB free",
+            free >= _SMALL_DISK,
+            "a released-size model needs 3 GB of artifacts beside 3 GB of checkpoints",
+        )
+    )
+    findings.append(
+        Finding("folder here", str(Path.cwd()), os.access(Path.cwd(), os.W_OK), "not writable")
+    )
+    findings.append(Finding("hub", os.environ.get("HF_ENDPOINT", "the library's own"), True))
+    return findings
+
+
+def require_export_tools() -> None:
+    """Refuse early where the packages that export and verify are not installed.
+
+    Raises:
+        EnvironmentLacksError: naming what is missing.
+    """
+    missing = [p for p, m in _EXPORT_TOOLS.items() if importlib.util.find_spec(m) is None]
+    if missing:
+        raise EnvironmentLacksError(
+            f"this needs {', '.join(missing)}, not installed here; {_REMEDY}"
+        )
+
+
+def _package(package: str, module: str) -> Finding:
+    if importlib.util.find_spec(module) is None:
+        return Finding(package, "not installed", False, _REMEDY)
+    return Finding(package, metadata.version(package), True)

@@ -1,0 +1,115 @@
+"""Opening an artifact version: the manifest is read and every file's hash checked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from configs.errors import InputError
+from configs.files import file_errors, sha256
+from configs.manifest import MANIFEST_NAME, SCHEMA_VERSION, ComponentRecord, Manifest
+
+_VERSION = re.compile(r"v([1-9][0-9]*)")
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """An opened version.
+
+    Attributes:
+        folder: where its files are.
+        manifest: what it says of them.
+    """
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def version(self) -> str:
+        """Folder name if it is a version's, such as ``v1``; else empty."""
+        return self.folder.name if _VERSION.fullmatch(self.folder.name) else ""
+
+    def path(self, component: ComponentRecord) -> Path:
+        """Return the path of a component's graph."""
+        return self.folder / component.file.name
+
+
+def open_artifacts(path: Path) -> Artifacts:
+    """Open a version and check the hash of each of its files.
+
+    Args:
+        path: a version's folder, or a model's (its newest version is taken), or a store that
+            holds one model.
+
+    Raises:
+        InputError: nothing there, a damaged manifest, a missing file or a wrong hash.
+    """
+    folder = find_version(path)
+    manifest = _read_manifest(folder / MANIFEST_NAME)
+    for record in manifest.files():
+        file = folder / record.name
+        if Path(record.name).name != record.name:
+            raise InputError(f"{folder / MANIFEST_NAME}: file name {record.name!r} has a path")
+        if not file.is_file():
+            raise InputError(f"{file}: missing, though the manifest lists it; export again")
+        if file.stat().st_size != record.size or sha256(file) != record.sha256:
+            raise InputError(
+                f"{file}: its content is not what the manifest vouches for (sha256"
+                f" {record.sha256[:16]}… expected); the file was changed or damaged, export"
+                " again"
+            )
+    return Artifacts(folder, manifest)
+
+
+def find_version(path: Path) -> Path:
+    """Return the version folder that a version's, model's or store's path means.
+
+    Raises:
+        InputError: there is none, or a store holds several models.
+    """
+    if not path.is_dir():
+        raise InputError(f"{path}: no such folder of artifacts")
+    if (path / MANIFEST_NAME).is_file():
+        return path
+    newest = _newest(path)
+    if newest is not None:
+        return newest
+    with file_errors(path):
+        inside = {e.name: _newest(e) for e in sorted(path.iterdir()) if e.is_dir()}
+    models = {name: version for name, version in inside.items() if version is not None}
+    if len(models) == 1:
+        return next(iter(models.values()))
+    if models:
+        raise InputError(
+            f"{path}: holds several models ({', '.join(models)}); name one of them"
+        )
+    raise InputError(f"{path}: holds no artifact version (no {MANIFEST_NAME})")
+
+
+def _newest(model_folder: Path) -> Path | None:
+    found = [
+        (int(match[1]), entry)
+        for entry in model_folder.iterdir()
+        if (match := _VERSION.fullmatch(entry.name)) and (entry / MANIFEST_NAME).is_file()
+    ]
+    return max(found)[1] if found else None
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{path}: not a manifest this version can read ({key}: {first['msg']})"
+        ) from error
+    if manifest.schema_version != SCHEMA_VERSION:
+        raise InputError(
+            f"{path}: manifest schema {manifest.schema_version}, this version reads"
+            f" {SCHEMA_VERSION}; export again"
+        )
+    return manifest

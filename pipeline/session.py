@@ -1,0 +1,48 @@
+"""An ONNX Runtime session over one artifact, with names checked on the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from configs.errors import InputError
+
+
+class Session:
+    """Runs one graph on the CPU."""
+
+    def __init__(self, path: Path, *, threads: int = 0) -> None:
+        """Load a graph.
+
+        Args:
+            path: of the ``.onnx`` file.
+            threads: for one operator; 0 leaves the choice to ONNX Runtime.
+
+        Raises:
+            InputError: ONNX Runtime cannot load the file.
+        """
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Idle threads that spin slow down whatever else runs, PyTorch above all.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 3
+        try:
+            self._session = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's errors share no other base
+            raise InputError(f"{path}: ONNX Runtime cannot load it: {error}") from error
+        self.inputs = [item.name for item in self._session.get_inputs()]
+        self.outputs = [item.name for item in self._session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Compute every output.
+
+        Args:
+            inputs: arrays by input name.
+        """
+        values = self._session.run(None, dict(inputs))
+        return dict(zip(self.outputs, values, strict=True))

@@ -1,0 +1,91 @@
+"""How far two arrays are apart, in float64.
+
+NaN goes in and NaN comes out: no metric skips, masks or forgives a non-finite value, and the
+gates treat NaN as failure.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# A silent reference has no scale of its own; below this its norm counts as zero.
+_SILENCE = 1e-30
+
+
+def max_abs(reference: np.ndarray, export: np.ndarray) -> float:
+    """Return max |export - reference|."""
+    return float(np.abs(_difference(reference, export)).max(initial=0.0))
+
+
+def mean_abs(reference: np.ndarray, export: np.ndarray) -> float:
+    """Return mean |export - reference|."""
+    difference = _difference(reference, export)
+    return float(np.abs(difference).mean()) if difference.size else 0.0
+
+
+def relative_l2(reference: np.ndarray, export: np.ndarray) -> float:
+    """Return ||export - reference|| / ||reference||; infinite for a wrong silence."""
+    error = float(np.linalg.norm(_difference(reference, export)))
+    scale = float(np.linalg.norm(reference.astype(np.float64)))
+    if scale < _SILENCE:
+        return 0.0 if error < _SILENCE else float("inf") if error == error else error
+    return error / scale
+
+
+def snr_db(reference: np.ndarray, export: np.ndarray) -> float:
+    """Return the signal-to-noise ratio in dB; infinite for equal arrays."""
+    error = relative_l2(reference, export)
+    with np.errstate(divide="ignore"):
+        return float(-20 * np.log10(error))
+
+
+def pearson(reference: np.ndarray, export: np.ndarray) -> float:
+    """Return Pearson's correlation; for a constant reference, 1 if equal and else 0."""
+    r, e = (x.astype(np.float64).ravel() for x in (reference, export))
+    r, e = r - r.mean(), e - e.mean()
+    scale = float(np.linalg.norm(r) * np.linalg.norm(e))
+    if scale < _SILENCE:
+        return 1.0 if np.array_equal(reference, export) else 0.0
+    return float(r @ e / scale)
+
+
+def kl_divergence(reference: np.ndarray, export: np.ndarray, axis: int) -> float:
+    """Return the mean KL divergence in nats of softmax(export) from softmax(reference).
+
+    Args:
+        reference: logits.
+        export: logits of the same shape.
+        axis: of the vocabulary.
+    """
+    p, q = (_log_softmax(x.astype(np.float64), axis) for x in (reference, export))
+    return float((np.exp(p) * (p - q)).sum(axis=axis).mean())
+
+
+def count_nonfinite(values: np.ndarray) -> int:
+    """Return how many values are NaN or infinite."""
+    return int((~np.isfinite(values)).sum()) if values.dtype.kind == "f" else 0
+
+
+def nonfinite_disagreement(reference: np.ndarray, export: np.ndarray) -> int:
+    """Return at how many positions the sides differ in being finite, NaN, inf or -inf."""
+    if reference.dtype.kind != "f":
+        return 0
+    return int((_kinds(reference) != _kinds(export)).sum())
+
+
+def _kinds(values: np.ndarray) -> np.ndarray:
+    return np.where(np.isnan(values), 2, np.where(np.isinf(values), np.sign(values), 0.5))
+
+
+def _difference(reference: np.ndarray, export: np.ndarray) -> np.ndarray:
+    if reference.shape != export.shape:
+        raise ValueError(f"shapes differ: {reference.shape} against {export.shape}")
+    with np.errstate(invalid="ignore"):  # inf - inf is NaN, and NaN is meant to show
+        result: np.ndarray = export.astype(np.float64) - reference.astype(np.float64)
+    return result
+
+
+def _log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
+    shifted = x - x.max(axis=axis, keepdims=True)
+    result: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+    return result

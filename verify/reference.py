@@ -1,0 +1,97 @@
+"""The oracle: the networks of ``models/``, with the reference's own margins beside outputs.
+
+It runs the published forward as it stands, before any pass of the exporter.  Margins are
+taken by watching the quantisers, never by walking the layers a second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from configs.manifest import ComponentRecord
+from models import LAC, ModelSet
+from models.quantize import VectorQuantize
+
+from .ties import top_two_margin
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a side computed.
+
+    Attributes:
+        outputs: arrays by output name.
+        margins: best minus second-best score of each token, of the tokens' shape; only the
+            reference has them.
+    """
+
+    outputs: dict[str, np.ndarray]
+    margins: np.ndarray | None = None
+
+
+class Reference:
+    """Runs components on PyTorch."""
+
+    description = "models/ in PyTorch, pinned to the published packages by golden sets"
+
+    def __init__(self, models: ModelSet) -> None:
+        """Take the models to run."""
+        self._models = models
+
+    def run(self, component: ComponentRecord, inputs: Mapping[str, np.ndarray]) -> Computed:
+        """Compute a component's outputs.
+
+        Args:
+            component: from the manifest.
+            inputs: arrays by the component's input names.
+        """
+        tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
+        with torch.inference_mode():
+            if component.name == "codec_encoder":
+                return self._encode(tensors["audio"])
+            if component.name == "codec_decoder":
+                audio = self._codec().decode_codes(tensors["codes"])
+                return Computed({"audio": audio.numpy()})
+            model = self._models.transformers[component.name]
+            if component.variant:
+                logits = model(tensors["latents"])
+            else:
+                logits = model.forward_codes(tensors["codes"], self._codec().quantizer)
+            return Computed({"logits": logits.numpy()}, top_two_margin(logits.numpy(), axis=1))
+
+    def _encode(self, audio: Tensor) -> Computed:
+        with _watched_margins(self._codec()) as margins:
+            encoded = self._codec().encode(audio)
+        outputs = {"codes": encoded.codes.numpy(), "latents": encoded.latents.numpy()}
+        return Computed(outputs, np.stack(margins, axis=1))
+
+    def _codec(self) -> LAC:
+        if self._models.codec is None:
+            raise ValueError("the reference needs codec.pth")
+        return self._models.codec
+
+
+@contextmanager
+def _watched_margins(codec: LAC) -> Iterator[list[np.ndarray]]:
+    """Collect each codebook's margin (float [B, T]) while the codec encodes."""
+    margins: list[np.ndarray] = []
+
+    def watch(
+        module: nn.Module, _inputs: object, output: tuple[Tensor, Tensor, Tensor]
+    ) -> None:
+        assert isinstance(module, VectorQuantize)
+        scores = -module.distances(output[2])
+        margins.append(top_two_margin(scores.numpy(), axis=-1))
+
+    hooks = [book.register_forward_hook(watch) for book in codec.quantizer.quantizers]
+    try:
+        yield margins
+    finally:
+        for hook in hooks:
+            hook.remove()

@@ -1,0 +1,166 @@
+"""A whole verification: every component of an artifact version against the oracle."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from configs.config import Gates, VerifySection
+from configs.errors import InputError
+from configs.manifest import ComponentRecord, GateRecord, Manifest, SourceRecord
+from models import ModelSet, open_models
+from pipeline.artifacts import Artifacts
+from pipeline.session import Session
+from reports import Component, Report, Source, Verdict
+
+from .component import check_component
+from .reference import Reference
+
+Progress = Callable[[str, int, int], None]
+
+
+def verify_artifacts(
+    artifacts: Artifacts,
+    checkpoint: Path,
+    *,
+    matrix: VerifySection,
+    gates: Gates,
+    lora: dict[str, Path],
+    toolchain: dict[str, str],
+    only: tuple[str, ...] = (),
+    progress: Progress,
+) -> Report:
+    """Verify a version against the checkpoints it was made from.
+
+    Args:
+        artifacts: opened, so its hashes are checked.
+        checkpoint: folder of the checkpoints.
+        matrix: seeds, lengths and batches.
+        gates: thresholds.
+        lora: LoRA overlay by transformer.
+        toolchain: versions for the report.
+        only: components to check; empty for all.
+        progress: told component, cases done and cases in all.
+
+    Raises:
+        InputError: the checkpoints are not those of the artifacts.
+    """
+    records = _chosen(artifacts.manifest, only)
+    if matrix.threads:
+        torch.set_num_threads(matrix.threads)
+    components = []
+    for record in records:
+        progress(record.id, 0, 1)
+        needed = (record.name,) if record.name in ("coarse", "c2f") else ()
+        models = open_models(
+            checkpoint, only=needed, lora={n: p for n, p in lora.items() if n in needed}
+        )
+        _require_same_sources(models, artifacts, record)
+        session = Session(artifacts.path(record), threads=matrix.threads)
+        components.append(
+            check_component(
+                record,
+                reference=Reference(models),
+                export=session.run,
+                matrix=matrix,
+                gates=gates,
+                progress=partial(progress, record.id),
+            )
+        )
+        del models, session
+    return build_report(artifacts, components, matrix=matrix, toolchain=toolchain)
+
+
+def build_report(
+    artifacts: Artifacts,
+    components: list[Component],
+    *,
+    matrix: VerifySection,
+    toolchain: dict[str, str],
+) -> Report:
+    """Sum up what was found in one report."""
+    manifest = artifacts.manifest
+    verdict = _verdict(components)
+    return Report(
+        model=manifest.model,
+        version=artifacts.version,
+        verdict=verdict,
+        verdict_line=_verdict_line(manifest, components, verdict),
+        random_weights=manifest.random_weights,
+        reference=Reference.description,
+        seeds=list(matrix.seeds),
+        opset=manifest.components[0].opset,
+        toolchain=toolchain,
+        sources=[Source(**source.model_dump()) for source in manifest.sources],
+        components=components,
+    )
+
+
+def gate_records(report: Report) -> tuple[GateRecord, ...]:
+    """Return the report's gates as the manifest keeps them."""
+    return tuple(
+        GateRecord(
+            component=f"{c.name}.{c.variant}" if c.variant else c.name,
+            name=gate.name,
+            verdict=gate.verdict.value,
+            value=gate.value,
+            limit=gate.limit,
+        )
+        for c in report.components
+        for gate in c.gates
+    )
+
+
+def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[ComponentRecord]:
+    known = [record.id for record in manifest.components]
+    unknown = [name for name in only if name not in known]
+    if unknown:
+        raise InputError(f"no component {unknown[0]!r} here; there are {', '.join(known)}")
+    if not known:
+        raise InputError("the manifest lists no components, so there is nothing to verify")
+    return [record for record in manifest.components if not only or record.id in only]
+
+
+def _require_same_sources(
+    models: ModelSet, artifacts: Artifacts, record: ComponentRecord
+) -> None:
+    listed = set(artifacts.manifest.sources)
+    for source in models.sources:
+        if SourceRecord(**dataclasses.asdict(source)) not in listed:
+            raise InputError(
+                f"{models.folder / source.name}: {artifacts.path(record)} was not made from"
+                " this file (its sha256 is not in the manifest); give the checkpoint it was"
+                " made from"
+            )
+
+
+def _verdict(components: list[Component]) -> Verdict:
+    verdicts = {component.verdict for component in components}
+    for verdict in (Verdict.FAIL, Verdict.AMBIGUOUS):
+        if verdict in verdicts:
+            return verdict
+    return Verdict.PASS
+
+
+def _verdict_line(manifest: Manifest, components: list[Component], verdict: Verdict) -> str:
+    cases = sum(len(component.cases) for component in components)
+    gates = [gate for component in components for gate in component.gates]
+    failed = [gate for gate in gates if gate.verdict is Verdict.FAIL]
+    ties = sum(case.ambiguous for component in components for case in component.cases)
+    if verdict is Verdict.FAIL:
+        broken = [c.name for c in components if c.verdict is Verdict.FAIL]
+        line = f"FAIL: {len(failed)} of {len(gates)} gates failed, in {', '.join(broken)}"
+    else:
+        line = (
+            f"{verdict}: {len(components)} components agree with the reference in"
+            f" {cases} cases, all {len(gates)} gates hold"
+        )
+        if ties:
+            line += f", {ties} tokens are ties of the reference"
+    if manifest.random_weights:
+        line += "; RANDOM WEIGHTS: this proves arithmetic, the model makes no music"
+    return line + "."

@@ -1,0 +1,81 @@
+"""Which differing tokens are ties of the reference, and which are errors.
+
+A token that differs is ambiguous only where the reference's own margin between its best and
+second choice is below a stated tolerance.  In a residual quantiser one code decides the
+residual that all later codebooks of the frame see, so differences after an ambiguous one are
+laid to its cause; a difference after an error is an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class TokenDifferences:
+    """Where tokens differ, bool arrays of the tokens' shape.
+
+    Attributes:
+        unexplained: errors.
+        ambiguous: ties of the reference.
+        knock_on: later codebooks of a frame that an ambiguous code sent another way.
+    """
+
+    unexplained: np.ndarray
+    ambiguous: np.ndarray
+    knock_on: np.ndarray
+
+    @property
+    def any(self) -> np.ndarray:
+        """Every differing token."""
+        result: np.ndarray = self.unexplained | self.ambiguous | self.knock_on
+        return result
+
+
+def independent_differences(
+    reference: np.ndarray,
+    export: np.ndarray,
+    margins: np.ndarray,
+    tolerance: np.ndarray | float,
+) -> TokenDifferences:
+    """Classify tokens that do not depend on each other.
+
+    Args:
+        reference: int, any shape.
+        export: int, same shape.
+        margins: of the reference, same shape; NaN is no margin.
+        tolerance: scalar, or broadcastable to the shape.
+    """
+    differs = reference != export
+    tie = margins < tolerance
+    return TokenDifferences(differs & ~tie, differs & tie, np.zeros_like(differs))
+
+
+def residual_differences(
+    reference: np.ndarray, export: np.ndarray, margins: np.ndarray, tolerance: float
+) -> TokenDifferences:
+    """Classify codes of a residual quantiser.
+
+    Args:
+        reference: int [B, N, T].
+        export: int [B, N, T].
+        margins: of the reference, float [B, N, T].
+        tolerance: squared distance on the unit sphere.
+    """
+    differs = reference != export
+    first = differs & (np.cumsum(differs, axis=1) == 1)
+    ambiguous = first & (margins < tolerance)
+    excused = np.cumsum(ambiguous, axis=1) > 0
+    knock_on = differs & excused & ~ambiguous
+    return TokenDifferences(differs & ~excused, ambiguous, knock_on)
+
+
+def top_two_margin(scores: np.ndarray, axis: int) -> np.ndarray:
+    """Return best minus second-best score along an axis (infinite for a single entry)."""
+    if scores.shape[axis] < 2:
+        return np.full(np.delete(scores.shape, axis), np.inf)
+    top = np.partition(scores, -2, axis=axis)
+    margin: np.ndarray = np.take(top, -1, axis=axis) - np.take(top, -2, axis=axis)
+    return margin

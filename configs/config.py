@@ -95,10 +95,23 @@ class Ties(_Section):
     logits_margin: float
 
 
+class NoiseAllowance(_Section):
+    """How far the reference's own float32 rounding widens a limit.
+
+    Attributes:
+        factor: multiple of the rounding that is allowed.
+        cap: multiple of the limit that is never exceeded.
+    """
+
+    factor: float
+    cap: float
+
+
 class Gates(_Section):
     """Every threshold of a verification."""
 
     ties: Ties
+    noise: NoiseAllowance
     codec_encoder: dict[str, GateRule]
     codec_decoder: dict[str, GateRule]
     transformer: dict[str, GateRule]

@@ -6,9 +6,11 @@ taken by watching the quantisers, never by walking the layers a second time.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -44,6 +46,19 @@ class Reference:
         """Take the models to run."""
         self._models = models
 
+    @cached_property
+    def in_float64(self) -> Reference:
+        """The same models in float64, made when first asked for."""
+        models = self._models
+        return Reference(
+            ModelSet(
+                models.folder,
+                copy.deepcopy(models.codec).double() if models.codec is not None else None,
+                {name: copy.deepcopy(m).double() for name, m in models.transformers.items()},
+                models.sources,
+            )
+        )
+
     def run(self, component: ComponentRecord, inputs: Mapping[str, np.ndarray]) -> Computed:
         """Compute a component's outputs.
 
@@ -51,18 +66,18 @@ class Reference:
             component: from the manifest.
             inputs: arrays by the component's input names.
         """
-        tensors = {name: torch.from_numpy(value) for name, value in inputs.items()}
         with torch.inference_mode():
             if component.name == "codec_encoder":
-                return self._encode(tensors["audio"])
+                return self._encode(self._tensor(inputs["audio"]))
             if component.name == "codec_decoder":
-                audio = self._codec().decode_codes(tensors["codes"])
+                audio = self._codec().decode_codes(self._tensor(inputs["codes"]))
                 return Computed({"audio": audio.numpy()})
             model = self._models.transformers[component.name]
             if component.variant:
-                logits = model(tensors["latents"])
+                logits = model(self._tensor(inputs["latents"]))
             else:
-                logits = model.forward_codes(tensors["codes"], self._codec().quantizer)
+                codes = self._tensor(inputs["codes"])
+                logits = model.forward_codes(codes, self._codec().quantizer)
             return Computed({"logits": logits.numpy()}, top_two_margin(logits.numpy(), axis=1))
 
     def _encode(self, audio: Tensor) -> Computed:
@@ -70,6 +85,15 @@ class Reference:
             encoded = self._codec().encode(audio)
         outputs = {"codes": encoded.codes.numpy(), "latents": encoded.latents.numpy()}
         return Computed(outputs, np.stack(margins, axis=1))
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        tensor = torch.from_numpy(array)
+        return tensor.to(self._dtype) if tensor.is_floating_point() else tensor
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        models = (self._models.codec, *self._models.transformers.values())
+        return next(next(m.parameters()).dtype for m in models if m is not None)
 
     def _codec(self) -> LAC:
         if self._models.codec is None:

@@ -139,11 +139,8 @@ def _require_same_sources(
 
 
 def _verdict(components: list[Component]) -> Verdict:
-    verdicts = {component.verdict for component in components}
-    for verdict in (Verdict.FAIL, Verdict.AMBIGUOUS):
-        if verdict in verdicts:
-            return verdict
-    return Verdict.PASS
+    failed = any(component.verdict is Verdict.FAIL for component in components)
+    return Verdict.FAIL if failed or not components else Verdict.PASS
 
 
 def _verdict_line(manifest: Manifest, components: list[Component], verdict: Verdict) -> str:

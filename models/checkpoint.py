@@ -8,8 +8,6 @@ Files are untrusted: they are opened with ``weights_only=True`` and nothing else
 
 from __future__ import annotations
 
-import pickle
-import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,19 +21,14 @@ from configs.files import sha256
 
 from .dims import CodecDims, VampNetDims
 from .lac import LAC
+from .unpickle import clean_state, listed, unpickle
 from .vampnet import VampNet
 
 CODEC = "codec"
 TRANSFORMERS = ("coarse", "c2f")
 RANDOM_LABEL = "random_weights"
 
-# New-style weight norm stores magnitude and direction as parametrisation originals.
-_NEW_STYLE = {
-    ".parametrizations.weight.original0": ".weight_g",
-    ".parametrizations.weight.original1": ".weight_v",
-}
 _LORA_SUFFIXES = (".lora_A", ".lora_B")
-_NAMED_AT_MOST = 40
 
 M = TypeVar("M", bound=nn.Module)
 
@@ -105,7 +98,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     """
     state, metadata = _content(path)
     label = "random" if metadata.get(RANDOM_LABEL) else ""
-    clean = _clean_state(state, path)
+    clean = clean_state(state, path)
     return Checkpoint(path, clean, dict(metadata["kwargs"]), source_file(path, label=label))
 
 
@@ -117,17 +110,17 @@ def read_lora(path: Path) -> dict[str, Tensor]:
     Raises:
         InputError: as `read_checkpoint`, or other keys are present.
     """
-    content = _unpickle(path)
+    content = unpickle(path)
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path}: not a LoRA file: no tensors inside")
-    state = _clean_state(content, path)
+    state = clean_state(content, path)
     others = [key for key in state if not key.endswith(_LORA_SUFFIXES)]
     if others:
         raise InputError(
             f"{path}: a LoRA file holds only *.lora_A and *.lora_B keys, but this one has"
-            f" {_listed(others)}"
+            f" {listed(others)}"
         )
     return state
 
@@ -230,7 +223,7 @@ def open_models(
     unused = sorted(set(lora or {}) - set(transformers))
     if unused:
         raise InputError(
-            f"{folder}: a LoRA file was given for {_listed(unused)}, which is not there"
+            f"{folder}: a LoRA file was given for {listed(unused)}, which is not there"
         )
     return ModelSet(folder, codec, transformers, tuple(sources))
 
@@ -242,7 +235,7 @@ def source_file(path: Path, *, label: str = "") -> SourceFile:
 
 def _content(path: Path) -> tuple[dict[Any, Any], dict[str, Any]]:
     """Return state dict and metadata of a file, the latter with its kwargs."""
-    content = _unpickle(path)
+    content = unpickle(path)
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise InputError(
             f"{path}: not a checkpoint in the published format: no 'state_dict' inside"
@@ -254,66 +247,6 @@ def _content(path: Path) -> tuple[dict[Any, Any], dict[str, Any]]:
             " save it with the published package's BaseModel.save"
         )
     return content["state_dict"], metadata
-
-
-def _unpickle(path: Path) -> Any:
-    if not path.exists():
-        raise InputError(f"{path}: no such file")
-    if not path.is_file():
-        raise InputError(f"{path}: not a file")
-    try:
-        return torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
-    except pickle.UnpicklingError as error:
-        if "Unsupported global" in str(error) or "Unsupported class" in str(error):
-            name = str(error).partition("Unsupported ")[2].partition("\n")[0][:120]
-            raise InputError(
-                f"{path}: the file wants to run code when opened (unsupported {name});"
-                " refused. A checkpoint in the published format holds tensors and plain"
-                " values only"
-            ) from error
-        raise InputError(f"{path}: truncated, or not a checkpoint at all") from error
-    except PermissionError as error:
-        raise InputError(f"{path}: may not be read (permission denied)") from error
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, AttributeError,
-            TypeError, IndexError, UnicodeDecodeError, AssertionError,
-            zipfile.BadZipFile) as error:  # fmt: skip
-        # Whatever a damaged file makes the reader stumble over, the cause is the file.
-        raise InputError(
-            f"{path}: truncated, or not a checkpoint at all"
-            f" ({type(error).__name__} while reading it)"
-        ) from error
-
-
-def _clean_state(raw: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
-    """Rename new-style weight-norm keys and refuse what cannot be a weight."""
-    wrong = [str(k) for k, v in raw.items() if not (isinstance(k, str) and _is_weight(v))]
-    if wrong:
-        raise InputError(f"{path}: these entries are not float tensors: {_listed(wrong)}")
-    nonfinite = [key for key, value in raw.items() if not torch.isfinite(value).all()]
-    if nonfinite:
-        raise InputError(
-            f"{path}: NaN or infinite weights in {_listed(nonfinite)}; the checkpoint is"
-            " damaged, export it again from training"
-        )
-    state: dict[str, Tensor] = {}
-    for key, value in raw.items():
-        for new, old in _NEW_STYLE.items():
-            if key.endswith(new):
-                key = key.removesuffix(new) + old
-        if key in state:
-            raise InputError(f"{path}: both weight-norm styles hold {key}")
-        state[key] = value.detach().to(torch.float32)
-    return state
-
-
-def _is_weight(value: Any) -> bool:
-    return (
-        isinstance(value, Tensor)
-        and value.is_floating_point()
-        and value.layout == torch.strided
-    )
 
 
 def _strict_load(build: Callable[[], M], state: dict[str, Tensor], path: Path) -> M:
@@ -337,7 +270,7 @@ def _require_keys(
         if name in state and tuple(state[name].shape) != shape
     ]
     problems = [
-        f"{what} {len(keys)} ({_listed(keys)})"
+        f"{what} {len(keys)} ({listed(keys)})"
         for what, keys in (
             ("missing keys:", missing),
             ("unexpected keys:", unexpected),
@@ -395,10 +328,3 @@ def _check_pair(coarse: VampNetDims, c2f: VampNetDims, folder: Path) -> None:
             f"{folder}: coarse.pth has {coarse.n_codebooks} codebooks, but c2f.pth is"
             f" conditioned on {c2f.n_conditioning_codebooks}; they are not a pair"
         )
-
-
-def _listed(names: list[str]) -> str:
-    """Join names; a long list is cut so that the message stays readable, with the count."""
-    shown = ", ".join(names[:_NAMED_AT_MOST])
-    more = len(names) - _NAMED_AT_MOST
-    return f"{shown} and {more} more" if more > 0 else shown

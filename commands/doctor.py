@@ -1,4 +1,4 @@
-"""What the environment has and lacks."""
+"""``vampnet-onnx doctor``: what the environment has and lacks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,12 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from .errors import EnvironmentLacksError
+import typer
+
+from configs.errors import EnvironmentLacksError
+
+from .options import Json
+from .output import out, print_json
 
 # Module to import, by the name of the package that brings it.
 _EXPORT_TOOLS = {
@@ -40,6 +45,23 @@ class Finding:
     found: str
     ok: bool
     remedy: str = ""
+
+
+def doctor(as_json: Json = False) -> None:
+    """Say what this environment has, what it lacks, and how to mend it.
+
+    Exit code 3 means that something is missing.
+    """
+    findings = examine()
+    if as_json:
+        print_json([vars(finding) for finding in findings])
+    else:
+        for finding in findings:
+            mark = "[green]ok  [/green]" if finding.ok else "[red]LACK[/red]"
+            out.print(f"  {mark}  {finding.what:14} {finding.found}")
+            if not finding.ok:
+                out.print(f"        {'':14} {finding.remedy}")
+    raise typer.Exit(0 if all(finding.ok for finding in findings) else 3)
 
 
 def examine() -> list[Finding]:

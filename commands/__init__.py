@@ -1,0 +1,1 @@
+"""One module a sub-command: options in, a flow called, results printed; no logic."""

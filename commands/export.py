@@ -1,0 +1,83 @@
+"""``vampnet-onnx export``: checkpoints to ONNX, not verified."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from configs.errors import InputError
+from configs.files import staging_folder
+
+from .doctor import require_export_tools
+from .options import Checkpoint, ConfigOption, Json, Lora, settings_from
+from .output import cost, err, out, print_cost, print_json, progress_bar
+
+
+def export(
+    checkpoint: Checkpoint = None,
+    output: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="Root of the artifact store.")
+    ] = Path("artifacts"),
+    config: ConfigOption = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name in the store; the folder's name if left out.")
+    ] = None,
+    component: Annotated[
+        list[str] | None, typer.Option(help="Export this component only; may be repeated.")
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option("--input", help="Entry of the transformers: codes, latents; repeatable."),
+    ] = None,
+    opset: Annotated[int | None, typer.Option(help="ONNX opset, 18 to 23.")] = None,
+    external_data: Annotated[
+        bool,
+        typer.Option("--external-data", help="Weights in files of their own, at any size."),
+    ] = False,
+    lora: Lora = None,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Version number to make; the next if left out.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Export a folder of checkpoints to ONNX, without verifying.
+
+    Files go to OUT/MODEL/vN, with a manifest. The same checkpoint and toolchain give the same
+    bytes and no new version.
+
+    Examples:
+      vampnet-onnx export --checkpoint checkpoints/mine --out artifacts
+
+      vampnet-onnx export --checkpoint checkpoints/mine --input latents --component coarse
+    """
+    require_export_tools()
+    from export.export_set import Request, export_set
+    from export.store import publish
+
+    settings = settings_from(config, checkpoint, model, lora, {
+        "components": component, "inputs": inputs, "opset": opset,
+        "external_data": external_data or None,
+    })  # fmt: skip
+    if settings.checkpoint.path is None:
+        raise InputError("export reads a folder: give --checkpoint DIR")
+    request = Request.from_config(settings, settings.checkpoint.path)
+    started = time.monotonic()
+    home = output / settings.model
+    with staging_folder(home) as staged:
+        with progress_bar(err) as bar:
+            manifest = export_set(request, staged, progress=bar)
+        folder, new = publish(staged, home, version=version)
+    files = {record.id: str(folder / record.file.name) for record in manifest.components}
+    if as_json:
+        print_json({"artifacts": str(folder), "new": new, "files": files, **cost(started)})
+        return
+    for record in manifest.components:
+        size = record.file.size + (record.data.size if record.data else 0)
+        out.print(f"  {record.id:16} {size / 1e6:10.2f} MB  {folder / record.file.name}")
+    if manifest.random_weights:
+        out.print("  [yellow]random weights: the model makes no music[/yellow]")
+    out.print(f"{'exported to' if new else 'unchanged:'} {folder}; not verified yet")
+    print_cost(started)

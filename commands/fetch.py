@@ -1,0 +1,55 @@
+"""``vampnet-onnx fetch``: checkpoints from the hub."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .doctor import require_export_tools
+from .options import Json
+from .output import err, out, print_json, progress_bar
+
+
+def fetch(
+    output: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the checkpoints.")],
+    finetuned: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="A fine-tuned pair instead of the base one."),
+    ] = None,
+    repo: Annotated[
+        str | None, typer.Option(help="Repository on the hub; the published one if left out.")
+    ] = None,
+    revision: Annotated[str | None, typer.Option(help="Branch, tag or commit.")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option(help="codec, coarse or c2f only; may be repeated.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Get the published checkpoints, or a fine-tuned pair, from the hub.
+
+    Downloads resume where they stopped and are checked against the hub's hashes. HF_ENDPOINT
+    and HF_TOKEN are honoured. The weights' licence is their authors'.
+
+    Examples:
+      vampnet-onnx fetch checkpoints/published
+
+      vampnet-onnx fetch checkpoints/opera --finetuned opera
+    """
+    require_export_tools()
+    from models.fetch import fetch_finetuned, fetch_published
+
+    chosen: dict[str, Any] = {
+        "only": tuple(only or ()), "repo": repo, "revision": revision,
+    }  # fmt: skip
+    with progress_bar(err) as bar:
+        if finetuned is None:
+            files = fetch_published(output, progress=bar, **chosen)
+        else:
+            files = fetch_finetuned(finetuned, output, progress=bar, **chosen)
+    if as_json:
+        print_json({"files": [str(path) for path in files]})
+    else:
+        for path in files:
+            out.print(f"  {path}")

@@ -1,0 +1,90 @@
+"""What the commands print: results on standard output, everything else on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import sys
+import time
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+if TYPE_CHECKING:
+    from reports import Report
+
+out = Console(soft_wrap=True, highlight=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False)
+
+
+@contextlib.contextmanager
+def progress_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """Give a function ``(name, done, total)`` that draws one line a name."""
+    columns = (
+        SpinnerColumn(), TextColumn("{task.description:18}"), BarColumn(),
+        MofNCompleteColumn(), TimeElapsedColumn(),
+    )  # fmt: skip
+    tasks: dict[str, int] = {}
+    with Progress(*columns, console=console, transient=True) as progress:
+
+        def update(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = progress.add_task(name, total=total)
+            progress.update(progress.task_ids[tasks[name]], completed=done, total=total)
+
+        yield update
+
+
+@contextlib.contextmanager
+def spinner(console: Console, text: str) -> Iterator[Callable[[str], None]]:
+    """Show that something is at work; gives a function that says what on."""
+    with console.status(text) as status:
+        yield lambda item: status.update(f"{text}: {item}")
+
+
+def print_verdict(result: Report) -> None:
+    """Print a line a component, the gates that failed, and the verdict."""
+    colour = {"PASS": "green", "AMBIGUOUS": "yellow", "FAIL": "red"}[result.verdict]
+    for part in result.components:
+        name = f"{part.name}.{part.variant}" if part.variant else part.name
+        failed = [gate for gate in part.gates if gate.verdict == "FAIL"]
+        out.print(f"  {name:16} {part.verdict:10} {len(part.cases)} cases")
+        for gate in failed:
+            out.print(f"    {gate.name} {gate.value} (must be {gate.direction} {gate.limit})"
+                      f" {gate.worst_case} {gate.message}", markup=False)  # fmt: skip
+    out.print(result.verdict_line, style=colour, markup=False)
+
+
+def cost(started: float) -> dict[str, float]:
+    """Return seconds since `started` and the peak memory of this process in bytes."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    return {"seconds": round(time.monotonic() - started, 1), "peak_memory_bytes": peak}
+
+
+def print_cost(started: float) -> None:
+    """Print seconds and peak memory since `started`, a monotonic time."""
+    spent = cost(started)
+    out.print(
+        f"  {spent['seconds']:.1f} s, peak memory {spent['peak_memory_bytes'] / 1e9:.2f} GB"
+    )
+
+
+def print_json(value: object) -> None:
+    """Print a result for a machine."""
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def complain(message: str) -> None:
+    """Print one line about what went wrong, on standard error."""
+    err.print("[red]error:[/red] ", end="")
+    err.print(message, markup=False)

@@ -1,0 +1,95 @@
+"""``vampnet-onnx verify``: artifacts against their checkpoints."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from configs.config import load_gates
+from configs.errors import InputError
+
+from .doctor import require_export_tools
+from .options import Checkpoint, ConfigOption, Json, Lora, seed_list, settings_from
+from .output import (
+    cost,
+    err,
+    out,
+    print_cost,
+    print_json,
+    print_verdict,
+    progress_bar,
+    spinner,
+)
+
+
+def verify(
+    artifacts: Annotated[
+        Path, typer.Argument(metavar="ARTIFACTS", help="A version, a model or a store.")
+    ],
+    checkpoint: Checkpoint = None,
+    report: Annotated[Path, typer.Option(metavar="DIR", help="Where the report goes.")] = Path(
+        "report"
+    ),
+    config: ConfigOption = None,
+    component: Annotated[
+        list[str] | None, typer.Option(help="Verify this component only; may be repeated.")
+    ] = None,
+    seeds: Annotated[
+        str | None, typer.Option(metavar="LIST", help="Seeds of the cases, such as 0,1,2.")
+    ] = None,
+    lora: Lora = None,
+    as_json: Json = False,
+) -> None:
+    """Verify artifacts against the checkpoints they were made from, and report.
+
+    Hashes are checked first. Every component runs over a matrix of seeds, lengths and batch
+    sizes on both sides. Exit code 1 means that a gate failed.
+
+    Example:
+      vampnet-onnx verify artifacts --checkpoint checkpoints/mine --report report
+    """
+    require_export_tools()
+    from export.toolchain import toolchain
+    from pipeline.artifacts import open_artifacts
+    from reports import write_reports
+    from verify.run import verify_artifacts
+
+    settings = settings_from(config, checkpoint, "verify", lora, {})
+    if settings.checkpoint.path is None:
+        raise InputError("verify compares with checkpoints: give --checkpoint DIR")
+    matrix = settings.verify
+    if seeds is not None:
+        matrix = matrix.model_copy(update={"seeds": seed_list(seeds)})
+    started = time.monotonic()
+    with spinner(err, "checking hashes"):
+        opened = open_artifacts(artifacts)
+    with progress_bar(err) as bar:
+        result = verify_artifacts(
+            opened,
+            settings.checkpoint.path,
+            matrix=matrix,
+            gates=load_gates(settings.gates),
+            lora={str(name): path for name, path in settings.checkpoint.lora.items()},
+            toolchain=toolchain(),
+            only=tuple(component or ()),
+            progress=bar,
+        )
+    files = write_reports(result, report)
+    if as_json:
+        print_json(
+            {
+                "verdict": result.verdict,
+                "verdict_line": result.verdict_line,
+                "artifacts": str(opened.folder),
+                "report": {name: str(path) for name, path in files.items()},
+                **cost(started),
+            }
+        )
+    else:
+        print_verdict(result)
+        out.print(f"  report     {files['html']}")
+        print_cost(started)
+    raise typer.Exit(1 if result.verdict == "FAIL" else 0)

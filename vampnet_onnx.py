@@ -9,7 +9,6 @@ from __future__ import annotations
 import signal
 import sys
 
-import click
 import typer
 
 from commands.doctor import doctor
@@ -33,26 +32,30 @@ for command in (release, export, verify, report, fetch, make_checkpoint, doctor)
     app.command(command.__name__.replace("_", "-"))(command)
 
 
+class _Interrupted(BaseException):
+    """An interrupt or a request to end, so that staging folders are removed on the way out.
+
+    Not a KeyboardInterrupt: the command-line library turns that into exit code 1, which here
+    means that a gate failed.
+    """
+
+
 def main() -> None:
     """Run the command line and turn refusals into one line and an exit code."""
-    signal.signal(signal.SIGTERM, _stop)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
     try:
-        code = app(standalone_mode=False)
+        app()
     except (InputError, EnvironmentLacksError) as error:
         complain(str(error))
-        code = error.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = 2
-    except (KeyboardInterrupt, click.Abort):
+        sys.exit(error.exit_code)
+    except _Interrupted:
         complain("interrupted; nothing was left half-written")
-        code = 130
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(130)
 
 
-def _stop(_number: int, _frame: object) -> None:
-    # Ends like an interrupt, so that staging folders are removed.
-    raise KeyboardInterrupt
+def _interrupt(_number: int, _frame: object) -> None:
+    raise _Interrupted
 
 
 if __name__ == "__main__":

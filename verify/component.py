@@ -168,13 +168,15 @@ def _gate(name: str, rule: GateRule, outcomes: list[_Outcome], sensitivity: floa
             worst = max(measured, key=lambda item: item[:2])[2]
             value = worst.comparison.metrics[name] if worst.comparison else None
             limit = worst.limits[name]
-            worst_case, message = worst.case.id, worst.message
+            message = worst.message
+            # With no error anywhere, no case is worse than another.
+            worst_case = worst.case.id if value else ""
     passed = not failed and value is not None and _satisfies(value, rule, limit)
     tie = ""
     if passed and value is not None and not _satisfies(value, rule, rule.limit):
         tie = f"within the reference's own float32 rounding, which allows {limit:.3g} here"
     elif passed and name == "tokens_ambiguous_share" and ambiguous:
-        tie = f"{ambiguous} tokens are ties of the reference"
+        tie = f"{ambiguous} of the differing tokens are ties of the reference"
     if failed:
         worst_case = failed[0].case.id
         message = f"{len(failed)} cases could not be compared; {failed[0].message}"

@@ -108,7 +108,7 @@ def _environment() -> Environment:
 
 def _breakable(name: str) -> Markup:
     """Let a long name break after its underscores rather than inside a word."""
-    return Markup("_<wbr>").join(name.split("_"))
+    return Markup("_<wbr>").join(printable(name).split("_"))
 
 
 def _view(component: Component, anchor: str) -> ComponentView:

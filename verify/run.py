@@ -157,7 +157,8 @@ def _verdict_line(manifest: Manifest, components: list[Component], verdict: Verd
             f" {cases} cases, all {len(gates)} gates hold"
         )
         if ties:
-            line += f", {ties} {'token is a tie' if ties == 1 else 'tokens are ties'} of the reference"
+            count = "1 token is a tie" if ties == 1 else f"{ties} tokens are ties"
+            line += f", {count} of the reference"
     if manifest.random_weights:
         line += "; RANDOM WEIGHTS: this proves arithmetic, the model makes no music"
     return line + "."

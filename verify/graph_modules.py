@@ -7,6 +7,7 @@ other inputs, which tells whether it introduces an error or passes one on.
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,7 +99,7 @@ class GraphModules:
             file = Path(folder) / "part.onnx"
             save_graph(self.part(inputs, inner), file)
             options = ort.SessionOptions()
-            options.log_severity_level = 3
+            options.log_severity_level = 4  # errors come as exceptions
             # As the file stands: a fusion would hide the very values that are asked for.
             options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
             options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -129,14 +130,17 @@ class GraphModules:
 
     def trace(self, inputs: Mapping[str, np.ndarray]) -> tuple[Trace, dict[str, np.ndarray]]:
         """Return the values at every module's border, by module and by name."""
-        borders = {path: self.border(path) for path in self.paths if path}
+        borders = {path: self.border(path) for path in self.paths}
         names = [n for b in borders.values() for n in (*b.inputs, *b.outputs)]
-        values = self.run(inputs, names)
+        try:
+            values = self.run(inputs, names)
+        except Exception:  # ONNX Runtime's errors share no other base
+            values = self._run_as_far_as_it_goes(inputs, names)
         trace = Trace()
         for path, border in borders.items():
             trace.modules[path] = ModuleIO(
-                tuple(values[n] for n in border.inputs),
-                tuple(values[n] for n in border.outputs),
+                tuple(values[n] for n in border.inputs if n in values),
+                tuple(values[n] for n in border.outputs if n in values),
             )
         return trace, values
 
@@ -150,6 +154,16 @@ class GraphModules:
             )
             for node in self._nodes
         ]  # fmt: skip
+
+    def _run_as_far_as_it_goes(
+        self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str]
+    ) -> dict[str, np.ndarray]:
+        """Compute each value by itself, leaving out those the graph fails to reach."""
+        values = dict(inputs)
+        for name in dict.fromkeys(wanted):
+            with contextlib.suppress(Exception):  # what fails is the finding, not an error
+                values |= self.run(inputs, [name])
+        return values
 
     def _inside(self, path: str) -> list[ir.Node]:
         if not path:

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from .metrics import relative_l2
+
 
 @dataclass(frozen=True)
 class ModuleIO:
@@ -52,12 +54,29 @@ def trace_module(module: nn.Module, inputs: Mapping[str, np.ndarray]) -> Trace:
         for path, child in module.named_modules()
     ]
     try:
+        dtype = next(module.parameters()).dtype
         with torch.inference_mode():
-            module(*(torch.from_numpy(array) for array in inputs.values()))
+            module(*(_tensor(array, dtype) for array in inputs.values()))
     finally:
         for hook in hooks:
             hook.remove()
     return trace
+
+
+def trace_noise(single: Trace, double: Trace) -> dict[str, float]:
+    """Return each module's float32 rounding: relative L2 of its outputs from float64 ones.
+
+    Args:
+        single: traced in float32.
+        double: the same module in float64 on the same input.
+    """
+    noise = {}
+    for path, io in single.modules.items():
+        other = double.modules.get(path)
+        pairs = zip(io.outputs, other.outputs, strict=True) if other else ()
+        errors = [relative_l2(exact, own) for own, exact in pairs if own.dtype.kind == "f"]
+        noise[path] = max((e for e in errors if np.isfinite(e)), default=0.0)
+    return noise
 
 
 def _keep(
@@ -68,6 +87,11 @@ def _keep(
         return
     seen.add(path)
     trace.modules[path] = ModuleIO(tuple(_arrays(inputs)), tuple(_arrays(output)))
+
+
+def _tensor(array: np.ndarray, dtype: torch.dtype) -> Tensor:
+    tensor = torch.from_numpy(array)
+    return tensor.to(dtype) if tensor.is_floating_point() else tensor
 
 
 def _arrays(value: object) -> Iterator[np.ndarray]:

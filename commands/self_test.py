@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -22,8 +21,9 @@ def self_test(
     only: Annotated[
         list[str] | None, typer.Option(help="Plant this defect only; may be repeated.")
     ] = None,
-    output: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE", help="Write the table as Markdown.")
+    into: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Add the table to the report in this folder."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -34,13 +34,16 @@ def self_test(
     no alarm. Exit code 1 means that a defect slipped through or an alarm was false.
 
     Example:
-      vampnet-onnx self-test --out self-test.md
+      vampnet-onnx self-test --into report
     """
     require_export_tools()
     from export.components import COMPONENTS
     from models import open_models
     from models.random_checkpoint import write_random_set
-    from verify.self_test import as_markdown, chosen_defects, run_defects, run_sound
+    from reports import SelfTest, read_report, write_reports
+    from verify.self_test import chosen_defects, run_defects, run_sound
+
+    existing = read_report(into / "report.json") if into is not None else None
 
     with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
         write_random_set(Path(folder), like="tiny", seed=0)
@@ -48,20 +51,13 @@ def self_test(
         defects = chosen_defects(tuple(only or ()))
         with progress_bar(err) as bar:
             trials = list(run_defects(models, defects, progress=bar))
-            sound = run_sound(models, COMPONENTS, runs=runs, progress=bar)
+            count, alarms = run_sound(models, COMPONENTS, runs=runs, progress=bar)
+    result = SelfTest(trials=trials, sound_runs=count, alarms=alarms)
+    if into is not None and existing is not None:
+        write_reports(existing.model_copy(update={"self_test": result}), into)
     caught = sum(trial.caught for trial in trials)
-    named = sum(trial.right for trial in trials)
-    if output is not None:
-        output.write_text(as_markdown(trials, sound), "utf-8")
     if as_json:
-        print_json(
-            {
-                "trials": [dataclasses.asdict(trial) for trial in trials],
-                "sound": dataclasses.asdict(sound),
-                "caught": caught,
-                "named": named,
-            }
-        )
+        print_json(result.model_dump(mode="json"))
     else:
         table = Table("defect", "in", "caught by", "named", box=None, pad_edge=False)
         for trial in trials:
@@ -70,7 +66,8 @@ def self_test(
             table.add_row(trial.defect, trial.component, gates, trial.named, style=style)
         out.print(table)
         out.print(
-            f"{caught} of {len(trials)} defects caught, {named} named rightly;"
-            f" {len(sound.alarms)} false alarms in {sound.runs} sound runs"
+            f"{caught} of {len(trials)} defects caught,"
+            f" {sum(trial.right for trial in trials)} named rightly;"
+            f" {len(alarms)} false alarms in {count} sound runs"
         )
-    raise typer.Exit(0 if caught == len(trials) and not sound.alarms else 1)
+    raise typer.Exit(0 if caught == len(trials) and not alarms else 1)

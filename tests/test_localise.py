@@ -20,7 +20,7 @@ from verify.defects import ALL_DEFECTS
 from verify.forensics import CHECKPOINT, EXPORT, NEITHER, find_birth
 from verify.graph_modules import GraphModules
 from verify.locate import locate, locate_between
-from verify.self_test import SoundRuns, as_markdown, chosen_defects, run_defects, run_sound
+from verify.self_test import chosen_defects, run_defects, run_sound
 from verify.trace import trace_module
 
 # One of each kind: a module lost, a module wrong, a weight wrong, a graph edited, a graph that
@@ -87,9 +87,9 @@ def test_no_module_of_a_sound_export_is_named(tiny: ModelSet, sound: dict) -> No
 
 
 def test_sound_exports_raise_no_alarm_over_many_seeds(tiny: ModelSet) -> None:
-    result = run_sound(tiny, ["coarse", "c2f"], runs=120)
-    assert result.runs >= 120
-    assert result.alarms == ()
+    runs, alarms = run_sound(tiny, ["coarse", "c2f"], runs=120)
+    assert runs >= 120
+    assert alarms == []
 
 
 def test_two_versions_of_a_graph_are_compared_module_by_module(
@@ -132,10 +132,3 @@ def test_a_checkpoint_that_overflows_is_told_from_an_export_that_does(
     )
     assert birth.verdict == CHECKPOINT
     assert birth.module.startswith("transformer.layers.0")
-
-
-def test_the_table_of_a_self_test_says_what_slipped_through(tiny: ModelSet) -> None:
-    trials = list(run_defects(tiny, chosen_defects(["MaskTokenSampleable"])))
-    text = as_markdown(trials, SoundRuns(0, ()))
-    assert "1 of 1 planted defects caught" in text
-    assert "MaskTokenSampleable" in text

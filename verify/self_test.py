@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from export.onnx_file import save_graph
 from export.passes.base import PassError
 from models import ModelSet
 from pipeline.session import Session
-from reports import Verdict
+from reports import DefectTrial, Verdict
 
 from .cases import cases_for, make_inputs
 from .component import check_component
@@ -43,50 +42,12 @@ _SOUND_FRAMES = [7, 29]
 NO_MODULE = "(the whole file)"
 
 
-@dataclass(frozen=True)
-class Trial:
-    """What became of one planted defect.
-
-    Attributes:
-        defect: its name.
-        description: what it is.
-        component: where it was planted.
-        caught: whether a gate failed, or the exporter refused.
-        gates: those that failed, or the exporter's words.
-        culprit: module it was planted in.
-        named: module that localisation named first; empty if it was not asked.
-        right: whether that is the culprit.
-    """
-
-    defect: str
-    description: str
-    component: str
-    caught: bool
-    gates: tuple[str, ...]
-    culprit: str
-    named: str
-    right: bool
-
-
-@dataclass(frozen=True)
-class SoundRuns:
-    """Runs of sound exports.
-
-    Attributes:
-        runs: how many.
-        alarms: cases that failed.
-    """
-
-    runs: int
-    alarms: tuple[str, ...]
-
-
 def run_defects(
     models: ModelSet,
     defects: Sequence[Defect] = ALL_DEFECTS,
     *,
     progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
-) -> Iterator[Trial]:
+) -> Iterator[DefectTrial]:
     """Plant every defect in turn.
 
     Args:
@@ -108,7 +69,7 @@ def run_sound(
     *,
     runs: int,
     progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
-) -> SoundRuns:
+) -> tuple[int, list[str]]:
     """Verify sound exports over many seeds.
 
     Args:
@@ -116,6 +77,9 @@ def run_sound(
         components: by name.
         runs: how many in all; rounded up to whole seeds.
         progress: told the component, cases done and cases in all.
+
+    Returns:
+        How many runs there were, and what failed in them.
     """
     gates = load_gates()
     seeds = list(range(100, 100 + -(-runs // (len(_SOUND_FRAMES) * len(components)))))
@@ -136,7 +100,7 @@ def run_sound(
         done_runs += len(report.cases)
         alarms += [case.id for case in report.cases if case.verdict is Verdict.FAIL]
         alarms += [f"{name}: {g.name}" for g in report.gates if g.verdict is Verdict.FAIL]
-    return SoundRuns(done_runs, tuple(alarms))
+    return done_runs, alarms
 
 
 def chosen_defects(names: Sequence[str]) -> Sequence[Defect]:
@@ -152,29 +116,7 @@ def chosen_defects(names: Sequence[str]) -> Sequence[Defect]:
     return [known[name] for name in names] or ALL_DEFECTS
 
 
-def as_markdown(trials: Sequence[Trial], sound: SoundRuns) -> str:
-    """Return the table of a self-test as Markdown."""
-    lines = [
-        "# Self-test of the harness",
-        "",
-        f"{sum(t.caught for t in trials)} of {len(trials)} planted defects caught,"
-        f" {sum(t.right for t in trials)} named rightly; {len(sound.alarms)} false alarms in"
-        f" {sound.runs} sound runs.",
-        "",
-        "| defect | what it is | planted in | caught by | module named |",
-        "|---|---|---|---|---|",
-    ]
-    for trial in trials:
-        gates = ", ".join(trial.gates) or "**nothing**"
-        named = trial.named if trial.right else f"**{trial.named}**, was in {trial.culprit}"
-        lines.append(
-            f"| {trial.defect} | {trial.description} | {trial.component} | {gates} |"
-            f" {named or 'refused before'} |"
-        )
-    return "\n".join(lines) + "\n"
-
-
-def _try(defect: Defect, models: ModelSet, gates: Gates, folder: Path) -> Trial:
+def _try(defect: Defect, models: ModelSet, gates: Gates, folder: Path) -> DefectTrial:
     component = build_component(defect.component, models)
     if isinstance(defect, ModuleDefect):
         defect.plant(component.module)
@@ -182,9 +124,15 @@ def _try(defect: Defect, models: ModelSet, gates: Gates, folder: Path) -> Trial:
     try:
         record, path = _export(component, defect, folder)
     except PassError as error:
-        refusal = (f"refused at export: {error}",)
-        return Trial(
-            defect.name, defect.description, defect.component, True, refusal, culprit, "", True
+        return DefectTrial(
+            defect=defect.name,
+            description=defect.description,
+            component=defect.component,
+            caught=True,
+            gates=[f"refused at export: {error}"],
+            culprit=culprit,
+            named="",
+            right=True,
         )
     session = Session(path)
     report = check_component(
@@ -195,9 +143,9 @@ def _try(defect: Defect, models: ModelSet, gates: Gates, folder: Path) -> Trial:
         gates=gates,
         mismatches=signature_mismatches(record, session),
     )
-    failed = tuple(gate.name for gate in report.gates if gate.verdict is Verdict.FAIL)
+    failed = [gate.name for gate in report.gates if gate.verdict is Verdict.FAIL]
     named = _first_culprit(defect, models, record, path, report.cases) if failed else ""
-    return Trial(
+    return DefectTrial(
         defect=defect.name,
         description=defect.description,
         component=defect.component,

@@ -18,6 +18,7 @@ from commands.localise import localise
 from commands.make_checkpoint import make_checkpoint
 from commands.output import complain
 from commands.release import release
+from commands.replay import replay
 from commands.report import report
 from commands.self_test import self_test
 from commands.verify import verify
@@ -31,8 +32,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    release, export, verify, report, localise, self_test, fetch, make_checkpoint, doctor,
-):  # fmt: skip
+    release,
+    export,
+    verify,
+    report,
+    localise,
+    replay,
+    self_test,
+    fetch,
+    make_checkpoint,
+    doctor,
+):
     app.command(command.__name__.replace("_", "-"))(command)
 
 

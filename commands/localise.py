@@ -17,6 +17,7 @@ from .output import err, out, print_json, spinner
 
 if TYPE_CHECKING:
     from verify.localise import Localisation
+    from verify.locate import Located
 
 _SHOWN = 40
 
@@ -40,6 +41,12 @@ def localise(
     batch: Annotated[int, typer.Option(min=1, help="Items of the input.")] = 2,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Picture of the error over depth.")
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write the first culprit with its inputs; see replay."
+        ),
     ] = None,
     unsealed: Unsealed = False,
     as_json: Json = False,
@@ -70,8 +77,18 @@ def localise(
         from verify.depth_plot import plot_depth
 
         plot_depth(found.localisation, plot, title=f"{component}, seed {seed}")
+    if bundle is not None:
+        _write_bundle(bundle, component, found)
     if as_json:
-        print_json(dataclasses.asdict(found))
+        print_json(
+            {
+                "case": found.case,
+                "culprits": found.localisation.culprits,
+                "findings": [dataclasses.asdict(f) for f in found.localisation.findings],
+                "nonfinite": dataclasses.asdict(found.birth),
+                "unsealed": found.changed,
+            }
+        )
     else:
         for name in found.changed:
             out.print(
@@ -82,6 +99,20 @@ def localise(
         if plot is not None:
             out.print(f"  picture    {plot}")
     raise typer.Exit(1 if found.localisation.culprits else 0)
+
+
+def _write_bundle(folder: Path, component: str, found: Located) -> None:
+    from verify.bundle import Facts, write_bundle
+    from verify.localise import distance
+
+    alone = found.localisation.cut_out
+    if alone is None:
+        err.print("no bundle: there is no culprit in the export to cut out")
+        return
+    error = distance(alone.reference, list(alone.outputs.values()))
+    facts = Facts(component, found.localisation.culprits[0], found.case, error)
+    write_bundle(folder, facts, alone)
+    err.print(f"bundle in {folder}; run it with: vampnet-onnx replay {folder}")
 
 
 def _print(found: Localisation) -> None:

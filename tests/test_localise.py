@@ -9,12 +9,14 @@ import onnx_ir as ir
 import pytest
 import torch
 
+from configs.errors import InputError
 from export.components import build_component
 from export.export_set import component_record
 from export.exporter import export_component
 from export.onnx_file import save_graph
 from models import ModelSet, open_models
 from models.random_checkpoint import write_random_set
+from verify.bundle import Facts, replay, write_bundle
 from verify.cases import Case, make_inputs
 from verify.defects import ALL_DEFECTS
 from verify.forensics import CHECKPOINT, EXPORT, NEITHER, find_birth
@@ -132,3 +134,25 @@ def test_a_checkpoint_that_overflows_is_told_from_an_export_that_does(
     )
     assert birth.verdict == CHECKPOINT
     assert birth.module.startswith("transformer.layers.0")
+
+
+def test_a_bundle_replays_the_culprit_by_itself(
+    tiny: ModelSet, sound: dict, tmp_path: Path
+) -> None:
+    model = ir.load(sound["path"])
+    weight = model.graph.initializers["transformer.layers.0.self_attn.w_vs.weight"]
+    weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(1.01))
+    edited = tmp_path / "edited.onnx"
+    save_graph(model, edited)
+    found = locate(tiny, sound["record"], edited, sound["inputs"])
+    assert found.culprits[0] == "transformer.layers.0.self_attn.w_vs"
+    assert found.cut_out is not None
+    write_bundle(tmp_path / "bundle", Facts("c2f", found.culprits[0], "", 0.01), found.cut_out)
+    replayed = replay(tmp_path / "bundle")
+    assert replayed.same
+    assert replayed.error == pytest.approx(0.01, rel=1e-3)
+
+
+def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a bundle"):
+        replay(tmp_path)

@@ -58,11 +58,13 @@ class Located:
         localisation: module by module.
         birth: where non-finite values come from, if there are any.
         changed: files whose content the manifest does not vouch for.
+        case: id of the input.
     """
 
     localisation: Localisation
     birth: Birth
     changed: tuple[str, ...]
+    case: str
 
 
 def run_request(request: Request) -> Located:
@@ -73,14 +75,16 @@ def run_request(request: Request) -> Located:
     """
     opened = open_artifacts(request.artifacts, unsealed=request.unsealed)
     record = _record(opened, request.component)
-    inputs = make_inputs(_case(request, record), record)
+    case = _case(request, record)
+    inputs = make_inputs(case, record)
     if request.new is not None:
         other = open_artifacts(request.new, unsealed=request.unsealed)
         path = other.path(_record(other, request.component))
         found = locate_between(opened.path(record), path, inputs)
         reference, _ = GraphModules(opened.path(record)).trace(inputs)
         changed = (*opened.changed, *other.changed)
-        return Located(found, find_birth(reference, GraphModules(path), inputs), changed)
+        birth = find_birth(reference, GraphModules(path), inputs)
+        return Located(found, birth, changed, case.id)
     if request.checkpoint is None:
         raise InputError("localise compares with a checkpoint or with a second version")
     models = open_models(request.checkpoint, only=required_checkpoint(record.name))
@@ -89,7 +93,7 @@ def run_request(request: Request) -> Located:
         build_component(record.name, models, variant=record.variant).module.eval(), inputs
     )
     birth = find_birth(reference, GraphModules(path), inputs)
-    return Located(locate(models, record, path, inputs), birth, opened.changed)
+    return Located(locate(models, record, path, inputs), birth, opened.changed, case.id)
 
 
 def locate(

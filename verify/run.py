@@ -19,7 +19,7 @@ from pipeline.session import Session
 from reports import Component, Report, Source, Verdict
 
 from .component import check_component
-from .reference import Reference
+from .reference import Oracle, Reference
 
 Progress = Callable[[str, int, int], None]
 
@@ -33,6 +33,7 @@ def verify_artifacts(
     lora: dict[str, Path],
     toolchain: dict[str, str],
     only: tuple[str, ...] = (),
+    oracle: Callable[[ModelSet], Oracle] = Reference,
     progress: Progress,
 ) -> Report:
     """Verify a version against the checkpoints it was made from.
@@ -45,6 +46,7 @@ def verify_artifacts(
         lora: LoRA overlay by transformer.
         toolchain: versions for the report.
         only: components to check; empty for all.
+        oracle: makes the reference from our models of the checkpoint.
         progress: told component, cases done and cases in all.
 
     Raises:
@@ -61,11 +63,12 @@ def verify_artifacts(
             checkpoint, only=needed, lora={n: p for n, p in lora.items() if n in needed}
         )
         _require_same_sources(models, artifacts, record)
+        reference = oracle(models)
         session = Session(artifacts.path(record), threads=matrix.threads)
         components.append(
             check_component(
                 record,
-                reference=Reference(models),
+                reference=reference,
                 export=session.run,
                 matrix=matrix,
                 gates=gates,
@@ -73,8 +76,9 @@ def verify_artifacts(
                 progress=partial(progress, record.id),
             )
         )
-        del models, session
-    return build_report(artifacts, components, matrix=matrix, toolchain=toolchain)
+        described = reference.description
+        del models, session, reference
+    return build_report(artifacts, components, described, matrix=matrix, toolchain=toolchain)
 
 
 def signature_mismatches(record: ComponentRecord, session: Session) -> list[str]:
@@ -93,11 +97,12 @@ def signature_mismatches(record: ComponentRecord, session: Session) -> list[str]
 def build_report(
     artifacts: Artifacts,
     components: list[Component],
+    reference: str,
     *,
     matrix: VerifySection,
     toolchain: dict[str, str],
 ) -> Report:
-    """Sum up what was found in one report."""
+    """Sum up what was found in one report; `reference` says what artifacts were held to."""
     manifest = artifacts.manifest
     verdict = _verdict(components)
     return Report(
@@ -112,7 +117,7 @@ def build_report(
             for name in artifacts.changed
         ]
         + [note for component in components for note in _next_steps(component)],
-        reference=Reference.description,
+        reference=reference,
         seeds=list(matrix.seeds),
         opset=manifest.components[0].opset,
         toolchain=toolchain,

@@ -5,19 +5,30 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from configs.config import load_golden_rules
 from configs.errors import InputError
 from tests.conftest import GOLDEN
+from vampnet_onnx import app
 from verify import golden
 from verify.golden import KINDS, Finding, check_set
-from vampnet_onnx import app
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small models gain nothing from two, and crawl where cores are shared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def small_set(folder: Path, *, keep: tuple[str, ...], change: Any = None) -> Path:

@@ -110,5 +110,6 @@ def by_measure(found: np.ndarray, expected: np.ndarray, measure: str) -> tuple[f
     axes = tuple(range(1, error.ndim)) if measure == "relative_by_layer" else None
     largest, scale = error.max(axis=axes), size.max(axis=axes)
     # Where silence was recorded nothing but silence is right.
-    share = np.where(largest == 0, 0.0, largest / np.where(scale == 0, np.nan, scale))
+    with np.errstate(invalid="ignore"):
+        share = np.where(largest == 0, 0.0, largest / np.where(scale == 0, np.nan, scale))
     return float(share.max()), ""

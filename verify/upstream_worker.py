@@ -76,6 +76,8 @@ class Published:
         if self._interface is None:
             present = [n for n in ("codec", "coarse", "c2f") if Path(self._path(n)).exists()]
             make = _vampnet("interface").Interface
+            for name in ("codec", "coarse"):  # it loads by these classes
+                _model_class(name)
             made = make(
                 codec_ckpt=self._path("codec"),
                 coarse_ckpt=self._path("coarse"),
@@ -314,10 +316,6 @@ def _vampnet(name: str) -> Any:
     The top level imports beat tracking and the hub's client, and reads a file of its Git
     repository that no installation has.
     """
-    # What `Interface` loads comes by these classes too.
-    if name == "interface":
-        for model in ("codec", "coarse"):
-            _model_class(model)
     try:
         return _module(f"vampnet.{name}")
     except LacksError:
@@ -402,7 +400,10 @@ def _answer(models: Published, request: dict[str, Any]) -> dict[str, str]:
                 arrays = dict(data)
         with torch.no_grad():
             found = OPERATIONS[request["operation"]](models, arrays, **request["parameters"])
-        results: Any = {name: np.asarray(value) for name, value in found.items()}
+        results: Any = {
+            name: value.detach().numpy() if isinstance(value, torch.Tensor) else value
+            for name, value in found.items()
+        }
         np.savez(request["outputs"], **results)
     except LacksError as error:
         return {"lacks": str(error)}

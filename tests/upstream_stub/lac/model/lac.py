@@ -7,7 +7,7 @@ from models import load_codec, read_checkpoint
 
 class LAC:
     def __init__(self, ours):
-        self.ours = ours
+        self.ours = ours.requires_grad_(True)
         self.sample_rate = ours.dims.sample_rate
         self.hop_length = ours.dims.hop_length
         self.codebook_size = ours.dims.codebook_size

@@ -12,7 +12,7 @@ from models.settings import generation_settings
 
 class VampNet:
     def __init__(self, ours):
-        self.ours = ours
+        self.ours = ours.requires_grad_(True)
         self.embedding = Embedding(ours.embedding)
         self.transformer = ours.transformer
         self.n_codebooks = ours.dims.n_codebooks

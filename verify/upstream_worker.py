@@ -5,12 +5,12 @@ They pin an old torch and an old NumPy, so they never share an environment with 
 line (JSON) on standard input, one answer a line on standard output, arrays in ``.npz`` files
 beside them.  So the file imports nothing of ours and keeps to Python 3.9.
 
-Only public names of the packages are used, in the versions whose ``generate`` takes
-``_sampling_steps``.  Where versions differ (an argument more or less, a dictionary or a
-tensor) the signature decides.  Beat tracking is never used and need not be installed.
+Only public names are used, of versions whose ``generate`` takes ``_sampling_steps``; where
+versions differ (an argument more or less, a dictionary or a tensor) the signature decides.
+Beat tracking is never used and need not be installed.
 
-It was written from the packages' public signatures and has so far been run against stand-ins
-for them only (``tests/upstream_stub``).
+The file was written from the packages' public signatures and has so far been run against
+stand-ins for them only (``tests/upstream_stub``).
 """
 
 from __future__ import annotations
@@ -33,15 +33,6 @@ import numpy as np
 import torch
 
 Arrays = dict[str, Any]
-
-# Functions of vampnet that are called by name.
-FUNCTIONS = {
-    "mask": (
-        "random", "linear_random", "inpaint", "periodic_mask", "codebook_mask",
-        "codebook_unmask", "dropout", "mask_and", "mask_or", "time_stretch_mask",
-    ),
-    "modules.transformer": ("sample_from_logits", "typical_filter", "mask_by_random_topk"),
-}  # fmt: skip
 
 
 class LacksError(Exception):
@@ -116,11 +107,8 @@ def describe(models: Published, arrays: Arrays) -> Arrays:
     _model_class("codec")
     _model_class("coarse")
     _vampnet("mask")
-    return {
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-    }
+    versions = {"torch": torch.__version__, "numpy": np.__version__}
+    return {**versions, "python": platform.python_version()}
 
 
 def tables(models: Published, arrays: Arrays) -> Arrays:
@@ -184,10 +172,8 @@ def logits(
         codec = (models.model("codec", precision),) if len(_parameters(lookup)) > 1 else ()
         latents = lookup(_tensor(arrays["codes"]), *codec)
     outputs: list[Any] = []
-    hooks = [
-        layer.register_forward_hook(lambda _m, _i, output: outputs.append(_first(output)))
-        for layer in network.transformer.layers
-    ]
+    keep = lambda _module, _inputs, output: outputs.append(_first(output))  # noqa: E731
+    hooks = [layer.register_forward_hook(keep) for layer in network.transformer.layers]
     # Older versions take a schedule time second, which has no effect without conditioning.
     needed = [p for p in _parameters(network.forward)[1:] if p.default is p.empty
               and p.kind is p.POSITIONAL_OR_KEYWORD]  # fmt: skip
@@ -206,9 +192,7 @@ def function(
     keywords: dict[str, Any],
     seed: int | None,
 ) -> Arrays:
-    """Call one of `FUNCTIONS` on ``x``, ``y`` and arguments; results are ``0``, ``1`` ..."""
-    if name not in FUNCTIONS[module]:
-        raise ValueError(f"{name!r} of {module} is not among the functions called")
+    """Call a function of ``vampnet`` on ``x``, ``y`` and arguments; results are ``0`` ..."""
     call = getattr(_vampnet(module), name)
     given = [_tensor(arrays[key]) for key in ("x", "y") if key in arrays] + arguments
     rest = [p for p in _parameters(call)[len(given) :] if p.name not in keywords]
@@ -232,8 +216,9 @@ def onset_mask(models: Published, arrays: Arrays, width: int) -> Arrays:
 
 def build_mask(models: Published, arrays: Arrays, arguments: Arrays, seed: int) -> Arrays:
     """Compose the interface's mask of ``z``."""
+    interface = models.interface()  # making it draws numbers, too
     torch.manual_seed(seed)
-    return {"mask": models.interface().build_mask(_tensor(arrays["z"]), **arguments).long()}
+    return {"mask": interface.build_mask(_tensor(arrays["z"]), **arguments).long()}
 
 
 def noise(models: Published, arrays: Arrays, shape: list[int], seed: int) -> Arrays:
@@ -285,18 +270,14 @@ OPERATIONS: dict[str, Callable[..., Arrays]] = {
 
 
 def _model_class(name: str) -> Any:
-    """Return the class, whose ``load`` tries a file as a torch package first: kept from it.
-
-    Such a package may hold code.
-    """
+    """Return the class, its ``load`` kept from trying a file as a package with code first."""
 
     def refuse(*_args: object, **_kwargs: object) -> None:
         raise ValueError("torch packages are not opened")
 
-    if name == "codec":
-        found = _module("lac.model.lac").LAC
-    else:
-        found = _vampnet("modules.transformer").VampNet
+    codec = name == "codec"
+    module = _module("lac.model.lac") if codec else _vampnet("modules.transformer")
+    found = module.LAC if codec else module.VampNet
     found._load_package = refuse
     return found
 
@@ -305,9 +286,8 @@ def _module(name: str) -> Any:
     try:
         return importlib.import_module(name)
     except Exception as error:  # old packages fail in many ways under a wrong environment
-        raise LacksError(
-            f"{name} does not import ({type(error).__name__}: {error})"
-        ) from error
+        reason = f"{type(error).__name__}: {error}"
+        raise LacksError(f"{name} does not import ({reason})") from error
 
 
 def _vampnet(name: str) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from audiotools import AudioSignal
 from lac.model.lac import LAC
 from models import audio, interface, masks
@@ -32,7 +33,7 @@ class Interface:
         device="cpu", coarse_chunk_size_s=10, coarse2fine_chunk_size_s=3, compile=True,
     ):  # fmt: skip
         assert wavebeat_ckpt is None and not compile
-        print("loading everything")
+        print("loading everything", torch.rand(3))
         self.codec = LAC.load(Path(codec_ckpt))
         self.coarse = VampNet.load(location=Path(coarse_ckpt), map_location="cpu")
         self.c2f = VampNet.load(location=Path(coarse2fine_ckpt), map_location="cpu")

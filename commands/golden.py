@@ -77,7 +77,8 @@ def record(
     the checkpoints are copied into the set.
 
     Example:
-      vampnet-onnx golden record golden/mine --checkpoint ckpt --upstream-python up/bin/python
+      vampnet-onnx golden record mine --checkpoint ckpt
+          --upstream-python build/upstream/bin/python
     """
     require_export_tools()
     from verify.golden_record import record_set

@@ -78,7 +78,7 @@ def verify(
       vampnet-onnx verify artifacts --checkpoint checkpoints/mine --report report
 
       vampnet-onnx verify artifacts --checkpoint ckpt --reference upstream
-          --upstream-python upstream/bin/python
+          --upstream-python build/upstream/bin/python
     """
     require_export_tools()
     from export.toolchain import toolchain

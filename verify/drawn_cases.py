@@ -6,7 +6,7 @@ settings go round over seeds, batches and lengths, so each is met at several ext
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from itertools import product
 
 import numpy as np
@@ -19,6 +19,7 @@ from .seeded import Random, integer_dim, made_audio
 DRAWN = ("audio_processor", "mask_generator", "sampler")
 
 Arrays = dict[str, np.ndarray]
+Options = dict[str, object]
 Extent = tuple[int, int, int, int, str]
 """Seed, batch, length, codebooks and setting of a case."""
 
@@ -100,7 +101,8 @@ def _lengths(component: ComponentRecord, frames: list[int]) -> list[int]:
     if component.variant:
         return sorted({least, *seconds[1::3]})
     hop = int(np.prod(component.dims["decoder_rates"]))
-    return sorted({least, *seconds, *(n * hop for n in frames), *(n * hop + 1 for n in frames)})
+    samples = [n * hop + off for n in frames for off in (0, 1)]
+    return sorted({least, *seconds, *samples})
 
 
 def _audio(random: Random, batch: int, samples: int, setting: str) -> np.ndarray:
@@ -119,23 +121,15 @@ def _audio(random: Random, batch: int, samples: int, setting: str) -> np.ndarray
 
 
 def _mask_inputs(random: Random, shape: tuple[int, int, int], setting: str) -> Arrays:
-    batch, books, frames = shape
-    within = frames + 1
-
-    def number(below: int) -> np.ndarray:
-        return random.integers((), below)
-
-    found: Arrays = {
+    _, books, frames = shape
+    integers = ("prefix_frames", "suffix_frames", "periodic_prompt", "roll",
+                "onset_mask_width", "beat_before", "beat_after",
+                "n_conditioning_codebooks")  # fmt: skip
+    found: Options = {
         "codes": random.integers(shape, 1 << 10),
         "rand_mask_intensity": np.float32(1.0),
         "rand_mask_cosine": np.bool_(False),
-        **{
-            name: np.int64(0)
-            for name in (
-                "prefix_frames", "suffix_frames", "periodic_prompt", "roll",
-                "onset_mask_width", "beat_before", "beat_after", "n_conditioning_codebooks",
-            )
-        },
+        **dict.fromkeys(integers, np.int64(0)),
         "periodic_prompt_width": np.int64(1),
         "onset_frames": random.integers((frames // 9,), frames),
         "beat_frames": random.integers((frames // 12,), frames),
@@ -145,29 +139,42 @@ def _mask_inputs(random: Random, shape: tuple[int, int, int], setting: str) -> A
         "time_stretch_factor": np.int64(1),
         "uniform": random.unit(shape),
         "dropped_frames": random.integers((frames,), frames),
-    }  # fmt: skip
+    }
+    found |= _mask_options(random, books, frames)[setting]
+    return {name: np.asarray(value) for name, value in found.items()}
+
+
+def _mask_options(random: Random, books: int, frames: int) -> dict[str, Options]:
+    """Return what each setting changes of a mask that masks everything."""
+
+    def number(below: int) -> np.ndarray:
+        return random.integers((), below)
+
     period = number(9) + 2
-    periodic = {"periodic_prompt": period, "roll": number(int(period)),
-                "periodic_prompt_width": number(5)}  # fmt: skip
-    random_mask = {"rand_mask_intensity": random.unit(()), "rand_mask_cosine": np.bool_(False)}
-    ends = {"prefix_frames": number(within), "suffix_frames": number(within)}
-    onsets = {"onset_mask_width": number(3) + 1}
-    beats = {"beat_before": number(3), "beat_after": number(3) + 1}
-    books_kept = {"n_conditioning_codebooks": number(books + 1),
-                  "upper_codebook_mask": number(books + 1)}  # fmt: skip
-    several: Arrays = {**random_mask, **periodic, "dropout": np.float64(0.2)}
-    chosen: dict[str, Arrays] = {
+    periodic: Options = {
+        "periodic_prompt": period,
+        "periodic_prompt_width": number(5),
+        "roll": number(int(period)),
+    }
+    intensity: Options = {"rand_mask_intensity": random.unit(())}
+    several: Options = {**intensity, **periodic, "dropout": np.float64(0.2)}
+    onsets: Options = {"onset_mask_width": number(3) + 1}
+    beats: Options = {"beat_before": number(3), "beat_after": number(3) + 1}
+    kept: Options = {
+        "n_conditioning_codebooks": number(books + 1),
+        "upper_codebook_mask": number(books + 1),
+    }
+    return {
         "published": {**periodic, "upper_codebook_mask": np.int64(3)},
-        "cosine": {**random_mask, "rand_mask_cosine": np.bool_(True)},
-        "inpaint": ends,
+        "cosine": {**intensity, "rand_mask_cosine": np.bool_(True)},
+        "inpaint": {"prefix_frames": number(frames + 1), "suffix_frames": number(frames + 1)},
         "beyond": {"prefix_frames": np.int64(frames + 3), "suffix_frames": np.int64(2)},
         "onsets": onsets,
         "beats": beats,
-        "or": {**random_mask, **onsets, **books_kept, "combine_or": np.bool_(True)},
-        "stretch": {**several, **books_kept, "time_stretch_factor": number(3) + 2},
-        "everything": {**several, **onsets, **beats, "upper_codebook_mask": np.int64(books)},
+        "or": {**intensity, **onsets, **kept, "combine_or": np.bool_(True)},
+        "stretch": {**several, **kept, "time_stretch_factor": number(3) + 2},
+        "everything": {**several, **onsets, **beats},
     }
-    return {name: np.asarray(value) for name, value in {**found, **chosen[setting]}.items()}
 
 
 def _sampler_inputs(
@@ -185,7 +192,7 @@ def _sampler_inputs(
         "typical": setting in ("typical", "all_filters"),
     }
     draws = setting != "argmax"
-    found: Mapping[str, object] = {
+    found: Options = {
         "logits": (random.unit((batch, vocab, positions)) - np.float32(0.5)) * np.float32(16),
         "codes": codes,
         "step": np.int64(steps - 1 if setting == "last_step" else steps // 3),

@@ -7,6 +7,8 @@ best entries, at the edge of a filter, and at the edge of what is masked again.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -40,7 +42,8 @@ def run_drawn(component: ComponentRecord, inputs: _Inputs, dims: CodecDims) -> C
         tokens, relative, and of the remasking, in units of confidence.
     """
     if component.name == "audio_processor":
-        return Computed(_prepare(torch.from_numpy(inputs["audio"]), audio_rate(component), dims))
+        audio = torch.from_numpy(inputs["audio"])
+        return Computed(_prepare(audio, audio_rate(component), dims))
     if component.name == "mask_generator":
         return Computed({"mask": _mask(inputs).numpy()})
     return _sample(inputs, dims.codebook_size)
@@ -55,9 +58,10 @@ def _prepare(audio: Tensor, sample_rate: int, dims: CodecDims) -> dict[str, np.n
 
 
 def _mask(inputs: _Inputs) -> Tensor:
-    lists = {name: tuple(inputs[name].tolist()) for name in ("onset_frames", "beat_frames")}
-    apart = {*lists, "codes", "uniform", "roll", "dropped_frames"}
-    plan = MaskPlan(**{n: v.item() for n, v in inputs.items() if n not in apart}, **lists)
+    names = {field.name for field in fields(MaskPlan)}
+    chosen: dict[str, Any] = {n: v.tolist() for n, v in inputs.items() if n in names}
+    lists = {n: tuple(v) for n, v in chosen.items() if isinstance(v, list)}
+    plan = MaskPlan(**(chosen | lists))
     noise = MaskNoise(
         uniform=torch.from_numpy(inputs["uniform"]),
         roll=int(inputs["roll"]),
@@ -165,7 +169,8 @@ def _filter_margin(logits: Tensor, settings: GenerationSettings) -> Tensor:
         for edge in (last, last - 1):
             pair = torch.cat([edge, edge + 1], dim=-1).clamp(0, logits.shape[-1] - 1)
             gap = distance.gather(-1, pair).diff(dim=-1)[..., 0]
-            margin = torch.minimum(margin, torch.where(pair[..., 0] < pair[..., 1], gap, margin))
+            gap = torch.where(pair[..., 0] < pair[..., 1], gap, torch.inf)
+            margin = torch.minimum(margin, gap)
         logits = sampling.keep_typical(
             logits, settings.typical_mass, settings.typical_min_tokens
         )

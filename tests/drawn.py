@@ -87,13 +87,15 @@ def record_of(component: Component) -> ComponentRecord:
     )
 
 
-def verified(component: Component, models: ModelSet, run: Run | None = None) -> CheckedComponent:
+def verified(
+    component: Component, models: ModelSet, run: Run | None = None
+) -> CheckedComponent:
     """Verify a component as the main job does, over a small matrix."""
     return check_component(
         record_of(component),
         reference=Reference(models),
         export=run or run_component(component),
-        matrix=VerifySection(seeds=[0, 1], frames=[1, 7, 40], batches=[1, 3], threads=0),
+        matrix=VerifySection(seeds=[0, 1], frames=[1, 40], batches=[2], threads=0),
         gates=load_gates(),
     )
 

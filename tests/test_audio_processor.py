@@ -1,4 +1,4 @@
-"""The audio processor's graph prepares audio as models/audio.py does, which is as published."""
+"""The audio processor's graph prepares audio as models/audio.py does, so as published."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_ten_minutes_take_seconds() -> None:
     process(audio[..., :44100], 44100, dims)
     started = time.perf_counter()
     found, _ = process(audio, 44100, dims)
-    assert time.perf_counter() - started < 3
+    assert time.perf_counter() - started < 5
     assert found.shape[-1] == math.ceil(60 * 44100 / 768) * 768
 
 

@@ -1,13 +1,12 @@
 """Cases of the drawn components: audio processor, mask generator, sampler.
 
-Their inputs are options as much as data, so a case has a setting beside its extents.  The
-settings go round over seeds, batches and lengths, so each is met at several extents.
+Their inputs are options as much as data, so a case has a setting beside its extents.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
+from itertools import cycle, product
 
 import numpy as np
 
@@ -27,8 +26,8 @@ Extent = tuple[int, int, int, int, str]
 AUDIO = ("mono", "clicks", "silent", "three", "fading", "stereo")
 MASKS = ("published", "cosine", "inpaint", "beyond", "onsets", "beats", "or", "stretch",
          "everything")  # fmt: skip
-SAMPLING = ("argmax", "top_p", "top_k", "typical", "all_filters", "last_step", "few_masked",
-            "cold", "plain")  # fmt: skip
+SAMPLING = ("argmax", "thirds", "top_p", "top_k", "typical", "all_filters", "last_step",
+            "few_masked", "cold", "plain")  # fmt: skip
 
 _CHANNELS = {"three": 3, "stereo": 2}
 # Seconds: around the 0.4 s of a gating block and the 0.5 s that loudness needs; over a second.
@@ -44,16 +43,24 @@ def audio_rate(component: ComponentRecord) -> int:
 def extents(component: ComponentRecord, matrix: VerifySection) -> Iterator[Extent]:
     """Yield the extents of every case, in a fixed order.
 
+    Masks and sampling meet every setting at every length and seed, batches in turn; audio
+    meets the settings in turn, at every length, batch and seed.
+
     Args:
         component: from the manifest.
         matrix: seeds, frames and batches.
     """
-    settings = {"audio_processor": AUDIO, "mask_generator": MASKS, "sampler": SAMPLING}
-    chosen, books = settings[component.name], _codebooks(component)
-    found = list(product(matrix.seeds, matrix.batches, _lengths(component, matrix.frames)))
-    for i, (seed, batch, length) in enumerate(found):
-        # Counted from the end, so that the last case has the last setting.
-        yield seed, batch, length, books, chosen[(i - len(found)) % len(chosen)]
+    books, lengths = _codebooks(component), _lengths(component, matrix.frames)
+    if component.name == "audio_processor":
+        found = list(product(matrix.seeds, matrix.batches, lengths))
+        for i, (seed, batch, length) in enumerate(found):
+            # Counted from the end, so that the last case has the last setting.
+            yield seed, batch, length, books, AUDIO[(i - len(found)) % len(AUDIO)]
+        return
+    settings = {"mask_generator": MASKS, "sampler": SAMPLING}[component.name]
+    batches = cycle(matrix.batches)
+    for seed, length, setting in product(matrix.seeds, lengths, settings):
+        yield seed, next(batches), length, books, setting
 
 
 def inputs(
@@ -182,7 +189,7 @@ def _sampler_inputs(
 ) -> Arrays:
     batch, books, frames = shape
     positions = books * frames
-    steps = int(random.integers((), 10)) + 3
+    steps = 3 if setting == "thirds" else int(random.integers((), 10)) + 3
     share = {"few_masked": np.float32(0.02), "last_step": np.float32(0.1)}
     masked = random.unit(shape) < share.get(setting, np.float32(0.8))
     codes = np.where(masked, vocab, random.integers(shape, vocab))
@@ -192,13 +199,16 @@ def _sampler_inputs(
         "typical": setting in ("typical", "all_filters"),
     }
     draws = setting != "argmax"
+    # At the start more was masked than is now; at two thirds of an even number the schedule
+    # is one rounding below the half of it.
+    at_start = masked.sum(axis=(1, 2)) + random.integers((batch,), positions)
+    at_start += at_start % 2 if setting == "thirds" else 0
     found: Options = {
         "logits": (random.unit((batch, vocab, positions)) - np.float32(0.5)) * np.float32(16),
         "codes": codes,
         "step": np.int64(steps - 1 if setting == "last_step" else steps // 3),
         "steps": np.int64(steps),
-        # At the start more was masked than is now.
-        "at_start": masked.sum(axis=(1, 2)) + random.integers((batch,), positions),
+        "at_start": at_start,
         "temperature": np.float32(0.5 if setting == "cold" else 1.0),
         "mask_temperature": np.float32(0.0 if setting == "cold" else 10.5),
         "sample_cutoff": np.float64(1.0 if draws else 0.1),

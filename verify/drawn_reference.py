@@ -6,6 +6,7 @@ best entries, at the edge of a filter, and at the edge of what is masked again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
@@ -24,9 +25,6 @@ from .computed import Computed
 from .drawn_cases import audio_rate
 
 _Inputs = Mapping[str, np.ndarray]
-
-# The cosine schedule is one float32 rounding from another's; a product has one more.
-_COUNT_ROUNDING = 4 * float(np.finfo(np.float32).eps)
 
 
 def run_drawn(component: ComponentRecord, inputs: _Inputs, dims: CodecDims) -> Computed:
@@ -130,10 +128,14 @@ def _threshold(count: Tensor, confidence: Tensor) -> Tensor:
 
 
 def _uncertain_count(step: int, settings: GenerationSettings, at_start: Tensor) -> Tensor:
-    """Return for which items the schedule's product is a rounding from an integer."""
+    """Return for which items the count depends on whose float32 cosine is taken.
+
+    Torch's is one rounding off here and there; the float64 one, rounded, is right.
+    """
     ratio = sampling.step_ratio(step, settings.steps)
-    wanted = sampling.gamma(ratio).double() * at_start
-    return (wanted - wanted.round()).abs() < _COUNT_ROUNDING * wanted
+    rounded = torch.cos((ratio * math.pi / 2).double()).float().clamp(min=0.0)
+    found: Tensor = (sampling.gamma(ratio) * at_start).floor() != (rounded * at_start).floor()
+    return found
 
 
 def _draw_margin(

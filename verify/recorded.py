@@ -22,8 +22,9 @@ from configs.manifest import ComponentRecord
 from models import ModelSet
 
 from .cases import Case
+from .computed import Computed
 from .margins import code_margins
-from .reference import Computed, Reference
+from .reference import Reference
 from .ties import top_two_margin
 
 ARRAYS = "reference.npz"

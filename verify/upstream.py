@@ -29,8 +29,8 @@ from configs.manifest import ComponentRecord
 from models.settings import vamp_settings
 
 from .cases import Case, cases_for, make_inputs
+from .computed import Computed
 from .margins import code_margins
-from .reference import Computed
 from .ties import top_two_margin
 
 REMEDY = (

@@ -93,6 +93,21 @@ def file_errors(path: Path) -> Iterator[None]:
         raise
 
 
+def is_there(path: Path) -> bool:
+    """Return whether a path exists.
+
+    Raises:
+        InputError: the system does not let one look, or the name cannot be one.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    return True
+
+
 def sha256(path: Path) -> str:
     """Return the hex SHA-256 digest of a file."""
     with path.open("rb") as stream:

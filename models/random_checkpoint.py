@@ -26,6 +26,9 @@ from .vampnet import VampNet
 
 LORA_RANK = 8
 
+# The generator takes no larger ones; they wrap around.
+_SEEDS = 1 << 63
+
 
 def sizes() -> dict[str, dict[str, dict[str, Any]]]:
     """Return the known sizes: kwargs by size and file name without suffix."""
@@ -61,16 +64,34 @@ def write_random_set(
     for number, target in enumerate(targets):
         progress(target.name)
         kwargs = sizes()[like][target.stem]
-        generator = torch.Generator().manual_seed(seed * len(targets) + number)
-        with torch.device("meta"):
-            module = _build(target.stem, kwargs)
-        content = {
-            "state_dict": _random_state(module, generator),
-            "metadata": {"kwargs": kwargs, RANDOM_LABEL: True, "seed": seed},
-        }
-        with replacing(target) as temporary:
-            torch.save(content, temporary)
+        draw = seed * len(targets) + number
+        write_random_file(target, kwargs, seed=seed, draw=draw)
     return targets
+
+
+def write_random_file(
+    target: Path, kwargs: dict[str, Any], *, seed: int, draw: int | None = None
+) -> None:
+    """Write one checkpoint with random weights.
+
+    Args:
+        target: file of a known name: ``codec.pth``, ``coarse.pth`` or ``c2f.pth``.
+        kwargs: the published constructor's keywords.
+        seed: noted in the metadata.
+        draw: seed of the generator, where it is another.
+
+    Raises:
+        InputError: impossible keywords, or a folder that cannot be written.
+    """
+    generator = torch.Generator().manual_seed((seed if draw is None else draw) % _SEEDS)
+    with torch.device("meta"):
+        module = _build(target.stem, kwargs)
+    content = {
+        "state_dict": _random_state(module, generator),
+        "metadata": {"kwargs": kwargs, RANDOM_LABEL: True, "seed": seed},
+    }
+    with replacing(target) as temporary:
+        torch.save(content, temporary)
 
 
 def _build(kind: str, kwargs: dict[str, Any]) -> nn.Module:

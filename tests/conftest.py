@@ -5,16 +5,34 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from models import ModelSet, open_models
+from models.random_checkpoint import write_random_file
 
 GOLDEN = Path(__file__).parent / "golden"
 
 torch.set_num_threads(2)
+
+# The smallest set there is, no dimension equal to another's: an export takes seconds.
+NANO: dict[str, dict[str, Any]] = {
+    "codec": {
+        "encoder_dim": 3, "encoder_rates": [4], "decoder_dim": 10, "decoder_rates": [4],
+        "n_codebooks": 3, "codebook_size": 11, "codebook_dim": 5, "sample_rate": 8000,
+    },
+    "coarse": {
+        "n_heads": 3, "n_layers": 1, "n_codebooks": 2, "n_conditioning_codebooks": 0,
+        "latent_dim": 5, "embedding_dim": 21, "vocab_size": 11,
+    },
+    "c2f": {
+        "n_heads": 2, "n_layers": 1, "n_codebooks": 3, "n_conditioning_codebooks": 2,
+        "latent_dim": 5, "embedding_dim": 18, "vocab_size": 11,
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,6 +70,15 @@ def golden(request: pytest.FixtureRequest) -> GoldenSet:
 @pytest.fixture(scope="session")
 def golden_a() -> GoldenSet:
     return GoldenSet(GOLDEN / "a")
+
+
+@pytest.fixture(scope="session")
+def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the nano checkpoints; shared, so tests copy what they change."""
+    folder = tmp_path_factory.mktemp("nano") / "nano"
+    for seed, (name, kwargs) in enumerate(NANO.items()):
+        write_random_file(folder / f"{name}.pth", kwargs, seed=seed)
+    return folder
 
 
 def relative_error(actual: object, expected: object) -> float:

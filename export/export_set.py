@@ -11,7 +11,7 @@ from pathlib import Path
 
 from configs.config import Config
 from configs.errors import InputError
-from configs.manifest import ComponentRecord, Manifest, PassEntry, SourceRecord
+from configs.manifest import ComponentRecord, FileRecord, Manifest, PassEntry, SourceRecord
 from models import ModelSet, SourceFile, check_set, open_models
 
 from .components import COMPONENTS, LATENTS, available, build_component, required_checkpoint
@@ -94,7 +94,9 @@ def export_set(
         del models
         exported = export_component(component, opset=request.opset)
         _annotate(exported, request.model, own, versions)
-        records.append(_save(exported, staged, external=request.external_data))
+        path = staged / f"{component.id}.onnx"
+        file, data = save_graph(exported.model, path, external=request.external_data)
+        records.append(component_record(exported, file, data))
         # The exporter leaves cycles behind that keep a gigabyte alive until collected.
         del component, exported
         gc.collect()
@@ -161,9 +163,11 @@ def _annotate(
         exported.model.metadata_props[METADATA_PREFIX + key] = text
 
 
-def _save(exported: Exported, staged: Path, *, external: bool) -> ComponentRecord:
+def component_record(
+    exported: Exported, file: FileRecord, data: FileRecord | None
+) -> ComponentRecord:
+    """Return what the manifest says of one exported component."""
     component = exported.component
-    file, data = save_graph(exported.model, staged / f"{component.id}.onnx", external=external)
     return ComponentRecord(
         name=component.name,
         variant=component.variant,

@@ -9,6 +9,10 @@ import numpy as np
 import onnxruntime as ort
 
 from configs.errors import InputError
+from configs.manifest import TensorSignature
+
+# What ONNX Runtime calls the element types that are not called as in NumPy.
+_DTYPES = {"float": "float32", "double": "float64"}
 
 
 class Session:
@@ -28,15 +32,15 @@ class Session:
         options.intra_op_num_threads = threads
         # Idle threads that spin slow down whatever else runs, PyTorch above all.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors come as exceptions
         try:
             self._session = ort.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's errors share no other base
             raise InputError(f"{path}: ONNX Runtime cannot load it: {error}") from error
-        self.inputs = [item.name for item in self._session.get_inputs()]
-        self.outputs = [item.name for item in self._session.get_outputs()]
+        self.inputs = tuple(_signature(item) for item in self._session.get_inputs())
+        self.outputs = tuple(_signature(item) for item in self._session.get_outputs())
 
     def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Compute every output.
@@ -45,4 +49,11 @@ class Session:
             inputs: arrays by input name.
         """
         values = self._session.run(None, dict(inputs))
-        return dict(zip(self.outputs, values, strict=True))
+        return {item.name: value for item, value in zip(self.outputs, values, strict=True)}
+
+
+def _signature(item: ort.NodeArg) -> TensorSignature:
+    dtype = item.type.removeprefix("tensor(").removesuffix(")")
+    return TensorSignature(
+        name=item.name, dtype=_DTYPES.get(dtype, dtype), shape=tuple(item.shape)
+    )

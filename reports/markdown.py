@@ -62,7 +62,7 @@ def _components(report: Report) -> Iterator[str]:
     yield "## Components"
     yield ""
     yield from _table(
-        ("component", "verdict", "gates passed", "cases", "tightest gate", "headroom"),
+        ("component", "verdict", "gates that hold", "cases", "tightest gate", "headroom"),
         (_overview(component) for component in report.components),
     )
     for component in report.components:
@@ -74,7 +74,7 @@ def _components(report: Report) -> Iterator[str]:
 
 def _overview(component: Component) -> tuple[str, ...]:
     tightest = tightest_gate(component)
-    passed = sum(gate.verdict is Verdict.PASS for gate in component.gates)
+    passed = sum(gate.verdict is not Verdict.FAIL for gate in component.gates)
     return (
         escape(label(component)),
         _MARKS[component.verdict],

@@ -51,6 +51,7 @@ def check_component(
     export: RunExport,
     matrix: VerifySection,
     gates: Gates,
+    mismatches: list[str],
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Component:
     """Run every case of a component on both sides and judge it.
@@ -61,6 +62,7 @@ def check_component(
         export: runs the artifact.
         matrix: seeds, lengths and batches.
         gates: thresholds.
+        mismatches: how the file's signature differs from the manifest's, a line a tensor.
         progress: told how many cases are done and how many there are.
     """
     rules = gates.for_component(record.name)
@@ -77,7 +79,9 @@ def check_component(
         outcomes.append(outcome if outcome is worst else _without_arrays(outcome))
     progress(len(cases), len(cases))
     sensitivity = input_sensitivity(record, cases[-1], export)
-    judged = [_gate(name, rule, outcomes, sensitivity) for name, rule in rules.items()]
+    judged = [
+        _gate(name, rule, outcomes, sensitivity, mismatches) for name, rule in rules.items()
+    ]
     compared = [o.comparison for o in outcomes if o.comparison is not None]
     return Component(
         name=record.name,
@@ -146,13 +150,21 @@ def _run_case(
     return _Outcome(case, comparison, limits, comparison.message)
 
 
-def _gate(name: str, rule: GateRule, outcomes: list[_Outcome], sensitivity: float) -> Gate:
+def _gate(
+    name: str,
+    rule: GateRule,
+    outcomes: list[_Outcome],
+    sensitivity: float,
+    mismatches: list[str],
+) -> Gate:
     failed = [o for o in outcomes if o.comparison is None]
     ambiguous = sum(_ties(o) for o in outcomes)
     value: float | None
     worst_case, message, limit = "", "", rule.limit
     if name == "input_sensitivity":
         value = sensitivity
+    elif name == "signature_mismatches":
+        value, message = float(len(mismatches)), "; ".join(mismatches)
     elif name == "tokens_ambiguous_share":
         counts = [o.comparison.tokens for o in outcomes if o.comparison]
         tokens = sum(int(c.compared.sum()) for c in counts if c)
@@ -168,13 +180,15 @@ def _gate(name: str, rule: GateRule, outcomes: list[_Outcome], sensitivity: floa
             worst = max(measured, key=lambda item: item[:2])[2]
             value = worst.comparison.metrics[name] if worst.comparison else None
             limit = worst.limits[name]
-            worst_case, message = worst.case.id, worst.message
+            message = worst.message
+            # With no error anywhere, no case is worse than another.
+            worst_case = worst.case.id if value else ""
     passed = not failed and value is not None and _satisfies(value, rule, limit)
     tie = ""
     if passed and value is not None and not _satisfies(value, rule, rule.limit):
         tie = f"within the reference's own float32 rounding, which allows {limit:.3g} here"
     elif passed and name == "tokens_ambiguous_share" and ambiguous:
-        tie = f"{ambiguous} tokens are ties of the reference"
+        tie = f"{ambiguous} of the differing tokens are ties of the reference"
     if failed:
         worst_case = failed[0].case.id
         message = f"{len(failed)} cases could not be compared; {failed[0].message}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -68,11 +69,25 @@ def verify_artifacts(
                 export=session.run,
                 matrix=matrix,
                 gates=gates,
+                mismatches=signature_mismatches(record, session),
                 progress=partial(progress, record.id),
             )
         )
         del models, session
     return build_report(artifacts, components, matrix=matrix, toolchain=toolchain)
+
+
+def signature_mismatches(record: ComponentRecord, session: Session) -> list[str]:
+    """Return how a file's inputs and outputs differ from what the manifest says of them."""
+    lines = []
+    for kind, wanted, found in (
+        ("input", record.inputs, session.inputs),
+        ("output", record.outputs, session.outputs),
+    ):
+        for expected, actual in itertools.zip_longest(wanted, found):
+            if expected != actual:
+                lines.append(f"{kind} {actual or 'missing'}, should be {expected or 'absent'}")
+    return lines
 
 
 def build_report(
@@ -157,7 +172,8 @@ def _verdict_line(manifest: Manifest, components: list[Component], verdict: Verd
             f" {cases} cases, all {len(gates)} gates hold"
         )
         if ties:
-            line += f", {ties} tokens are ties of the reference"
+            count = "1 token is a tie" if ties == 1 else f"{ties} tokens are ties"
+            line += f", {count} of the reference"
     if manifest.random_weights:
         line += "; RANDOM WEIGHTS: this proves arithmetic, the model makes no music"
     return line + "."

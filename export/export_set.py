@@ -122,6 +122,12 @@ def _jobs(request: Request) -> list[tuple[str, str]]:
             f"{request.checkpoint}: holds no checkpoint for {', '.join(missing)}; it allows"
             f" {', '.join(present) or 'nothing'}"
         )
+    unused = [name for name in request.lora if name not in wanted]
+    if unused:
+        raise InputError(
+            f"{request.checkpoint}: a LoRA file was given for {', '.join(unused)}, which is"
+            f" not exported ({', '.join(wanted)})"
+        )
     jobs = []
     for name in COMPONENTS:
         if name not in wanted:

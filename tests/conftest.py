@@ -13,6 +13,8 @@ import torch
 
 from models import ModelSet, open_models
 from models.random_checkpoint import write_random_file
+from pipeline.artifacts import Artifacts
+from tests.exports import export_to
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -79,6 +81,20 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, (name, kwargs) in enumerate(NANO.items()):
         write_random_file(folder / f"{name}.pth", kwargs, seed=seed)
     return folder
+
+
+@pytest.fixture(scope="session")
+def nano_artifacts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    """Every component of the nano set, exported once; tests copy what they change."""
+    return export_to(tmp_path_factory.mktemp("nano-artifacts") / "v1", nano)
+
+
+@pytest.fixture(scope="session")
+def golden_artifacts(golden: GoldenSet, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    """Every component of a golden set, exported once; the entry by latents of set a only."""
+    folder = tmp_path_factory.mktemp(f"golden-{golden.folder.name}")
+    inputs = ("codes", "latents") if golden.folder.name == "a" else ("codes",)
+    return export_to(folder / "v1", golden.folder, inputs=inputs)
 
 
 def relative_error(actual: object, expected: object) -> float:

@@ -17,6 +17,7 @@ from models import ModelSet, SourceFile, check_set, open_models
 from .components import COMPONENTS, LATENTS, available, build_component, required_checkpoint
 from .exporter import Exported, export_component
 from .onnx_file import save_graph
+from .passes import NotFiniteError
 from .store import write_manifest
 from .toolchain import toolchain
 
@@ -92,7 +93,13 @@ def export_set(
         component = build_component(name, models, variant=variant)
         own = _own_sources(name, models)
         del models
-        exported = export_component(component, opset=request.opset)
+        try:
+            exported = export_component(component, opset=request.opset)
+        except NotFiniteError as error:
+            raise InputError(
+                f"{request.checkpoint}: {component.id} computes NaN or infinite values with"
+                " these weights, though each of them is finite; the checkpoint is damaged"
+            ) from error
         _annotate(exported, request.model, own, versions)
         path = staged / f"{component.id}.onnx"
         file, data = save_graph(exported.model, path, external=request.external_data)

@@ -15,12 +15,11 @@ from dataclasses import dataclass
 import onnx_ir as ir
 import torch
 
-from configs.errors import InputError
 from configs.manifest import TensorSignature
 
 from .components import Component
 from .graph import CanonicalNames, KeepModulePaths, SetSignature, Simplify, check_graph
-from .passes import NotFiniteError, PassRecord, PassResult, run_module_passes
+from .passes import PassRecord, PassResult, run_module_passes
 
 OPSETS = range(18, 24)
 DEFAULT_OPSET = 20
@@ -48,17 +47,10 @@ def export_component(component: Component, *, opset: int = DEFAULT_OPSET) -> Exp
         opset: of the default domain, 18 to 23.
 
     Raises:
-        InputError: the model computes NaN or infinity with these weights.
         PassError: a transform did not hold what it promises.
     """
     with torch.no_grad():
-        try:
-            records = run_module_passes(component.module, component.passes, component.example)
-        except NotFiniteError as error:
-            raise InputError(
-                f"{component.id}: the checkpoint's own weights, though finite, make the"
-                " published model compute NaN or infinite values; nothing was exported"
-            ) from error
+        records = run_module_passes(component.module, component.passes, component.example)
         model = _trace(component, opset)
     parameters = frozenset(name for name, _ in component.module.named_parameters())
     records.append(_record(KeepModulePaths(), KeepModulePaths().call(model)))

@@ -59,6 +59,10 @@ def axes(value: onnx.ValueInfoProto) -> list[int | str]:
     return [d.dim_param or d.dim_value for d in dims]
 
 
+def dtype(value: onnx.ValueInfoProto) -> str:
+    return onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
+
+
 def facts(model: onnx.ModelProto) -> dict[str, str]:
     return {
         p.key.removeprefix(METADATA_PREFIX): p.value
@@ -110,11 +114,7 @@ def test_names_types_and_axes_are_those_of_the_architecture(
             expected[record.id],
             strict=True,
         ):
-            found = [
-                (v.name, onnx.helper.tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type).name,
-                 axes(v))
-                for v in values
-            ]  # fmt: skip
+            found = [(v.name, dtype(v), axes(v)) for v in values]
             assert found == wanted
             assert [(s.name, s.dtype, list(s.shape)) for s in signatures] == wanted
 
@@ -399,7 +399,7 @@ def test_a_code_beyond_the_mask_token_is_an_error_not_another_codebook(
     shape = (1, books if isinstance(books, int) else 2, 3)
     path = nano_artifacts.path(record_of(nano_artifacts, name))
     compute(path, codes=np.full(shape, highest))
-    with pytest.raises(Exception, match="out of (data )?bounds|[Ii]nvalid"):
+    with pytest.raises(Exception, match=r"out of (data )?bounds|[Ii]nvalid"):
         compute(path, codes=np.full(shape, highest + 1))
 
 

@@ -56,8 +56,8 @@ class PassError(Exception):
     """A pass did not hold what it promises: a defect of ours, never the user's mistake."""
 
 
-class NotFiniteError(Exception):
-    """The module gives NaN or infinity before any pass: the weights' fault."""
+class NotFiniteError(PassError):
+    """The module gives NaN or infinity before any pass, so no pass can be checked."""
 
 
 class ModulePass(Protocol):

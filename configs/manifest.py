@@ -14,7 +14,7 @@ MANIFEST_NAME = "manifest.json"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class TensorSignature(_Model):

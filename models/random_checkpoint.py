@@ -61,11 +61,16 @@ def write_random_set(
         existing = [target for target in targets if target.exists()]
     if existing:
         raise InputError(f"{existing[0]}: exists already; choose another folder")
-    for number, target in enumerate(targets):
-        progress(target.name)
-        kwargs = sizes()[like][target.stem]
-        draw = seed * len(targets) + number
-        write_random_file(target, kwargs, seed=seed, draw=draw)
+    try:
+        for number, target in enumerate(targets):
+            progress(target.name)
+            kwargs = sizes()[like][target.stem]
+            draw = seed * len(targets) + number
+            write_random_file(target, kwargs, seed=seed, draw=draw)
+    except BaseException:
+        for target in targets:
+            target.unlink(missing_ok=True)
+        raise
     return targets
 
 

@@ -287,6 +287,16 @@ def test_a_random_set_never_overwrites(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["coarse.pth"]
 
 
+def test_a_random_set_that_is_stopped_half_way_leaves_no_files(tmp_path: Path) -> None:
+    def stop_at_the_last(name: str) -> None:
+        if name == "c2f.pth":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_random_set(tmp_path, like="tiny", seed=0, progress=stop_at_the_last)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_unknown_size_names_the_known_ones(tmp_path: Path) -> None:
     message = refusal(tmp_path, lambda f: write_random_set(f, like="huge", seed=0))
     assert "tiny" in message and "released" in message

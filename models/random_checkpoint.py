@@ -6,12 +6,13 @@ from the metadata into every manifest and every report.
 
 from __future__ import annotations
 
+import io
 import math
 import tomllib
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,9 @@ from .checkpoint import CODEC, RANDOM_LABEL, TRANSFORMERS
 from .dims import CodecDims, VampNetDims
 from .lac import LAC
 from .vampnet import VampNet
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 LORA_RANK = 8
 
@@ -96,7 +100,34 @@ def write_random_file(
         "metadata": {"kwargs": kwargs, RANDOM_LABEL: True, "seed": seed},
     }
     with replacing(target) as temporary:
-        torch.save(content, temporary)
+        _save(content, temporary)
+
+
+def _save(content: object, path: Path) -> None:
+    """Save as `torch.save`, which hides why it could not write behind an error of its own."""
+    with path.open("wb") as stream:
+        noting = _NotingStream(stream)
+        try:
+            torch.save(content, cast(IO[bytes], noting))
+        except RuntimeError:
+            if noting.error is not None:
+                raise noting.error from None
+            raise
+
+
+class _NotingStream(io.RawIOBase):
+    """Passes writes on and keeps the first error of the operating system."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.error: OSError | None = None
+        self._stream = stream
+
+    def write(self, data: ReadableBuffer) -> int:
+        try:
+            return self._stream.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
 
 
 def _build(kind: str, kwargs: dict[str, Any]) -> nn.Module:

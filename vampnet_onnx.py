@@ -14,10 +14,13 @@ import typer
 from commands.doctor import doctor
 from commands.export import export
 from commands.fetch import fetch
+from commands.localise import localise
 from commands.make_checkpoint import make_checkpoint
 from commands.output import complain
 from commands.release import release
+from commands.replay import replay
 from commands.report import report
+from commands.self_test import self_test
 from commands.verify import verify
 from configs.errors import EnvironmentLacksError, InputError
 
@@ -28,7 +31,18 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (release, export, verify, report, fetch, make_checkpoint, doctor):
+for command in (
+    release,
+    export,
+    verify,
+    report,
+    localise,
+    replay,
+    self_test,
+    fetch,
+    make_checkpoint,
+    doctor,
+):
     app.command(command.__name__.replace("_", "-"))(command)
 
 

@@ -12,7 +12,7 @@ from configs.config import load_gates
 from configs.errors import InputError
 
 from .doctor import require_export_tools
-from .options import Checkpoint, ConfigOption, Json, Lora, seed_list, settings_from
+from .options import Checkpoint, ConfigOption, Json, Lora, Unsealed, seed_list, settings_from
 from .output import (
     cost,
     err,
@@ -41,6 +41,7 @@ def verify(
         str | None, typer.Option(metavar="LIST", help="Seeds of the cases, such as 0,1,2.")
     ] = None,
     lora: Lora = None,
+    unsealed: Unsealed = False,
     as_json: Json = False,
 ) -> None:
     """Verify artifacts against the checkpoints they were made from, and report.
@@ -65,7 +66,7 @@ def verify(
         matrix = matrix.model_copy(update={"seeds": seed_list(seeds)})
     started = time.monotonic()
     with spinner(err, "checking hashes"):
-        opened = open_artifacts(artifacts)
+        opened = open_artifacts(artifacts, unsealed=unsealed)
     with progress_bar(err) as bar:
         result = verify_artifacts(
             opened,

@@ -54,6 +54,5 @@ class Session:
 
 def _signature(item: ort.NodeArg) -> TensorSignature:
     dtype = item.type.removeprefix("tensor(").removesuffix(")")
-    return TensorSignature(
-        name=item.name, dtype=_DTYPES.get(dtype, dtype), shape=tuple(item.shape)
-    )
+    shape = tuple("?" if axis is None else axis for axis in item.shape)
+    return TensorSignature(name=item.name, dtype=_DTYPES.get(dtype, dtype), shape=shape)

@@ -22,6 +22,7 @@ from reports.summary import (
     label,
     nonfinite,
     printable,
+    self_test_verdict,
     tell_apart,
     tightest_gate,
     worst_case,
@@ -103,6 +104,7 @@ def _environment() -> Environment:
     environment.filters["describe_case"] = describe_case
     environment.filters["breakable"] = _breakable
     environment.globals["Verdict"] = Verdict
+    environment.globals["self_test_verdict"] = self_test_verdict
     return environment
 
 

@@ -55,12 +55,12 @@ class GraphModules:
 
     @cached_property
     def paths(self) -> list[str]:
-        """Every module path and every prefix of one, the root (empty) first."""
-        found = {""}
-        for node in self._nodes:
+        """Every module path and every prefix of one, in the order in which they finish."""
+        last: dict[str, int] = {}
+        for i, node in enumerate(self._nodes):
             parts = node.metadata_props.get(MODULE_KEY, "").split(".")
-            found |= {".".join(parts[:i]) for i in range(1, len(parts) + 1)}
-        return sorted(found)
+            last |= {".".join(parts[:n]): i for n in range(len(parts) + 1)}
+        return sorted(last, key=lambda path: (last[path], -len(path)))
 
     def border(self, path: str) -> Border:
         """Return what crosses the border of a module."""

@@ -13,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import onnx_ir as ir
 
 from . import metrics
-from .graph_modules import GraphModules
+from .graph_modules import Border, GraphModules
 from .trace import ModuleIO, Trace
 
 # Float32 reordering inside one module measures up to 2e-7, inside a stack of them 6e-7; an
@@ -50,16 +51,35 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class LoneModule:
+    """A module cut out of a graph, with the reference's inputs.
+
+    Attributes:
+        model: the module as a graph of its own.
+        inputs: arrays by its input names.
+        outputs: what it gives.
+        reference: what the reference's module gives.
+    """
+
+    model: ir.Model
+    inputs: dict[str, np.ndarray]
+    outputs: dict[str, np.ndarray]
+    reference: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
 class Localisation:
     """Result of a walk.
 
     Attributes:
         findings: modules in the order in which the reference runs them.
         culprits: paths of the modules that introduce an error, the first one first.
+        cut_out: the first culprit by itself, if it is there to be cut out.
     """
 
     findings: tuple[Finding, ...]
     culprits: tuple[str, ...]
+    cut_out: LoneModule | None = None
 
 
 @dataclass
@@ -94,7 +114,7 @@ def localise(
     walk = _Walk(reference, graph, values, actual, noise, expected)
     for path in reference.children(ROOT):
         _descend(walk, path)
-    whole = _distance(reference.modules[ROOT].outputs, actual.modules[ROOT].outputs)
+    whole = distance(reference.modules[ROOT].outputs, actual.modules[ROOT].outputs)
     if not walk.culprits and whole > _limit(walk, ROOT):
         walk.culprits[ROOT] = INTRODUCES
     findings = tuple(
@@ -107,7 +127,8 @@ def localise(
     )
     order = list(reference.modules)
     ranked = sorted(walk.culprits, key=order.index)
-    return Localisation(findings + missing, tuple(ranked))
+    cut_out = _cut_out(walk, ranked[0]) if ranked else None
+    return Localisation(findings + missing, tuple(ranked), cut_out)
 
 
 def _descend(walk: _Walk, path: str) -> None:
@@ -134,14 +155,34 @@ def _own_error(walk: _Walk, path: str) -> float:
     io = walk.reference.modules[path]
     border = walk.graph.border(path)
     if any(name not in walk.values for name in (*border.inputs, *border.outputs)):
-        return _distance(io.outputs, walk.actual.modules[path].outputs)
-    feeds = {name: walk.values[name] for name in border.inputs}
-    feeds |= _matched(border.inputs, walk.values, io.inputs)
+        return distance(io.outputs, walk.actual.modules[path].outputs)
+    feeds = _feeds(walk, border, io)
     try:
         found = walk.graph.run(feeds, border.outputs)
     except Exception:  # ONNX Runtime's errors share no other base; a failing module is wrong
         return float("inf")
-    return _distance(io.outputs, [found[name] for name in border.outputs])
+    return distance(io.outputs, [found[name] for name in border.outputs])
+
+
+def _cut_out(walk: _Walk, path: str) -> LoneModule | None:
+    if path not in walk.actual.modules:
+        return None
+    border, io = walk.graph.border(path), walk.reference.modules[path]
+    if any(name not in walk.values for name in border.inputs):
+        return None
+    feeds = _feeds(walk, border, io)
+    try:
+        found = walk.graph.run(feeds, border.outputs)
+    except Exception:  # ONNX Runtime's errors share no other base; nothing to record then
+        return None
+    outputs = {name: found[name] for name in border.outputs}
+    return LoneModule(walk.graph.part(feeds, border.outputs), feeds, outputs, io.outputs)
+
+
+def _feeds(walk: _Walk, border: Border, io: ModuleIO) -> dict[str, np.ndarray]:
+    """Return what a module's border takes, the reference's arrays where they are known."""
+    own = {name: walk.values[name] for name in border.inputs}
+    return own | _matched(border.inputs, walk.values, io.inputs)
 
 
 def _limit(walk: _Walk, path: str) -> float:
@@ -177,7 +218,7 @@ def _matched(
     return pairs
 
 
-def _distance(reference: Sequence[np.ndarray], export: Sequence[np.ndarray]) -> float:
+def distance(reference: Sequence[np.ndarray], export: Sequence[np.ndarray]) -> float:
     """Return the largest error over the outputs both sides have; infinite for none and NaN.
 
     An output of the reference that the export does not compute, because nothing uses it, is
@@ -212,7 +253,7 @@ def _forms(array: np.ndarray) -> list[np.ndarray]:
 
 def _finding(walk: _Walk, path: str) -> Finding:
     io, actual = walk.reference.modules[path], walk.actual.modules[path]
-    error = _distance(io.outputs, actual.outputs)
+    error = distance(io.outputs, actual.outputs)
     verdict = SOUND if error <= _limit(walk, path) else PASSES_ON
     return Finding(
         path, error, walk.own.get(path, float("nan")), walk.culprits.get(path, verdict)
@@ -221,6 +262,3 @@ def _finding(walk: _Walk, path: str) -> Finding:
 
 def _nan_last(value: float) -> float:
     return float("inf") if np.isnan(value) else value
-
-
-__all__ = ["Finding", "Localisation", "ModuleIO", "localise"]

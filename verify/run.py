@@ -106,6 +106,12 @@ def build_report(
         verdict=verdict,
         verdict_line=_verdict_line(manifest, components, verdict),
         random_weights=manifest.random_weights,
+        notes=[
+            f"UNSEALED: {name} is not the file that the manifest vouches for; it was verified"
+            " as it is"
+            for name in artifacts.changed
+        ]
+        + [note for component in components for note in _next_steps(component)],
         reference=Reference.description,
         seeds=list(matrix.seeds),
         opset=manifest.components[0].opset,
@@ -151,6 +157,20 @@ def _require_same_sources(
                 " this file (its sha256 is not in the manifest); give the checkpoint it was"
                 " made from"
             )
+
+
+def _next_steps(component: Component) -> list[str]:
+    """Return how to find the module behind a failure."""
+    failed = [case for case in component.cases if case.verdict is Verdict.FAIL]
+    if not failed:
+        return []
+    smallest = min(failed, key=lambda case: case.batch * case.length)
+    name = f"{component.name}.{component.variant}" if component.variant else component.name
+    return [
+        f"{name} fails in {len(failed)} of {len(component.cases)} cases; to name the module:"
+        f" vampnet-onnx localise ARTIFACTS --checkpoint DIR --component {name}"
+        f" --seed {smallest.seed} --batch {smallest.batch} --length {smallest.length}"
+    ]
 
 
 def _verdict(components: list[Component]) -> Verdict:

@@ -7,78 +7,39 @@ same set run over many seeds and must raise no alarm.
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-import numpy as np
 import torch
 
 from configs.config import Gates, VerifySection, load_gates
+from configs.errors import InputError, nearest
 from configs.manifest import ComponentRecord
 from export.components import Component, build_component
 from export.export_set import component_record
 from export.exporter import DEFAULT_OPSET, export_component
 from export.onnx_file import save_graph
-from export.passes import run_module_passes
 from export.passes.base import PassError
 from models import ModelSet
 from pipeline.session import Session
-from reports import Verdict
+from reports import DefectTrial, Verdict
 
 from .cases import cases_for, make_inputs
 from .component import check_component
 from .defects import ALL_DEFECTS, Defect, GraphDefect, ModuleDefect
-from .graph_modules import GraphModules
-from .localise import localise
+from .localise import ROOT
+from .locate import locate
 from .reference import Reference
 from .run import signature_mismatches
-from .trace import trace_module, trace_noise
 
 # Enough to meet every defect: both sides of the traced size, past the bucket border, a batch.
 MATRIX = VerifySection(seeds=[0, 1, 2], frames=[1, 13, 29, 150], batches=[1, 3], threads=0)
 
+_SOUND_FRAMES = [7, 29]
+
 NO_MODULE = "(the whole file)"
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What became of one planted defect.
-
-    Attributes:
-        defect: its name.
-        description: what it is.
-        component: where it was planted.
-        caught: whether a gate failed, or the exporter refused.
-        gates: those that failed, or the exporter's words.
-        culprit: module it was planted in.
-        named: module that localisation named first; empty if it was not asked.
-        right: whether that is the culprit.
-    """
-
-    defect: str
-    description: str
-    component: str
-    caught: bool
-    gates: tuple[str, ...]
-    culprit: str
-    named: str
-    right: bool
-
-
-@dataclass(frozen=True)
-class SoundRuns:
-    """Runs of sound exports.
-
-    Attributes:
-        runs: how many.
-        alarms: cases that failed.
-    """
-
-    runs: int
-    alarms: tuple[str, ...]
 
 
 def run_defects(
@@ -86,7 +47,7 @@ def run_defects(
     defects: Sequence[Defect] = ALL_DEFECTS,
     *,
     progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
-) -> Iterator[Trial]:
+) -> Iterator[DefectTrial]:
     """Plant every defect in turn.
 
     Args:
@@ -105,22 +66,26 @@ def run_defects(
 def run_sound(
     models: ModelSet,
     components: Sequence[str],
-    seeds: Sequence[int],
     *,
+    runs: int,
     progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
-) -> SoundRuns:
+) -> tuple[int, list[str]]:
     """Verify sound exports over many seeds.
 
     Args:
         models: a small set.
         components: by name.
-        seeds: one run a seed and length.
+        runs: how many in all; rounded up to whole seeds.
         progress: told the component, cases done and cases in all.
+
+    Returns:
+        How many runs there were, and what failed in them.
     """
     gates = load_gates()
-    matrix = VerifySection(seeds=list(seeds), frames=[7, 29], batches=[2], threads=0)
-    runs, alarms = 0, list[str]()
-    for name in components:
+    seeds = list(range(100, 100 + -(-runs // (len(_SOUND_FRAMES) * len(components)))))
+    done_runs, alarms = 0, list[str]()
+    for name in components if seeds else ():
+        matrix = VerifySection(seeds=seeds, frames=_SOUND_FRAMES, batches=[2], threads=0)
         with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
             record, path = _export(build_component(name, models), None, Path(folder))
             report = check_component(
@@ -130,15 +95,28 @@ def run_sound(
                 matrix=matrix,
                 gates=gates,
                 mismatches=[],
-                progress=lambda done, total, name=name: progress(name, done, total),  # type: ignore
+                progress=partial(progress, f"sound {name}"),
             )
-        runs += len(report.cases)
+        done_runs += len(report.cases)
         alarms += [case.id for case in report.cases if case.verdict is Verdict.FAIL]
         alarms += [f"{name}: {g.name}" for g in report.gates if g.verdict is Verdict.FAIL]
-    return SoundRuns(runs, tuple(alarms))
+    return done_runs, alarms
 
 
-def _try(defect: Defect, models: ModelSet, gates: Gates, folder: Path) -> Trial:
+def chosen_defects(names: Sequence[str]) -> Sequence[Defect]:
+    """Return the defects with these names, all of them for none.
+
+    Raises:
+        InputError: there is no such defect.
+    """
+    known = {defect.name: defect for defect in ALL_DEFECTS}
+    for name in names:
+        if name not in known:
+            raise InputError(f"no defect {name!r}{nearest(name, list(known))}")
+    return [known[name] for name in names] or ALL_DEFECTS
+
+
+def _try(defect: Defect, models: ModelSet, gates: Gates, folder: Path) -> DefectTrial:
     component = build_component(defect.component, models)
     if isinstance(defect, ModuleDefect):
         defect.plant(component.module)
@@ -146,9 +124,15 @@ def _try(defect: Defect, models: ModelSet, gates: Gates, folder: Path) -> Trial:
     try:
         record, path = _export(component, defect, folder)
     except PassError as error:
-        refusal = (f"refused at export: {error}",)
-        return Trial(
-            defect.name, defect.description, defect.component, True, refusal, culprit, "", True
+        return DefectTrial(
+            defect=defect.name,
+            description=defect.description,
+            component=defect.component,
+            caught=True,
+            gates=[f"refused at export: {error}"],
+            culprit=culprit,
+            named="",
+            right=True,
         )
     session = Session(path)
     report = check_component(
@@ -159,9 +143,9 @@ def _try(defect: Defect, models: ModelSet, gates: Gates, folder: Path) -> Trial:
         gates=gates,
         mismatches=signature_mismatches(record, session),
     )
-    failed = tuple(gate.name for gate in report.gates if gate.verdict is Verdict.FAIL)
+    failed = [gate.name for gate in report.gates if gate.verdict is Verdict.FAIL]
     named = _first_culprit(defect, models, record, path, report.cases) if failed else ""
-    return Trial(
+    return DefectTrial(
         defect=defect.name,
         description=defect.description,
         component=defect.component,
@@ -198,18 +182,5 @@ def _first_culprit(
     if not chosen:
         return NO_MODULE
     inputs = make_inputs(min(chosen, key=lambda case: case.length * case.batch), record)
-    return locate(models, record, path, inputs)[0]
-
-
-def locate(
-    models: ModelSet, record: ComponentRecord, path: Path, inputs: dict[str, np.ndarray]
-) -> tuple[str, ...]:
-    """Return the paths of the modules that introduce an error, the first one first."""
-    sound = build_component(record.name, models, variant=record.variant).module.eval()
-    single = trace_module(sound, inputs)
-    folded = build_component(record.name, models, variant=record.variant)
-    run_module_passes(folded.module, folded.passes, folded.example)
-    expected = frozenset(path for path, _ in folded.module.named_modules())
-    double = trace_module(copy.deepcopy(sound).double(), inputs)
-    found = localise(single, GraphModules(path), inputs, trace_noise(single, double), expected)
-    return tuple(name or NO_MODULE for name in found.culprits) or (NO_MODULE,)
+    found = locate(models, record, path, inputs)
+    return (found.culprits or (ROOT,))[0] or NO_MODULE

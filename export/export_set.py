@@ -12,7 +12,7 @@ from pathlib import Path
 from configs.config import Config
 from configs.errors import InputError
 from configs.manifest import ComponentRecord, FileRecord, Manifest, PassEntry, SourceRecord
-from models import ModelSet, SourceFile, check_set, open_models
+from models import ModelSet, SourceFile, check_set, open_models, read_lora
 
 from .components import COMPONENTS, LATENTS, available, build_component, required_checkpoint
 from .exporter import Exported, export_component
@@ -135,6 +135,8 @@ def _jobs(request: Request) -> list[tuple[str, str]]:
             f"{request.checkpoint}: a LoRA file was given for {', '.join(unused)}, which is"
             f" not exported ({', '.join(wanted)})"
         )
+    for path in request.lora.values():
+        read_lora(path)  # now rather than after the minutes that other components take
     jobs = []
     for name in COMPONENTS:
         if name not in wanted:

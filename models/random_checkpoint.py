@@ -6,6 +6,7 @@ from the metadata into every manifest and every report.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import math
 import tomllib
@@ -73,7 +74,8 @@ def write_random_set(
             write_random_file(target, kwargs, seed=seed, draw=draw)
     except BaseException:
         for target in targets:
-            target.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # where the folder could not even be made
+                target.unlink(missing_ok=True)
         raise
     return targets
 

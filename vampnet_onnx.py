@@ -14,6 +14,7 @@ import typer
 from commands.doctor import doctor
 from commands.export import export
 from commands.fetch import fetch
+from commands.golden import golden
 from commands.localise import localise
 from commands.make_checkpoint import make_checkpoint
 from commands.output import complain
@@ -44,6 +45,7 @@ for command in (
     doctor,
 ):
     app.command(command.__name__.replace("_", "-"))(command)
+app.add_typer(golden)
 
 
 class _Interrupted(BaseException):

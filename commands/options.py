@@ -37,6 +37,13 @@ Lora = Annotated[
         help="LoRA file to lay over a transformer, as coarse=FILE or c2f=FILE.",
     ),
 ]
+UpstreamPython = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="Python that has the published packages; the one running this if left out.",
+    ),
+]
 
 
 _LAST_SEED = (1 << 63) - 1

@@ -13,11 +13,11 @@ from configs.manifest import ComponentRecord
 from reports import Case as CaseReport
 from reports import Component, Gate, HeatMap, Scatter, Verdict
 
-from .cases import Case, cases_for, make_inputs
+from .cases import Case, make_inputs
 from .compare import Comparison, SignatureError, compare, require_same_signature
 from .metrics import relative_l2
 from .noise import measure_noise, widened_limit, widened_ties
-from .reference import Reference
+from .reference import Oracle
 
 RunExport = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -47,7 +47,7 @@ class _Outcome:
 def check_component(
     record: ComponentRecord,
     *,
-    reference: Reference,
+    reference: Oracle,
     export: RunExport,
     matrix: VerifySection,
     gates: Gates,
@@ -66,12 +66,12 @@ def check_component(
         progress: told how many cases are done and how many there are.
     """
     rules = gates.for_component(record.name)
-    cases = cases_for(record, matrix)
+    cases = reference.cases(record, matrix)
     outcomes: list[_Outcome] = []
     worst: _Outcome | None = None
     for done, case in enumerate(cases):
         progress(done, len(cases))
-        inputs = make_inputs(case, record)
+        inputs = reference.inputs(case, record)
         outcome = _run_case(case, record, inputs, reference, export, gates)
         if worst is None or _badness(outcome, rules) > _badness(worst, rules):
             worst = outcome
@@ -126,7 +126,7 @@ def _run_case(
     case: Case,
     record: ComponentRecord,
     inputs: Mapping[str, np.ndarray],
-    reference: Reference,
+    reference: Oracle,
     export: RunExport,
     gates: Gates,
 ) -> _Outcome:

@@ -29,7 +29,7 @@ from pipeline.session import Session
 from reports import Component, Report, Source, Verdict
 
 from .component import check_component
-from .reference import Reference
+from .reference import Oracle, Reference
 
 Progress = Callable[[str, int, int], None]
 
@@ -43,6 +43,7 @@ def verify_artifacts(
     lora: dict[str, Path],
     toolchain: dict[str, str],
     only: tuple[str, ...] = (),
+    oracle: Callable[[ModelSet], Oracle] = Reference,
     progress: Progress,
 ) -> Report:
     """Verify a version against the checkpoints it was made from.
@@ -55,6 +56,7 @@ def verify_artifacts(
         lora: LoRA overlay by transformer.
         toolchain: versions for the report.
         only: components to check; empty for all.
+        oracle: makes the reference from our models of the checkpoint.
         progress: told component, cases done and cases in all.
 
     Raises:
@@ -74,11 +76,12 @@ def verify_artifacts(
         )
         _require_same_sources(models, artifacts, record)
         _require_same_dims(models, artifacts, record)
+        reference = oracle(models)
         session = Session(artifacts.path(record), threads=matrix.threads)
         components.append(
             check_component(
                 record,
-                reference=Reference(models),
+                reference=reference,
                 export=session.run,
                 matrix=matrix,
                 gates=gates,
@@ -86,8 +89,9 @@ def verify_artifacts(
                 progress=partial(progress, record.id),
             )
         )
-        del models, session
-    return build_report(artifacts, components, matrix=matrix, toolchain=toolchain)
+        described = reference.description
+        del models, session, reference
+    return build_report(artifacts, components, described, matrix=matrix, toolchain=toolchain)
 
 
 def signature_mismatches(record: ComponentRecord, session: Session) -> list[str]:
@@ -106,11 +110,12 @@ def signature_mismatches(record: ComponentRecord, session: Session) -> list[str]
 def build_report(
     artifacts: Artifacts,
     components: list[Component],
+    reference: str,
     *,
     matrix: VerifySection,
     toolchain: dict[str, str],
 ) -> Report:
-    """Sum up what was found in one report."""
+    """Sum up what was found in one report; `reference` says what artifacts were held to."""
     manifest = artifacts.manifest
     verdict = _verdict(components)
     return Report(
@@ -125,7 +130,7 @@ def build_report(
             for name in artifacts.changed
         ]
         + [note for component in components for note in _next_steps(component)],
-        reference=Reference.description,
+        reference=reference,
         seeds=list(matrix.seeds),
         opset=manifest.components[0].opset,
         toolchain=toolchain,

@@ -58,8 +58,9 @@ class _Interrupted(BaseException):
 
 def main() -> None:
     """Run the command line and turn refusals into one line and an exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, _interrupt)
+    sys.unraisablehook = _insist
     try:
         app()
     except (InputError, EnvironmentLacksError) as error:
@@ -72,6 +73,14 @@ def main() -> None:
 
 def _interrupt(_number: int, _frame: object) -> None:
     raise _Interrupted
+
+
+def _insist(lost: sys.UnraisableHookArgs) -> None:
+    """Interrupt again if an interrupt fell into a finaliser, where Python drops exceptions."""
+    if lost.exc_type is _Interrupted:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+    else:
+        sys.__unraisablehook__(lost)
 
 
 if __name__ == "__main__":

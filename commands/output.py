@@ -89,4 +89,6 @@ def print_json(value: object) -> None:
 def complain(message: str) -> None:
     """Print one line about what went wrong, on standard error."""
     err.print("[red]error:[/red] ", end="")
-    err.print(message, markup=False)
+    # Names from untrusted files may hold line ends and escape sequences.
+    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in message)
+    err.print(shown, markup=False)

@@ -14,7 +14,7 @@ MANIFEST_NAME = "manifest.json"
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class TensorSignature(_Model):
@@ -44,12 +44,12 @@ class SourceRecord(_Model):
 
 
 class PassEntry(_Model):
-    """A pass that was applied, and what its own check measured."""
+    """A pass that was applied, and the change its own check allows (relative L2)."""
 
     name: str
     changed: int
     details: str
-    relative_l2: float | None = None
+    tolerance: float | None = None
 
 
 class FileRecord(_Model):

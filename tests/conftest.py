@@ -5,16 +5,36 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from models import ModelSet, open_models
+from models.random_checkpoint import write_random_file
+from pipeline.artifacts import Artifacts
+from tests.exports import export_to
 
 GOLDEN = Path(__file__).parent / "golden"
 
 torch.set_num_threads(2)
+
+# The smallest set there is, no dimension equal to another's: an export takes seconds.
+NANO: dict[str, dict[str, Any]] = {
+    "codec": {
+        "encoder_dim": 3, "encoder_rates": [4], "decoder_dim": 10, "decoder_rates": [4],
+        "n_codebooks": 3, "codebook_size": 11, "codebook_dim": 5, "sample_rate": 8000,
+    },
+    "coarse": {
+        "n_heads": 3, "n_layers": 1, "n_codebooks": 2, "n_conditioning_codebooks": 0,
+        "latent_dim": 5, "embedding_dim": 21, "vocab_size": 11,
+    },
+    "c2f": {
+        "n_heads": 2, "n_layers": 1, "n_codebooks": 3, "n_conditioning_codebooks": 2,
+        "latent_dim": 5, "embedding_dim": 18, "vocab_size": 11,
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,6 +72,29 @@ def golden(request: pytest.FixtureRequest) -> GoldenSet:
 @pytest.fixture(scope="session")
 def golden_a() -> GoldenSet:
     return GoldenSet(GOLDEN / "a")
+
+
+@pytest.fixture(scope="session")
+def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the nano checkpoints; shared, so tests copy what they change."""
+    folder = tmp_path_factory.mktemp("nano") / "nano"
+    for seed, (name, kwargs) in enumerate(NANO.items()):
+        write_random_file(folder / f"{name}.pth", kwargs, seed=seed)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def nano_artifacts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    """Every component of the nano set, exported once; tests copy what they change."""
+    return export_to(tmp_path_factory.mktemp("nano-artifacts") / "v1", nano)
+
+
+@pytest.fixture(scope="session")
+def golden_artifacts(golden: GoldenSet, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    """Every component of a golden set, exported once; the entry by latents of set a only."""
+    folder = tmp_path_factory.mktemp(f"golden-{golden.folder.name}")
+    inputs = ("codes", "latents") if golden.folder.name == "a" else ("codes",)
+    return export_to(folder / "v1", golden.folder, inputs=inputs)
 
 
 def relative_error(actual: object, expected: object) -> float:

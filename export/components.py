@@ -9,6 +9,7 @@ Sources of the order and the names: ARCHITECTURE.md, table of components.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 
 import torch
@@ -84,6 +85,15 @@ def variants(
     if name == audio.NAME and dims is not None:
         return ["", *map(audio.variant_name, audio.resampled_rates(dims, rates))]
     return [""]
+
+
+def is_known(name: str, variant: str) -> bool:
+    """Return whether there is such a component with such a variant."""
+    if not variant or name not in COMPONENTS:
+        return name in COMPONENTS
+    if name in TRANSFORMERS:
+        return variant == LATENTS
+    return name == audio.NAME and re.fullmatch(r"from_[1-9][0-9]*", variant) is not None
 
 
 def build_component(name: str, models: ModelSet, *, variant: str = "") -> Component:

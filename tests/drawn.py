@@ -97,6 +97,7 @@ def verified(
         export=run or run_component(component),
         matrix=VerifySection(seeds=[0, 1], frames=[1, 40], batches=[2], threads=0),
         gates=load_gates(),
+        mismatches=[],
     )
 
 

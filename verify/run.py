@@ -21,7 +21,7 @@ from configs.manifest import (
     Manifest,
     SourceRecord,
 )
-from export.components import COMPONENTS, LATENTS
+from export.components import is_known
 from models import ModelSet, open_models
 from models.checkpoint import CODEC, TRANSFORMERS, source_file
 from pipeline.artifacts import Artifacts
@@ -165,7 +165,7 @@ def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[ComponentRecord]:
     strange = [
         record.id
         for record in manifest.components
-        if record.name not in COMPONENTS or record.variant not in ("", LATENTS)
+        if not is_known(record.name, record.variant)
     ]
     if strange:
         raise InputError(

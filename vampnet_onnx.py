@@ -1,6 +1,7 @@
 """The command line, ``vampnet-onnx``: one sub-command per thing a person does; no logic.
 
-Exit codes: 0 all gates pass; 1 a gate failed; 2 bad usage, configuration or input; 3 the
+Exit codes: 0 all gates pass; 1 a gate failed, or a model
+computed what is not finite; 2 bad usage, configuration or input; 3 the
 environment cannot do it; 130 interrupted.
 """
 
@@ -19,7 +20,7 @@ from commands.output import complain
 from commands.release import release
 from commands.report import report
 from commands.verify import verify
-from configs.errors import EnvironmentLacksError, InputError
+from configs.errors import EnvironmentLacksError, InputError, NotFiniteError
 
 app = typer.Typer(
     name="vampnet-onnx",
@@ -46,7 +47,7 @@ def main() -> None:
         signal.signal(number, _interrupt)
     try:
         app()
-    except (InputError, EnvironmentLacksError) as error:
+    except (InputError, EnvironmentLacksError, NotFiniteError) as error:
         complain(str(error))
         sys.exit(error.exit_code)
     except _Interrupted:

@@ -13,6 +13,10 @@ SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 
 
+# A number, or rows of numbers.
+Fact = int | list[list[int]]
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -71,6 +75,9 @@ class ComponentRecord(_Model):
         outputs: signature.
         opset: of the default domain.
         dims: dimensions of the checkpoint.
+        facts: what a caller must know beyond the signature: `context_frames`, how many frames
+            on each side a frame of the codec depends on; `requantised`, the codes that the
+            published decoding replaces, as [codebook, code, new code].
         passes: in the order applied.
     """
 
@@ -82,6 +89,7 @@ class ComponentRecord(_Model):
     outputs: tuple[TensorSignature, ...]
     opset: int
     dims: dict[str, int | tuple[int, ...]]
+    facts: dict[str, Fact] = {}
     passes: tuple[PassEntry, ...]
 
     @property

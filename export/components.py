@@ -14,9 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError
-from configs.manifest import TensorSignature
+from configs.manifest import Fact, TensorSignature
 from models import LAC, CodecDims, ModelSet, VampNet, VampNetDims
 
+from .codec_facts import decoder_context, encoder_context, requantised
 from .entries import CodecDecoder, CodecEncoder, Transformer
 from .passes import (
     FoldCodebooksIntoEmbedding,
@@ -51,6 +52,7 @@ class Component:
         inputs: signature of the file.
         outputs: signature of the file.
         dims: dimensions of the checkpoint.
+        facts: what a caller must know beyond the signature (`export.codec_facts`).
     """
 
     name: str
@@ -61,6 +63,7 @@ class Component:
     inputs: tuple[TensorSignature, ...]
     outputs: tuple[TensorSignature, ...]
     dims: CodecDims | VampNetDims
+    facts: dict[str, Fact] = dataclasses.field(default_factory=dict)
 
     @property
     def id(self) -> str:
@@ -133,6 +136,7 @@ def _encoder(codec: nn.Module) -> Component:
             _signature("latents", "float32", "batch", sum(dims.codebook_dims), "frames"),
         ),
         dims=dims,
+        facts={"context_frames": encoder_context(codec)},
     )
 
 
@@ -150,6 +154,7 @@ def _decoder(codec: nn.Module) -> Component:
         inputs=(_signature("codes", "int64", "batch", "codebooks", "frames"),),
         outputs=(_signature("audio", "float32", "batch", 1, "samples"),),
         dims=dims,
+        facts={"context_frames": decoder_context(codec), "requantised": requantised(codec)},
     )
 
 

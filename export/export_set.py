@@ -154,6 +154,7 @@ def _annotate(
         "opset": exported.opset,
         "inputs": [item.model_dump(mode="json") for item in component.inputs],
         "outputs": [item.model_dump(mode="json") for item in component.outputs],
+        "facts": component.facts,
     }
     for key in sorted(facts):
         value = facts[key]
@@ -173,5 +174,6 @@ def _save(exported: Exported, staged: Path, *, external: bool) -> ComponentRecor
         outputs=component.outputs,
         opset=exported.opset,
         dims=component.dims_record(),
+        facts=component.facts,
         passes=tuple(PassEntry(**dataclasses.asdict(record)) for record in exported.passes),
     )

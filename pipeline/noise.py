@@ -135,7 +135,7 @@ class RecordedNoise:
 
 
 def log(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the natural logarithm by IEEE operations alone, right to 1 unit in the last place.
+    """Return the natural logarithm by IEEE operations alone, to 1 unit in the last place.
 
     Source: FreeBSD msun, e_log.c: x = 2**k * (1 + f) with 1 + f within sqrt(1/2) and sqrt(2),
     s = f / (2 + f), and log(1 + f) = f - (f**2 / 2 - s * (f**2 / 2 + R(s**2))).

@@ -1,8 +1,7 @@
 """The command line, ``vampnet-onnx``: one sub-command per thing a person does; no logic.
 
-Exit codes: 0 all gates pass; 1 a gate failed, or a model
-computed what is not finite; 2 bad usage, configuration or input; 3 the
-environment cannot do it; 130 interrupted.
+Exit codes: 0 all gates pass; 1 a gate failed, or a model computed what is not finite; 2 bad
+usage, configuration or input; 3 the environment cannot do it; 130 interrupted.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
+METADATA_PREFIX = "vampnet_onnx."  # of our keys in a file's own metadata
 MANIFEST_NAME = "manifest.json"
 
 

@@ -11,7 +11,13 @@ from pathlib import Path
 
 from configs.config import Config
 from configs.errors import InputError
-from configs.manifest import ComponentRecord, Manifest, PassEntry, SourceRecord
+from configs.manifest import (
+    METADATA_PREFIX,
+    ComponentRecord,
+    Manifest,
+    PassEntry,
+    SourceRecord,
+)
 from models import ModelSet, SourceFile, check_set, open_models
 
 from .components import COMPONENTS, LATENTS, available, build_component, required_checkpoint
@@ -19,8 +25,6 @@ from .exporter import Exported, export_component
 from .onnx_file import save_graph
 from .store import write_manifest
 from .toolchain import toolchain
-
-METADATA_PREFIX = "vampnet_onnx."
 
 
 @dataclass(frozen=True)

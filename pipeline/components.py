@@ -92,6 +92,7 @@ class Components:
         self._threads = threads
         self._open: dict[str, Session] = {}
         self.codec = _codec_of(artifacts)
+        self.codec_hash = codec_hash(artifacts)
         for name in ("coarse", "c2f"):
             if artifacts.manifest.component(name) is not None:
                 self._check_transformer(self.record(name))
@@ -104,7 +105,9 @@ class Components:
         """
         found = self.artifacts.manifest.component(identifier)
         if found is None:
-            raise InputError(f"{self.artifacts.folder}: holds no {identifier}; {_way_out(identifier)}")
+            raise InputError(
+                f"{self.artifacts.folder}: holds no {identifier}; {_way_out(identifier)}"
+            )
         return found
 
     def session(self, identifier: str) -> Session:
@@ -158,7 +161,9 @@ class Components:
                 f"{where}: {record.name} has {entries} entries a codebook, the codec"
                 f" {codec.codebook_size}: they are not of one set; export them together"
             )
-        fits = books == codec.n_codebooks if record.name == "c2f" else books <= codec.n_codebooks
+        fits = (
+            books == codec.n_codebooks if record.name == "c2f" else books <= codec.n_codebooks
+        )
         if not fits:
             raise InputError(
                 f"{where}: {record.name} works on {books} codebooks, the codec has"
@@ -182,9 +187,18 @@ class Components:
 
 
 def codec_hash(artifacts: Artifacts) -> str:
-    """Return the hash of the codec's checkpoint, or nothing if there is none."""
-    found = [s.sha256 for s in artifacts.manifest.sources if s.name == _CODEC_FILE]
-    return found[0] if found else ""
+    """Return the hash of the codec's checkpoint, or nothing if there is none.
+
+    Raises:
+        InputError: there are several.
+    """
+    found = {s.sha256 for s in artifacts.manifest.sources if s.name == _CODEC_FILE}
+    if len(found) > 1:
+        raise InputError(
+            f"{artifacts.folder}: made from {len(found)} different codecs: artifacts of two"
+            " models are mixed; export them together"
+        )
+    return next(iter(found), "")
 
 
 def _codec_of(artifacts: Artifacts) -> Codec:

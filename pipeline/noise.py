@@ -60,6 +60,10 @@ class NoiseSource(Protocol):
     take the most probable entry), then for the uniform noise of its remasking.
     """
 
+    @property
+    def name(self) -> str:
+        """What it is, for messages, such as ``seed 7``."""
+
     def exponential(self, shape: tuple[int, ...]) -> Floats:
         """Return Exponential(1) noise of a shape, float32."""
 
@@ -82,6 +86,7 @@ class PhiloxNoise:
         """
         if not 0 <= seed < _SEEDS:
             raise InputError(f"seed = {seed} is outside 0 to 2**64 - 1")
+        self.name = f"seed {seed}"
         self._words = np.random.Philox(key=seed | stream << 64)
 
     def exponential(self, shape: tuple[int, ...]) -> Floats:
@@ -106,6 +111,8 @@ class PhiloxNoise:
 
 class RecordedNoise:
     """Noise given beforehand, such as what torch drew for the other side of a comparison."""
+
+    name = "recorded noise"
 
     def __init__(self, arrays: Iterable[NDArray[np.floating]]) -> None:
         """Take the noise.

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from configs.errors import InputError, nearest
 
-S = TypeVar("S", "MaskSettings", "GenerationSettings", "VampSettings")
+S = TypeVar("S", "MaskSettings", "BeatSettings", "GenerationSettings", "VampSettings")
 
 
 class Mode(Enum):
@@ -60,6 +60,22 @@ class MaskSettings:
     def __post_init__(self) -> None:
         _require(self, 0, math.inf, *(f.name for f in fields(self)))
         _require(self, 0, 1, "rand_mask_intensity", "dropout")
+
+
+@dataclass(frozen=True)
+class BeatSettings:
+    """What a mask keeps around beats; from `beat_settings`.
+
+    Attributes:
+        before_beat_s: seconds kept before each beat.
+        after_beat_s: seconds kept from each beat on.
+    """
+
+    before_beat_s: float
+    after_beat_s: float
+
+    def __post_init__(self) -> None:
+        _require(self, 0, math.inf, "before_beat_s", "after_beat_s")
 
 
 @dataclass(frozen=True)
@@ -134,9 +150,14 @@ def mask_settings(**choices: Any) -> MaskSettings:
     """Return the published options of the mask with `choices` laid over them.
 
     Raises:
-        InputError: a choice is unknown or out of range; so do the two functions below.
+        InputError: a choice is unknown or out of range; so do the functions below.
     """
     return _settings(MaskSettings, _defaults("mask"), choices)
+
+
+def beat_settings(**choices: Any) -> BeatSettings:
+    """Return the published options of beat masks with `choices` laid over them."""
+    return _settings(BeatSettings, _defaults("beats"), choices)
 
 
 def generation_settings(**choices: Any) -> GenerationSettings:

@@ -114,8 +114,8 @@ def require_usable(
         )
     if file.samples * codec_rate < hop_length * file.sample_rate:
         raise InputError(
-            f"{file.path}: lasts {file.samples} samples, {file.seconds * 1000:.3g} ms; the codec"
-            f" needs at least one frame, {hop_length / codec_rate * 1000:.3g} ms"
+            f"{file.path}: lasts {file.seconds * 1000:.3g} ms, {file.samples} samples; the"
+            f" codec needs one frame at least, {hop_length / codec_rate * 1000:.3g} ms"
         )
     full = peak = 0.0
     for block in file.blocks():

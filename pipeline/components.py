@@ -148,8 +148,8 @@ class Components:
         facts = self.record(identifier).facts
         if name not in facts:
             raise InputError(
-                f"{self.artifacts.folder}: {identifier} was exported by an older version, which"
-                f" did not record {name}; export again"
+                f"{self.artifacts.folder}: {identifier} was exported by a version that did not"
+                f" record {name}; export again"
             )
         return facts[name]
 
@@ -181,8 +181,9 @@ class Components:
             return
         made_of = f"another {strange[0]}" if strange else f"model {model!r}"
         raise InputError(
-            f"{self.artifacts.folder}: {identifier} was made from {made_of}, the manifest is of"
-            f" {manifest.model!r}: artifacts of two models are mixed; export them together"
+            f"{self.artifacts.folder}: {identifier} was made from {made_of}, the manifest is"
+            f" that of {manifest.model!r}: artifacts of two models are mixed; export them"
+            " together"
         )
 
 
@@ -244,7 +245,7 @@ def _way_out(identifier: str) -> str:
         )
     if name == "audio_processor" and variant:
         return (
-            f"export one for that rate (rates = [{variant.removeprefix('from_')}] in [export] of"
-            " a configuration), or convert the audio to a rate it has"
+            f"export one for that rate (rates = [{variant.removeprefix('from_')}] in [export]"
+            " of a configuration), or convert the audio to a rate it has"
         )
     return "export it: vampnet-onnx export --checkpoint DIR"

@@ -96,8 +96,8 @@ def generate(
                 f"{place}: confidences are not numbers; temperature = {settings.temperature}"
                 " is too small for these logits, raise it"
             )
-        on_step(step, result["sampled"], result["codes"])
-        given, predicted = codes[:, :n_given], result["codes"]
+        on_step(step, result["sampled"], result["next_codes"])
+        given, predicted = codes[:, :n_given], result["next_codes"]
     return np.concatenate([given, result["sampled"]], axis=1)
 
 
@@ -116,7 +116,7 @@ def _count_at_start(
 ) -> Integers:
     """Return the number the schedule counts down from for each item, int64 [B]."""
     if mode is Mode.CORRECTED:
-        return (predicted == mask_token).sum(axis=(1, 2), dtype=np.int64)
+        return np.asarray((predicted == mask_token).sum(axis=(1, 2)), np.int64)
     total = np.int64((masked == mask_token).sum())
     return np.full(len(masked), total)
 

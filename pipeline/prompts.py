@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import numpy as np
-
 from configs.errors import EnvironmentLacksError, InputError
 
 from .components import Codec
@@ -83,8 +81,3 @@ def _frame(place: str, word: str, codec: Codec, frames: int) -> int:
     if not (math.isfinite(seconds) and 0 <= seconds <= length):
         raise InputError(f"{place}: {word} s is outside the clip, which lasts {length:.2f} s")
     return min(codec.frames_of(seconds), frames - 1)
-
-
-def as_frames(frames: list[int]) -> np.ndarray:
-    """Return frames as a graph takes them, int64 [n]."""
-    return np.array(frames, np.int64).reshape(-1)

@@ -170,11 +170,10 @@ def _draw(
     resampling: Interpolator | None,
     weighting: Weighting,
 ) -> dict[str, Var]:
-    audio = given["audio"]
+    mono = given["audio"].reduce("ReduceMean", 1, keep=True)
     if resampling is not None:
         with g.scope("resample"):
-            audio = _resample(g, audio, resampling)
-    mono = audio.reduce("ReduceMean", 1, keep=True)
+            mono = _resample(g, mono, resampling)
     with g.scope("loudness"):
         loudness = _loudness(g, mono, dims.sample_rate, weighting)
     with g.scope("normalise"):
@@ -190,15 +189,16 @@ def _draw(
         return {"prepared": limited.pad(-1, 0, missing), "loudness": loudness}
 
 
-def _resample(g: GraphBuilder, audio: Var, by: Interpolator) -> Var:
-    """Change the rate of audio, float32 [batch, channels, samples]."""
-    batch, channels, samples = (audio.extent(axis) for axis in range(3))
-    padded = audio.reshape(-1, 1, samples).pad(
-        -1, by.width, by.width + by.old, mode="edge"
-    )
-    kernels = g.constant(by.kernels.numpy()[:, None])
-    phases = padded.op("Conv", kernels, strides=[by.old])
-    joined = phases.transpose(0, 2, 1).reshape(batch, channels, -1)
+def _resample(g: GraphBuilder, mono: Var, by: Interpolator) -> Var:
+    """Change the rate of mono, float32 [batch, 1, samples].
+
+    The reference resamples every channel and then takes their mean.  Both are linear, so the
+    order costs a rounding, and saves the work for all channels but one.
+    """
+    samples = mono.extent(-1)
+    padded = mono.pad(-1, by.width, by.width + by.old, mode="edge")
+    phases = padded.op("Conv", g.constant(by.kernels.numpy()[:, None]), strides=[by.old])
+    joined = phases.transpose(0, 2, 1).reshape(0, 1, -1)
     return joined.slice(-1, 0, samples * by.new // by.old)
 
 
@@ -222,31 +222,30 @@ def _loudness(g: GraphBuilder, mono: Var, sample_rate: int, weighting: Weighting
     with g.scope("k_weighting"):
         energies = _energies(g, cut, valid, extra, weighting)
     with g.scope("gate"):
-        energy, head = (item.transpose(1, 0) for item in energies)
-        parts = [energy.slice(-1, i, count + i) for i in range(plan.segments)]
-        if extra:
-            parts.append(head.slice(-1, plan.segments, count + plan.segments))
-        total = parts[0]
-        for part in parts[1:]:
-            total = total + part
+        energy, *head = (item.transpose(1, 0) for item in energies)
+        total = energy.slice(-1, 0, count)
+        for i in range(1, plan.segments):
+            total = total + energy.slice(-1, i, count + i)
+        for first_few in head:
+            total = total + first_few.slice(-1, plan.segments, count + plan.segments)
         return _gated_level(total / plan.scale)
 
 
 def _energies(
     g: GraphBuilder, segments: Var, valid: Var, extra: int, weighting: Weighting
 ) -> list[Var]:
-    """Return the energy of each weighted segment and of its first `extra` samples.
+    """Return the energy of each weighted segment, and of its first samples if asked for.
 
     Args:
         g: draws.
         segments: float32 [segments, batch, stride].
         valid: samples of the measured audio left from each segment's start on, int64
             [segments].
-        extra: samples.
+        extra: how many first samples; 0 leaves their energy out.
         weighting: the matrices.
 
     Returns:
-        Two of float64 [segments, batch].
+        One or two of float64 [segments, batch].
     """
     stride = weighting.last.shape[1]
     length = weighting.response.shape[0]
@@ -273,8 +272,8 @@ def _energies(
             weighted = weighted.slice(-1, 0, stride)
         heard = (position < left).where(weighted, 0.0)
         after = x @ matrices["last"] + state @ matrices["last_from_first"]
-        head = heard.slice(-1, 0, extra)
-        return after, [item.reduce("ReduceSumSquare", -1) for item in (heard, head)]
+        parts = [heard, heard.slice(-1, 0, extra)] if extra else [heard]
+        return after, [item.reduce("ReduceSumSquare", -1) for item in parts]
 
     start = g.constant(np.zeros((1, order))).op(
         "Expand", g.vector(segments.extent(1), order)

@@ -121,12 +121,12 @@ def _strategies(
     with g.scope("onsets"):
         width = given["onset_mask_width"]
         kept = _around(g, given["onset_frames"], width, width, frames)
-        found["onsets"] = (kept & (width > 0), width > 0)
+        found["onsets"] = (kept, width > 0)
     with g.scope("beats"):
         before, after = given["beat_before"], given["beat_after"]
         kept = _around(g, given["beat_frames"], before, after, frames)
-        found["beats"] = (kept & (before + after > 0), before + after > 0)
-    # AND with a strategy that is off: keeps nothing, so masks everything, so has no effect.
+        found["beats"] = (kept, before + after > 0)
+    # One that is off keeps nothing, so masks everything, which is nothing to an AND.
     return {name: (kept & used, used) for name, (kept, used) in found.items()}
 
 
@@ -165,10 +165,10 @@ def _around(g: GraphBuilder, events: Var, before: Var, after: Var, frames: Var) 
 def _dropped(g: GraphBuilder, given: Mapping[str, Var], frames: Var) -> Var:
     """Return the frames masked by dropout, bool [frames].
 
-    Fewer drawn frames than the fraction asks for stop the run: gathering fails.
+    Fewer drawn frames than the fraction asks for stop the run: they cannot be reshaped.
     """
     count = (frames.cast(np.float64) * given["dropout"]).cast(np.int64)
-    chosen = given["dropped_frames"].op("Gather", g.range(count), axis=0)
+    chosen = given["dropped_frames"].slice(0, 0, count).reshape(count)
     ones = (chosen * 0) + 1
     none = g.constant(np.zeros(1, np.int64)).op("Expand", g.vector(frames))
     return none.op("ScatterElements", chosen, ones, axis=0) > 0

@@ -11,13 +11,16 @@ import sys
 
 import typer
 
+from commands.decode import decode
 from commands.doctor import doctor
+from commands.encode import encode
 from commands.export import export
 from commands.fetch import fetch
 from commands.make_checkpoint import make_checkpoint
 from commands.output import complain
 from commands.release import release
 from commands.report import report
+from commands.vamp import vamp
 from commands.verify import verify
 from configs.errors import EnvironmentLacksError, InputError, NotFiniteError
 
@@ -28,7 +31,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (release, export, verify, report, fetch, make_checkpoint, doctor):
+for command in (
+    release, export, verify, report, vamp, encode, decode, fetch, make_checkpoint, doctor,
+):  # fmt: skip
     app.command(command.__name__.replace("_", "-"))(command)
 
 

@@ -27,6 +27,15 @@ class Prepared:
     audio: Floats
     loudness: Floats
 
+    @property
+    def balance(self) -> Floats:
+        """Factors that bring equally loud items back to their proportions, float32 [B].
+
+        The loudest item's factor is 1.
+        """
+        level = self.loudness - self.loudness.max()
+        return np.asarray(np.float32(10) ** (level / np.float32(20)), np.float32)
+
 
 def processor_for(codec: Codec, sample_rate: int) -> str:
     """Return the audio processor for audio of a rate in Hz: the component or its variant."""

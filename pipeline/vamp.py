@@ -26,7 +26,7 @@ from configs.settings import (
 )
 
 from .artifacts import Artifacts, open_artifacts
-from .checks import require_codes, require_mask
+from .checks import require_codes
 from .codec import decode_stream, encode_stream
 from .components import Components
 from .masks import build_mask
@@ -46,9 +46,9 @@ class Variation:
     Attributes:
         codes: of the clip, int64 [channels, C, T].
         mask: that was used for every channel, int64 [1, C, T].
-        tokens: codes of the variations, int64 [channels, B, C, T * time_stretch_factor].
+        tokens: codes of the variations, int64 [B, channels, C, T * time_stretch_factor].
         masked_tokens: what generation started from, like `tokens`; see `Vamped`.
-        balance: factor of each channel's audio, float32 [channels].
+        balance: factor of each channel's audio, float32 [channels], see `Prepared`.
     """
 
     codes: Integers
@@ -233,21 +233,26 @@ class VampPipeline:
                       coarse_only=coarse_only, progress=progress)
             for channel in codes
         ]  # fmt: skip
-        level = prepared.loudness - prepared.loudness.max()
         return Variation(
             codes=codes,
             mask=built,
-            tokens=np.stack([item.tokens for item in made]),
-            masked_tokens=np.stack([item.masked_tokens for item in made]),
-            balance=np.float32(10) ** (level / np.float32(20)),
+            tokens=np.stack([item.tokens for item in made], axis=1),
+            masked_tokens=np.stack([item.masked_tokens for item in made], axis=1),
+            balance=prepared.balance,
         )
 
-    def decode_variation(self, made: Variation, item: int) -> Iterator[Floats]:
-        """Decode one variation of the batch, float32 [channels, n] pieces in the balance."""
-        require_mask(made.mask, made.codes[:1])
-        tokens = made.tokens[:, item]
-        for audio in decode_stream(self.components, pieces(tokens, tokens.shape[-1])):
-            yield audio[:, 0] * made.balance[:, None]
+    def decode_channels(self, codes: Integers, balance: Floats) -> Iterator[Floats]:
+        """Decode the channels of a piece of audio, a window at a time.
+
+        Args:
+            codes: int64 [channels, codebooks, T].
+            balance: factor of each channel, float32 [channels].
+
+        Yields:
+            float32 [channels, n] pieces.
+        """
+        for audio in decode_stream(self.components, pieces(codes, max(codes.shape[-1], 1))):
+            yield audio[:, 0] * balance[:, None]
 
     def process_audio(
         self,
@@ -288,5 +293,5 @@ class VampPipeline:
             self.prepare(clip, sample_rate), seed=seed, mask=mask, settings=settings,
             coarse_only=coarse_only, progress=progress,
         )  # fmt: skip
-        batch = range(made.tokens.shape[1])
-        return np.stack([joined(self.decode_variation(made, b)) for b in batch]), made
+        items = (joined(self.decode_channels(item, made.balance)) for item in made.tokens)
+        return np.stack(list(items)), made

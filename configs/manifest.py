@@ -78,7 +78,9 @@ class ComponentRecord(_Model):
         dims: dimensions of the checkpoint.
         facts: what a caller must know beyond the signature: `context_frames`, how many frames
             on each side a frame of the codec depends on; `requantised`, the codes that the
-            published decoding replaces, as [codebook, code, new code].
+            published decoding replaces, as [codebook, code, new code]; `loudness_stride`,
+            samples from one gating block to the next; `resampling`, as [reduced old rate,
+            reduced new rate, input samples needed on each side].
         passes: in the order applied.
     """
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def encode_file(
     require_npz(target)
     file = _usable(pipeline, source, allow_clipped=True)
     prepared = _prepared(pipeline, file, keep_stereo=keep_stereo)
-    codes = pipeline.encode(prepared.audio)[None]
+    codes = pipeline.encode_stream(prepared)[None]
     write_tokens(target, pipeline.components, TokenFile(codes, prepared.balance))
     return codes.shape
 
@@ -121,8 +121,11 @@ def _usable(pipeline: VampPipeline, path: Path, *, allow_clipped: bool) -> Audio
 
 
 def _prepared(pipeline: VampPipeline, file: AudioFile, *, keep_stereo: bool) -> Prepared:
-    audio = file.read()
-    return pipeline.prepare(audio[:, None] if keep_stereo else audio[None], file.sample_rate)
+    def read() -> Iterator[Floats]:
+        for block in file.blocks():
+            yield block[:, None] if keep_stereo else block[None]
+
+    return pipeline.prepare_stream(read, file.sample_rate)
 
 
 def _beats(path: Path | None, pipeline: VampPipeline, frames: int) -> Sequence[int]:
@@ -164,7 +167,7 @@ def _plot(
     after = joined(pipeline.decode_channels(made.tokens[0, :1], made.balance[:1]))
     plot_spectrograms(
         spectrograms, sample_rate=pipeline.codec.sample_rate,
-        before=prepared.audio[0, 0], after=after[0],
+        before=joined(piece[0, 0] for piece in prepared.pieces()), after=after[0],
     )  # fmt: skip
     return [codes, spectrograms]
 

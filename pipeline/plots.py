@@ -58,6 +58,7 @@ def plot_codes(
                     extent=(0, seconds, -0.5, len(values) - 0.5), **shown)  # fmt: skip
         axis.set_title(title, loc="left", fontsize=10)
         axis.set_ylabel("codebook")
+        axis.locator_params(axis="y", integer=True)
     axes[-1].set_xlabel("seconds")
     _save(figure, path)
 

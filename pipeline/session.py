@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,11 +39,17 @@ class Session:
         self.outputs = [item.name for item in self._session.get_outputs()]
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Compute every output.
+    def run(
+        self, inputs: Mapping[str, np.ndarray], *, only: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Compute outputs.
 
         Args:
             inputs: arrays by input name.
+            only: compute these outputs and nothing else; every output if left out.
         """
-        values = self._session.run(None, dict(inputs))
-        return dict(zip(self.outputs, values, strict=True))
+        wanted = self.outputs if only is None else list(only)
+        options = ort.RunOptions()
+        options.only_execute_path_to_fetches = only is not None
+        values = self._session.run(wanted, dict(inputs), options)
+        return dict(zip(wanted, values, strict=True))

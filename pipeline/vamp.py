@@ -8,7 +8,7 @@ component, and `process_audio` is all of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -31,7 +31,7 @@ from .codec import decode_stream, encode_stream
 from .components import Components
 from .masks import build_mask
 from .noise import Floats, Integers, NoiseSource, PhiloxNoise
-from .preparation import Prepared, prepare, processor_for
+from .preparation import Prepared, prepare, prepare_stream, processor_for
 from .prompts import onset_frames
 from .streaming import joined, pieces
 from .variation import Progress, Vamped, vamp
@@ -107,6 +107,22 @@ class VampPipeline:
                 processor for its rate.
         """
         return prepare(self.components, audio, sample_rate)
+
+    def prepare_stream(
+        self, read: Callable[[], Iterable[Floats]], sample_rate: int
+    ) -> Prepared:
+        """Prepare audio of any length, a window at a time.
+
+        Args:
+            read: gives the audio as often as it is called, here twice: float32
+                [B, channels, n] pieces.
+            sample_rate: its rate in Hz.
+        """
+        return prepare_stream(self.components, read, sample_rate)
+
+    def encode_stream(self, prepared: Prepared) -> Integers:
+        """Encode prepared audio, a window at a time; returns int64 [B, codebooks, frames]."""
+        return joined(encode_stream(self.components, prepared.pieces()))
 
     def encode(self, audio: Floats) -> Integers:
         """Encode prepared audio, a window at a time.
@@ -220,7 +236,7 @@ class VampPipeline:
             progress: as `vamp`.
         """
         mask_options = mask or mask_settings()
-        codes = self.encode(prepared.audio)
+        codes = self.encode_stream(prepared)
         onsets = None
         if mask_options.onset_mask_width > 0:
             onsets = onset_frames(prepared.audio.mean(axis=(0, 1)), self.codec)

@@ -27,6 +27,7 @@ from functools import partial
 
 import numpy as np
 
+from configs.errors import InputError
 from configs.manifest import Fact
 from models import CodecDims
 from models.audio import (
@@ -39,6 +40,7 @@ from models.audio import (
     Interpolator,
     gating,
     interpolator,
+    interpolator_taps,
     k_weighting,
 )
 
@@ -46,7 +48,10 @@ from .component import DrawnComponent, signature
 from .graph.builder import GraphBuilder, Var
 
 NAME = "audio_processor"
+USUAL_RATES = (8000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)
+
 _BLOCK = 128
+_MOST_TAPS = 1 << 22  # 16 MB; 8 to 44.1 kHz needs 0.2 MB
 
 
 def audio_processor(dims: CodecDims, *, source_rate: int | None = None) -> DrawnComponent:
@@ -92,9 +97,25 @@ def rate_of_variant(variant: str) -> int | None:
     return int(variant.removeprefix("from_")) if variant else None
 
 
-def resampled_rates(dims: CodecDims, rates: Sequence[int]) -> list[int]:
-    """Return the rates, in order, that differ from the codec's."""
-    return [rate for rate in rates if rate != dims.sample_rate]
+def resampled_rates(dims: CodecDims, rates: Sequence[int] | None) -> list[int]:
+    """Return the rates in Hz that a variant is made for, in order.
+
+    Args:
+        dims: of the codec.
+        rates: those wanted; None for the usual ones, without those whose ratio to the codec's
+            rate is so odd that the file would be large.
+
+    Raises:
+        InputError: a rate is wanted that would make a large file.
+    """
+    wanted = sorted(set(USUAL_RATES if rates is None else rates) - {dims.sample_rate})
+    large = [rate for rate in wanted if interpolator_taps(rate, dims.sample_rate) > _MOST_TAPS]
+    if large and rates is not None:
+        raise InputError(
+            f"no audio processor can be made for {large[0]} Hz: its ratio to the codec's"
+            f" {dims.sample_rate} Hz is too odd; leave it out of export.rates"
+        )
+    return [rate for rate in wanted if rate not in large]
 
 
 @dataclass(frozen=True)

@@ -69,14 +69,15 @@ def available(present: Sequence[str]) -> list[str]:
 
 
 def variants(
-    name: str, *, inputs: Sequence[str], rates: Sequence[int], dims: CodecDims | None
+    name: str, *, inputs: Sequence[str], rates: Sequence[int] | None, dims: CodecDims | None
 ) -> list[str]:
     """Return the variants of a component to export, empty for the standard one.
 
     Args:
         name: component.
         inputs: entry points of the transformers, ``codes`` and ``latents``.
-        rates: of audio in Hz that the audio processor is to take beside the codec's own.
+        rates: of audio in Hz that the audio processor is to take beside the codec's own;
+            None for the usual ones.
         dims: of the codec, if there is one.
     """
     if name in TRANSFORMERS:

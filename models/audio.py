@@ -122,16 +122,27 @@ def interpolator(old_rate: int, new_rate: int) -> Interpolator:
     Raises:
         InputError: the ratio of the rates is so odd that it does not fit into memory.
     """
-    common = math.gcd(old_rate, new_rate)
-    old, new = old_rate // common, new_rate // common
-    cutoff = min(old, new) * _ROLLOFF
-    width = math.ceil(_ZEROS * old / cutoff)
-    if new * (2 * width + old) > _LARGEST_RESAMPLER:
+    if interpolator_taps(old_rate, new_rate) > _LARGEST_RESAMPLER:
         raise InputError(
             f"cannot resample from {old_rate} to {new_rate} Hz: the rates have no useful"
             " common divisor; convert the audio to a standard rate first"
         )
+    old, new, cutoff, width = _interpolation(old_rate, new_rate)
     return Interpolator(old, new, width, _sinc_kernels(old, new, cutoff, width))
+
+
+def interpolator_taps(old_rate: int, new_rate: int) -> int:
+    """Return how many numbers the kernels between two rates hold."""
+    old, new, _, width = _interpolation(old_rate, new_rate)
+    return new * (2 * width + old)
+
+
+def _interpolation(old_rate: int, new_rate: int) -> tuple[int, int, float, int]:
+    """Return both rates in lowest terms, the cut-off and the width on each side."""
+    common = math.gcd(old_rate, new_rate)
+    old, new = old_rate // common, new_rate // common
+    cutoff = min(old, new) * _ROLLOFF
+    return old, new, cutoff, math.ceil(_ZEROS * old / cutoff)
 
 
 def loudness(audio: Tensor, sample_rate: int) -> Tensor:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -20,21 +19,10 @@ from configs.manifest import ComponentRecord
 from models import LAC, ModelSet
 from models.quantize import VectorQuantize
 
+from .computed import Computed
+from .drawn_cases import DRAWN
+from .drawn_reference import run_drawn
 from .ties import top_two_margin
-
-
-@dataclass(frozen=True)
-class Computed:
-    """What a side computed.
-
-    Attributes:
-        outputs: arrays by output name.
-        margins: best minus second-best score of each token, of the tokens' shape; only the
-            reference has them.
-    """
-
-    outputs: dict[str, np.ndarray]
-    margins: np.ndarray | None = None
 
 
 class Reference:
@@ -67,6 +55,8 @@ class Reference:
             inputs: arrays by the component's input names.
         """
         with torch.inference_mode():
+            if component.name in DRAWN:
+                return run_drawn(component, inputs, self._codec().dims)
             if component.name == "codec_encoder":
                 return self._encode(self._tensor(inputs["audio"]))
             if component.name == "codec_decoder":

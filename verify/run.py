@@ -53,12 +53,15 @@ def verify_artifacts(
     if matrix.threads:
         torch.set_num_threads(matrix.threads)
     components = []
+    models, opened_for = None, None
     for record in records:
         progress(record.id, 0, 1)
         needed = (record.name,) if record.name in ("coarse", "c2f") else ()
-        models = open_models(
-            checkpoint, only=needed, lora={n: p for n, p in lora.items() if n in needed}
-        )
+        if models is None or needed != opened_for:
+            models = None  # given back before the next ones are read
+            overlays = {n: p for n, p in lora.items() if n in needed}
+            models = open_models(checkpoint, only=needed, lora=overlays)
+            opened_for = needed
         _require_same_sources(models, artifacts, record)
         session = Session(artifacts.path(record), threads=matrix.threads)
         components.append(
@@ -71,7 +74,7 @@ def verify_artifacts(
                 progress=partial(progress, record.id),
             )
         )
-        del models, session
+        del session
     return build_report(artifacts, components, matrix=matrix, toolchain=toolchain)
 
 

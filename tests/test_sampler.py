@@ -1,0 +1,294 @@
+"""The sampler's graph, looped with recorded noise, generates the published tokens."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache, lru_cache
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from export.components import build_component
+from export.exporter import export_component
+from export.sampler import sampler
+from models import CodecDims, sampling
+from models.generate import TokenModel, generate
+from models.masks import apply_mask, codebook_unmask, full_mask
+from models.noise import NoiseSource, TorchNoise
+from models.settings import GenerationSettings, Mode, generation_settings
+from tests.conftest import GOLDEN, GoldenSet, assert_within
+from tests.drawn import DIMS, Run, cached_run, dims_like, run_model
+from tests.reference_cases import cases, parameters, toy_model
+from tests.test_generate import recorded_case
+from tests.test_sampling import logits_of
+
+FLOAT_TOLERANCE = 2e-6
+
+
+def run_sampler(vocab: int = DIMS.codebook_size) -> Run:
+    return cached_run(sampler, dims_like(DIMS, codebook_size=vocab))
+
+
+def options(chosen: GenerationSettings, step: int) -> dict[str, np.ndarray]:
+    """Return the sampler's inputs that settings decide: a quirk is an option left off."""
+    corrected = chosen.mode is Mode.CORRECTED
+    return {
+        "step": np.asarray(step, np.int64),
+        "steps": np.asarray(chosen.steps, np.int64),
+        "temperature": np.asarray(chosen.temperature, np.float32),
+        "mask_temperature": np.asarray(chosen.mask_temperature, np.float32),
+        "sample_cutoff": np.asarray(chosen.sample_cutoff, np.float64),
+        "top_k": np.asarray((chosen.top_k or 0) if corrected else 0, np.int64),
+        "top_p": np.asarray(1.0 if chosen.top_p is None else chosen.top_p, np.float32),
+        "typical_filtering": np.asarray(corrected and chosen.typical_filtering),
+        "typical_mass": np.asarray(chosen.typical_mass, np.float32),
+        "typical_min_tokens": np.asarray(chosen.typical_min_tokens, np.int64),
+    }
+
+
+def step_with(
+    run: Run, logits: np.ndarray, codes: np.ndarray, chosen: GenerationSettings, step: int, *,
+    at_start: np.ndarray, exponential: np.ndarray | None, uniform: np.ndarray,
+) -> dict[str, np.ndarray]:  # fmt: skip
+    none = np.zeros((0, logits.shape[1]), np.float32)
+    return run(
+        {
+            "logits": logits,
+            "codes": codes,
+            "at_start": at_start.astype(np.int64),
+            "exponential": none if exponential is None else exponential,
+            "uniform": uniform,
+            **options(chosen, step),
+        }
+    )
+
+
+def generate_onnx(
+    model: TokenModel, run: Run, codes: torch.Tensor, mask: torch.Tensor | None,
+    chosen: GenerationSettings, noise: NoiseSource,
+) -> np.ndarray:  # fmt: skip
+    """Loop the sampler as its users do; the model is any function from codes to logits."""
+    given_books = model.n_conditioning_codebooks
+    if mask is None:
+        mask = codebook_unmask(full_mask(codes), given_books)
+    masked = apply_mask(codes, mask, model.mask_token).numpy()
+    kept, predicted = masked[:, :given_books], masked[:, given_books:]
+    counted = predicted == model.mask_token
+    if chosen.mode is Mode.REFERENCE:
+        at_start = np.full(len(codes), (masked == model.mask_token).sum())
+    else:
+        at_start = counted.sum(axis=(1, 2))
+    batch, positions = len(codes), predicted[0].size
+    asked = 2 * batch if chosen.cfg_guidance and chosen.mode is Mode.REFERENCE else batch
+    for step in range(chosen.steps):
+        full = np.concatenate([kept, predicted], axis=1)
+        logits = model.logits(torch.from_numpy(full)).numpy()
+        exponential = None
+        if sampling.draws_tokens(step, chosen):
+            drawn = noise.exponential((asked * positions, model.mask_token))
+            exponential = drawn[: batch * positions].numpy()
+        uniform = noise.uniform((asked, positions))[:batch].numpy()
+        result = step_with(
+            run, logits, predicted, chosen, step,
+            at_start=at_start, exponential=exponential, uniform=uniform,
+        )  # fmt: skip
+        kept, predicted = codes[:, :given_books].numpy(), result["next_codes"]
+    np.testing.assert_array_equal(result["sampled"], predicted)  # the last step masks nothing
+    return np.concatenate([kept, result["sampled"]], axis=1)
+
+
+@lru_cache(maxsize=2)
+def network(folder: str, name: str) -> Run:
+    models = GoldenSet(GOLDEN / folder).models
+    return run_model(export_component(build_component(name, models)).model)
+
+
+@pytest.mark.parametrize("name", ["coarse", "c2f"])
+def test_golden_generations_come_out_of_the_exported_graphs_alone(
+    golden: GoldenSet, name: str
+) -> None:
+    forward = network(golden.folder.name, name)
+    found = cases(golden, f"generate_{name}")
+    assert found
+    for case in found:
+        model, codes, mask, chosen, seed = recorded_case(golden, case)
+        exported = replace(
+            model,
+            logits=lambda codes: torch.from_numpy(forward({"codes": codes.numpy()})["logits"]),
+        )
+        tokens = generate_onnx(
+            exported, run_sampler(model.mask_token), codes, mask, chosen, TorchNoise(seed)
+        )
+        np.testing.assert_array_equal(tokens, golden.array(f"{case}/tokens"), case)
+
+
+@pytest.fixture(scope="module", params=[0, 1])
+def case(golden_a: GoldenSet, request: pytest.FixtureRequest) -> str:
+    return f"sampling/{request.param}"
+
+
+def sampled_case(golden: GoldenSet, case: str, **choices: object) -> dict[str, np.ndarray]:
+    """Run step 0 of 4 on a recorded case, everything masked; at_start gives its counts."""
+    logits = golden.array(f"{case}/logits").transpose(0, 2, 1)
+    batch, vocab, positions = logits.shape
+    counts = golden.array(f"{case}/num_to_mask")[:, 0]
+    chosen = generation_settings(
+        steps=4, mask_temperature=10.5, **{"typical_filtering": False, **choices}
+    )
+    share = sampling.gamma(sampling.step_ratio(0, 4)).item()
+    return step_with(
+        run_sampler(vocab), np.ascontiguousarray(logits),
+        np.full((batch, 1, positions), vocab), chosen, 0,
+        at_start=np.ceil(counts / share), uniform=golden.array(f"{case}/uniform_noise"),
+        exponential=golden.array(f"{case}/exponential_noise"),
+    )  # fmt: skip
+
+
+def test_recorded_tokens_and_remasking(golden_a: GoldenSet, case: str) -> None:
+    recorded = parameters(golden_a, case)
+    found = sampled_case(golden_a, case, temperature=recorded["temperature"])
+    np.testing.assert_array_equal(found["sampled"][:, 0], golden_a.array(f"{case}/tokens"))
+    remask = golden_a.array(f"{case}/remask")
+    np.testing.assert_array_equal(found["next_mask"][:, 0], remask)
+    np.testing.assert_array_equal(found["next_codes"][:, 0] == 96, remask)
+    uniform = golden_a.tensor(f"{case}/uniform_noise")
+    gumbel = -torch.log(-torch.log(uniform))
+    probabilities = golden_a.tensor(f"{case}/token_probs")
+    expected = probabilities.log() + recorded["remask_temperature"] * gumbel
+    assert_within(found["confidence"], expected, FLOAT_TOLERANCE)
+
+
+def test_recorded_tokens_after_filters(golden_a: GoldenSet, case: str) -> None:
+    recorded = parameters(golden_a, case)
+    corrected = {"mode": Mode.CORRECTED, "temperature": recorded["filters_temperature"]}
+    for name, choice in (
+        ("top_k_5_tokens", {"top_k": recorded["top_k"]}),
+        ("top_p_06_tokens", {"top_p": recorded["top_p"]}),
+    ):
+        found = sampled_case(golden_a, case, **corrected, **choice)
+        np.testing.assert_array_equal(found["sampled"][:, 0], golden_a.array(f"{case}/{name}"))
+
+
+def test_recorded_typical_filters(golden_a: GoldenSet, case: str) -> None:
+    noise = golden_a.tensor(f"{case}/exponential_noise")
+    for name, mass, least in (
+        ("typical_filtered", 0.15, 8),
+        ("typical_filtered_mass_09", 0.9, 1),
+        ("typical_filtered_mass_03", 0.3, 2),
+    ):
+        found = sampled_case(
+            golden_a, case, mode=Mode.CORRECTED, typical_filtering=True, typical_mass=mass,
+            typical_min_tokens=least,
+        )  # fmt: skip
+        filtered = golden_a.tensor(f"{case}/{name}")
+        expected, _ = sampling.sample_from_logits(filtered, noise, temperature=1.0)
+        np.testing.assert_array_equal(found["sampled"][:, 0], expected)
+
+
+@cache
+def exact_counts() -> Run:
+    return run_sampler(3)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    steps=st.integers(1, 60), at_start=st.integers(1, 20000), masked=st.integers(1, 40),
+    data=st.data(),
+)  # fmt: skip
+def test_the_schedule_counts_as_published(
+    steps: int, at_start: int, masked: int, data: st.DataObject
+) -> None:
+    """The count is seen in how many of 40 codes are masked again."""
+    step = data.draw(st.integers(0, steps - 1))
+    codes = np.full((1, 1, 40), 3)
+    codes[..., masked:] = 0
+    uniform = np.linspace(0.1, 0.9, 40, dtype=np.float32)[None]
+    found = step_with(
+        exact_counts(), np.zeros((1, 3, 40), np.float32), codes,
+        generation_settings(steps=steps), step, at_start=np.array([at_start]),
+        exponential=np.ones((40, 3), np.float32), uniform=uniform,
+    )  # fmt: skip
+    count = sampling.count_to_mask(
+        step, steps, torch.tensor(at_start), torch.tensor([masked])
+    ).item()
+    assert found["next_mask"].sum() == min(count, masked, 39)
+
+
+def test_no_count_differs_for_any_number_of_steps() -> None:
+    """The float64 cosine, rounded, gives torch's counts for every step and many clips."""
+    at_start = torch.arange(1, 8001)
+    for steps in range(1, 65):
+        for step in range(steps):
+            ratio = sampling.step_ratio(step, steps)
+            angle = (ratio * np.pi / 2).double()
+            drawn = torch.cos(angle).float().clamp(1e-10, 1.0)
+            expected = torch.floor(sampling.gamma(ratio) * at_start)
+            assert torch.equal(torch.floor(drawn * at_start), expected), (step, steps)
+
+
+choices = st.fixed_dictionaries(
+    {
+        "steps": st.integers(1, 8),
+        "temperature": st.sampled_from([0.0, 0.5, 1.0, 1.7]),
+        "mask_temperature": st.sampled_from([0.0, 2.0, 10.5]),
+        "sample_cutoff": st.sampled_from([-1.0, 0.3, 0.5, 1.0]),
+        "typical_filtering": st.booleans(),
+        "typical_mass": st.sampled_from([0.15, 0.6, 1.0]),
+        "typical_min_tokens": st.integers(1, 15),
+        "top_k": st.none() | st.integers(1, 20),
+        "top_p": st.none() | st.sampled_from([0.0, 0.4, 0.9, 1.0]),
+        "mode": st.sampled_from(Mode),
+    }
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    batch=st.integers(1, 3), given_books=st.integers(0, 2), frames=st.integers(1, 12),
+    chosen=choices, portion=st.floats(0, 1), seed=st.integers(0, 2**31),
+)  # fmt: skip
+def test_any_generation_is_that_of_the_reference(
+    batch: int, given_books: int, frames: int, chosen: dict[str, object], portion: float,
+    seed: int,
+) -> None:  # fmt: skip
+    model = toy_model(n_conditioning=given_books, entries=12)
+    draw = torch.Generator().manual_seed(seed)
+    codes = torch.randint(0, 12, (batch, 3, frames), generator=draw)
+    mask = (torch.rand(codes.shape, generator=draw) < portion).long()
+    picked = generation_settings(**chosen)
+    expected = generate(model, codes, mask, settings=picked, noise=TorchNoise(seed))
+    if picked.mode is Mode.CORRECTED:
+        mask = codebook_unmask(mask, given_books)
+    found = generate_onnx(model, run_sampler(12), codes, mask, picked, TorchNoise(seed))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_argmax_steps_read_no_noise_and_drawing_ones_insist_on_it() -> None:
+    chosen = generation_settings(steps=4, sample_cutoff=0.0)
+    logits, codes = logits_of(1, 12, 6).numpy(), np.full((1, 2, 3), 12)
+    uniform = np.full((1, 6), 0.5, np.float32)
+    given_ = {"at_start": np.array([6]), "exponential": None, "uniform": uniform}
+    found = step_with(run_sampler(), logits, codes, chosen, 1, **given_)
+    best = logits.argmax(1).reshape(1, 3, 2).transpose(0, 2, 1)
+    np.testing.assert_array_equal(found["sampled"], best)
+    with pytest.raises(Exception, match=r"(?i)reshape"):
+        step_with(run_sampler(), logits, codes, chosen, 0, **given_)
+
+
+def test_confidence_is_zero_where_nothing_was_masked() -> None:
+    codes = np.array([[[3, 12, 4]]])
+    found = step_with(
+        run_sampler(), logits_of(1, 12, 3).numpy(), codes, generation_settings(), 3,
+        at_start=np.array([1]), exponential=np.ones((3, 12), np.float32),
+        uniform=np.full((1, 3), 0.4, np.float32),
+    )  # fmt: skip
+    assert found["confidence"][0, [0, 2]].tolist() == [0, 0] and found["confidence"][0, 1]
+
+
+def test_every_dimension_but_the_vocabulary_is_free() -> None:
+    component = sampler(CodecDims(4, (2,), 8, (2,), 3, 77, (6, 6, 6), 8000))
+    fixed = {a for item in component.inputs for a in item.shape if isinstance(a, int)}
+    assert fixed == {77}

@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 import torch
 
+from export.export_set import Request, export_set
 from models import ModelSet, open_models
 
 GOLDEN = Path(__file__).parent / "golden"
+
+EXPORTED_RATES = (16000, 22050, 48000)  # of the golden preparations, beside the codecs' own
 
 torch.set_num_threads(2)
 
@@ -52,6 +55,33 @@ def golden(request: pytest.FixtureRequest) -> GoldenSet:
 @pytest.fixture(scope="session")
 def golden_a() -> GoldenSet:
     return GoldenSet(GOLDEN / "a")
+
+
+@pytest.fixture(scope="session")
+def exported(golden: GoldenSet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a golden set's artifacts, every component; tests copy what they change."""
+    return _exported(golden.folder, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def exported_a(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _exported(GOLDEN / "a", tmp_path_factory)
+
+
+_EXPORTED: dict[Path, Path] = {}
+
+
+def _exported(checkpoint: Path, factory: pytest.TempPathFactory) -> Path:
+    if checkpoint not in _EXPORTED:
+        folder = factory.mktemp("artifacts") / "v1"
+        folder.mkdir()
+        request = Request(
+            model=f"golden-{checkpoint.name}", checkpoint=checkpoint, components=None,
+            inputs=("codes",), opset=20, external_data=False, lora={}, rates=EXPORTED_RATES,
+        )  # fmt: skip
+        export_set(request, folder, progress=lambda _name, _done, _total: None)
+        _EXPORTED[checkpoint] = folder
+    return _EXPORTED[checkpoint]
 
 
 def relative_error(actual: object, expected: object) -> float:

@@ -317,9 +317,7 @@ def _energies(
         parts = [heard, heard.slice(-1, 0, extra)] if extra else [heard]
         return after, [item.reduce("ReduceSumSquare", -1) for item in parts]
 
-    start = g.constant(np.zeros((1, order))).op(
-        "Expand", g.vector(segments.extent(1), order)
-    )
+    start = g.constant(np.zeros((1, order))).op("Expand", g.vector(segments.extent(1), order))
     _, energies = g.scan(segment, start, [segments, valid])
     return energies
 

@@ -1,6 +1,7 @@
-"""One component to one ONNX model: a network by passes, torch's dynamo exporter and graph
-passes; what has no weights by drawing its graph.
+"""One component to one ONNX model.
 
+A network goes through passes, torch's dynamo exporter and graph passes; the graph of what has
+no weights is drawn.
 Nothing is caught and nothing falls back: a pass that does not hold, an axis that froze or a
 weight left over stops the export.
 """

@@ -110,7 +110,7 @@ def draw_mask_noise(
         plan: what the noise is for.
         generator: None is the global one, as published.
     """
-    batch, _, steps = codes.shape
+    steps = codes.shape[-1]
     uniform = torch.rand(codes.shape, generator=generator)
     roll = 0
     if plan.periodic_prompt > 0:

@@ -12,10 +12,16 @@ import onnx_ir as ir
 import onnxruntime as ort
 import torch
 
+from configs.config import VerifySection, load_gates
+from configs.manifest import ComponentRecord, FileRecord
 from export.component import Component
 from export.exporter import export_component
-from models import CodecDims
+from models import CodecDims, ModelSet
 from models.mask_plan import MaskNoise, MaskPlan
+from reports import Component as CheckedComponent
+from reports import Verdict
+from verify.component import check_component
+from verify.reference import Reference
 
 Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -65,3 +71,34 @@ def mask_inputs(
 
 def dims_like(dims: CodecDims, **changes: object) -> CodecDims:
     return replace(dims, **changes)
+
+
+def record_of(component: Component) -> ComponentRecord:
+    """Return the manifest's record of a component, without a file."""
+    return ComponentRecord(
+        name=component.name,
+        variant=component.variant,
+        file=FileRecord(name=f"{component.id}.onnx", sha256="0" * 64, size=1),
+        inputs=component.inputs,
+        outputs=component.outputs,
+        opset=20,
+        dims=component.dims_record(),
+        passes=(),
+    )
+
+
+def verified(
+    component: Component, models: ModelSet, run: Run | None = None
+) -> CheckedComponent:
+    """Verify a component as the main job does, over a small matrix."""
+    return check_component(
+        record_of(component),
+        reference=Reference(models),
+        export=run or run_component(component),
+        matrix=VerifySection(seeds=[0, 1], frames=[1, 40], batches=[2], threads=0),
+        gates=load_gates(),
+    )
+
+
+def failed_gates(found: CheckedComponent) -> set[str]:
+    return {gate.name for gate in found.gates if gate.verdict is Verdict.FAIL}

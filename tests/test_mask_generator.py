@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,13 +12,22 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from export import mask_generator as exported
 from export.mask_generator import mask_generator
 from models import masks
 from models.interface import stretch
 from models.mask_plan import MaskNoise, MaskPlan, compose_mask, draw_mask_noise, plan_mask
 from models.settings import mask_settings
 from tests.conftest import GoldenSet
-from tests.drawn import DIMS, cached_run, mask_inputs
+from tests.drawn import (
+    DIMS,
+    Run,
+    cached_run,
+    failed_gates,
+    mask_inputs,
+    run_component,
+    verified,
+)
 from tests.reference_cases import parameters
 from tests.test_masks import DETERMINISTIC, SEEDED
 
@@ -207,3 +218,72 @@ def test_a_long_clip_with_many_onsets_needs_little_memory() -> None:
     plan = MaskPlan(onset_frames=onsets, onset_mask_width=2)
     found = generated(codes, plan, no_noise(codes))
     assert (found == 0).sum() == 2 * (4 * len(onsets) - 4)  # the first selects nothing
+
+
+# A broken mask generator is caught by the gates of the main job.
+
+
+def _rolled_back(given: Any, time: Any, frames: Any) -> Any:
+    return _PERIODIC({**given, "roll": -given["roll"]}, time, frames)
+
+
+def _odd_width(given: Any, time: Any, frames: Any) -> Any:
+    width = given["periodic_prompt_width"]
+    return _PERIODIC({**given, "periodic_prompt_width": width - 1}, time, frames)
+
+
+def _clipped_start(g: Any, events: Any, before: Any, after: Any, frames: Any) -> Any:
+    """Starts before the clip's are the clip's, which is not what a slice does."""
+    return _AROUND(g, events, before.minimum(1), after, frames)
+
+
+def _one_fewer(g: Any, given: Any, frames: Any) -> Any:
+    return _DROPPED(g, {**given, "dropout": given["dropout"] * 0.5}, frames)
+
+
+def _plain_probability(g: Any, given: Any) -> Any:
+    return _RANDOM(g, {**given, "rand_mask_cosine": g.constant(False)})
+
+
+_PERIODIC, _AROUND = exported._periodic, exported._around
+_DROPPED, _RANDOM = exported._dropped, exported._random
+
+BROKEN: dict[str, tuple[str, Callable[..., Any]]] = {
+    "rolled the other way": ("_periodic", _rolled_back),
+    "an even width keeps one fewer": ("_periodic", _odd_width),
+    "onsets narrower": ("_around", _clipped_start),
+    "half of the dropout": ("_dropped", _one_fewer),
+    "no cosine": ("_random", _plain_probability),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_mask_generator_fails_its_gates(
+    golden_a: GoldenSet, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(exported, *BROKEN[name])
+    component = mask_generator(golden_a.models.codec.dims)
+    assert failed_gates(verified(component, golden_a.models)) == {"codes_differing"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["combine_or", "dropout", "upper_codebook_mask", "n_conditioning_codebooks", "roll",
+     "time_stretch_factor", "prefix_frames", "suffix_frames", "periodic_prompt", "uniform",
+     "onset_frames", "onset_mask_width", "beat_frames", "beat_before", "beat_after"],
+)  # fmt: skip
+def test_a_frozen_option_fails_the_gates(golden_a: GoldenSet, name: str) -> None:
+    component = mask_generator(golden_a.models.codec.dims)
+    run, first = run_component(component), {}
+
+    def frozen(inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        given = inputs[name]
+        return run({**inputs, name: first.setdefault(given.shape, given)})
+
+    assert failed_gates(verified(component, golden_a.models, frozen))
+
+
+def test_the_whole_one_passes_every_gate(golden: GoldenSet) -> None:
+    component = mask_generator(golden.models.codec.dims)
+    run: Run = run_component(component)
+    assert not failed_gates(verified(component, golden.models, run))

@@ -1,13 +1,12 @@
 """Cases of the drawn components: audio processor, mask generator, sampler.
 
-Their inputs are options as much as data, so a case has a setting beside its extents.  The
-settings go round over seeds, batches and lengths, so each is met at several extents.
+Their inputs are options as much as data, so a case has a setting beside its extents.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import product
+from collections.abc import Iterator
+from itertools import cycle, product
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from .seeded import Random, integer_dim, made_audio
 DRAWN = ("audio_processor", "mask_generator", "sampler")
 
 Arrays = dict[str, np.ndarray]
+Options = dict[str, object]
 Extent = tuple[int, int, int, int, str]
 """Seed, batch, length, codebooks and setting of a case."""
 
@@ -26,8 +26,8 @@ Extent = tuple[int, int, int, int, str]
 AUDIO = ("mono", "clicks", "silent", "three", "fading", "stereo")
 MASKS = ("published", "cosine", "inpaint", "beyond", "onsets", "beats", "or", "stretch",
          "everything")  # fmt: skip
-SAMPLING = ("argmax", "top_p", "top_k", "typical", "all_filters", "last_step", "few_masked",
-            "cold", "plain")  # fmt: skip
+SAMPLING = ("argmax", "thirds", "top_p", "top_k", "typical", "all_filters", "last_step",
+            "few_masked", "cold", "plain")  # fmt: skip
 
 _CHANNELS = {"three": 3, "stereo": 2}
 # Seconds: around the 0.4 s of a gating block and the 0.5 s that loudness needs; over a second.
@@ -43,16 +43,24 @@ def audio_rate(component: ComponentRecord) -> int:
 def extents(component: ComponentRecord, matrix: VerifySection) -> Iterator[Extent]:
     """Yield the extents of every case, in a fixed order.
 
+    Masks and sampling meet every setting at every length and seed, batches in turn; audio
+    meets the settings in turn, at every length, batch and seed.
+
     Args:
         component: from the manifest.
         matrix: seeds, frames and batches.
     """
-    settings = {"audio_processor": AUDIO, "mask_generator": MASKS, "sampler": SAMPLING}
-    chosen, books = settings[component.name], _codebooks(component)
-    found = list(product(matrix.seeds, matrix.batches, _lengths(component, matrix.frames)))
-    for i, (seed, batch, length) in enumerate(found):
-        # Counted from the end, so that the last case has the last setting.
-        yield seed, batch, length, books, chosen[(i - len(found)) % len(chosen)]
+    books, lengths = _codebooks(component), _lengths(component, matrix.frames)
+    if component.name == "audio_processor":
+        found = list(product(matrix.seeds, matrix.batches, lengths))
+        for i, (seed, batch, length) in enumerate(found):
+            # Counted from the end, so that the last case has the last setting.
+            yield seed, batch, length, books, AUDIO[(i - len(found)) % len(AUDIO)]
+        return
+    settings = {"mask_generator": MASKS, "sampler": SAMPLING}[component.name]
+    batches = cycle(matrix.batches)
+    for seed, length, setting in product(matrix.seeds, lengths, settings):
+        yield seed, next(batches), length, books, setting
 
 
 def inputs(
@@ -100,7 +108,8 @@ def _lengths(component: ComponentRecord, frames: list[int]) -> list[int]:
     if component.variant:
         return sorted({least, *seconds[1::3]})
     hop = int(np.prod(component.dims["decoder_rates"]))
-    return sorted({least, *seconds, *(n * hop for n in frames), *(n * hop + 1 for n in frames)})
+    samples = [n * hop + off for n in frames for off in (0, 1)]
+    return sorted({least, *seconds, *samples})
 
 
 def _audio(random: Random, batch: int, samples: int, setting: str) -> np.ndarray:
@@ -119,23 +128,15 @@ def _audio(random: Random, batch: int, samples: int, setting: str) -> np.ndarray
 
 
 def _mask_inputs(random: Random, shape: tuple[int, int, int], setting: str) -> Arrays:
-    batch, books, frames = shape
-    within = frames + 1
-
-    def number(below: int) -> np.ndarray:
-        return random.integers((), below)
-
-    found: Arrays = {
+    _, books, frames = shape
+    integers = ("prefix_frames", "suffix_frames", "periodic_prompt", "roll",
+                "onset_mask_width", "beat_before", "beat_after",
+                "n_conditioning_codebooks")  # fmt: skip
+    found: Options = {
         "codes": random.integers(shape, 1 << 10),
         "rand_mask_intensity": np.float32(1.0),
         "rand_mask_cosine": np.bool_(False),
-        **{
-            name: np.int64(0)
-            for name in (
-                "prefix_frames", "suffix_frames", "periodic_prompt", "roll",
-                "onset_mask_width", "beat_before", "beat_after", "n_conditioning_codebooks",
-            )
-        },
+        **dict.fromkeys(integers, np.int64(0)),
         "periodic_prompt_width": np.int64(1),
         "onset_frames": random.integers((frames // 9,), frames),
         "beat_frames": random.integers((frames // 12,), frames),
@@ -145,29 +146,42 @@ def _mask_inputs(random: Random, shape: tuple[int, int, int], setting: str) -> A
         "time_stretch_factor": np.int64(1),
         "uniform": random.unit(shape),
         "dropped_frames": random.integers((frames,), frames),
-    }  # fmt: skip
+    }
+    found |= _mask_options(random, books, frames)[setting]
+    return {name: np.asarray(value) for name, value in found.items()}
+
+
+def _mask_options(random: Random, books: int, frames: int) -> dict[str, Options]:
+    """Return what each setting changes of a mask that masks everything."""
+
+    def number(below: int) -> np.ndarray:
+        return random.integers((), below)
+
     period = number(9) + 2
-    periodic = {"periodic_prompt": period, "roll": number(int(period)),
-                "periodic_prompt_width": number(5)}  # fmt: skip
-    random_mask = {"rand_mask_intensity": random.unit(()), "rand_mask_cosine": np.bool_(False)}
-    ends = {"prefix_frames": number(within), "suffix_frames": number(within)}
-    onsets = {"onset_mask_width": number(3) + 1}
-    beats = {"beat_before": number(3), "beat_after": number(3) + 1}
-    books_kept = {"n_conditioning_codebooks": number(books + 1),
-                  "upper_codebook_mask": number(books + 1)}  # fmt: skip
-    several: Arrays = {**random_mask, **periodic, "dropout": np.float64(0.2)}
-    chosen: dict[str, Arrays] = {
+    periodic: Options = {
+        "periodic_prompt": period,
+        "periodic_prompt_width": number(5),
+        "roll": number(int(period)),
+    }
+    intensity: Options = {"rand_mask_intensity": random.unit(())}
+    several: Options = {**intensity, **periodic, "dropout": np.float64(0.2)}
+    onsets: Options = {"onset_mask_width": number(3) + 1}
+    beats: Options = {"beat_before": number(3), "beat_after": number(3) + 1}
+    kept: Options = {
+        "n_conditioning_codebooks": number(books + 1),
+        "upper_codebook_mask": number(books + 1),
+    }
+    return {
         "published": {**periodic, "upper_codebook_mask": np.int64(3)},
-        "cosine": {**random_mask, "rand_mask_cosine": np.bool_(True)},
-        "inpaint": ends,
+        "cosine": {**intensity, "rand_mask_cosine": np.bool_(True)},
+        "inpaint": {"prefix_frames": number(frames + 1), "suffix_frames": number(frames + 1)},
         "beyond": {"prefix_frames": np.int64(frames + 3), "suffix_frames": np.int64(2)},
         "onsets": onsets,
         "beats": beats,
-        "or": {**random_mask, **onsets, **books_kept, "combine_or": np.bool_(True)},
-        "stretch": {**several, **books_kept, "time_stretch_factor": number(3) + 2},
-        "everything": {**several, **onsets, **beats, "upper_codebook_mask": np.int64(books)},
+        "or": {**intensity, **onsets, **kept, "combine_or": np.bool_(True)},
+        "stretch": {**several, **kept, "time_stretch_factor": number(3) + 2},
+        "everything": {**several, **onsets, **beats},
     }
-    return {name: np.asarray(value) for name, value in {**found, **chosen[setting]}.items()}
 
 
 def _sampler_inputs(
@@ -175,7 +189,7 @@ def _sampler_inputs(
 ) -> Arrays:
     batch, books, frames = shape
     positions = books * frames
-    steps = int(random.integers((), 10)) + 3
+    steps = 3 if setting == "thirds" else int(random.integers((), 10)) + 3
     share = {"few_masked": np.float32(0.02), "last_step": np.float32(0.1)}
     masked = random.unit(shape) < share.get(setting, np.float32(0.8))
     codes = np.where(masked, vocab, random.integers(shape, vocab))
@@ -185,13 +199,16 @@ def _sampler_inputs(
         "typical": setting in ("typical", "all_filters"),
     }
     draws = setting != "argmax"
-    found: Mapping[str, object] = {
+    # At the start more was masked than is now; at two thirds of an even number the schedule
+    # is one rounding below the half of it.
+    at_start = masked.sum(axis=(1, 2)) + random.integers((batch,), positions)
+    at_start += at_start % 2 if setting == "thirds" else 0
+    found: Options = {
         "logits": (random.unit((batch, vocab, positions)) - np.float32(0.5)) * np.float32(16),
         "codes": codes,
         "step": np.int64(steps - 1 if setting == "last_step" else steps // 3),
         "steps": np.int64(steps),
-        # At the start more was masked than is now.
-        "at_start": masked.sum(axis=(1, 2)) + random.integers((batch,), positions),
+        "at_start": at_start,
         "temperature": np.float32(0.5 if setting == "cold" else 1.0),
         "mask_temperature": np.float32(0.0 if setting == "cold" else 10.5),
         "sample_cutoff": np.float64(1.0 if draws else 0.1),

@@ -6,7 +6,10 @@ best entries, at the edge of a filter, and at the edge of what is masked again.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,9 +26,6 @@ from .drawn_cases import audio_rate
 
 _Inputs = Mapping[str, np.ndarray]
 
-# The cosine schedule is one float32 rounding from another's; a product has one more.
-_COUNT_ROUNDING = 4 * float(np.finfo(np.float32).eps)
-
 
 def run_drawn(component: ComponentRecord, inputs: _Inputs, dims: CodecDims) -> Computed:
     """Compute the outputs of a drawn component.
@@ -40,7 +40,8 @@ def run_drawn(component: ComponentRecord, inputs: _Inputs, dims: CodecDims) -> C
         tokens, relative, and of the remasking, in units of confidence.
     """
     if component.name == "audio_processor":
-        return Computed(_prepare(torch.from_numpy(inputs["audio"]), audio_rate(component), dims))
+        audio = torch.from_numpy(inputs["audio"])
+        return Computed(_prepare(audio, audio_rate(component), dims))
     if component.name == "mask_generator":
         return Computed({"mask": _mask(inputs).numpy()})
     return _sample(inputs, dims.codebook_size)
@@ -55,9 +56,10 @@ def _prepare(audio: Tensor, sample_rate: int, dims: CodecDims) -> dict[str, np.n
 
 
 def _mask(inputs: _Inputs) -> Tensor:
-    lists = {name: tuple(inputs[name].tolist()) for name in ("onset_frames", "beat_frames")}
-    apart = {*lists, "codes", "uniform", "roll", "dropped_frames"}
-    plan = MaskPlan(**{n: v.item() for n, v in inputs.items() if n not in apart}, **lists)
+    names = {field.name for field in fields(MaskPlan)}
+    chosen: dict[str, Any] = {n: v.tolist() for n, v in inputs.items() if n in names}
+    lists = {n: tuple(v) for n, v in chosen.items() if isinstance(v, list)}
+    plan = MaskPlan(**(chosen | lists))
     noise = MaskNoise(
         uniform=torch.from_numpy(inputs["uniform"]),
         roll=int(inputs["roll"]),
@@ -126,10 +128,14 @@ def _threshold(count: Tensor, confidence: Tensor) -> Tensor:
 
 
 def _uncertain_count(step: int, settings: GenerationSettings, at_start: Tensor) -> Tensor:
-    """Return for which items the schedule's product is a rounding from an integer."""
+    """Return for which items the count depends on whose float32 cosine is taken.
+
+    Torch's is one rounding off here and there; the float64 one, rounded, is right.
+    """
     ratio = sampling.step_ratio(step, settings.steps)
-    wanted = sampling.gamma(ratio).double() * at_start
-    return (wanted - wanted.round()).abs() < _COUNT_ROUNDING * wanted
+    rounded = torch.cos((ratio * math.pi / 2).double()).float().clamp(min=0.0)
+    found: Tensor = (sampling.gamma(ratio) * at_start).floor() != (rounded * at_start).floor()
+    return found
 
 
 def _draw_margin(
@@ -165,7 +171,8 @@ def _filter_margin(logits: Tensor, settings: GenerationSettings) -> Tensor:
         for edge in (last, last - 1):
             pair = torch.cat([edge, edge + 1], dim=-1).clamp(0, logits.shape[-1] - 1)
             gap = distance.gather(-1, pair).diff(dim=-1)[..., 0]
-            margin = torch.minimum(margin, torch.where(pair[..., 0] < pair[..., 1], gap, margin))
+            gap = torch.where(pair[..., 0] < pair[..., 1], gap, torch.inf)
+            margin = torch.minimum(margin, gap)
         logits = sampling.keep_typical(
             logits, settings.typical_mass, settings.typical_min_tokens
         )

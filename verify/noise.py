@@ -47,7 +47,7 @@ def measure_noise(component: ComponentRecord, single: Computed, double: Computed
         double: computed in float64 on the same input.
     """
     # Whatever token differs here is a tie by definition.
-    anything = Ties(codes_margin=math.inf, logits_margin=math.inf, draws_margin=math.inf)
+    anything = Ties(codes_margin=math.inf, logits_margin=math.inf)
     found = compare(component, double, single.outputs, anything)
     margin = 0.0
     if single.margins is not None and double.margins is not None:

@@ -343,7 +343,9 @@ class GraphBuilder:
             end.value.name = signature.name
             _declare(end.value, signature)
             ends.append(end.value)
-        constants = sorted((v.value for v in self._constants.values()), key=lambda v: v.name)
+        constants = sorted(
+            (v.value for v in self._constants.values()), key=lambda v: str(v.name)
+        )
         graph = ir.Graph(
             [value.value for _, value in inputs],
             ends,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ _WRITTEN = {
 _BLOCK = 1 << 14  # frames; libsndfile's Vorbis encoder overflows its stack on large writes
 _READ = 1 << 20  # frames read at a time
 _MOST_CHANNELS = 2
+# What libsndfile notes where the header and the length of a WAV file differ, without an error.
+_CUT_OFF = re.compile(r"^data *: (\d+) \(should be (\d+)\)", re.MULTILINE)
+_UNKNOWN_LENGTH = 0xFFFFFFFF  # written by programs that do not know how much is to come
 _FULL_SCALE = 1 - 2.0**-14
 # Mastered music touches full scale in less than 1 % of its samples; a sine wave that is 1 %
 # too loud does in 9 %.
@@ -88,6 +92,12 @@ def open_audio(path: Path) -> AudioFile:
         raise InputError(f"{path}: no such audio file")
     with _opened(path) as file:
         found = AudioFile(path, file.samplerate, file.channels, file.frames)
+        promised = _CUT_OFF.search(file.extra_info)
+    if promised and int(promised[1]) != _UNKNOWN_LENGTH:
+        raise InputError(
+            f"{path}: promises {promised[1]} bytes of audio and holds {promised[2]}; it is"
+            " damaged or was cut off, make it again from its source"
+        )
     if found.samples < 1:
         raise InputError(f"{path}: holds no samples; there is nothing to work on")
     return found

@@ -176,6 +176,11 @@ def cut_off_flac() -> None:
     Path("x.wav").write_bytes(data[: len(data) // 2])
 
 
+def cut_off_wav() -> None:
+    data = wav("x.wav", tone()).read_bytes()
+    Path("x.wav").write_bytes(data[: len(data) // 2])
+
+
 def with_nan() -> None:
     audio = tone()
     audio[77] = np.nan
@@ -193,7 +198,8 @@ BAD_AUDIO = {
     "silent": (lambda: wav("x.wav", np.zeros((RATE, 1))), "is silent"),
     "32 channels": (lambda: wav("x.wav", tone(channels=32)), "has 32 channels"),
     "damaged header": (broken_header, "cannot be read as audio"),
-    "cut off": (cut_off_flac, "damaged"),
+    "cut off FLAC": (cut_off_flac, "damaged"),
+    "cut off WAV": (cut_off_wav, "promises 16000 bytes of audio and holds 7"),
     "unusual rate": (lambda: wav("x.wav", tone(rate=11025), 11025), "from_11025"),
 }
 
@@ -209,6 +215,13 @@ def test_bad_audio_is_refused_in_one_line(run: Run, exported_a: Path, case: str)
     )
     assert err.count("\n") == 1 and not out
     assert not Path("out.wav").exists()
+
+
+def test_a_file_written_to_a_pipe_is_read(run: Run, exported_a: Path) -> None:
+    data = wav("x.wav", tone()).read_bytes()
+    unknown = b"\xff" * 4
+    Path("x.wav").write_bytes(data[:4] + unknown + data[8:40] + unknown + data[44:])
+    assert run("encode", "x.wav", "c.npz", "--artifacts", exported_a)[0] == 0
 
 
 def test_clipped_audio_is_varied_on_request(run: Run, exported_a: Path) -> None:

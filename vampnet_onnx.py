@@ -16,10 +16,14 @@ from commands.doctor import doctor
 from commands.encode import encode
 from commands.export import export
 from commands.fetch import fetch
+from commands.golden import golden
+from commands.localise import localise
 from commands.make_checkpoint import make_checkpoint
 from commands.output import complain
 from commands.release import release
+from commands.replay import replay
 from commands.report import report
+from commands.self_test import self_test
 from commands.vamp import vamp
 from commands.verify import verify
 from configs.errors import EnvironmentLacksError, InputError, NotFiniteError
@@ -32,9 +36,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 for command in (
-    release, export, verify, report, vamp, encode, decode, fetch, make_checkpoint, doctor,
-):  # fmt: skip
+    release,
+    export,
+    verify,
+    report,
+    localise,
+    replay,
+    self_test,
+    vamp,
+    encode,
+    decode,
+    fetch,
+    make_checkpoint,
+    doctor,
+):
     app.command(command.__name__.replace("_", "-"))(command)
+app.add_typer(golden)
 
 
 class _Interrupted(BaseException):

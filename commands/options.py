@@ -30,12 +30,25 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="Configuration; its matrix and gates."),
 ]
+Unsealed = Annotated[
+    bool,
+    typer.Option(
+        "--unsealed", help="Accept files whose hash differs from the manifest's, and say so."
+    ),
+]
 Lora = Annotated[
     list[str] | None,
     typer.Option(
         "--lora",
         metavar="NAME=FILE",
         help="LoRA file to lay over a transformer, as coarse=FILE or c2f=FILE.",
+    ),
+]
+UpstreamPython = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="PATH",
+        help="Python that has the published packages; the one running this if left out.",
     ),
 ]
 
@@ -74,17 +87,20 @@ def _lora_option(text: str) -> tuple[str, Path]:
 
 
 def seed_list(text: str) -> list[int]:
-    """Read seeds written with commas.
+    """Read seeds written with commas and as ranges: 0,1,7 or 0:2000 (the end left out).
 
     Raises:
         InputError: something else was written.
     """
     try:
-        seeds = [int(item) for item in text.split(",")]
+        seeds = [seed for item in text.split(",") for seed in _seed_item(item)]
     except ValueError as error:
-        raise InputError(
-            f"--seeds {text}: write numbers with commas, such as 0,1,2"
-        ) from error
-    if min(seeds) < 0:
-        raise InputError(f"--seeds {text}: seeds are not negative")
+        raise InputError(f"--seeds {text}: write numbers such as 0,1,2 or 0:100") from error
+    if not seeds or min(seeds) < 0:
+        raise InputError(f"--seeds {text}: names no seed, or a negative one")
     return seeds
+
+
+def _seed_item(text: str) -> range:
+    first, separator, last = text.partition(":")
+    return range(int(first), int(last) if separator else int(first) + 1)

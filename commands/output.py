@@ -64,6 +64,8 @@ def print_verdict(result: Report) -> None:
         for gate in failed:
             out.print(f"    {gate.name} {gate.value} (must be {gate.direction} {gate.limit})"
                       f" {gate.worst_case} {gate.message}", markup=False)  # fmt: skip
+    for note in result.notes:
+        out.print(f"  {note}", markup=False)
     out.print(result.verdict_line, style=colour, markup=False)
 
 

@@ -18,7 +18,7 @@ from .output import cost, err, out, print_cost, print_json, print_verdict, progr
 def release(
     config: Annotated[
         Path | None,
-        typer.Argument(metavar="[CONFIG]", help="TOML file; the embedded demo if left out."),
+        typer.Argument(metavar="CONFIG", help="TOML file; the embedded demo if left out."),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the report goes.")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,7 +15,16 @@ from configs.config import load_gates
 from configs.errors import InputError
 
 from .doctor import require_export_tools
-from .options import Checkpoint, ConfigOption, Json, Lora, seed_list, settings_from
+from .options import (
+    Checkpoint,
+    ConfigOption,
+    Json,
+    Lora,
+    Unsealed,
+    UpstreamPython,
+    seed_list,
+    settings_from,
+)
 from .output import (
     cost,
     err,
@@ -23,6 +35,11 @@ from .output import (
     progress_bar,
     spinner,
 )
+
+if TYPE_CHECKING:
+    from verify.reference import Oracle
+
+Against = Literal["models", "upstream", "golden"]
 
 
 def verify(
@@ -41,6 +58,15 @@ def verify(
         str | None, typer.Option(metavar="LIST", help="Seeds of the cases, such as 0,1,2.")
     ] = None,
     lora: Lora = None,
+    unsealed: Unsealed = False,
+    reference: Annotated[
+        Against,
+        typer.Option(
+            help="What to compare with: our models, the published packages (upstream), or"
+            " what a recorded set in the checkpoint folder holds (golden)."
+        ),
+    ] = "models",
+    upstream_python: UpstreamPython = None,
     as_json: Json = False,
 ) -> None:
     """Verify artifacts against the checkpoints they were made from, and report.
@@ -48,8 +74,11 @@ def verify(
     Hashes are checked first. Every component runs over a matrix of seeds, lengths and batch
     sizes on both sides. Exit code 1 means that a gate failed.
 
-    Example:
+    Examples:
       vampnet-onnx verify artifacts --checkpoint checkpoints/mine --report report
+
+      vampnet-onnx verify artifacts --checkpoint ckpt --reference upstream
+          --upstream-python build/upstream/bin/python
     """
     require_export_tools()
     from export.toolchain import toolchain
@@ -65,17 +94,23 @@ def verify(
         matrix = matrix.model_copy(update={"seeds": seed_list(seeds)})
     started = time.monotonic()
     with spinner(err, "checking hashes"):
-        opened = open_artifacts(artifacts)
-    with progress_bar(err) as bar:
+        opened = open_artifacts(artifacts, unsealed=unsealed)
+    overlays = {str(name): path for name, path in settings.checkpoint.lora.items()}
+    folder = settings.checkpoint.path
+    with (
+        _oracle(reference, upstream_python, folder, overlays, matrix.threads) as given,
+        progress_bar(err) as bar,
+    ):
         result = verify_artifacts(
             opened,
-            settings.checkpoint.path,
+            folder,
             matrix=matrix,
             gates=load_gates(settings.gates),
-            lora={str(name): path for name, path in settings.checkpoint.lora.items()},
+            lora=overlays,
             toolchain=toolchain(),
             only=tuple(component or ()),
             progress=bar,
+            **given,
         )
     files = write_reports(result, report)
     if as_json:
@@ -93,3 +128,33 @@ def verify(
         out.print(f"  report     {files['html']}")
         print_cost(started)
     raise typer.Exit(1 if result.verdict == "FAIL" else 0)
+
+
+@contextmanager
+def _oracle(
+    reference: Against,
+    python: Path | None,
+    checkpoint: Path,
+    lora: dict[str, Path],
+    threads: int,
+) -> Iterator[dict[str, Callable[..., Oracle]]]:
+    """Give the argument of `verify_artifacts` that says what to compare with."""
+    if python is not None and reference != "upstream":
+        raise InputError("--upstream-python goes with --reference upstream")
+    if reference == "models":
+        yield {}
+    elif reference == "upstream":
+        from models import check_set
+        from verify.upstream import UpstreamReference, open_worker
+
+        check_set(checkpoint)
+        with open_worker(python, checkpoint, lora=lora, threads=threads) as worker:
+            yield {"oracle": lambda _models: UpstreamReference(worker)}
+    else:
+        from verify.recorded import RecordedReference, RecordedSet
+
+        if lora:
+            raise InputError(
+                "--reference golden: no recorded set has a LoRA file laid over it"
+            )
+        yield {"oracle": partial(RecordedReference, RecordedSet(checkpoint))}

@@ -136,6 +136,20 @@ class Gates(_Section):
         return rules
 
 
+class GoldenRule(_Section):
+    """How far an array may be from the recorded one, with the reason for it."""
+
+    measure: Literal["differing", "relative", "relative_by_layer", "absolute"]
+    limit: Annotated[float, Field(ge=0)]
+    reason: str
+
+
+class GoldenRules(_Section):
+    """Every rule of ``golden check``, by kind of case and recorded array."""
+
+    kinds: dict[str, dict[str, GoldenRule]]
+
+
 def load_config(path: Path | None) -> Config:
     """Read a configuration; None reads the embedded demo.
 
@@ -202,6 +216,11 @@ def load_gates(overrides: dict[str, dict[str, dict[str, float]]] | None = None) 
                 raise InputError(f"gates.{component}.{metric}: only 'limit' can be set")
             known[metric] = {**known[metric], **change}
     return validated(Gates, values, "gates.toml")
+
+
+def load_golden_rules() -> dict[str, dict[str, GoldenRule]]:
+    """Read the shipped rules of ``golden check``."""
+    return validated(GoldenRules, {"kinds": _shipped("golden.toml")}, "golden.toml").kinds
 
 
 def validated(kind: type[T], values: dict[str, Any], source: str) -> T:

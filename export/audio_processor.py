@@ -242,9 +242,7 @@ def _resample(g: GraphBuilder, mono: Var, by: Interpolator) -> Var:
     return joined.slice(-1, 0, samples * by.new // by.old)
 
 
-def _block_power(
-    g: GraphBuilder, mono: Var, sample_rate: int, weighting: Weighting
-) -> Var:
+def _block_power(g: GraphBuilder, mono: Var, sample_rate: int, weighting: Weighting) -> Var:
     """Return every gating block's power, float64 [batch, blocks], of float32 [batch, 1, n]."""
     plan = gating(sample_rate)
     samples = mono.extent(-1)

@@ -14,6 +14,7 @@ from configs.errors import InputError
 from configs.manifest import (
     METADATA_PREFIX,
     ComponentRecord,
+    FileRecord,
     Manifest,
     PassEntry,
     SourceRecord,
@@ -104,7 +105,9 @@ def export_set(
         del models
         exported = export_component(component, opset=request.opset)
         _annotate(exported, request.model, own, versions)
-        records.append(_save(exported, staged, external=request.external_data))
+        path = staged / f"{component.id}.onnx"
+        file, data = save_graph(exported.model, path, external=request.external_data)
+        records.append(component_record(exported, file, data))
         # The exporter leaves cycles behind that keep a gigabyte alive until collected.
         del component, exported
         gc.collect()
@@ -196,9 +199,11 @@ def _annotate(
         exported.model.metadata_props[METADATA_PREFIX + key] = text
 
 
-def _save(exported: Exported, staged: Path, *, external: bool) -> ComponentRecord:
+def component_record(
+    exported: Exported, file: FileRecord, data: FileRecord | None
+) -> ComponentRecord:
+    """Return what the manifest says of one exported component."""
     component = exported.component
-    file, data = save_graph(exported.model, staged / f"{component.id}.onnx", external=external)
     return ComponentRecord(
         name=component.name,
         variant=component.variant,

@@ -9,6 +9,10 @@ import numpy as np
 import onnxruntime as ort
 
 from configs.errors import InputError
+from configs.manifest import TensorSignature
+
+# What ONNX Runtime calls the element types that are not called as in NumPy.
+_DTYPES = {"float": "float32", "double": "float64"}
 
 
 class Session:
@@ -28,15 +32,15 @@ class Session:
         options.intra_op_num_threads = threads
         # Idle threads that spin slow down whatever else runs, PyTorch above all.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 3
+        options.log_severity_level = 4  # errors come as exceptions
         try:
             self._session = ort.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # ONNX Runtime's errors share no other base
             raise InputError(f"{path}: ONNX Runtime cannot load it: {error}") from error
-        self.inputs = [item.name for item in self._session.get_inputs()]
-        self.outputs = [item.name for item in self._session.get_outputs()]
+        self.inputs = tuple(_signature(item) for item in self._session.get_inputs())
+        self.outputs = tuple(_signature(item) for item in self._session.get_outputs())
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
     def run(
@@ -48,8 +52,14 @@ class Session:
             inputs: arrays by input name.
             only: compute these outputs and nothing else; every output if left out.
         """
-        wanted = self.outputs if only is None else list(only)
+        wanted = [item.name for item in self.outputs] if only is None else list(only)
         options = ort.RunOptions()
         options.only_execute_path_to_fetches = only is not None
         values = self._session.run(wanted, dict(inputs), options)
         return dict(zip(wanted, values, strict=True))
+
+
+def _signature(item: ort.NodeArg) -> TensorSignature:
+    dtype = item.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple("?" if axis is None else axis for axis in item.shape)
+    return TensorSignature(name=item.name, dtype=_DTYPES.get(dtype, dtype), shape=shape)

@@ -22,6 +22,7 @@ from reports.summary import (
     label,
     nonfinite,
     printable,
+    self_test_verdict,
     tell_apart,
     tightest_gate,
     worst_case,
@@ -101,8 +102,15 @@ def _environment() -> Environment:
     environment.filters["number"] = _number
     environment.filters["loud"] = _loud
     environment.filters["describe_case"] = describe_case
+    environment.filters["breakable"] = _breakable
     environment.globals["Verdict"] = Verdict
+    environment.globals["self_test_verdict"] = self_test_verdict
     return environment
+
+
+def _breakable(name: str) -> Markup:
+    """Let a long name break after its underscores rather than inside a word."""
+    return Markup("_<wbr>").join(printable(name).split("_"))
 
 
 def _view(component: Component, anchor: str) -> ComponentView:
@@ -119,7 +127,7 @@ def _view(component: Component, anchor: str) -> ComponentView:
         label=label(component),
         anchor=anchor,
         gates=[_gate_view(gate, by_id) for gate in component.gates],
-        passed=sum(gate.verdict is Verdict.PASS for gate in component.gates),
+        passed=sum(gate.verdict is not Verdict.FAIL for gate in component.gates),
         tightest=_gate_view(tightest, by_id) if tightest else None,
         cases=[cases[id(case)] for case in worst_first(component.cases)],
         metrics=list(dict.fromkeys(name for case in component.cases for name in case.metrics)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
-from reports.schema import Case, Component, Gate, Report, Verdict
+from reports.schema import Case, Component, Gate, Report, SelfTest, Verdict
 from reports.summary import (
     describe_case,
     describe_gate,
@@ -28,6 +28,8 @@ def render_junit(report: Report) -> str:
     root = ET.Element("testsuites", name=_clean(f"{report.model} {report.version}".strip()))
     for component in report.components:
         root.append(_suite(component))
+    if report.self_test is not None:
+        root.append(_self_test(report.self_test))
     # A failure that belongs to no gate and no case must turn a build red all the same.
     unnamed = [item for item in findings(report) if item.unnamed]
     if unnamed:
@@ -53,6 +55,18 @@ def _suite(component: Component) -> ET.Element:
         _test(suite, f"gate {gate.name}", gate.verdict, *_gate_texts(gate))
     for case in component.cases:
         _test(suite, f"case {case.id}", case.verdict, *_case_texts(case))
+    _count(suite)
+    return suite
+
+
+def _self_test(test: SelfTest) -> ET.Element:
+    suite = ET.Element("testsuite", name="self-test")
+    for trial in test.trials:
+        verdict = Verdict.PASS if trial.caught else Verdict.FAIL
+        text = f"{trial.description}; planted in {trial.culprit}"
+        _test(suite, f"defect {trial.defect}", verdict, "slipped through every gate", text)
+    for alarm in test.alarms:
+        _test(suite, f"sound {alarm}", Verdict.FAIL, "false alarm", alarm)
     _count(suite)
     return suite
 

@@ -14,6 +14,7 @@ from reports.summary import (
     label,
     nonfinite,
     printable,
+    self_test_verdict,
     tell_apart,
     tightest_gate,
     worst_case,
@@ -26,7 +27,12 @@ _MARKUP = re.compile(r"[\\`*\[\]|~#$!]|(?<![^\W_])_|_(?![^\W_])")
 
 def render_markdown(report: Report) -> str:
     """Return the report as Markdown text."""
-    return "\n".join([*_head(report), *_components(report), *_provenance(report)]) + "\n"
+    return (
+        "\n".join(
+            [*_head(report), *_components(report), *_self_test(report), *_provenance(report)]
+        )
+        + "\n"
+    )
 
 
 def escape(text: str) -> str:
@@ -34,6 +40,36 @@ def escape(text: str) -> str:
     line = " ".join(printable(text).split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKUP.sub(lambda m: "\\" + m.group(), line)
+
+
+def _self_test(report: Report) -> Iterator[str]:
+    test = report.self_test
+    if test is None:
+        return
+    caught = sum(trial.caught for trial in test.trials)
+    named = sum(trial.right for trial in test.trials)
+    yield "## Self-test of the harness"
+    yield ""
+    yield f"{_MARKS[self_test_verdict(test)]}: {caught} of {len(test.trials)} defects planted"
+    yield f"on purpose were caught, {named} named by their module; {len(test.alarms)} false"
+    yield f"alarms in {test.sound_runs} runs of sound exports."
+    yield ""
+    yield from (f"- false alarm: {escape(alarm)}" for alarm in test.alarms)
+    yield from _table(
+        ("defect", "what it is", "in", "caught by", "module named"),
+        (
+            (
+                escape(trial.defect),
+                escape(trial.description),
+                escape(trial.component),
+                escape(", ".join(trial.gates) or "nothing"),
+                escape(trial.named or "refused before")
+                + ("" if trial.right else f" (was in {escape(trial.culprit)})"),
+            )
+            for trial in test.trials
+        ),
+    )
+    yield ""
 
 
 def _head(report: Report) -> Iterator[str]:
@@ -62,7 +98,7 @@ def _components(report: Report) -> Iterator[str]:
     yield "## Components"
     yield ""
     yield from _table(
-        ("component", "verdict", "gates passed", "cases", "tightest gate", "headroom"),
+        ("component", "verdict", "gates that hold", "cases", "tightest gate", "headroom"),
         (_overview(component) for component in report.components),
     )
     for component in report.components:
@@ -74,7 +110,7 @@ def _components(report: Report) -> Iterator[str]:
 
 def _overview(component: Component) -> tuple[str, ...]:
     tightest = tightest_gate(component)
-    passed = sum(gate.verdict is Verdict.PASS for gate in component.gates)
+    passed = sum(gate.verdict is not Verdict.FAIL for gate in component.gates)
     return (
         escape(label(component)),
         _MARKS[component.verdict],

@@ -118,6 +118,27 @@ class Source(_Model):
     label: str = Field(default="", description="'random' for random weights")
 
 
+class DefectTrial(_Model):
+    """What became of one defect planted on purpose."""
+
+    defect: str
+    description: str = Field(description="what is wrong in it, in a sentence")
+    component: str = Field(description="component it was planted in")
+    caught: bool = Field(description="a gate failed, or the exporter refused")
+    gates: list[str] = Field(description="gates that failed, or the exporter's words")
+    culprit: str = Field(description="path of the module it was planted in")
+    named: str = Field(description="module that localisation named first; empty if not asked")
+    right: bool = Field(description="the module named is the culprit")
+
+
+class SelfTest(_Model):
+    """The harness tried on itself."""
+
+    trials: list[DefectTrial]
+    sound_runs: int = Field(ge=0, description="runs of sound exports")
+    alarms: list[str] = Field(description="sound runs that failed; none is right")
+
+
 class Report(_Model):
     """A whole verification run."""
 
@@ -134,6 +155,7 @@ class Report(_Model):
     toolchain: dict[str, str]
     sources: list[Source]
     components: list[Component]
+    self_test: SelfTest | None = None
 
 
 def json_schema() -> str:

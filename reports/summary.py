@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reports.schema import Case, Component, Gate, Report, Verdict
+from reports.schema import Case, Component, Gate, Report, SelfTest, Verdict
 
 # Control characters and those that reorder text: a message must not disguise itself.
 _INVISIBLE = re.compile(
@@ -34,6 +34,12 @@ class Finding:
         """The finding as one line."""
         line = ", ".join(part for part in (self.component, self.what, self.where) if part)
         return f"{line}: {self.message}" if self.message else line
+
+
+def self_test_verdict(test: SelfTest) -> Verdict:
+    """Return FAIL if a defect slipped through or an alarm was false."""
+    slipped = any(not trial.caught for trial in test.trials)
+    return Verdict.FAIL if slipped or test.alarms else Verdict.PASS
 
 
 def printable(text: str) -> str:

@@ -17,7 +17,17 @@ from hypothesis import strategies as st
 from report_samples import ambiguous_report, failing_report, passing_report
 
 import reports
-from reports import Gate, HeatMap, Report, Scatter, Verdict, read_report, write_reports
+from reports import (
+    DefectTrial,
+    Gate,
+    HeatMap,
+    Report,
+    Scatter,
+    SelfTest,
+    Verdict,
+    read_report,
+    write_reports,
+)
 from reports.figures import gate_bar, heat_figure, scatter_plots, undrawn
 from reports.html import render_html
 from reports.junit import render_junit
@@ -390,3 +400,25 @@ def _gate(value: float | None, limit: float, direction: str, unit: str) -> Gate:
         reason="",
         worst_case="",
     )
+
+
+def test_a_self_test_that_let_a_defect_slip_shows_in_every_rendering(tmp_path: Path) -> None:
+    trial = DefectTrial(
+        defect="LayerDropped",
+        description="One layer is left out",
+        component="coarse",
+        caught=False,
+        gates=[],
+        culprit="transformer.layers.1",
+        named="",
+        right=False,
+    )
+    tested = SelfTest(trials=[trial], sound_runs=8, alarms=["coarse/seed=3"])
+    files = write_reports(passing_report().model_copy(update={"self_test": tested}), tmp_path)
+    for kind in ("html", "markdown"):
+        text = files[kind].read_text("utf-8")
+        assert "Self-test of the harness" in text
+        assert "LayerDropped" in text and "coarse/seed=3" in text
+    suite = ET.parse(files["junit"]).getroot().find("testsuite[@name='self-test']")
+    assert suite is not None
+    assert suite.get("failures") == "2"

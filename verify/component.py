@@ -13,12 +13,12 @@ from configs.manifest import ComponentRecord
 from reports import Case as CaseReport
 from reports import Component, Gate, HeatMap, Scatter, Verdict
 
-from .cases import Case, cases_for, make_inputs
+from .cases import Case, make_inputs
 from .compare import Comparison, SignatureError, compare, require_same_signature
 from .drawn_cases import DRAWN
 from .metrics import relative_l2
 from .noise import measure_noise, widened_limit, widened_ties
-from .reference import Reference
+from .reference import Oracle
 
 RunExport = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -48,10 +48,11 @@ class _Outcome:
 def check_component(
     record: ComponentRecord,
     *,
-    reference: Reference,
+    reference: Oracle,
     export: RunExport,
     matrix: VerifySection,
     gates: Gates,
+    mismatches: list[str],
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Component:
     """Run every case of a component on both sides and judge it.
@@ -62,15 +63,16 @@ def check_component(
         export: runs the artifact.
         matrix: seeds, lengths and batches.
         gates: thresholds.
+        mismatches: how the file's signature differs from the manifest's, a line a tensor.
         progress: told how many cases are done and how many there are.
     """
     rules = gates.for_component(record.name)
-    cases = cases_for(record, matrix)
+    cases = reference.cases(record, matrix)
     outcomes: list[_Outcome] = []
     worst: _Outcome | None = None
     for done, case in enumerate(cases):
         progress(done, len(cases))
-        inputs = make_inputs(case, record)
+        inputs = reference.inputs(case, record)
         outcome = _run_case(case, record, inputs, reference, export, gates)
         if worst is None or _badness(outcome, rules) > _badness(worst, rules):
             worst = outcome
@@ -78,7 +80,9 @@ def check_component(
         outcomes.append(outcome if outcome is worst else _without_arrays(outcome))
     progress(len(cases), len(cases))
     sensitivity = input_sensitivity(record, cases[-1], export)
-    judged = [_gate(name, rule, outcomes, sensitivity) for name, rule in rules.items()]
+    judged = [
+        _gate(name, rule, outcomes, sensitivity, mismatches) for name, rule in rules.items()
+    ]
     compared = [o.comparison for o in outcomes if o.comparison is not None]
     return Component(
         name=record.name,
@@ -123,7 +127,7 @@ def _run_case(
     case: Case,
     record: ComponentRecord,
     inputs: Mapping[str, np.ndarray],
-    reference: Reference,
+    reference: Oracle,
     export: RunExport,
     gates: Gates,
 ) -> _Outcome:
@@ -148,13 +152,21 @@ def _run_case(
     return _Outcome(case, comparison, limits, comparison.message)
 
 
-def _gate(name: str, rule: GateRule, outcomes: list[_Outcome], sensitivity: float) -> Gate:
+def _gate(
+    name: str,
+    rule: GateRule,
+    outcomes: list[_Outcome],
+    sensitivity: float,
+    mismatches: list[str],
+) -> Gate:
     failed = [o for o in outcomes if o.comparison is None]
     ambiguous = sum(_ties(o) for o in outcomes)
     value: float | None
     worst_case, message, limit = "", "", rule.limit
     if name == "input_sensitivity":
         value = sensitivity
+    elif name == "signature_mismatches":
+        value, message = float(len(mismatches)), "; ".join(mismatches)
     elif name == "tokens_ambiguous_share":
         counts = [o.comparison.tokens for o in outcomes if o.comparison]
         tokens = sum(int(c.compared.sum()) for c in counts if c)
@@ -170,13 +182,15 @@ def _gate(name: str, rule: GateRule, outcomes: list[_Outcome], sensitivity: floa
             worst = max(measured, key=lambda item: item[:2])[2]
             value = worst.comparison.metrics[name] if worst.comparison else None
             limit = worst.limits[name]
-            worst_case, message = worst.case.id, worst.message
+            message = worst.message
+            # With no error anywhere, no case is worse than another.
+            worst_case = worst.case.id if value else ""
     passed = not failed and value is not None and _satisfies(value, rule, limit)
     tie = ""
     if passed and value is not None and not _satisfies(value, rule, rule.limit):
         tie = f"within the reference's own float32 rounding, which allows {limit:.3g} here"
     elif passed and name == "tokens_ambiguous_share" and ambiguous:
-        tie = f"{ambiguous} tokens are ties of the reference"
+        tie = f"{ambiguous} of the differing tokens are ties of the reference"
     if failed:
         worst_case = failed[0].case.id
         message = f"{len(failed)} cases could not be compared; {failed[0].message}"

@@ -87,7 +87,7 @@ def _sample(inputs: _Inputs, mask_token: int) -> Computed:
     masked = sampling.flatten_codes(codes) == mask_token
     again = (result.codes == mask_token).long()
     count = sampling.count_to_mask(step, settings.steps, at_start, masked.sum(dim=-1))
-    remasking = (result.confidence - _threshold(count, result.confidence)).abs()
+    remasking = _remask_margin(count, result.confidence)
     remasking[_uncertain_count(step, settings, at_start)] = 0.0
     drawing = torch.minimum(
         _draw_margin(logits.transpose(1, 2), exponential, settings),
@@ -122,9 +122,18 @@ def _generation_settings(inputs: _Inputs) -> GenerationSettings:
     )
 
 
-def _threshold(count: Tensor, confidence: Tensor) -> Tensor:
-    position = count.clamp(max=confidence.shape[-1] - 1)[:, None]
-    return confidence.sort(dim=-1).values.gather(-1, position)
+def _remask_margin(count: Tensor, confidence: Tensor) -> Tensor:
+    """Return how far each confidence is from the other side of the choice, float [B, N].
+
+    What is masked again is below the one at position `count` of the order; what is not is no
+    lower than that, and so above the one before it.
+    """
+    ascending = confidence.sort(dim=-1).values
+    last = confidence.shape[-1] - 1
+    kept_from = ascending.gather(-1, count.clamp(max=last)[:, None])
+    below = count.clamp(max=last)[:, None] - 1
+    chosen_to = torch.where(below < 0, -torch.inf, ascending.gather(-1, below.clamp(min=0)))
+    return torch.where(confidence < kept_from, kept_from - confidence, confidence - chosen_to)
 
 
 def _uncertain_count(step: int, settings: GenerationSettings, at_start: Tensor) -> Tensor:

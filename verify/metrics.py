@@ -89,3 +89,27 @@ def _log_softmax(x: np.ndarray, axis: int) -> np.ndarray:
     shifted = x - x.max(axis=axis, keepdims=True)
     result: np.ndarray = shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
     return result
+
+
+def by_measure(found: np.ndarray, expected: np.ndarray, measure: str) -> tuple[float, str]:
+    """Return the error of an array against a recorded one, by a measure of ``golden.toml``.
+
+    Returns:
+        The error, and what forbids measuring it: a difference of shape or kind of type.
+    """
+    if found.shape != expected.shape:
+        return np.inf, f"shape {list(found.shape)}, recorded {list(expected.shape)}"
+    if found.dtype.kind != expected.dtype.kind:
+        return np.inf, f"type {found.dtype}, recorded {expected.dtype}"
+    if measure == "differing":
+        return float((found != expected).sum()), ""
+    error = np.abs(found.astype(np.float64) - expected)
+    if measure == "absolute":
+        return float(error.max(initial=0.0)), ""
+    size = np.abs(expected.astype(np.float64))
+    axes = tuple(range(1, error.ndim)) if measure == "relative_by_layer" else None
+    largest, scale = error.max(axis=axes), size.max(axis=axes)
+    # Where silence was recorded nothing but silence is right.
+    with np.errstate(invalid="ignore"):
+        share = np.where(largest == 0, 0.0, largest / np.where(scale == 0, np.nan, scale))
+    return float(share.max()), ""

@@ -1,7 +1,10 @@
 """The oracle: the networks of ``models/``, with the reference's own margins beside outputs.
 
-It runs the published forward as it stands, before any pass of the exporter.  Margins are
-taken by watching the quantisers, never by walking the layers a second time.
+`Oracle` is what verification asks of any of the three: this one, the published packages
+(`verify.upstream`) and a recorded set (`verify.recorded`).
+
+`Reference` runs the published forward as it stands, before any pass of the exporter.  Margins
+are taken by watching the quantisers, never by walking the layers a second time.
 """
 
 from __future__ import annotations
@@ -10,19 +13,43 @@ import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from configs.config import VerifySection
 from configs.manifest import ComponentRecord
 from models import LAC, ModelSet
 from models.quantize import VectorQuantize
 
+from .cases import Case, cases_for, make_inputs
 from .computed import Computed
 from .drawn_cases import DRAWN
 from .drawn_reference import run_drawn
 from .ties import top_two_margin
+
+
+class Oracle(Protocol):
+    """What artifacts are compared with."""
+
+    @property
+    def description(self) -> str:
+        """What reports say of it."""
+
+    @property
+    def in_float64(self) -> Oracle:
+        """The same in double precision, to measure its own rounding."""
+
+    def cases(self, component: ComponentRecord, matrix: VerifySection) -> list[Case]:
+        """Return the cases it can compute."""
+
+    def inputs(self, case: Case, component: ComponentRecord) -> dict[str, np.ndarray]:
+        """Return the input arrays of a case, by the component's input names."""
+
+    def run(self, component: ComponentRecord, inputs: Mapping[str, np.ndarray]) -> Computed:
+        """Compute a component's outputs."""
 
 
 class Reference:
@@ -46,6 +73,14 @@ class Reference:
                 models.sources,
             )
         )
+
+    def cases(self, component: ComponentRecord, matrix: VerifySection) -> list[Case]:
+        """Return the seeded cases of the matrix."""
+        return cases_for(component, matrix)
+
+    def inputs(self, case: Case, component: ComponentRecord) -> dict[str, np.ndarray]:
+        """Return the seeded inputs of a case."""
+        return make_inputs(case, component)
 
     def run(self, component: ComponentRecord, inputs: Mapping[str, np.ndarray]) -> Computed:
         """Compute a component's outputs.

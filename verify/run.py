@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from pipeline.session import Session
 from reports import Component, Report, Source, Verdict
 
 from .component import check_component
-from .reference import Reference
+from .reference import Oracle, Reference
 
 Progress = Callable[[str, int, int], None]
 
@@ -32,6 +33,7 @@ def verify_artifacts(
     lora: dict[str, Path],
     toolchain: dict[str, str],
     only: tuple[str, ...] = (),
+    oracle: Callable[[ModelSet], Oracle] = Reference,
     progress: Progress,
 ) -> Report:
     """Verify a version against the checkpoints it was made from.
@@ -44,6 +46,7 @@ def verify_artifacts(
         lora: LoRA overlay by transformer.
         toolchain: versions for the report.
         only: components to check; empty for all.
+        oracle: makes the reference from our models of the checkpoint.
         progress: told component, cases done and cases in all.
 
     Raises:
@@ -63,29 +66,46 @@ def verify_artifacts(
             models = open_models(checkpoint, only=needed, lora=overlays)
             opened_for = needed
         _require_same_sources(models, artifacts, record)
+        reference = oracle(models)
         session = Session(artifacts.path(record), threads=matrix.threads)
         components.append(
             check_component(
                 record,
-                reference=Reference(models),
+                reference=reference,
                 export=session.run,
                 matrix=matrix,
                 gates=gates,
+                mismatches=signature_mismatches(record, session),
                 progress=partial(progress, record.id),
             )
         )
-        del session
-    return build_report(artifacts, components, matrix=matrix, toolchain=toolchain)
+        described = reference.description
+        del session, reference
+    return build_report(artifacts, components, described, matrix=matrix, toolchain=toolchain)
+
+
+def signature_mismatches(record: ComponentRecord, session: Session) -> list[str]:
+    """Return how a file's inputs and outputs differ from what the manifest says of them."""
+    lines = []
+    for kind, wanted, found in (
+        ("input", record.inputs, session.inputs),
+        ("output", record.outputs, session.outputs),
+    ):
+        for expected, actual in itertools.zip_longest(wanted, found):
+            if expected != actual:
+                lines.append(f"{kind} {actual or 'missing'}, should be {expected or 'absent'}")
+    return lines
 
 
 def build_report(
     artifacts: Artifacts,
     components: list[Component],
+    reference: str,
     *,
     matrix: VerifySection,
     toolchain: dict[str, str],
 ) -> Report:
-    """Sum up what was found in one report."""
+    """Sum up what was found in one report; `reference` says what artifacts were held to."""
     manifest = artifacts.manifest
     verdict = _verdict(components)
     return Report(
@@ -94,7 +114,13 @@ def build_report(
         verdict=verdict,
         verdict_line=_verdict_line(manifest, components, verdict),
         random_weights=manifest.random_weights,
-        reference=Reference.description,
+        notes=[
+            f"UNSEALED: {name} is not the file that the manifest vouches for; it was verified"
+            " as it is"
+            for name in artifacts.changed
+        ]
+        + [note for component in components for note in _next_steps(component)],
+        reference=reference,
         seeds=list(matrix.seeds),
         opset=manifest.components[0].opset,
         toolchain=toolchain,
@@ -141,6 +167,20 @@ def _require_same_sources(
             )
 
 
+def _next_steps(component: Component) -> list[str]:
+    """Return how to find the module behind a failure."""
+    failed = [case for case in component.cases if case.verdict is Verdict.FAIL]
+    if not failed:
+        return []
+    smallest = min(failed, key=lambda case: case.batch * case.length)
+    name = f"{component.name}.{component.variant}" if component.variant else component.name
+    return [
+        f"{name} fails in {len(failed)} of {len(component.cases)} cases; to name the module:"
+        f" vampnet-onnx localise ARTIFACTS --checkpoint DIR --component {name}"
+        f" --seed {smallest.seed} --batch {smallest.batch} --length {smallest.length}"
+    ]
+
+
 def _verdict(components: list[Component]) -> Verdict:
     failed = any(component.verdict is Verdict.FAIL for component in components)
     return Verdict.FAIL if failed or not components else Verdict.PASS
@@ -160,7 +200,8 @@ def _verdict_line(manifest: Manifest, components: list[Component], verdict: Verd
             f" {cases} cases, all {len(gates)} gates hold"
         )
         if ties:
-            line += f", {ties} tokens are ties of the reference"
+            count = "1 token is a tie" if ties == 1 else f"{ties} tokens are ties"
+            line += f", {count} of the reference"
     if manifest.random_weights:
         line += "; RANDOM WEIGHTS: this proves arithmetic, the model makes no music"
     return line + "."

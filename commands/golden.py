@@ -1,0 +1,124 @@
+"""``vampnet-onnx golden``: recorded sets of the published packages' results."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .doctor import require_export_tools
+from .options import Json, UpstreamPython
+from .output import cost, err, out, print_cost, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from verify.golden import Finding
+
+golden = typer.Typer(
+    name="golden",
+    help="Sets of what the published packages computed: record one, or hold ours to it.",
+    no_args_is_help=True,
+)
+
+
+@golden.command("check")
+def check(
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="DIR...", help="Folders of recorded sets.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Compare this project's models with recorded sets, case by case.
+
+    Exit code 1 means that a limit was exceeded, or that a set holds something unknown.
+
+    Example:
+      vampnet-onnx golden check tests/golden/a tests/golden/b
+    """
+    require_export_tools()
+    from verify.golden import check_set
+
+    started = time.monotonic()
+    found: dict[str, list[Finding]] = {}
+    for folder in folders:
+        with progress_bar(err) as bar:
+            found[str(folder)] = check_set(folder, progress=bar)
+    verdicts = {finding.verdict for findings in found.values() for finding in findings}
+    failed = "FAIL" in verdicts
+    if as_json:
+        print_json(
+            {
+                "verdict": "FAIL" if failed else "PASS",
+                "sets": {
+                    name: [_row(f) for f in findings] for name, findings in found.items()
+                },
+                **cost(started),
+            }
+        )
+    else:
+        for name, findings in found.items():
+            _print_set(name, findings)
+        print_cost(started)
+    raise typer.Exit(1 if failed else 0)
+
+
+@golden.command("record")
+def record(
+    output: Annotated[Path, typer.Argument(metavar="OUT", help="Folder for the set; new.")],
+    checkpoint: Annotated[
+        Path, typer.Option(metavar="DIR", help="Folder with codec.pth, coarse.pth, c2f.pth.")
+    ],
+    upstream_python: UpstreamPython = None,
+) -> None:
+    """Record a new set with the published packages, in the format of the existing ones.
+
+    The packages run in another interpreter, since they need an old torch. Inputs are seeded;
+    the checkpoints are copied into the set.
+
+    Example:
+      vampnet-onnx golden record mine --checkpoint ckpt
+          --upstream-python build/upstream/bin/python
+    """
+    require_export_tools()
+    from verify.golden_record import record_set
+
+    started = time.monotonic()
+    with progress_bar(err) as bar:
+        count = record_set(checkpoint, output, python=upstream_python, progress=bar)
+    out.print(f"  {output}  {count} cases")
+    print_cost(started)
+
+
+def _row(finding: Finding) -> dict[str, object]:
+    rule = finding.rule
+    return {
+        "kind": finding.kind,
+        "quantity": finding.quantity,
+        "verdict": finding.verdict,
+        "cases": finding.cases,
+        "worst": finding.worst,
+        "limit": rule.limit if rule else None,
+        "measure": rule.measure if rule else None,
+        "where": finding.where,
+        "message": finding.message,
+    }
+
+
+def _print_set(name: str, findings: list[Finding]) -> None:
+    out.print(name, style="bold", markup=False)
+    for item in findings:
+        rule = item.rule
+        worst = "" if item.worst is None else f"{item.worst:.2g}"
+        limit = f"{rule.measure.replace('_', ' ')}, limit {rule.limit:.2g}" if rule else ""
+        line = (
+            f"  {item.verdict}  {item.kind:16} {item.quantity:19} {item.cases:3} cases"
+            f"  {worst:>8} {limit:32} {item.where if item.worst else ''}"
+        )
+        colour = {"FAIL": "red", "SKIP": "yellow"}.get(item.verdict, "")
+        out.print(line.rstrip(), style=colour, markup=False)
+        if item.verdict != "PASS":
+            reason = item.message or (rule.reason if rule else "")
+            out.print(f"        {item.where} {reason}".rstrip(), style=colour, markup=False)
+    counts = [sum(f.verdict == v for f in findings) for v in ("PASS", "FAIL", "SKIP")]
+    out.print(f"  {counts[0]} passed, {counts[1]} failed, {counts[2]} skipped\n")

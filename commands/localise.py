@@ -1,0 +1,138 @@
+"""``vampnet-onnx localise``: which module an error comes from."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from configs.errors import InputError
+
+from .doctor import require_export_tools
+from .options import Checkpoint, Json, Unsealed
+from .output import err, out, print_json, spinner
+
+if TYPE_CHECKING:
+    from verify.localise import Localisation
+    from verify.locate import Located
+
+_SHOWN = 40
+
+
+def localise(
+    artifacts: Annotated[
+        Path, typer.Argument(metavar="ARTIFACTS", help="A version, a model or a store.")
+    ],
+    new: Annotated[
+        Path | None,
+        typer.Argument(metavar="NEW", help="Compare this version with the first instead."),
+    ] = None,
+    checkpoint: Checkpoint = None,
+    component: Annotated[
+        str, typer.Option(help="Component to walk, such as c2f or coarse.latents.")
+    ] = "coarse",
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the input.")] = 0,
+    length: Annotated[
+        int | None, typer.Option(min=1, help="Frames, or samples of audio.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Items of the input.")] = 2,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Picture of the error over depth.")
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Write the first culprit with its inputs; see replay."
+        ),
+    ] = None,
+    unsealed: Unsealed = False,
+    as_json: Json = False,
+) -> None:
+    """Walk an export module by module and name the one that introduces an error.
+
+    Every module of the export runs on the reference's own inputs: one whose output is wrong
+    then introduces the error, one that is wrong only in the whole passes it on. With NEW, two
+    versions are compared with each other instead of with the checkpoint. If values are not
+    finite, the first module and node that made them are named.
+
+    Exit code 1 means that a module was named.
+
+    Examples:
+      vampnet-onnx localise artifacts --checkpoint checkpoints/mine --component c2f --seed 17
+
+      vampnet-onnx localise artifacts/mine/v1 artifacts/mine/v2 --component coarse
+    """
+    require_export_tools()
+    from verify.locate import Request, run_request
+
+    if checkpoint is None and new is None:
+        raise InputError("give --checkpoint DIR, or a second version to compare with")
+    request = Request(artifacts, new, checkpoint, component, seed, length, batch, unsealed)
+    with spinner(err, f"walking {component}"):
+        found = run_request(request)
+    if plot is not None:
+        from verify.depth_plot import plot_depth
+
+        plot_depth(found.localisation, plot, title=f"{component}, seed {seed}")
+    if bundle is not None:
+        _write_bundle(bundle, component, found)
+    if as_json:
+        print_json(
+            {
+                "case": found.case,
+                "culprits": found.localisation.culprits,
+                "findings": [dataclasses.asdict(f) for f in found.localisation.findings],
+                "nonfinite": dataclasses.asdict(found.birth),
+                "unsealed": found.changed,
+            }
+        )
+    else:
+        for name in found.changed:
+            out.print(
+                f"[yellow]unsealed:[/yellow] {name} is not what the manifest vouches for"
+            )
+        _print(found.localisation)
+        out.print(f"  non-finite values: {found.birth}", markup=False)
+        if plot is not None:
+            out.print(f"  picture    {plot}")
+    raise typer.Exit(1 if found.localisation.culprits else 0)
+
+
+def _write_bundle(folder: Path, component: str, found: Located) -> None:
+    from verify.bundle import Facts, write_bundle
+    from verify.localise import distance
+
+    alone = found.localisation.cut_out
+    if alone is None:
+        err.print("no bundle: there is no culprit in the export to cut out")
+        return
+    error = distance(alone.reference, list(alone.outputs.values()))
+    facts = Facts(component, found.localisation.culprits[0], found.case, error)
+    write_bundle(folder, facts, alone)
+    err.print(f"bundle in {folder}; run it with: vampnet-onnx replay {folder}")
+
+
+def _print(found: Localisation) -> None:
+    table = Table("module", "error so far", "own error", "verdict", box=None, pad_edge=False)
+    named = [f for f in found.findings if f.path in found.culprits]
+    others = [f for f in found.findings if f.path not in found.culprits]
+    for finding in (*named, *others)[:_SHOWN]:
+        style = "red" if finding.path in found.culprits else None
+        table.add_row(
+            finding.path,
+            f"{finding.error:.2e}",
+            "" if finding.own_error != finding.own_error else f"{finding.own_error:.2e}",
+            finding.verdict,
+            style=style,
+        )
+    out.print(table)
+    if len(found.findings) > _SHOWN:
+        out.print(f"  … and {len(found.findings) - _SHOWN} more modules (--json has them all)")
+    if found.culprits:
+        first = found.culprits[0] or "outside of any module"
+        out.print(f"[red]the error comes from {first}[/red]")
+    else:
+        out.print("[green]no module introduces an error[/green]")

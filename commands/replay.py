@@ -1,0 +1,45 @@
+"""``vampnet-onnx replay``: the failing piece of a bundle, run again."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .doctor import require_export_tools
+from .options import Json
+from .output import out, print_json
+
+
+def replay(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Folder localise wrote.")],
+    as_json: Json = False,
+) -> None:
+    """Run the module of a bundle again and compare it with the reference.
+
+    A bundle is written by localise --bundle. Exit code 1 means that the module is still wrong.
+
+    Example:
+      vampnet-onnx replay bundle
+    """
+    require_export_tools()
+    from verify.bundle import replay as replay_bundle
+    from verify.localise import OWN_ERROR_LIMIT
+
+    found = replay_bundle(bundle)
+    wrong = not found.error <= OWN_ERROR_LIMIT
+    if as_json:
+        print_json({**dataclasses.asdict(found), "wrong": wrong})
+    else:
+        out.print(f"  {found.facts.component}, {found.facts.module or 'the whole file'}")
+        out.print(f"  input     {found.facts.case}", markup=False)
+        out.print(f"  error     {found.error:.3g} (recorded {found.facts.error:.3g})")
+        out.print(
+            f"  output    {'the recorded one' if found.same else 'not the recorded one'}"
+        )
+        out.print(
+            "[red]still wrong[/red]" if wrong else "[green]agrees with the reference[/green]"
+        )
+    raise typer.Exit(1 if wrong else 0)

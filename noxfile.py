@@ -1,0 +1,63 @@
+"""Sessions for developers and CI; venv and pip, pinned by constraints.txt."""
+
+import shutil
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "venv"
+nox.options.sessions = ["lint", "tests"]
+
+PINNED = ("-c", "constraints.txt")
+
+UPSTREAM = Path("build", "upstream")
+# The published packages' own pins contradict each other (torch 2.4.1 here, 2.5 and newer there)
+# and pull in beat tracking and a web interface, so they are installed without dependencies.
+UPSTREAM_NEEDS = (
+    "torch==2.4.1", "torchaudio==2.4.1", "numpy>=1.23,<2", "argbind>=0.3.2", "einops",
+    "ffmpy", "flatten-dict", "huggingface-hub", "importlib-resources", "ipython", "julius",
+    "librosa", "loralib", "markdown2", "matplotlib>=3.5", "pyloudnorm", "pystoi",
+    "pytorch-ignite", "randomname", "rich", "scipy", "soundfile", "tensorboard", "torch-stoi",
+    "tqdm",
+)  # fmt: skip
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests."""
+    session.install(*PINNED, ".[test]")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, formatting and types."""
+    session.install(*PINNED, "-e", ".[lint]")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Release the embedded demo, as a newcomer would, from the built wheel."""
+    session.install(*PINNED, ".[export]")
+    session.chdir(session.create_tmp())
+    session.run("vampnet-onnx", "release", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def upstream(session: nox.Session) -> None:
+    """Build build/upstream/bin/python with the published packages (needs github.com)."""
+    names = ("python3.11", "python3.10", "python3.9")
+    python = next((found for name in names if (found := shutil.which(name))), None)
+    if python is None:
+        session.error(f"the published packages need one of {', '.join(names)}")
+    project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
+    packages = project["optional-dependencies"]["upstream"]
+    session.run(python, "-m", "venv", "--clear", str(UPSTREAM), external=True)
+    pip = (str(UPSTREAM / "bin" / "python"), "-m", "pip", "install")
+    session.run(*pip, *UPSTREAM_NEEDS, external=True)
+    session.run(*pip, "--no-deps", *packages, external=True)
+    session.log(f"give it as: --upstream-python {UPSTREAM / 'bin' / 'python'}")

@@ -1,0 +1,3 @@
+"""Stand-in; its top level wants beat tracking, which is not installed."""
+
+import wavebeat  # noqa: F401

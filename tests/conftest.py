@@ -12,6 +12,7 @@ import torch
 
 from export.export_set import Request, export_set
 from models import ModelSet, open_models
+from pipeline.vamp import VampPipeline
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -66,6 +67,11 @@ def exported(golden: GoldenSet, tmp_path_factory: pytest.TempPathFactory) -> Pat
 @pytest.fixture(scope="session")
 def exported_a(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return _exported(GOLDEN / "a", tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def pipeline_a(exported_a: Path) -> VampPipeline:
+    return VampPipeline.open(exported_a)
 
 
 _EXPORTED: dict[Path, Path] = {}

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +11,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from configs.errors import EnvironmentLacksError, InputError, NotFiniteError
-from configs.files import sha256
 from configs.settings import (
     Mode,
-    beat_settings,
     generation_settings,
-    mask_settings,
     vamp_settings,
 )
 from export.codec_facts import requantised
@@ -28,15 +21,14 @@ from models import open_models
 from models.generate import generate as generate_in_torch
 from models.noise import TorchNoise
 from pipeline import codec as pipeline_codec
-from pipeline.artifacts import open_artifacts
-from pipeline.components import Codec, Components, Transformer
+from pipeline.components import Codec, Components
 from pipeline.generate import generate
-from pipeline.noise import Floats, PhiloxNoise
+from pipeline.noise import Floats
 from pipeline.preparation import Prepared
-from pipeline.prompts import onset_frames, read_beats
 from pipeline.streaming import joined, pieces, windows
 from pipeline.vamp import VampPipeline
 from tests.conftest import EXPORTED_RATES, GoldenSet, assert_within
+from tests.pipeline_cases import codes_for, noise_like
 from tests.reference_cases import cases, golden_model, header, parameters
 
 SILENCE = np.float32(1e-6)  # so that silent audio has a peak to be relative to
@@ -59,22 +51,6 @@ class FromTorch:
 @pytest.fixture(scope="module")
 def pipeline(exported: Path) -> VampPipeline:
     return VampPipeline.open(exported)
-
-
-@pytest.fixture(scope="module")
-def pipeline_a(exported_a: Path) -> VampPipeline:
-    return VampPipeline.open(exported_a)
-
-
-def noise_like(*shape: int, seed: int = 0, scale: float = 0.1) -> Floats:
-    draw = np.random.default_rng(seed)
-    return (draw.standard_normal(shape) * scale).astype(np.float32)
-
-
-def codes_for(pipeline: VampPipeline, frames: int = 40, batch: int = 1) -> np.ndarray:
-    codec = pipeline.codec
-    shape = (batch, codec.n_codebooks, frames)
-    return np.random.default_rng(0).integers(0, codec.codebook_size, shape)
 
 
 # ---- the same numbers as the published packages
@@ -262,252 +238,6 @@ def test_a_stream_is_held_a_window_at_a_time(pipeline_a: VampPipeline) -> None:
     for name, run in originals.items():
         parts.session(name).run = run  # type: ignore[method-assign]
     assert longest[0] == longest[1]
-
-
-# ---- masks, prompts, noise, stereo
-
-
-def test_the_published_mask_keeps_every_seventh_step(pipeline_a: VampPipeline) -> None:
-    mask = pipeline_a.build_mask(codes_for(pipeline_a), seed=3)
-    assert mask.dtype == np.int64
-    assert (mask[:, 3:] == 1).all()
-    kept = np.flatnonzero(mask[0, 0] == 0)
-    assert len(kept) in (5, 6, 7)
-    assert set(np.diff(kept)) <= {5, 7}  # 40 steps rolled round: 35 to 40 are 5 apart
-    np.testing.assert_array_equal(mask[0, 1], mask[0, 0])
-
-
-def test_a_seed_is_a_mask(pipeline_a: VampPipeline) -> None:
-    codes = codes_for(pipeline_a)
-    chosen = mask_settings(rand_mask_intensity=0.5, dropout=0.2)
-    first, again, other = (
-        pipeline_a.build_mask(codes, chosen, seed=seed) for seed in (3, 3, 4)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other)
-
-
-def test_a_prefix_is_kept_and_one_beyond_the_clip_is_refused(pipeline_a: VampPipeline) -> None:
-    codes = codes_for(pipeline_a)  # 40 frames of 8 ms
-    chosen = mask_settings(prefix_s=0.08, periodic_prompt=0, upper_codebook_mask=99)
-    mask = pipeline_a.build_mask(codes, chosen, seed=0)
-    np.testing.assert_array_equal(mask[0, 0], np.arange(40) >= 10)
-    for choices in ({"prefix_s": 0.33}, {"suffix_s": 1}, {"prefix_s": 0.2, "suffix_s": 0.2}):
-        with pytest.raises(InputError, match=r"longer than the clip, which lasts 0\.32 s"):
-            pipeline_a.build_mask(codes, mask_settings(**choices), seed=0)
-
-
-def test_beats_are_read_from_a_file_and_kept(pipeline_a: VampPipeline, tmp_path: Path) -> None:
-    file = tmp_path / "beats.txt"
-    file.write_text("# seconds\n0.08\n\n0.16, 2\n")
-    beats = read_beats(file, pipeline_a.codec, 40)
-    assert beats == [10, 20]
-    mask = pipeline_a.build_mask(
-        codes_for(pipeline_a), mask_settings(periodic_prompt=0, upper_codebook_mask=99),
-        seed=0, beats=beats,
-        around_beats=beat_settings(before_beat_s=0.008, after_beat_s=0.02),
-    )  # fmt: skip
-    assert np.flatnonzero(mask[0, 0] == 0).tolist() == [9, 10, 11, 12, 19, 20, 21, 22]
-
-
-@pytest.mark.parametrize(
-    ("text", "says"),
-    [("", "holds no beats"), ("0.1\nsoon\n", ":2: 'soon'"), ("-1", "outside the clip"),
-     ("0.5", "outside the clip, which lasts 0.32 s"), ("nan", "outside")],
-)  # fmt: skip
-def test_beats_that_are_none_are_refused(
-    pipeline_a: VampPipeline, tmp_path: Path, text: str, says: str
-) -> None:
-    (tmp_path / "beats.txt").write_text(text)
-    with pytest.raises(InputError, match=says):
-        read_beats(tmp_path / "beats.txt", pipeline_a.codec, 40)
-
-
-def test_onsets_are_what_librosa_says(
-    golden_a: GoldenSet, pipeline_a: VampPipeline, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "librosa", None)
-    with pytest.raises(EnvironmentLacksError, match="librosa"):
-        onset_frames(noise_like(1000), pipeline_a.codec)
-    with pytest.raises(InputError, match="needs the onsets"):
-        pipeline_a.build_mask(codes_for(pipeline_a), mask_settings(onset_mask_width=2), seed=0)
-
-
-def test_a_seed_is_a_variation(pipeline_a: VampPipeline) -> None:
-    codes = codes_for(pipeline_a)
-    mask = np.ones_like(codes)
-    first, again, other = (
-        pipeline_a.vamp(codes, mask, noise=PhiloxNoise(seed)).tokens for seed in (3, 3, 4)
-    )
-    np.testing.assert_array_equal(first, again)
-    assert not np.array_equal(first, other)
-
-
-def test_coarse_alone_is_a_request_and_keeps_the_fine_codes(pipeline_a: VampPipeline) -> None:
-    codes = codes_for(pipeline_a)
-    made = pipeline_a.vamp(codes, np.ones_like(codes), noise=PhiloxNoise(0), coarse_only=True)
-    n = pipeline_a.components.transformer("coarse").n_codebooks
-    np.testing.assert_array_equal(made.tokens[:, n:], codes[:, n:])
-    assert not np.array_equal(made.tokens[:, :n], codes[:, :n])
-
-
-def test_progress_counts_every_sampling_step(pipeline_a: VampPipeline) -> None:
-    codes, told = codes_for(pipeline_a, frames=300), []
-    chosen = vamp_settings(generation_settings(steps=3), coarse_chunk_s=1.0, c2f_chunk_s=1.0,
-                           feedback_steps=2)  # fmt: skip
-    pipeline_a.vamp(codes, np.ones_like(codes), chosen, noise=PhiloxNoise(0),
-                    progress=lambda *args: told.append(args))  # fmt: skip
-    coarse = [("coarse", done, 18) for done in range(1, 19)]  # 3 steps, 3 chunks, 2 rounds
-    assert told == coarse + [("c2f", done, 6) for done in range(1, 7)]
-
-
-def test_equal_channels_stay_equal_and_their_balance_is_kept(pipeline_a: VampPipeline) -> None:
-    left = noise_like(6400)
-    audio, made = pipeline_a.process_audio(
-        np.stack([left, 0.5 * left]), 8000, seed=1, keep_stereo=True
-    )
-    assert audio.shape == (1, 2, 6400)
-    assert made.tokens.shape[:2] == (1, 2) and made.mask.shape[0] == 1
-    np.testing.assert_array_equal(made.tokens[0, 0], made.tokens[0, 1])
-    np.testing.assert_allclose(audio[0, 1], 0.5 * audio[0, 0], rtol=1e-4, atol=1e-6)
-    mixed, _ = pipeline_a.process_audio(np.stack([left, left]), 8000, seed=1)
-    np.testing.assert_allclose(mixed[0, 0], audio[0, 0], rtol=0, atol=1e-4)
-
-
-# ---- what does not fit
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"codes": np.zeros((1, 2, 40), np.int64)}, r"\[batch, 5, steps\]"),
-        ({"codes": np.zeros((2, 5, 40), np.int64)}, "batch_size = 1"),
-        ({"codes": np.zeros((5, 40), np.int64)}, "batch_size = 1"),
-        ({"codes": np.zeros((1, 5, 0), np.int64)}, r"not \[1, 5, 0\]"),
-        ({"codes": np.full((1, 5, 40), 9999)}, "from 9999 to 9999"),
-        ({"codes": np.full((1, 5, 40), -1)}, "from -1"),
-        ({"codes": np.zeros((1, 5, 40))}, "float64"),
-        ({"mask": np.full((1, 5, 40), 2)}, "only 0 .* has 2"),
-        ({"mask": np.ones((1, 5, 39), np.int64)}, "the mask is"),
-    ],
-)
-def test_codes_and_masks_that_do_not_fit_are_refused(
-    pipeline_a: VampPipeline, change: dict[str, np.ndarray], says: str
-) -> None:
-    codes = codes_for(pipeline_a)
-    given_ = {"codes": codes, "mask": np.ones_like(codes), **change}
-    with pytest.raises(InputError, match=says):
-        pipeline_a.vamp(**given_, noise=PhiloxNoise(0))
-
-
-@pytest.mark.parametrize(
-    ("audio", "says"),
-    [(np.zeros((1, 1, 0), np.float32), "empty"), (np.zeros((1, 4)), "must be float"),
-     (np.full((1, 1, 9), np.nan, np.float32), "NaN"),
-     (np.zeros((1, 1, 9), np.int16), "int16")],
-)  # fmt: skip
-def test_audio_that_is_none_is_refused(
-    pipeline_a: VampPipeline, audio: np.ndarray, says: str
-) -> None:
-    with pytest.raises(InputError, match=says):
-        pipeline_a.prepare(audio, 8000)
-
-
-def test_a_rate_without_an_audio_processor_says_what_to_do(pipeline_a: VampPipeline) -> None:
-    with pytest.raises(InputError, match=r"no audio_processor.from_11025; export one for"):
-        pipeline_a.prepare(np.zeros((1, 1, 900), np.float32), 11025)
-
-
-def test_logits_that_are_not_finite_stop_with_step_component_and_seed(
-    pipeline_a: VampPipeline,
-) -> None:
-    model = pipeline_a.components.transformer("coarse")
-    calls = 0
-
-    class Broken(Transformer):
-        def logits(self, codes: np.ndarray) -> np.ndarray:
-            nonlocal calls
-            calls += 1
-            found = model.logits(codes)
-            if calls == 3:
-                found[0, 0, 0] = np.nan
-            return found
-
-    broken = Broken(**{name: getattr(model, name) for name in vars(model)})
-    codes = np.full((1, model.n_codebooks, 9), model.mask_token)
-    with pytest.raises(NotFiniteError, match=r"^coarse: step 3 of 4, seed 7: logits"):
-        generate(broken, pipeline_a.components.session("sampler"), codes, None,
-                 settings=generation_settings(steps=4), noise=PhiloxNoise(7))  # fmt: skip
-
-
-def test_a_temperature_that_makes_no_numbers_stops(pipeline_a: VampPipeline) -> None:
-    chosen = vamp_settings(generation_settings(temperature=1e-42))
-    codes = codes_for(pipeline_a)
-    with pytest.raises(NotFiniteError, match=r"coarse: step 1 of 12 in chunk 1 of 1, seed 0"):
-        pipeline_a.vamp(codes, np.ones_like(codes), chosen, noise=PhiloxNoise(0))
-
-
-# ---- artifacts that do not fit each other
-
-
-def without(folder: Path, target: Path, *names: str) -> Path:
-    """Copy a version without some components."""
-    shutil.copytree(folder, target)
-    manifest = json.loads((target / "manifest.json").read_text())
-    manifest["components"] = [c for c in manifest["components"] if c["name"] not in names]
-    (target / "manifest.json").write_text(json.dumps(manifest))
-    return target
-
-
-def test_a_missing_component_is_an_error_never_a_fallback(
-    exported_a: Path, tmp_path: Path
-) -> None:
-    short = VampPipeline.open(without(exported_a, tmp_path / "v1", "c2f"))
-    codes = codes_for(short)
-    with pytest.raises(InputError, match=r"holds no c2f; export it .*--coarse-only"):
-        short.vamp(codes, np.ones_like(codes), noise=PhiloxNoise(0))
-    with pytest.raises(InputError, match="holds no c2f"):
-        short.require()
-    short.require(coarse_only=True)
-    short.vamp(codes, np.ones_like(codes), noise=PhiloxNoise(0), coarse_only=True)
-
-
-def test_a_file_of_another_model_is_refused_even_if_the_manifest_vouches_for_it(
-    exported_a: Path, tmp_path: Path
-) -> None:
-    mixed = without(exported_a, tmp_path / "v1")
-    data = (mixed / "coarse.onnx").read_bytes()
-    foreign = data.replace(b"golden-a", b"golden-z")
-    assert foreign != data
-    (mixed / "coarse.onnx").write_bytes(foreign)
-    with pytest.raises(InputError, match="not what the manifest vouches for"):
-        VampPipeline.open(mixed)
-    manifest = json.loads((mixed / "manifest.json").read_text())
-    record = next(c for c in manifest["components"] if c["name"] == "coarse")
-    record["file"]["sha256"] = sha256(mixed / "coarse.onnx")
-    (mixed / "manifest.json").write_text(json.dumps(manifest))
-    with pytest.raises(InputError, match=r"'golden-z'.* of two models are mixed"):
-        VampPipeline.open(mixed).require()
-
-
-@pytest.mark.parametrize(
-    ("name", "dims", "says"),
-    [("coarse", {"vocab_size": 17}, "17 entries"),
-     ("coarse", {"n_codebooks": 9}, "9 codebooks"),
-     ("c2f", {"n_codebooks": 4}, "4 codebooks"), ("sampler", {"codebook_size": 5}, "one set"),
-     ("codec_decoder", {"sample_rate": 5}, "one set")],
-)  # fmt: skip
-def test_parts_of_different_sets_are_refused(
-    exported_a: Path, name: str, dims: dict[str, int], says: str
-) -> None:
-    opened = open_artifacts(exported_a)
-    parts = tuple(
-        c.model_copy(update={"dims": {**c.dims, **dims}}) if c.name == name else c
-        for c in opened.manifest.components
-    )
-    changed = opened.manifest.model_copy(update={"components": parts})
-    with pytest.raises(InputError, match=says):
-        Components(replace(opened, manifest=changed))
 
 
 # ---- decoding the way the published interface does

@@ -13,7 +13,7 @@ import soundfile
 
 import vampnet_onnx
 from pipeline.vamp import VampPipeline
-from tests.test_pipeline import without
+from tests.pipeline_cases import without
 
 RATE, HOP = 8000, 64  # of golden set a
 QUICK = ("--steps", "2")

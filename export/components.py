@@ -19,6 +19,7 @@ from configs.errors import InputError
 from models import LAC, CodecDims, ModelSet, VampNet
 
 from . import audio_processor as audio
+from .codec_facts import decoder_context, encoder_context, requantised
 from .component import Component, DrawnComponent, TracedComponent
 from .component import signature as _signature
 from .entries import CodecDecoder, CodecEncoder, Transformer
@@ -153,6 +154,7 @@ def _encoder(codec: nn.Module) -> TracedComponent:
             _signature("latents", "float32", "batch", sum(dims.codebook_dims), "frames"),
         ),
         dims=dims,
+        facts={"context_frames": encoder_context(codec)},
     )
 
 
@@ -170,6 +172,7 @@ def _decoder(codec: nn.Module) -> TracedComponent:
         inputs=(_signature("codes", "int64", "batch", "codebooks", "frames"),),
         outputs=(_signature("audio", "float32", "batch", 1, "samples"),),
         dims=dims,
+        facts={"context_frames": decoder_context(codec), "requantised": requantised(codec)},
     )
 
 

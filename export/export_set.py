@@ -11,7 +11,14 @@ from pathlib import Path
 
 from configs.config import Config
 from configs.errors import InputError
-from configs.manifest import ComponentRecord, FileRecord, Manifest, PassEntry, SourceRecord
+from configs.manifest import (
+    METADATA_PREFIX,
+    ComponentRecord,
+    FileRecord,
+    Manifest,
+    PassEntry,
+    SourceRecord,
+)
 from models import CodecDims, ModelSet, SourceFile, check_set, open_models, read_lora
 
 from .components import (
@@ -26,8 +33,6 @@ from .onnx_file import save_graph
 from .passes import NotFiniteError
 from .store import write_manifest
 from .toolchain import toolchain
-
-METADATA_PREFIX = "vampnet_onnx."
 
 
 @dataclass(frozen=True)
@@ -201,6 +206,7 @@ def _annotate(
         "opset": exported.opset,
         "inputs": [item.model_dump(mode="json") for item in component.inputs],
         "outputs": [item.model_dump(mode="json") for item in component.outputs],
+        "facts": component.facts,
     }
     for key in sorted(facts):
         value = facts[key]
@@ -222,5 +228,6 @@ def component_record(
         outputs=component.outputs,
         opset=exported.opset,
         dims=component.dims_record(),
+        facts=component.facts,
         passes=tuple(PassEntry(**dataclasses.asdict(record)) for record in exported.passes),
     )

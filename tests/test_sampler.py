@@ -357,6 +357,10 @@ def _always_drawing(g: Any, logits: Any, given_: Any) -> Any:
     return _DRAWN(g, logits, {**given_, "sample_cutoff": g.constant(-1.0, np.float64)})
 
 
+def _one_more(g: Any, given_: Any, ratio: Any, masked: Any) -> Any:
+    return _COUNT(g, given_, ratio, masked) + 1
+
+
 def _no_filter(g: Any, logits: Any, *_: Any) -> Any:
     return logits
 
@@ -368,6 +372,7 @@ def _narrow_nucleus(g: Any, logits: Any, p: Any) -> Any:
 _SCHEDULE, _RATIO = exported.cosine_schedule, exported._ratio
 _CONFIDENCE, _LEAST = exported._confidence, exported._least_certain
 _DRAWN, _TOP_P = exported._drawn, exported._keep_top_p
+_COUNT = exported._count
 
 BROKEN: dict[str, tuple[str, Callable[..., Any]]] = {
     "a ratio one rounding off": ("cosine_schedule", _rounded_otherwise),
@@ -375,6 +380,7 @@ BROKEN: dict[str, tuple[str, Callable[..., Any]]] = {
     "no noise in the remasking": ("_confidence", _without_gumbel),
     "noise that does not fade": ("_confidence", _constant_temperature),
     "the surest masked again": ("_least_certain", _surest),
+    "one more masked again": ("_count", _one_more),
     "no temperature": ("_drawn", _no_temperature),
     "argmax at every step": ("_drawn", _always_drawing),
     "no typical filter": ("_keep_typical", _no_filter),

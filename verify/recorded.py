@@ -111,6 +111,10 @@ class RecordedReference:
         """Our models in float64: no set records double precision."""
         return Reference(self._models).in_float64
 
+    def knows(self, component: ComponentRecord) -> bool:
+        """Whether sets record components of this kind."""
+        return component.id in _RECORDED_AS
+
     def cases(self, component: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Return the recorded cases; the matrix has no say.
 

@@ -42,6 +42,9 @@ class Oracle(Protocol):
     def in_float64(self) -> Oracle:
         """The same in double precision, to measure its own rounding."""
 
+    def knows(self, component: ComponentRecord) -> bool:
+        """Whether it has anything to compare a component with."""
+
     def cases(self, component: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Return the cases it can compute."""
 
@@ -73,6 +76,10 @@ class Reference:
                 models.sources,
             )
         )
+
+    def knows(self, component: ComponentRecord) -> bool:
+        """Whether it computes a component: all of them."""
+        return True
 
     def cases(self, component: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Return the seeded cases of the matrix."""

@@ -121,8 +121,13 @@ def _exported(checkpoint: Path, factory: pytest.TempPathFactory) -> Artifacts:
     """Export a golden set once a session; the entry by latents of set a only."""
     if checkpoint not in _EXPORTED:
         inputs = ("codes", "latents") if checkpoint.name == "a" else ("codes",)
+        folder = factory.mktemp("artifacts") / "v1"
         _EXPORTED[checkpoint] = export_to(
-            factory.mktemp("artifacts") / "v1", checkpoint, inputs=inputs, rates=EXPORTED_RATES
+            folder,
+            checkpoint,
+            model=f"golden-{checkpoint.name}",
+            inputs=inputs,
+            rates=EXPORTED_RATES,
         )
     return _EXPORTED[checkpoint]
 

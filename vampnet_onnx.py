@@ -1,7 +1,7 @@
 """The command line, ``vampnet-onnx``: one sub-command per thing a person does; no logic.
 
-Exit codes: 0 all gates pass; 1 a gate failed; 2 bad usage, configuration or input; 3 the
-environment cannot do it; 130 interrupted.
+Exit codes: 0 all gates pass; 1 a gate failed, or a model computed what is not finite; 2 bad
+usage, configuration or input; 3 the environment cannot do it; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import sys
 
 import typer
 
+from commands.decode import decode
 from commands.doctor import doctor
+from commands.encode import encode
 from commands.export import export
 from commands.fetch import fetch
 from commands.golden import golden
@@ -22,8 +24,9 @@ from commands.release import release
 from commands.replay import replay
 from commands.report import report
 from commands.self_test import self_test
+from commands.vamp import vamp
 from commands.verify import verify
-from configs.errors import EnvironmentLacksError, InputError
+from configs.errors import EnvironmentLacksError, InputError, NotFiniteError
 
 app = typer.Typer(
     name="vampnet-onnx",
@@ -40,6 +43,9 @@ for command in (
     localise,
     replay,
     self_test,
+    vamp,
+    encode,
+    decode,
     fetch,
     make_checkpoint,
     doctor,
@@ -63,7 +69,7 @@ def main() -> None:
     sys.unraisablehook = _insist
     try:
         app()
-    except (InputError, EnvironmentLacksError) as error:
+    except (InputError, EnvironmentLacksError, NotFiniteError) as error:
         complain(str(error))
         sys.exit(error.exit_code)
     except _Interrupted:

@@ -32,6 +32,10 @@ def export(
         list[str] | None,
         typer.Option("--input", help="Entry of the transformers: codes, latents; repeatable."),
     ] = None,
+    rates: Annotated[
+        list[int] | None,
+        typer.Option("--rate", help="Rate in Hz that audio may come at; repeatable."),
+    ] = None,
     opset: Annotated[int | None, typer.Option(help="ONNX opset, 18 to 23.")] = None,
     external_data: Annotated[
         bool,
@@ -58,7 +62,7 @@ def export(
     from export.store import publish
 
     settings = settings_from(config, checkpoint, model, lora, {
-        "components": component, "inputs": inputs, "opset": opset,
+        "components": component, "inputs": inputs, "rates": rates, "opset": opset,
         "external_data": external_data or None,
     })  # fmt: skip
     if settings.checkpoint.path is None:
@@ -76,7 +80,7 @@ def export(
         return
     for record in manifest.components:
         size = record.file.size + (record.data.size if record.data else 0)
-        out.print(f"  {record.id:16} {size / 1e6:10.2f} MB  {folder / record.file.name}")
+        out.print(f"  {record.id:26} {size / 1e6:10.2f} MB  {folder / record.file.name}")
     if manifest.random_weights:
         out.print("  [yellow]random weights: the model makes no music[/yellow]")
     out.print(f"{'exported to' if new else 'unchanged:'} {folder}; not verified yet")

@@ -19,6 +19,13 @@ Checkpoint = Annotated[
         help="Folder with codec.pth, coarse.pth, c2f.pth, or some of them.",
     ),
 ]
+Artifacts = Annotated[
+    Path,
+    typer.Option("--artifacts", metavar="DIR", help="A version, a model or a store."),
+]
+Threads = Annotated[
+    int, typer.Option(min=0, help="Threads of ONNX Runtime; 0 leaves the choice to it.")
+]
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="Configuration; its matrix and gates."),

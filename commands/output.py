@@ -35,7 +35,9 @@ def progress_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         MofNCompleteColumn(), TimeElapsedColumn(),
     )  # fmt: skip
     tasks: dict[str, int] = {}
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
 
         def update(name: str, done: int, total: int) -> None:
             if name not in tasks:

@@ -24,7 +24,10 @@ Count = Annotated[int, Field(ge=1, le=1 << 20, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 63, strict=True)]
 # An infinite limit could not fail, and one of NaN could not hold.
 Limit = Annotated[float, Field(allow_inf_nan=False, strict=True)]
-ComponentName = Literal["codec_encoder", "codec_decoder", "coarse", "c2f"]
+ComponentName = Literal[
+    "codec_encoder", "codec_decoder", "coarse", "c2f", "audio_processor", "mask_generator",
+    "sampler",
+]  # fmt: skip
 
 
 class _Section(BaseModel):
@@ -41,10 +44,15 @@ class CheckpointSection(_Section):
 
 
 class ExportSection(_Section):
-    """What to export and how; without a list, every component the folder allows."""
+    """What to export and how.
+
+    Without `components`, every one the folder allows; without `rates`, an audio processor for
+    every usual sample rate.
+    """
 
     components: Annotated[list[ComponentName], Field(min_length=1)] | None = None
     inputs: Annotated[list[Literal["codes", "latents"]], Field(min_length=1)]
+    rates: list[Count] | None = None
     opset: Annotated[int, Field(ge=18, le=23, strict=True)]
     external_data: Annotated[bool, Field(strict=True)]
 
@@ -91,10 +99,12 @@ class Ties(_Section):
     Attributes:
         codes_margin: squared distance on the unit sphere.
         logits_margin: share of the largest absolute logit.
+        draws_margin: of the sampler; share of the best score, or of the largest confidence.
     """
 
     codes_margin: float
     logits_margin: float
+    draws_margin: float = 0.0
 
 
 class NoiseAllowance(_Section):
@@ -117,6 +127,9 @@ class Gates(_Section):
     codec_encoder: dict[str, GateRule]
     codec_decoder: dict[str, GateRule]
     transformer: dict[str, GateRule]
+    audio_processor: dict[str, GateRule]
+    mask_generator: dict[str, GateRule]
+    sampler: dict[str, GateRule]
 
     def for_component(self, name: str) -> dict[str, GateRule]:
         """Return the gates of a component by metric."""

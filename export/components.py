@@ -1,4 +1,7 @@
-"""What each component's file takes and gives, and how its module is made ready.
+"""The registry of components: what each one's file takes and gives, and how it is made.
+
+Networks are traced (`TracedComponent`) after passes over their modules; what has no weights
+is drawn (`DrawnComponent`), each in a module of its own.
 
 Sources of the order and the names: ARCHITECTURE.md, table of components.
 """
@@ -6,18 +9,21 @@ Sources of the order and the names: ARCHITECTURE.md, table of components.
 from __future__ import annotations
 
 import copy
-import dataclasses
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError
-from configs.manifest import TensorSignature
-from models import LAC, CodecDims, ModelSet, VampNet, VampNetDims
+from models import LAC, CodecDims, ModelSet, VampNet
 
+from . import audio_processor as audio
+from .codec_facts import decoder_context, encoder_context, requantised
+from .component import Component, DrawnComponent, TracedComponent
+from .component import signature as _signature
 from .entries import CodecDecoder, CodecEncoder, Transformer
+from .mask_generator import mask_generator
 from .passes import (
     FoldCodebooksIntoEmbedding,
     FoldSnake,
@@ -29,8 +35,23 @@ from .passes import (
     StackCodebooks,
     TabulatePositionBias,
 )
+from .sampler import sampler
 
-COMPONENTS = ("codec_encoder", "codec_decoder", "coarse", "c2f")
+__all__ = [
+    "COMPONENTS",
+    "LATENTS",
+    "Component",
+    "available",
+    "build_component",
+    "required_checkpoint",
+    "sharing_copy",
+    "variants",
+]
+
+TRANSFORMERS = ("coarse", "c2f")
+COMPONENTS = (
+    "codec_encoder", "codec_decoder", *TRANSFORMERS, audio.NAME, "mask_generator", "sampler"
+)  # fmt: skip
 LATENTS = "latents"
 
 # Traced sizes are primes, so that no fixed number of the graph can be mistaken for them.
@@ -38,50 +59,42 @@ _TRACE_BATCH = 2
 _TRACE_FRAMES = 13
 
 
-@dataclass(frozen=True)
-class Component:
-    """One file to export.
-
-    Attributes:
-        name: component name.
-        variant: empty, or ``latents``.
-        module: the module to trace; passes change it in place.
-        passes: to run on it.
-        example: traced input, seeded.
-        inputs: signature of the file.
-        outputs: signature of the file.
-        dims: dimensions of the checkpoint.
-    """
-
-    name: str
-    variant: str
-    module: nn.Module
-    passes: Sequence[ModulePass]
-    example: tuple[Tensor, ...]
-    inputs: tuple[TensorSignature, ...]
-    outputs: tuple[TensorSignature, ...]
-    dims: CodecDims | VampNetDims
-
-    @property
-    def id(self) -> str:
-        """Name with variant, such as ``coarse.latents``."""
-        return f"{self.name}.{self.variant}" if self.variant else self.name
-
-    def dims_record(self) -> dict[str, int | tuple[int, ...]]:
-        """Return the dimensions as plain values."""
-        return dataclasses.asdict(self.dims)
-
-
 def required_checkpoint(name: str) -> tuple[str, ...]:
     """Return the transformers whose checkpoint a component is made from."""
-    return (name,) if name in ("coarse", "c2f") else ()
+    return (name,) if name in TRANSFORMERS else ()
 
 
 def available(present: Sequence[str]) -> list[str]:
     """Return the components that can be made from the checkpoints present."""
-    return [
-        n for n in COMPONENTS if n in present or (n.startswith("codec") and "codec" in present)
-    ]
+    return [n for n in COMPONENTS if (n if n in TRANSFORMERS else "codec") in present]
+
+
+def variants(
+    name: str, *, inputs: Sequence[str], rates: Sequence[int] | None, dims: CodecDims | None
+) -> list[str]:
+    """Return the variants of a component to export, empty for the standard one.
+
+    Args:
+        name: component.
+        inputs: entry points of the transformers, ``codes`` and ``latents``.
+        rates: of audio in Hz that the audio processor is to take beside the codec's own;
+            None for the usual ones.
+        dims: of the codec, if there is one.
+    """
+    if name in TRANSFORMERS:
+        return [LATENTS if entry == LATENTS else "" for entry in inputs]
+    if name == audio.NAME and dims is not None:
+        return ["", *map(audio.variant_name, audio.resampled_rates(dims, rates))]
+    return [""]
+
+
+def is_known(name: str, variant: str) -> bool:
+    """Return whether there is such a component with such a variant."""
+    if not variant or name not in COMPONENTS:
+        return name in COMPONENTS
+    if name in TRANSFORMERS:
+        return variant == LATENTS
+    return name == audio.NAME and re.fullmatch(r"from_[1-9][0-9]*", variant) is not None
 
 
 def build_component(name: str, models: ModelSet, *, variant: str = "") -> Component:
@@ -93,11 +106,13 @@ def build_component(name: str, models: ModelSet, *, variant: str = "") -> Compon
     Raises:
         InputError: the checkpoints it is made from are not there.
     """
-    if name in ("codec_encoder", "codec_decoder"):
+    if name not in TRANSFORMERS:
         if models.codec is None:
             raise InputError(f"{models.folder}: no codec.pth, which {name} is made from")
-        build = _encoder if name == "codec_encoder" else _decoder
-        return build(sharing_copy(models.codec))
+        if name in ("codec_encoder", "codec_decoder"):
+            build = _encoder if name == "codec_encoder" else _decoder
+            return build(sharing_copy(models.codec))
+        return _drawn(name, variant, models.codec.dims)
     if name not in models.transformers:
         raise InputError(f"{models.folder}: no {name}.pth, which {name} is made from")
     model = sharing_copy(models.transformers[name])
@@ -117,11 +132,17 @@ def sharing_copy(module: nn.Module) -> nn.Module:
     return copy.deepcopy(module, dict(shared))
 
 
-def _encoder(codec: nn.Module) -> Component:
+def _drawn(name: str, variant: str, dims: CodecDims) -> DrawnComponent:
+    if name == audio.NAME:
+        return audio.audio_processor(dims, source_rate=audio.rate_of_variant(variant))
+    return {"mask_generator": mask_generator, "sampler": sampler}[name](dims)
+
+
+def _encoder(codec: nn.Module) -> TracedComponent:
     assert isinstance(codec, LAC)
     dims = codec.dims
     samples = _TRACE_FRAMES * dims.hop_length - dims.hop_length // 3
-    return Component(
+    return TracedComponent(
         name="codec_encoder",
         variant="",
         module=CodecEncoder(codec),
@@ -133,15 +154,16 @@ def _encoder(codec: nn.Module) -> Component:
             _signature("latents", "float32", "batch", sum(dims.codebook_dims), "frames"),
         ),
         dims=dims,
+        facts={"context_frames": encoder_context(codec)},
     )
 
 
-def _decoder(codec: nn.Module) -> Component:
+def _decoder(codec: nn.Module) -> TracedComponent:
     assert isinstance(codec, LAC)
     dims = codec.dims
     # Not all codebooks where there are several: the axis must stay free.
     books = max(1, dims.n_codebooks - 1)
-    return Component(
+    return TracedComponent(
         name="codec_decoder",
         variant="",
         module=CodecDecoder(codec),
@@ -150,10 +172,11 @@ def _decoder(codec: nn.Module) -> Component:
         inputs=(_signature("codes", "int64", "batch", "codebooks", "frames"),),
         outputs=(_signature("audio", "float32", "batch", 1, "samples"),),
         dims=dims,
+        facts={"context_frames": decoder_context(codec), "requantised": requantised(codec)},
     )
 
 
-def _transformer(name: str, model: nn.Module, codec: LAC | None) -> Component:
+def _transformer(name: str, model: nn.Module, codec: LAC | None) -> TracedComponent:
     assert isinstance(model, VampNet)
     dims = model.dims
     logits = _signature("logits", "float32", "batch", dims.vocab_size, "positions")
@@ -161,7 +184,7 @@ def _transformer(name: str, model: nn.Module, codec: LAC | None) -> Component:
     if codec is None:
         width = dims.n_codebooks * dims.latent_dim
         shape = (_TRACE_BATCH, width, _TRACE_FRAMES)
-        return Component(
+        return TracedComponent(
             name=name,
             variant=LATENTS,
             module=Transformer(model, None),
@@ -171,7 +194,7 @@ def _transformer(name: str, model: nn.Module, codec: LAC | None) -> Component:
             outputs=(logits,),
             dims=dims,
         )
-    return Component(
+    return TracedComponent(
         name=name,
         variant="",
         module=Transformer(model, codec.quantizer),
@@ -181,10 +204,6 @@ def _transformer(name: str, model: nn.Module, codec: LAC | None) -> Component:
         outputs=(logits,),
         dims=dims,
     )
-
-
-def _signature(name: str, dtype: str, *shape: int | str) -> TensorSignature:
-    return TensorSignature(name=name, dtype=dtype, shape=shape)
 
 
 def _seeded_codes(batch: int, books: int, below: int) -> Tensor:

@@ -11,17 +11,28 @@ from pathlib import Path
 
 from configs.config import Config
 from configs.errors import InputError
-from configs.manifest import ComponentRecord, FileRecord, Manifest, PassEntry, SourceRecord
-from models import ModelSet, SourceFile, check_set, open_models, read_lora
+from configs.manifest import (
+    METADATA_PREFIX,
+    ComponentRecord,
+    FileRecord,
+    Manifest,
+    PassEntry,
+    SourceRecord,
+)
+from models import CodecDims, ModelSet, SourceFile, check_set, open_models, read_lora
 
-from .components import COMPONENTS, LATENTS, available, build_component, required_checkpoint
+from .components import (
+    COMPONENTS,
+    available,
+    build_component,
+    required_checkpoint,
+    variants,
+)
 from .exporter import Exported, export_component
 from .onnx_file import save_graph
 from .passes import NotFiniteError
 from .store import write_manifest
 from .toolchain import toolchain
-
-METADATA_PREFIX = "vampnet_onnx."
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,8 @@ class Request:
         opset: of the default domain.
         external_data: put weights in files of their own.
         lora: LoRA overlay by transformer.
+        rates: of audio in Hz, beside the codec's own, that audio processors are made for;
+            None for the usual ones.
     """
 
     model: str
@@ -45,6 +58,7 @@ class Request:
     opset: int
     external_data: bool
     lora: dict[str, Path]
+    rates: tuple[int, ...] | None = None
 
     @classmethod
     def from_config(cls, config: Config, checkpoint: Path) -> Request:
@@ -62,6 +76,7 @@ class Request:
             opset=config.export.opset,
             external_data=config.export.external_data,
             lora={str(name): path for name, path in config.checkpoint.lora.items()},
+            rates=None if config.export.rates is None else tuple(config.export.rates),
         )
 
 
@@ -78,17 +93,13 @@ def export_set(
     Raises:
         InputError: the checkpoints are not fit for it.
     """
-    jobs = _jobs(request)
+    opened = _Opened(request)
+    jobs = _jobs(request, opened)
     records, sources = [], set[SourceFile]()
     versions = toolchain()
     for done, (name, variant) in enumerate(jobs):
         progress(name if not variant else f"{name}.{variant}", done, len(jobs))
-        # Opened one transformer at a time: two of released size do not fit side by side.
-        models = open_models(
-            request.checkpoint,
-            only=required_checkpoint(name),
-            lora={n: p for n, p in request.lora.items() if n == name},
-        )
+        models = opened.models_for(name)
         sources.update(models.sources)
         component = build_component(name, models, variant=variant)
         own = _own_sources(name, models)
@@ -120,7 +131,29 @@ def export_set(
     return manifest
 
 
-def _jobs(request: Request) -> list[tuple[str, str]]:
+class _Opened:
+    """The checkpoints of the component at work, kept for the next if that needs the same.
+
+    One transformer at a time: two of released size do not fit side by side.
+    """
+
+    def __init__(self, request: Request) -> None:
+        self._request = request
+        self._needed: tuple[str, ...] | None = None
+        self._models: ModelSet | None = None
+
+    def models_for(self, name: str) -> ModelSet:
+        """Open what a component is made from."""
+        needed = required_checkpoint(name)
+        if self._models is None or needed != self._needed:
+            self._models = None  # given back before the next one is read
+            lora = {n: p for n, p in self._request.lora.items() if n in needed}
+            self._models = open_models(self._request.checkpoint, only=needed, lora=lora)
+            self._needed = needed
+        return self._models
+
+
+def _jobs(request: Request, opened: _Opened) -> list[tuple[str, str]]:
     present = available(check_set(request.checkpoint))
     wanted = request.components or tuple(present)
     missing = [name for name in wanted if name not in present]
@@ -139,13 +172,15 @@ def _jobs(request: Request) -> list[tuple[str, str]]:
         read_lora(path)  # now rather than after the minutes that other components take
     jobs = []
     for name in COMPONENTS:
-        if name not in wanted:
-            continue
-        if name in ("coarse", "c2f"):
-            jobs += [(name, LATENTS if entry == LATENTS else "") for entry in request.inputs]
-        else:
-            jobs.append((name, ""))
+        if name in wanted:
+            dims = None if required_checkpoint(name) else _codec_dims(opened.models_for(name))
+            found = variants(name, inputs=request.inputs, rates=request.rates, dims=dims)
+            jobs += [(name, variant) for variant in found]
     return jobs
+
+
+def _codec_dims(models: ModelSet) -> CodecDims | None:
+    return None if models.codec is None else models.codec.dims
 
 
 def _own_sources(name: str, models: ModelSet) -> list[SourceFile]:
@@ -171,6 +206,7 @@ def _annotate(
         "opset": exported.opset,
         "inputs": [item.model_dump(mode="json") for item in component.inputs],
         "outputs": [item.model_dump(mode="json") for item in component.outputs],
+        "facts": component.facts,
     }
     for key in sorted(facts):
         value = facts[key]
@@ -192,5 +228,6 @@ def component_record(
         outputs=component.outputs,
         opset=exported.opset,
         dims=component.dims_record(),
+        facts=component.facts,
         passes=tuple(PassEntry(**dataclasses.asdict(record)) for record in exported.passes),
     )

@@ -1,5 +1,7 @@
-"""One component to one ONNX model: passes, torch's dynamo exporter, graph passes.
+"""One component to one ONNX model.
 
+A network goes through passes, torch's dynamo exporter and graph passes; the graph of what has
+no weights is drawn.
 Nothing is caught and nothing falls back: a pass that does not hold, an axis that froze or a
 weight left over stops the export.
 """
@@ -17,8 +19,15 @@ import torch
 
 from configs.manifest import TensorSignature
 
-from .components import Component
-from .graph import CanonicalNames, KeepModulePaths, SetSignature, Simplify, check_graph
+from .component import Component, DrawnComponent, TracedComponent
+from .graph import (
+    CanonicalNames,
+    GraphBuilder,
+    KeepModulePaths,
+    SetSignature,
+    Simplify,
+    check_graph,
+)
 from .passes import PassRecord, PassResult, run_module_passes
 
 OPSETS = range(18, 24)
@@ -43,12 +52,41 @@ def export_component(component: Component, *, opset: int = DEFAULT_OPSET) -> Exp
     """Export one component.
 
     Args:
-        component: its module is changed by the passes and of no use afterwards.
+        component: if it has a module, that is changed by the passes and of no use
+            afterwards.
         opset: of the default domain, 18 to 23.
 
     Raises:
         PassError: a transform did not hold what it promises.
     """
+    if isinstance(component, DrawnComponent):
+        model, records = _draw(component, opset)
+    elif isinstance(component, TracedComponent):
+        model, records = _trace_and_transform(component, opset)
+    else:
+        raise TypeError(f"{component.id} is neither traced nor drawn")
+    check_graph(model, opset)
+    model.producer_name = PRODUCER
+    model.producer_version = None
+    return Exported(component, model, opset, tuple(records))
+
+
+def _draw(component: DrawnComponent, opset: int) -> tuple[ir.Model, list[PassRecord]]:
+    builder = GraphBuilder()
+    inputs = {item.name: builder.input(item) for item in component.inputs}
+    outputs = component.draw(builder, inputs)
+    model = builder.finish(
+        [(item, inputs[item.name]) for item in component.inputs],
+        [(item, outputs[item.name]) for item in component.outputs],
+        opset,
+    )
+    count = sum(1 for _ in model.graph.all_nodes())
+    return model, [PassRecord("DrawGraph", count, f"drew {count} nodes")]
+
+
+def _trace_and_transform(
+    component: TracedComponent, opset: int
+) -> tuple[ir.Model, list[PassRecord]]:
     with torch.no_grad():
         records = run_module_passes(component.module, component.passes, component.example)
         model = _trace(component, opset)
@@ -62,13 +100,10 @@ def export_component(component: Component, *, opset: int = DEFAULT_OPSET) -> Exp
         CanonicalNames(parameters),
     ):
         records.append(_record(item, item.call(model)))
-    check_graph(model, opset)
-    model.producer_name = PRODUCER
-    model.producer_version = None
-    return Exported(component, model, opset, tuple(records))
+    return model, records
 
 
-def _trace(component: Component, opset: int) -> ir.Model:
+def _trace(component: TracedComponent, opset: int) -> ir.Model:
     shapes = tuple(_dynamic_axes(item) for item in component.inputs)
     with _quiet_exporter():
         program = torch.onnx.export(

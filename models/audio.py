@@ -13,6 +13,7 @@ which is 0.04 to 0.24 dB away from the standard's own table.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -30,9 +31,9 @@ _ZEROS = 24  # zero crossings of the sinc on each side
 _ROLLOFF = 0.945  # cut-off as a fraction of the lower Nyquist frequency
 _LARGEST_RESAMPLER = 1 << 28  # taps, 1 GiB; 96 kHz to 44.1 kHz needs 64 thousand
 
-_SHORTEST_MEASURED = 0.5  # seconds
-_OFFSET = -0.691  # dB, BS.1770-4 equation 2
-_RELATIVE_GATE = -10.0  # LU
+SHORTEST_MEASURED = 0.5  # seconds
+LOUDNESS_OFFSET = -0.691  # dB, BS.1770-4 equation 2
+RELATIVE_GATE = -10.0  # LU
 _CHANNEL_GAINS = (1.0, 1.0, 1.0, 1.41, 1.41)  # L, R, C, Ls, Rs
 
 # Samples a block of `biquad`: larger costs more products, smaller more memory for states.
@@ -82,27 +83,66 @@ def resample(audio: Tensor, old_rate: int, new_rate: int) -> Tensor:
     """
     if old_rate < 1 or new_rate < 1:
         raise InputError(f"sample rates must be positive, not {old_rate} and {new_rate} Hz")
-    common = math.gcd(old_rate, new_rate)
-    old, new = old_rate // common, new_rate // common
-    if old == new:
+    if old_rate == new_rate:
         return audio
     samples = audio.shape[-1]
-    kept = new * samples // old
+    kept = new_rate * samples // old_rate
     if kept < 1:
         raise InputError(
             f"{samples} samples at {old_rate} Hz are less than one sample at {new_rate} Hz"
         )
-    cutoff = min(old, new) * _ROLLOFF
-    width = math.ceil(_ZEROS * old / cutoff)
-    if new * (2 * width + old) > _LARGEST_RESAMPLER:
+    by = interpolator(old_rate, new_rate)
+    padded = F.pad(
+        audio.flatten(0, 1)[:, None], (by.width, by.width + by.old), mode="replicate"
+    )
+    phases = F.conv1d(padded, by.kernels[:, None], stride=by.old)
+    return phases.transpose(1, 2).reshape(*audio.shape[:2], -1)[..., :kept]
+
+
+@dataclass(frozen=True)
+class Interpolator:
+    """What changes one sample rate into another.
+
+    Attributes:
+        old: the old rate divided by the rates' greatest common divisor.
+        new: the new one, likewise.
+        width: taps on each side of a phase's own input samples.
+        kernels: one a phase, float32 [new, 2 * width + old].
+    """
+
+    old: int
+    new: int
+    width: int
+    kernels: Tensor
+
+
+def interpolator(old_rate: int, new_rate: int) -> Interpolator:
+    """Return the windowed-sinc interpolator between two different rates in Hz.
+
+    Raises:
+        InputError: the ratio of the rates is so odd that it does not fit into memory.
+    """
+    if interpolator_taps(old_rate, new_rate) > _LARGEST_RESAMPLER:
         raise InputError(
             f"cannot resample from {old_rate} to {new_rate} Hz: the rates have no useful"
             " common divisor; convert the audio to a standard rate first"
         )
-    kernels = _sinc_kernels(old, new, cutoff, width)
-    padded = F.pad(audio.flatten(0, 1)[:, None], (width, width + old), mode="replicate")
-    phases = F.conv1d(padded, kernels[:, None], stride=old)
-    return phases.transpose(1, 2).reshape(*audio.shape[:2], -1)[..., :kept]
+    old, new, cutoff, width = _interpolation(old_rate, new_rate)
+    return Interpolator(old, new, width, _sinc_kernels(old, new, cutoff, width))
+
+
+def interpolator_taps(old_rate: int, new_rate: int) -> int:
+    """Return how many numbers the kernels between two rates hold."""
+    old, new, _, width = _interpolation(old_rate, new_rate)
+    return new * (2 * width + old)
+
+
+def _interpolation(old_rate: int, new_rate: int) -> tuple[int, int, float, int]:
+    """Return both rates in lowest terms, the cut-off and the width on each side."""
+    common = math.gcd(old_rate, new_rate)
+    old, new = old_rate // common, new_rate // common
+    cutoff = min(old, new) * _ROLLOFF
+    return old, new, cutoff, math.ceil(_ZEROS * old / cutoff)
 
 
 def loudness(audio: Tensor, sample_rate: int) -> Tensor:
@@ -125,15 +165,15 @@ def loudness(audio: Tensor, sample_rate: int) -> Tensor:
     channels, samples = audio.shape[1:]
     if channels > len(_CHANNEL_GAINS):
         raise InputError(f"loudness is defined for up to 5 channels, not {channels}")
-    if samples / sample_rate < _SHORTEST_MEASURED:
-        missing = int((_SHORTEST_MEASURED - samples / sample_rate) * sample_rate)
+    if samples / sample_rate < SHORTEST_MEASURED:
+        missing = int((SHORTEST_MEASURED - samples / sample_rate) * sample_rate)
         audio = F.pad(audio, (0, missing))
     powers = _block_powers(k_weight(audio, sample_rate), sample_rate)
     gains = torch.tensor(_CHANNEL_GAINS[:channels], dtype=torch.float64)[:, None]
     block_power = (powers * gains).sum(dim=1)
     block_level = _level(block_power)
     audible = block_level > LOUDNESS_FLOOR
-    threshold = _level(_mean_where(block_power, audible)) + _RELATIVE_GATE
+    threshold = _level(_mean_where(block_power, audible)) + RELATIVE_GATE
     counted = audible & (block_level > threshold[:, None])
     measured = _level(_mean_where(block_power, counted))
     return measured.clamp(min=LOUDNESS_FLOOR).to(torch.float32)
@@ -167,9 +207,14 @@ def k_weight(audio: Tensor, sample_rate: int) -> Tensor:
     Returns:
         float64 [..., samples].
     """
-    shelf = _high_shelf(sample_rate, gain_db=4.0, quality=1 / math.sqrt(2), frequency=1500.0)
-    highpass = _high_pass(sample_rate, quality=0.5, frequency=38.0)
+    shelf, highpass = k_weighting(sample_rate)
     return biquad(biquad(audio, shelf), highpass)
+
+
+def k_weighting(sample_rate: int) -> tuple[Tensor, Tensor]:
+    """Return the two filters of the K-weighting as `biquad` coefficients, float64 [5]."""
+    shelf = _high_shelf(sample_rate, gain_db=4.0, quality=1 / math.sqrt(2), frequency=1500.0)
+    return shelf, _high_pass(sample_rate, quality=0.5, frequency=38.0)
 
 
 def biquad(audio: Tensor, coefficients: Tensor) -> Tensor:
@@ -277,15 +322,41 @@ def _normalised(b: tuple[float, ...], a: tuple[float, ...]) -> Tensor:
 
 def _block_powers(audio: Tensor, sample_rate: int) -> Tensor:
     """Return the mean square of every gating block, float64 [B, channels, blocks]."""
-    length, stride = 2 * sample_rate // 5, sample_rate // 10  # 0.4 s, a quarter of it
+    blocks = gating(sample_rate)
+    length, stride = blocks.length, blocks.stride
     samples = audio.shape[-1]
     count = math.ceil(max(samples - length, 0) / stride) + 1
     padded = F.pad(audio, (0, (count - 1) * stride + length - samples))
-    return padded.square().unfold(-1, length, stride).sum(-1) / (0.4 * sample_rate)
+    return padded.square().unfold(-1, length, stride).sum(-1) / blocks.scale
+
+
+@dataclass(frozen=True)
+class Gating:
+    """The blocks that loudness is measured in.
+
+    Attributes:
+        length: samples of a block, 0.4 s.
+        stride: samples from one to the next, 0.1 s.
+        scale: what a block's energy is divided by; not its length where that was rounded.
+    """
+
+    length: int
+    stride: int
+    scale: float
+
+    @property
+    def segments(self) -> int:
+        """Whole strides in a block."""
+        return self.length // self.stride
+
+
+def gating(sample_rate: int) -> Gating:
+    """Return the gating blocks at a rate in Hz."""
+    return Gating(2 * sample_rate // 5, sample_rate // 10, 0.4 * sample_rate)
 
 
 def _level(power: Tensor) -> Tensor:
-    return _OFFSET + 10 * torch.log10(power)
+    return LOUDNESS_OFFSET + 10 * torch.log10(power)
 
 
 def _mean_where(power: Tensor, counted: Tensor) -> Tensor:

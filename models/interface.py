@@ -21,6 +21,7 @@ from .audio import preprocess
 from .dims import CodecDims
 from .generate import TokenModel, generate, require_codes
 from .lac import LAC
+from .mask_plan import stretched
 from .masks import apply_mask, codebook_unmask, steps_of
 from .noise import NoiseSource
 from .settings import GenerationSettings, VampSettings
@@ -199,10 +200,7 @@ def stretch(codes: Tensor, mask: Tensor, factor: int) -> tuple[Tensor, Tensor]:
     Returns:
         Codes and mask, int64 [B, C, T * factor].
     """
-    codes = codes.repeat_interleave(factor, dim=-1)
-    mask = mask.repeat_interleave(factor, dim=-1)
-    added = torch.arange(mask.shape[-1]) % factor > 0
-    return codes, torch.where(added, 1, mask)
+    return codes.repeat_interleave(factor, dim=-1), stretched(mask, factor)
 
 
 def _chunks(codes: Tensor, mask: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor]]:

@@ -144,9 +144,24 @@ def onset_mask(codes: Tensor, onsets: list[int], width: int = 1) -> Tensor:
     Returns:
         int64 [B, C, T].
     """
+    return beat_mask(codes, onsets, width, width)
+
+
+def beat_mask(codes: Tensor, beats: list[int], before: int, after: int) -> Tensor:
+    """Keep steps beat - before to beat + after - 1 of every beat, as a slice does.
+
+    Args:
+        codes: integer [B, C, T].
+        beats: steps, in any order.
+        before: steps kept before each; see `onset_mask` for starts before the clip's.
+        after: steps kept from each on.
+
+    Returns:
+        int64 [B, C, T].
+    """
     mask = full_mask(codes)
-    for onset in onsets:
-        mask[..., onset - width : onset + width] = 0
+    for beat in beats:
+        mask[..., beat - before : beat + after] = 0
     return mask
 
 

@@ -31,10 +31,13 @@ class StepResult:
     Attributes:
         sampled: codes with every masked one replaced, int64 [B, P, T].
         codes: the same with the least certain masked again, the next step's input.
+        confidence: what they were chosen by, flat, float32 [B, N]; inf where a code was not
+            masked.
     """
 
     sampled: Tensor
     codes: Tensor
+    confidence: Tensor
 
 
 def gamma(ratio: Tensor) -> Tensor:
@@ -176,29 +179,41 @@ def count_to_mask(step: int, steps: int, at_start: Tensor, masked_now: Tensor) -
     return count.expand_as(masked_now)
 
 
-def mask_by_random_topk(
-    count: Tensor, probabilities: Tensor, temperature: Tensor, uniform: Tensor
-) -> Tensor:
-    """Choose the least certain codes, with noise.
+def noisy_confidence(probabilities: Tensor, temperature: Tensor, uniform: Tensor) -> Tensor:
+    """Return log(p) + temperature * gumbel, float32 [B, N].
 
-    Confidence is log(p) + temperature * gumbel.  Codes *below* the one at position `count` of
-    the ascending order are chosen, so ties with it are not.
+    Args:
+        probabilities: float32 [B, N]; inf for a code that must not be chosen.
+        temperature: float32 scalar.
+        uniform: float32 [B, N], within (0, 1); the Gumbel noise is -log(-log(u)).
+    """
+    gumbel = -torch.log(-torch.log(uniform))
+    return torch.log(probabilities) + temperature * gumbel
+
+
+def least_certain(count: Tensor, confidence: Tensor) -> Tensor:
+    """Return where confidence is below the one at position `count` of the ascending order.
+
+    Ties with it are not chosen.
 
     Args:
         count: int64 [B].  Beyond the last position, which happens only where there is one
             code (the published function fails there), it means the last.
-        probabilities: float32 [B, N]; inf for a code that must not be chosen.
-        temperature: float32 scalar.
-        uniform: float32 [B, N], within (0, 1); the Gumbel noise is -log(-log(u)).
+        confidence: float32 [B, N].
 
     Returns:
         bool [B, N].
     """
-    gumbel = -torch.log(-torch.log(uniform))
-    confidence = torch.log(probabilities) + temperature * gumbel
     ascending = confidence.sort(dim=-1).values
     position = count.clamp(max=confidence.shape[-1] - 1)
     return confidence < ascending.gather(-1, position[:, None])
+
+
+def mask_by_random_topk(
+    count: Tensor, probabilities: Tensor, temperature: Tensor, uniform: Tensor
+) -> Tensor:
+    """Choose the least certain codes, with noise: `least_certain` of `noisy_confidence`."""
+    return least_certain(count, noisy_confidence(probabilities, temperature, uniform))
 
 
 def sampling_step(
@@ -231,16 +246,18 @@ def sampling_step(
     flat = flatten_codes(codes)
     masked = flat == mask_token
     sampled = torch.where(masked, drawn, flat)
-    again = mask_by_random_topk(
-        count_to_mask(step, settings.steps, at_start, masked.sum(dim=-1)),
+    confidence = noisy_confidence(
         torch.where(masked, probabilities, torch.inf),
         settings.mask_temperature * (1 - step_ratio(step, settings.steps)),
         uniform,
     )
+    count = count_to_mask(step, settings.steps, at_start, masked.sum(dim=-1))
+    again = least_certain(count, confidence)
     n_codebooks = codes.shape[1]
     return StepResult(
         sampled=unflatten_codes(sampled, n_codebooks),
         codes=unflatten_codes(torch.where(again, mask_token, sampled), n_codebooks),
+        confidence=confidence,
     )
 
 

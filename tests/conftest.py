@@ -14,9 +14,12 @@ import torch
 from models import ModelSet, open_models
 from models.random_checkpoint import write_random_file
 from pipeline.artifacts import Artifacts
+from pipeline.vamp import VampPipeline
 from tests.exports import export_to
 
 GOLDEN = Path(__file__).parent / "golden"
+
+EXPORTED_RATES = (16000, 22050, 48000)  # of the golden preparations, beside the codecs' own
 
 torch.set_num_threads(2)
 
@@ -91,10 +94,37 @@ def nano_artifacts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Arti
 
 @pytest.fixture(scope="session")
 def golden_artifacts(golden: GoldenSet, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    """Every component of a golden set, exported once; the entry by latents of set a only."""
-    folder = tmp_path_factory.mktemp(f"golden-{golden.folder.name}")
-    inputs = ("codes", "latents") if golden.folder.name == "a" else ("codes",)
-    return export_to(folder / "v1", golden.folder, inputs=inputs)
+    """Every component of a golden set, exported once; tests copy what they change."""
+    return _exported(golden.folder, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def exported(golden_artifacts: Artifacts) -> Path:
+    """Folder of a golden set's artifacts."""
+    return golden_artifacts.folder
+
+
+@pytest.fixture(scope="session")
+def exported_a(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _exported(GOLDEN / "a", tmp_path_factory).folder
+
+
+@pytest.fixture(scope="session")
+def pipeline_a(exported_a: Path) -> VampPipeline:
+    return VampPipeline.open(exported_a)
+
+
+_EXPORTED: dict[Path, Artifacts] = {}
+
+
+def _exported(checkpoint: Path, factory: pytest.TempPathFactory) -> Artifacts:
+    """Export a golden set once a session; the entry by latents of set a only."""
+    if checkpoint not in _EXPORTED:
+        inputs = ("codes", "latents") if checkpoint.name == "a" else ("codes",)
+        _EXPORTED[checkpoint] = export_to(
+            factory.mktemp("artifacts") / "v1", checkpoint, inputs=inputs, rates=EXPORTED_RATES
+        )
+    return _EXPORTED[checkpoint]
 
 
 def relative_error(actual: object, expected: object) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -11,50 +10,13 @@ from configs.config import Ties
 from configs.manifest import ComponentRecord
 
 from . import metrics
-from .reference import Computed
+from .compare_drawn import compare_drawn
+from .computed import Computed
+from .drawn_cases import DRAWN
+from .measures import Comparison, TokenCounts, float_metrics, nonfinite, nonfinite_message
 from .ties import TokenDifferences, independent_differences, residual_differences
 
-
-@dataclass(frozen=True)
-class TokenCounts:
-    """Tokens of a case.
-
-    Attributes:
-        compared: by codebook, int64 [codebooks].
-        differing: by codebook, int64 [codebooks].
-        ambiguous: ties of the reference.
-    """
-
-    compared: np.ndarray
-    differing: np.ndarray
-    ambiguous: int
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """How the sides compare on one case.
-
-    Attributes:
-        metrics: by name.
-        quantity: what error and scatter are of.
-        error: absolute error, float [rows, time].
-        rows: label of each row.
-        unit: of the time axis.
-        reference: main float output, for the scatter.
-        export: the same of the export.
-        tokens: counts, if the component gives tokens.
-        message: what went wrong and where, empty if nothing did.
-    """
-
-    metrics: dict[str, float]
-    quantity: str
-    error: np.ndarray
-    rows: list[str]
-    unit: str
-    reference: np.ndarray
-    export: np.ndarray
-    tokens: TokenCounts | None = None
-    message: str = ""
+__all__ = ["Comparison", "SignatureError", "TokenCounts", "compare", "require_same_signature"]
 
 
 class SignatureError(Exception):
@@ -75,6 +37,8 @@ def compare(
         export: outputs of the artifact.
         ties: margins below which a token is a tie.
     """
+    if component.name in DRAWN:
+        return compare_drawn(component, reference, export, ties)
     if component.name == "codec_encoder":
         return _compare_encoder(component, reference, export, ties)
     if component.name == "codec_decoder":
@@ -101,8 +65,8 @@ def _compare_encoder(
     by_book = np.stack([error[:, owner == i].max(axis=(0, 1)) for i in range(len(widths))])
     return Comparison(
         metrics={
-            **_float_metrics(r[kept], e[kept]),
-            **_nonfinite_metrics(r, e),
+            **float_metrics(r[kept], e[kept]),
+            **nonfinite(r, e),
             **_token_metrics(found),
         },
         quantity="latents",
@@ -140,9 +104,9 @@ def _compare_transformer(
     )  # fmt: skip
     return Comparison(
         metrics={
-            **_float_metrics(r, e),
+            **float_metrics(r, e),
             "kl_nats": metrics.kl_divergence(r, e, axis=1),
-            **_nonfinite_metrics(r, e),
+            **nonfinite(r, e),
             **_token_metrics(found),
         },
         quantity="logits",
@@ -160,9 +124,9 @@ def _compare_decoder(reference: Computed, export: Mapping[str, np.ndarray]) -> C
     r, e = reference.outputs["audio"], export["audio"]
     return Comparison(
         metrics={
-            **_float_metrics(r, e),
+            **float_metrics(r, e),
             "snr_db": metrics.snr_db(r, e),
-            **_nonfinite_metrics(r, e),
+            **nonfinite(r, e),
         },
         quantity="audio",
         error=np.abs(e.astype(np.float64) - r)[:, 0],
@@ -170,7 +134,7 @@ def _compare_decoder(reference: Computed, export: Mapping[str, np.ndarray]) -> C
         unit="samples",
         reference=r,
         export=e,
-        message=_nonfinite_message(r, e),
+        message=nonfinite_message(r, e),
     )
 
 
@@ -191,26 +155,6 @@ def require_same_signature(
                 f"output {name} is {found.dtype} {found.shape}, the reference's is"
                 f" {wanted.dtype} {wanted.shape}"
             )
-
-
-def _float_metrics(r: np.ndarray, e: np.ndarray) -> dict[str, float]:
-    return {
-        "pearson": metrics.pearson(r, e),
-        "max_abs": metrics.max_abs(r, e),
-        "mean_abs": metrics.mean_abs(r, e),
-        "relative_l2": metrics.relative_l2(r, e),
-        "snr_db": metrics.snr_db(r, e),
-    }
-
-
-def _nonfinite_metrics(r: np.ndarray, e: np.ndarray) -> dict[str, float]:
-    of_reference, of_export = metrics.count_nonfinite(r), metrics.count_nonfinite(e)
-    return {
-        "nonfinite": float(of_reference + of_export),
-        "nonfinite_reference": float(of_reference),
-        "nonfinite_export": float(of_export),
-        "nonfinite_disagreement": float(metrics.nonfinite_disagreement(r, e)),
-    }
 
 
 def _token_metrics(found: TokenDifferences) -> dict[str, float]:
@@ -235,7 +179,7 @@ def _messages(
     r: np.ndarray,
     e: np.ndarray,
 ) -> str:
-    parts = [_nonfinite_message(r, e)]
+    parts = [nonfinite_message(r, e)]
     if found.unexplained.any():
         where = tuple(int(i) for i in np.argwhere(found.unexplained)[0])
         parts.append(
@@ -243,18 +187,6 @@ def _messages(
             f" {best_e[where]}, margin {margins[where]:.3g}"
         )
     return "; ".join(part for part in parts if part)
-
-
-def _nonfinite_message(r: np.ndarray, e: np.ndarray) -> str:
-    for name, values, other in (("reference", r, e), ("export", e, r)):
-        bad = np.argwhere(~np.isfinite(values))
-        if len(bad):
-            where = tuple(int(i) for i in bad[0])
-            return (
-                f"{len(bad)} non-finite values in the {name}, first at {where}:"
-                f" {values[where]} against {other[where]}"
-            )
-    return ""
 
 
 def _margins(reference: Computed) -> np.ndarray:

@@ -24,6 +24,8 @@ from export.onnx_file import save_graph
 
 from .trace import ModuleIO, Trace
 
+_GRAPH = ir.AttributeType.GRAPH
+
 
 @dataclass(frozen=True)
 class Border:
@@ -47,6 +49,7 @@ class GraphModules:
         """
         self._model = ir.load(path)
         self._nodes = list(self._model.graph)
+        self._around = {inner: node for node in self._nodes for inner in _inner_nodes(node)}
         if not any(node.metadata_props.get(MODULE_KEY) for node in self._nodes):
             raise InputError(
                 f"{path}: its nodes carry no module path ({MODULE_KEY}), so no layer can be"
@@ -70,12 +73,12 @@ class GraphModules:
         inputs: dict[str, None] = {}
         outputs: dict[str, None] = {}
         for node in inside:
-            for used in node.inputs:
-                if used is None or used.is_initializer() or used.producer() in members:
+            for used in _used(node):
+                if used.is_initializer() or used.producer() in members:
                     continue
                 inputs[str(used.name)] = None
             for made in node.outputs:
-                leaves = any(user.node not in members for user in made.uses())
+                leaves = any(self._outermost(use.node) not in members for use in made.uses())
                 if leaves or id(made) in ends:
                     outputs[str(made.name)] = None
         return Border(tuple(inputs), tuple(outputs))
@@ -118,7 +121,7 @@ class GraphModules:
             inputs: arrays by name, for the types of the new inputs.
             wanted: names of the new outputs.
         """
-        known = {v.name for node in self._nodes for v in (*node.inputs, *node.outputs) if v}
+        known = {v.name for node in self._nodes for v in (*_used(node), *node.outputs)}
         names = [name for name in inputs if name in known]
         graph = ir.convenience.extract(self._model.graph, names, list(wanted))
         for value in graph.inputs:
@@ -165,6 +168,10 @@ class GraphModules:
                 values |= self.run(inputs, [name])
         return values
 
+    def _outermost(self, node: ir.Node) -> ir.Node:
+        """Return the node of the main graph that a node is in, which may be itself."""
+        return self._around.get(node, node)
+
     def _inside(self, path: str) -> list[ir.Node]:
         if not path:
             return self._nodes
@@ -174,3 +181,19 @@ class GraphModules:
             if node.metadata_props.get(MODULE_KEY, "") == path
             or node.metadata_props.get(MODULE_KEY, "").startswith(path + ".")
         ]
+
+
+def _used(node: ir.Node) -> list[ir.Value]:
+    """Return the values a node takes, those its branches and bodies take from outside too."""
+    inside = _inner_nodes(node)
+    graphs = [a.as_graph() for a in node.attributes.values() if a.type is _GRAPH]
+    own = {value for inner in inside for value in inner.outputs}
+    own |= {value for graph in graphs for value in graph.inputs}
+    taken = [v for n in (node, *inside) for v in n.inputs if v is not None and v not in own]
+    return list(dict.fromkeys(taken))
+
+
+def _inner_nodes(node: ir.Node) -> list[ir.Node]:
+    """Return the nodes of a node's branches and bodies, at any depth."""
+    graphs = [a.as_graph() for a in node.attributes.values() if a.type is _GRAPH]
+    return [inner for graph in graphs for inner in graph.all_nodes()]

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from configs.config import VerifySection
 from configs.errors import InputError
 from configs.manifest import ComponentRecord
+from export.component import TracedComponent
 from export.components import build_component, required_checkpoint
+from export.exporter import export_component
+from export.onnx_file import save_graph
 from export.passes import run_module_passes
 from models import ModelSet, open_models
 from pipeline.artifacts import Artifacts, open_artifacts
 
-from .cases import Case, make_inputs
+from .cases import Case, cases_for, make_inputs
+from .drawn_cases import DRAWN
 from .forensics import Birth, find_birth
 from .graph_modules import GraphModules
 from .localise import Localisation, localise
+from .locate_drawn import locate_drawn
 from .trace import Trace, trace_module, trace_noise
 
 _FRAMES = 24  # enough for every module to see its neighbours, few enough for any memory
@@ -89,9 +97,7 @@ def run_request(request: Request) -> Located:
         raise InputError("localise compares with a checkpoint or with a second version")
     models = open_models(request.checkpoint, only=required_checkpoint(record.name))
     path = opened.path(record)
-    reference = trace_module(
-        build_component(record.name, models, variant=record.variant).module.eval(), inputs
-    )
+    reference = _reference_trace(models, record, inputs)
     birth = find_birth(reference, GraphModules(path), inputs)
     return Located(locate(models, record, path, inputs), birth, opened.changed, case.id)
 
@@ -101,16 +107,24 @@ def locate(
 ) -> Localisation:
     """Find the modules in which an export departs from its checkpoint.
 
+    What is drawn has no modules in PyTorch; it is compared with what is drawn from the
+    checkpoint now, scope by scope.
+
     Args:
         models: holds the checkpoint of the component.
         record: from the manifest.
         path: of the graph.
         inputs: arrays by input name.
     """
-    sound = build_component(record.name, models, variant=record.variant).module.eval()
+    built = build_component(record.name, models, variant=record.variant)
+    if not isinstance(built, TracedComponent):
+        with _drawn_now(models, record) as sound_file:
+            return locate_drawn(GraphModules(sound_file), GraphModules(path), inputs)
+    sound = built.module.eval()
     single = trace_module(sound, inputs)
     double = trace_module(copy.deepcopy(sound).double(), inputs)
     folded = build_component(record.name, models, variant=record.variant)
+    assert isinstance(folded, TracedComponent)
     run_module_passes(folded.module, folded.passes, folded.example)
     expected = frozenset(name for name, _ in folded.module.named_modules())
     return localise(single, GraphModules(path), inputs, trace_noise(single, double), expected)
@@ -134,6 +148,26 @@ def locate_between(old: Path, new: Path, inputs: Mapping[str, np.ndarray]) -> Lo
     return localise(kept, GraphModules(new), inputs, {}, frozenset(kept.modules))
 
 
+def _reference_trace(
+    models: ModelSet, record: ComponentRecord, inputs: Mapping[str, np.ndarray]
+) -> Trace:
+    built = build_component(record.name, models, variant=record.variant)
+    if isinstance(built, TracedComponent):
+        return trace_module(built.module.eval(), inputs)
+    with _drawn_now(models, record) as sound_file:
+        return GraphModules(sound_file).trace(inputs)[0]
+
+
+@contextmanager
+def _drawn_now(models: ModelSet, record: ComponentRecord) -> Iterator[Path]:
+    """Give a file of the component as it is drawn from the checkpoint now."""
+    built = build_component(record.name, models, variant=record.variant)
+    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
+        path = Path(folder) / "drawn.onnx"
+        save_graph(export_component(built, opset=record.opset).model, path)
+        yield path
+
+
 def _record(artifacts: Artifacts, component: str) -> ComponentRecord:
     record = artifacts.manifest.component(component)
     if record is None:
@@ -143,9 +177,21 @@ def _record(artifacts: Artifacts, component: str) -> ComponentRecord:
 
 
 def _case(request: Request, record: ComponentRecord) -> Case:
+    if record.name in DRAWN:
+        return _drawn_case(request, record)
     dims = record.dims
     books = dims["n_codebooks"] if record.name == "codec_decoder" else 0
     hop = int(np.prod(dims["decoder_rates"])) if record.name == "codec_encoder" else 1
     length = request.length or _FRAMES * hop
     assert isinstance(books, int)
     return Case(record.id, request.seed, request.batch, length, books)
+
+
+def _drawn_case(request: Request, record: ComponentRecord) -> Case:
+    """Return the last case that verification makes of a seed, at another length if asked."""
+    frames = [request.length or _FRAMES]
+    matrix = VerifySection(
+        seeds=[request.seed], frames=frames, batches=[request.batch], threads=0
+    )
+    case = cases_for(record, matrix)[-1]
+    return case if request.length is None else replace(case, length=request.length)

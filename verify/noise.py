@@ -18,7 +18,7 @@ from configs.config import GateRule, NoiseAllowance, Ties
 from configs.manifest import ComponentRecord
 
 from .compare import compare
-from .reference import Computed
+from .computed import Computed
 
 _SCALING = frozenset({"relative_l2", "max_abs"})
 
@@ -63,6 +63,7 @@ def widened_ties(ties: Ties, noise: Noise, allowance: NoiseAllowance) -> Ties:
     return Ties(
         codes_margin=max(ties.codes_margin, min(margin, allowance.cap * ties.codes_margin)),
         logits_margin=max(ties.logits_margin, min(share, allowance.cap * ties.logits_margin)),
+        draws_margin=ties.draws_margin,
     )
 
 

@@ -22,8 +22,9 @@ from configs.manifest import ComponentRecord
 from models import ModelSet
 
 from .cases import Case
+from .computed import Computed
 from .margins import code_margins
-from .reference import Computed, Reference
+from .reference import Reference
 from .ties import top_two_margin
 
 ARRAYS = "reference.npz"
@@ -109,6 +110,10 @@ class RecordedReference:
     def in_float64(self) -> Reference:
         """Our models in float64: no set records double precision."""
         return Reference(self._models).in_float64
+
+    def knows(self, component: ComponentRecord) -> bool:
+        """Whether sets record components of this kind."""
+        return component.id in _RECORDED_AS
 
     def cases(self, component: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Return the recorded cases; the matrix has no say.

@@ -12,7 +12,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol
 
@@ -26,21 +25,10 @@ from models import LAC, ModelSet
 from models.quantize import VectorQuantize
 
 from .cases import Case, cases_for, make_inputs
+from .computed import Computed
+from .drawn_cases import DRAWN
+from .drawn_reference import run_drawn
 from .ties import top_two_margin
-
-
-@dataclass(frozen=True)
-class Computed:
-    """What a side computed.
-
-    Attributes:
-        outputs: arrays by output name.
-        margins: best minus second-best score of each token, of the tokens' shape; only the
-            reference has them.
-    """
-
-    outputs: dict[str, np.ndarray]
-    margins: np.ndarray | None = None
 
 
 class Oracle(Protocol):
@@ -53,6 +41,9 @@ class Oracle(Protocol):
     @property
     def in_float64(self) -> Oracle:
         """The same in double precision, to measure its own rounding."""
+
+    def knows(self, component: ComponentRecord) -> bool:
+        """Whether it has anything to compare a component with."""
 
     def cases(self, component: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Return the cases it can compute."""
@@ -86,6 +77,10 @@ class Reference:
             )
         )
 
+    def knows(self, component: ComponentRecord) -> bool:
+        """Whether it computes a component: all of them."""
+        return True
+
     def cases(self, component: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Return the seeded cases of the matrix."""
         return cases_for(component, matrix)
@@ -102,6 +97,8 @@ class Reference:
             inputs: arrays by the component's input names.
         """
         with torch.inference_mode():
+            if component.name in DRAWN:
+                return run_drawn(component, inputs, self._codec().dims)
             if component.name == "codec_encoder":
                 return self._encode(self._tensor(inputs["audio"]))
             if component.name == "codec_decoder":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from configs.manifest import (
     Manifest,
     SourceRecord,
 )
-from export.components import COMPONENTS, LATENTS
+from export.components import is_known
 from models import ModelSet, open_models
 from models.checkpoint import CODEC, TRANSFORMERS, source_file
 from pipeline.artifacts import Artifacts
@@ -59,24 +59,34 @@ def verify_artifacts(
         oracle: makes the reference from our models of the checkpoint.
         progress: told component, cases done and cases in all.
 
+    What the oracle has nothing to compare with is left out, and the report says so, unless it
+    was asked for by name.
+
     Raises:
-        InputError: the checkpoints are not those of the artifacts.
+        InputError: the checkpoints are not those of the artifacts, or nothing is left.
     """
     records = _chosen(artifacts.manifest, only)
     if any(record.name in TRANSFORMERS for record in records):
         _require_same_lora(lora, artifacts)
     if matrix.threads:
         torch.set_num_threads(matrix.threads)
-    components = []
+    components, left_out = [], list[str]()
+    models, opened_for = None, None
     for record in records:
         progress(record.id, 0, 1)
         needed = (record.name,) if record.name in ("coarse", "c2f") else ()
-        models = open_models(
-            checkpoint, only=needed, lora={n: p for n, p in lora.items() if n in needed}
-        )
+        if models is None or needed != opened_for:
+            models = None  # given back before the next ones are read
+            overlays = {n: p for n, p in lora.items() if n in needed}
+            models = open_models(checkpoint, only=needed, lora=overlays)
+            opened_for = needed
         _require_same_sources(models, artifacts, record)
         _require_same_dims(models, artifacts, record)
         reference = oracle(models)
+        described = reference.description
+        if not only and not reference.knows(record):
+            left_out.append(record.id)
+            continue
         session = Session(artifacts.path(record), threads=matrix.threads)
         components.append(
             check_component(
@@ -89,9 +99,12 @@ def verify_artifacts(
                 progress=partial(progress, record.id),
             )
         )
-        described = reference.description
-        del models, session, reference
-    return build_report(artifacts, components, described, matrix=matrix, toolchain=toolchain)
+        del session, reference
+    if not components:
+        raise InputError(f"{described} has nothing to compare {', '.join(left_out)} with")
+    return build_report(
+        artifacts, components, described, left_out, matrix=matrix, toolchain=toolchain
+    )
 
 
 def signature_mismatches(record: ComponentRecord, session: Session) -> list[str]:
@@ -111,11 +124,21 @@ def build_report(
     artifacts: Artifacts,
     components: list[Component],
     reference: str,
+    left_out: Sequence[str] = (),
     *,
     matrix: VerifySection,
     toolchain: dict[str, str],
 ) -> Report:
-    """Sum up what was found in one report; `reference` says what artifacts were held to."""
+    """Sum up what was found in one report.
+
+    Args:
+        artifacts: that were verified.
+        components: what was found of each.
+        reference: what they were compared with.
+        left_out: components that it has nothing to compare with.
+        matrix: seeds, for the record.
+        toolchain: versions.
+    """
     manifest = artifacts.manifest
     verdict = _verdict(components)
     return Report(
@@ -129,6 +152,7 @@ def build_report(
             " as it is"
             for name in artifacts.changed
         ]
+        + [f"not verified, since the reference has no part like it: {n}" for n in left_out]
         + [note for component in components for note in _next_steps(component)],
         reference=reference,
         seeds=list(matrix.seeds),
@@ -162,7 +186,7 @@ def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[ComponentRecord]:
     strange = [
         record.id
         for record in manifest.components
-        if record.name not in COMPONENTS or record.variant not in ("", LATENTS)
+        if not is_known(record.name, record.variant)
     ]
     if strange:
         raise InputError(

@@ -17,7 +17,8 @@ import torch
 from configs.config import Gates, VerifySection, load_gates
 from configs.errors import InputError, nearest
 from configs.manifest import ComponentRecord
-from export.components import Component, build_component
+from export.component import Component, TracedComponent
+from export.components import build_component
 from export.export_set import component_record
 from export.exporter import DEFAULT_OPSET, export_component
 from export.onnx_file import save_graph
@@ -119,6 +120,7 @@ def chosen_defects(names: Sequence[str]) -> Sequence[Defect]:
 def _try(defect: Defect, models: ModelSet, gates: Gates, folder: Path) -> DefectTrial:
     component = build_component(defect.component, models)
     if isinstance(defect, ModuleDefect):
+        assert isinstance(component, TracedComponent), f"{component.id} has no module"
         defect.plant(component.module)
     culprit = defect.culprit or NO_MODULE
     try:

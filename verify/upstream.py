@@ -29,8 +29,9 @@ from configs.manifest import ComponentRecord
 from models.settings import vamp_settings
 
 from .cases import Case, cases_for, make_inputs
+from .computed import Computed
+from .drawn_cases import DRAWN
 from .margins import code_margins
-from .reference import Computed
 from .ties import top_two_margin
 
 REMEDY = (
@@ -193,6 +194,10 @@ class UpstreamReference:
     def in_float64(self) -> UpstreamReference:
         """The same models in float64."""
         return UpstreamReference(self._worker, "float64")
+
+    def knows(self, component: ComponentRecord) -> bool:
+        """Whether the packages have a part of a component's shape."""
+        return component.name not in DRAWN
 
     def cases(self, component: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Return the seeded cases of the matrix."""

@@ -79,7 +79,7 @@ def check_graph(model: ir.Model, opset: int) -> None:
         raise PassError(f"opsets are {model.opset_imports}, should be the default at {opset}")
     if model.functions:
         raise PassError(f"functions left in the model: {list(model.functions)}")
-    for node in model.graph:
+    for node in model.graph.all_nodes():
         if node.domain or node.op_type in _RANDOM_OPERATORS:
             raise PassError(f"node {node.name} is a {node.domain}::{node.op_type}")
         if MODULE_KEY not in node.metadata_props:
@@ -92,7 +92,9 @@ def check_graph(model: ir.Model, opset: int) -> None:
         if value.const_value is None:
             raise PassError(f"weight without a value: {name}")
         array = value.const_value.numpy()
-        if np.issubdtype(array.dtype, np.floating) and not np.isfinite(array).all():
+        # A scalar infinity is what an excluded entry is set to, not a weight.
+        forbidden = np.isnan if array.ndim == 0 else lambda x: ~np.isfinite(x)
+        if np.issubdtype(array.dtype, np.floating) and forbidden(array).any():
             raise PassError(f"non-finite weight in the file: {name}")
 
 

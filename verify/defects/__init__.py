@@ -6,9 +6,12 @@ and the module must be named.
 
 from .base import Defect, GraphDefect, ModuleDefect
 from .codec import CODEC_DEFECTS
+from .drawn import DRAWN_DEFECTS
 from .graph import GRAPH_DEFECTS
 from .transformer import TRANSFORMER_DEFECTS
 
-ALL_DEFECTS: tuple[Defect, ...] = (*TRANSFORMER_DEFECTS, *CODEC_DEFECTS, *GRAPH_DEFECTS)
+ALL_DEFECTS: tuple[Defect, ...] = (
+    *TRANSFORMER_DEFECTS, *CODEC_DEFECTS, *GRAPH_DEFECTS, *DRAWN_DEFECTS
+)  # fmt: skip
 
 __all__ = ["ALL_DEFECTS", "Defect", "GraphDefect", "ModuleDefect"]

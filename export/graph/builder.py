@@ -1,0 +1,396 @@
+"""Drawing an ONNX graph by hand, in expressions.
+
+For components that are no network: control flow, float64 and lengths that depend on values
+are what torch's exporter turns into something else from one version to the next.  A drawn
+graph has exactly the nodes asked for, so its bytes depend on this code alone.
+
+Only operators of the default domain whose meaning is the same from opset 18 to 23 are used.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import onnx_ir as ir
+
+from configs.manifest import TensorSignature
+
+from .module_paths import MODULE_KEY
+
+_IR_VERSION = 10
+
+Number = bool | int | float
+Attribute = int | float | str | Sequence[int] | ir.Graph
+
+
+class Var:
+    """A value of a graph being drawn; operators on it draw nodes.
+
+    Operands are values or Python numbers, which take the value's dtype.
+    """
+
+    def __init__(self, builder: GraphBuilder, value: ir.Value, dtype: np.dtype) -> None:
+        self.builder = builder
+        self.value = value
+        self.dtype = dtype
+
+    def op(
+        self, kind: str, *others: Operand, dtype: object = None, **attributes: Attribute
+    ) -> Var:
+        """Draw a node with this value as its first input and one output.
+
+        Args:
+            kind: operator.
+            others: further inputs; numbers take this value's dtype.
+            dtype: of the output, this value's if None.
+            attributes: of the operator.
+        """
+        inputs = [self, *(self.builder.like(self, other) for other in others)]
+        return self.builder.node(kind, inputs, dtypes=[dtype or self.dtype], **attributes)[0]
+
+    def __add__(self, other: Operand) -> Var:
+        return self.op("Add", other)
+
+    def __sub__(self, other: Operand) -> Var:
+        return self.op("Sub", other)
+
+    def __mul__(self, other: Operand) -> Var:
+        return self.op("Mul", other)
+
+    def __truediv__(self, other: Operand) -> Var:
+        return self.op("Div", other)
+
+    def __floordiv__(self, other: Operand) -> Var:
+        """Divide integers, none of them negative."""
+        return self.op("Div", other)
+
+    def __mod__(self, other: Operand) -> Var:
+        """Return the remainder of integers, with the sign of the divisor."""
+        return self.op("Mod", other)
+
+    def __matmul__(self, other: Var) -> Var:
+        return self.op("MatMul", other)
+
+    def __neg__(self) -> Var:
+        return self.op("Neg")
+
+    def __and__(self, other: Var) -> Var:
+        return self.op("And", other)
+
+    def __or__(self, other: Var) -> Var:
+        return self.op("Or", other)
+
+    def __invert__(self) -> Var:
+        return self.op("Not")
+
+    def __lt__(self, other: Operand) -> Var:
+        return self.op("Less", other, dtype=np.bool_)
+
+    def __le__(self, other: Operand) -> Var:
+        return self.op("LessOrEqual", other, dtype=np.bool_)
+
+    def __gt__(self, other: Operand) -> Var:
+        return self.op("Greater", other, dtype=np.bool_)
+
+    def __ge__(self, other: Operand) -> Var:
+        return self.op("GreaterOrEqual", other, dtype=np.bool_)
+
+    def equals(self, other: Operand) -> Var:
+        """Compare for equality."""
+        return self.op("Equal", other, dtype=np.bool_)
+
+    def minimum(self, other: Operand) -> Var:
+        """Return the smaller one."""
+        return self.op("Min", other)
+
+    def maximum(self, other: Operand) -> Var:
+        """Return the larger one."""
+        return self.op("Max", other)
+
+    def cast(self, dtype: object) -> Var:
+        """Convert; floats to integers by truncation."""
+        to = np.dtype(dtype)  # type: ignore[call-overload]
+        return self if to == self.dtype else self.op("Cast", dtype=to, to=_onnx_type(to).value)
+
+    def extent(self, axis: int) -> Var:
+        """Return the extent of an axis, int64 [].  A negative axis counts from the end."""
+        last = {"end": axis + 1} if axis != -1 else {}
+        shape = self.op("Shape", dtype=np.int64, start=axis, **last)
+        return shape.reshape()
+
+    def reshape(self, *shape: Dimension) -> Var:
+        """Give another shape; without arguments a scalar's."""
+        return self.op("Reshape", self.builder.vector(*shape))
+
+    def transpose(self, *axes: int) -> Var:
+        """Permute the axes."""
+        return self.op("Transpose", perm=axes)
+
+    def slice(self, axis: int, start: Dimension, stop: Dimension) -> Var:
+        """Take [start, stop) of an axis, clipped to what is there."""
+        at = [self.builder.vector(item) for item in (start, stop, axis)]
+        return self.op("Slice", *at)
+
+    def pad(
+        self, axis: int, before: Dimension, after: Dimension, *, mode: str = "constant"
+    ) -> Var:
+        """Pad an axis with zeros, or in mode ``edge`` with its first and last value."""
+        amounts, axes = self.builder.vector(before, after), self.builder.vector(axis)
+        inputs: list[Var | None] = [self, amounts, None, axes]
+        return self.builder.node("Pad", inputs, dtypes=[self.dtype], mode=mode)[0]
+
+    def reduce(self, kind: str, axis: int, *, keep: bool = False) -> Var:
+        """Reduce an axis by ``ReduceSum``, ``ReduceMax`` and so on."""
+        return self.op(kind, self.builder.vector(axis), keepdims=int(keep))
+
+    def where(self, yes: Operand, no: Operand) -> Var:
+        """Choose by this condition."""
+        like = yes if isinstance(yes, Var) else no
+        assert isinstance(like, Var), "where needs one value to take the dtype from"
+        chosen = [self.builder.like(like, item) for item in (yes, no)]
+        return self.builder.node("Where", [self, *chosen], dtypes=[like.dtype])[0]
+
+    def sort(self, *, descending: bool = False, count: Var | None = None) -> tuple[Var, Var]:
+        """Sort the last axis.
+
+        Args:
+            descending: largest first.
+            count: how many to return, int64 []; all of them if None.
+
+        Returns:
+            The values and where they came from.  Of equal values the first comes first.
+        """
+        wanted = self.extent(-1) if count is None else count
+        values, order = self.builder.node(
+            "TopK", [self, self.builder.vector(wanted)], dtypes=[self.dtype, np.int64],
+            largest=int(descending), sorted=1, axis=-1,
+        )  # fmt: skip
+        return values, order
+
+
+Operand = Var | Number
+Dimension = Var | int
+
+
+class GraphBuilder:
+    """Draws one graph.
+
+    Nodes and constants are named after the scope they are drawn in, and numbered in the order
+    of drawing.
+    """
+
+    def __init__(self) -> None:
+        self._nodes: list[ir.Node] = []
+        self._scope = ""
+        self._counts: Counter[str] = Counter()
+        self._constants: dict[tuple[str, tuple[int, ...], bytes], Var] = {}
+
+    @contextmanager
+    def scope(self, name: str) -> Iterator[None]:
+        """Draw under a path, which localisation reads."""
+        before = self._scope
+        self._scope = f"{before}.{name}" if before else name
+        try:
+            yield
+        finally:
+            self._scope = before
+
+    def node(
+        self,
+        kind: str,
+        inputs: Sequence[Var | None],
+        *,
+        dtypes: Sequence[object],
+        **attributes: Attribute,
+    ) -> list[Var]:
+        """Draw a node and return its outputs, one a dtype."""
+        name = self._numbered(kind)
+        node = ir.node(
+            kind,
+            [None if item is None else item.value for item in inputs],
+            attributes=dict(attributes),
+            num_outputs=len(dtypes),
+            name=name,
+            metadata_props={MODULE_KEY: self._scope},
+        )
+        outputs = []
+        for i, (value, dtype) in enumerate(zip(node.outputs, dtypes, strict=True)):
+            value.name = f"{name}:{i}" if i else name
+            outputs.append(Var(self, value, np.dtype(dtype)))  # type: ignore[call-overload]
+        self._nodes.append(node)
+        return outputs
+
+    def constant(self, value: np.ndarray | Number, dtype: object = None) -> Var:
+        """Return a constant; equal ones are one."""
+        array = np.ascontiguousarray(np.asarray(value, dtype))  # type: ignore[call-overload]
+        array = array.reshape(np.shape(value))
+        key = (array.dtype.str, array.shape, array.tobytes())
+        if key not in self._constants:
+            tensor = ir.tensor(array, name=self._numbered("constant"))
+            held = ir.Value(
+                name=tensor.name,
+                type=ir.TensorType(_onnx_type(array.dtype)),
+                shape=ir.Shape(array.shape),
+                const_value=tensor,
+            )
+            self._constants[key] = Var(self, held, array.dtype)
+        return self._constants[key]
+
+    def like(self, value: Var, item: Operand) -> Var:
+        """Return a number as a constant of a value's dtype, and a value as it is."""
+        return item if isinstance(item, Var) else self.constant(item, value.dtype)
+
+    def vector(self, *items: Dimension) -> Var:
+        """Return integers and int64 scalars as one int64 vector, for shapes and axes."""
+        if all(isinstance(item, int) for item in items):
+            return self.constant(np.array(items, np.int64))
+        parts: list[Var | None] = [
+            item.op("Reshape", self.constant(np.array([1], np.int64)))
+            if isinstance(item, Var)
+            else self.constant(np.array([item], np.int64))
+            for item in items
+        ]
+        return self.node("Concat", parts, dtypes=[np.int64], axis=0)[0]
+
+    def concat(self, axis: int, *parts: Var) -> Var:
+        """Join along an axis."""
+        return self.node("Concat", parts, dtypes=[parts[0].dtype], axis=axis)[0]
+
+    def range(self, stop: Var) -> Var:
+        """Return 0, 1, ... below stop (int64 []), int64 [stop]."""
+        inputs = [self.constant(0, np.int64), stop, self.constant(1, np.int64)]
+        return self.node("Range", inputs, dtypes=[np.int64])[0]
+
+    def when(
+        self, condition: Var, then: Callable[[], Var], otherwise: Callable[[], Var]
+    ) -> Var:
+        """Compute one of two branches; the other costs nothing.
+
+        Args:
+            condition: bool [].
+            then: draws the branch taken where it is true.
+            otherwise: draws the other one, with a result of the same dtype and rank.
+        """
+        branches, dtype = [], condition.dtype
+        for draw in (then, otherwise):
+            with self._inner_nodes() as nodes:
+                result = draw().op("Identity")
+            dtype = result.dtype
+            _set_type(result)
+            branches.append(
+                ir.Graph([], [result.value], nodes=nodes, name=self._numbered("branch"))
+            )
+        return self.node(
+            "If", [condition], dtypes=[dtype], then_branch=branches[0], else_branch=branches[1]
+        )[0]
+
+    def scan(
+        self,
+        body: Callable[[Var, Sequence[Var]], tuple[Var, Sequence[Var]]],
+        state: Var,
+        sequences: Sequence[Var],
+    ) -> tuple[Var, list[Var]]:
+        """Go through sequences along their first axis, carrying a state.
+
+        Args:
+            body: draws one step: from the state and one element of each sequence to the next
+                state and one element of each result.
+            state: the first one.
+            sequences: of the same extent along their first axis.
+
+        Returns:
+            The last state and the results, stacked along a new first axis.
+        """
+        inner = [self._inner_input(item) for item in (state, *sequences)]
+        with self._inner_nodes() as nodes:
+            after, elements = body(inner[0], inner[1:])
+            ends = [item.op("Identity") for item in (after, *elements)]
+        for item in ends:
+            _set_type(item)
+        graph = ir.Graph(
+            [item.value for item in inner],
+            [item.value for item in ends],
+            nodes=nodes,
+            name=self._numbered("body"),
+        )
+        last, *results = self.node(
+            "Scan", [state, *sequences], dtypes=[item.dtype for item in ends],
+            body=graph, num_scan_inputs=len(sequences),
+        )  # fmt: skip
+        return last, results
+
+    def finish(
+        self,
+        inputs: Sequence[tuple[TensorSignature, Var]],
+        outputs: Sequence[tuple[TensorSignature, Var]],
+        opset: int,
+    ) -> ir.Model:
+        """Return the model.
+
+        Args:
+            inputs: made by `input`, with their signatures.
+            outputs: results, with theirs.
+            opset: of the default domain.
+        """
+        ends = []
+        for signature, result in outputs:
+            if result.dtype != np.dtype(signature.dtype):
+                raise TypeError(f"{signature} is drawn as {result.dtype}")
+            end = result.op("Identity")
+            end.value.name = signature.name
+            _declare(end.value, signature)
+            ends.append(end.value)
+        constants = sorted(
+            (v.value for v in self._constants.values()), key=lambda v: str(v.name)
+        )
+        graph = ir.Graph(
+            [value.value for _, value in inputs],
+            ends,
+            nodes=self._nodes,
+            initializers=[value for value in constants if value.uses()],
+            opset_imports={"": opset},
+            name="main",
+        )
+        return ir.Model(graph, ir_version=_IR_VERSION)
+
+    def input(self, signature: TensorSignature) -> Var:
+        """Return an input of the graph."""
+        value = ir.Value(name=signature.name)
+        _declare(value, signature)
+        return Var(self, value, np.dtype(signature.dtype))
+
+    def _inner_input(self, like: Var) -> Var:
+        value = ir.Value(
+            name=self._numbered("element"), type=ir.TensorType(_onnx_type(like.dtype))
+        )
+        return Var(self, value, like.dtype)
+
+    @contextmanager
+    def _inner_nodes(self) -> Iterator[list[ir.Node]]:
+        """Collect the nodes drawn here for a graph of their own."""
+        outside, self._nodes = self._nodes, []
+        try:
+            yield self._nodes
+        finally:
+            self._nodes = outside
+
+    def _numbered(self, kind: str) -> str:
+        stem = f"{self._scope}/{kind}" if self._scope else kind
+        self._counts[stem] += 1
+        return f"{stem}_{self._counts[stem] - 1}"
+
+
+def _declare(value: ir.Value, signature: TensorSignature) -> None:
+    value.type = ir.TensorType(_onnx_type(np.dtype(signature.dtype)))
+    value.shape = ir.Shape(signature.shape)
+
+
+def _set_type(item: Var) -> None:
+    item.value.type = ir.TensorType(_onnx_type(item.dtype))
+
+
+def _onnx_type(dtype: np.dtype) -> ir.DataType:
+    return ir.DataType.from_numpy(dtype)

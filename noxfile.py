@@ -12,7 +12,7 @@ nox.options.sessions = ["lint", "tests"]
 PINNED = ("-c", "constraints.txt")
 
 UPSTREAM = Path("build", "upstream")
-# The published packages' own pins contradict each other (torch 2.4.1 here, 2.5 and newer there)
+# The published packages' own pins contradict each other (torch 2.4.1 here, newer there)
 # and pull in beat tracking and a web interface, so they are installed without dependencies.
 UPSTREAM_NEEDS = (
     "torch==2.4.1", "torchaudio==2.4.1", "numpy>=1.23,<2", "argbind>=0.3.2", "einops",

@@ -1,7 +1,7 @@
 """The command line, ``vampnet-onnx``: one sub-command per thing a person does; no logic.
 
-Exit codes: 0 all gates pass; 1 a gate failed; 2 bad usage, configuration or input; 3 the
-environment cannot do it; 130 interrupted.
+Exit codes: 0 all gates pass; 1 a gate failed, or a model computed what is not finite; 2 bad
+usage, configuration or input; 3 the environment cannot do it; 130 interrupted.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ import sys
 
 import typer
 
+from commands.decode import decode
 from commands.doctor import doctor
+from commands.encode import encode
 from commands.export import export
 from commands.fetch import fetch
 from commands.golden import golden
@@ -22,8 +24,9 @@ from commands.release import release
 from commands.replay import replay
 from commands.report import report
 from commands.self_test import self_test
+from commands.vamp import vamp
 from commands.verify import verify
-from configs.errors import EnvironmentLacksError, InputError
+from configs.errors import EnvironmentLacksError, InputError, NotFiniteError
 
 app = typer.Typer(
     name="vampnet-onnx",
@@ -40,6 +43,9 @@ for command in (
     localise,
     replay,
     self_test,
+    vamp,
+    encode,
+    decode,
     fetch,
     make_checkpoint,
     doctor,
@@ -58,11 +64,12 @@ class _Interrupted(BaseException):
 
 def main() -> None:
     """Run the command line and turn refusals into one line and an exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, _interrupt)
+    sys.unraisablehook = _insist
     try:
         app()
-    except (InputError, EnvironmentLacksError) as error:
+    except (InputError, EnvironmentLacksError, NotFiniteError) as error:
         complain(str(error))
         sys.exit(error.exit_code)
     except _Interrupted:
@@ -72,6 +79,14 @@ def main() -> None:
 
 def _interrupt(_number: int, _frame: object) -> None:
     raise _Interrupted
+
+
+def _insist(lost: sys.UnraisableHookArgs) -> None:
+    """Interrupt again if an interrupt fell into a finaliser, where Python drops exceptions."""
+    if lost.exc_type is _Interrupted:
+        signal.setitimer(signal.ITIMER_REAL, 0.01)
+    else:
+        sys.__unraisablehook__(lost)
 
 
 if __name__ == "__main__":

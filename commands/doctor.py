@@ -60,7 +60,7 @@ def doctor(as_json: Json = False) -> None:
             mark = "[green]ok  [/green]" if finding.ok else "[red]LACK[/red]"
             out.print(f"  {mark}  {finding.what:14} {finding.found}")
             if not finding.ok:
-                out.print(f"        {'':14} {finding.remedy}")
+                out.print(f"        {'':14} {finding.remedy}", markup=False)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 3)
 
 

@@ -19,6 +19,13 @@ Checkpoint = Annotated[
         help="Folder with codec.pth, coarse.pth, c2f.pth, or some of them.",
     ),
 ]
+Artifacts = Annotated[
+    Path,
+    typer.Option("--artifacts", metavar="DIR", help="A version, a model or a store."),
+]
+Threads = Annotated[
+    int, typer.Option(min=0, help="Threads of ONNX Runtime; 0 leaves the choice to it.")
+]
 ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="Configuration; its matrix and gates."),
@@ -46,6 +53,10 @@ UpstreamPython = Annotated[
 ]
 
 
+_LAST_SEED = (1 << 63) - 1
+_MOST_SEEDS = 1_000_000
+
+
 def settings_from(
     config: Path | None,
     checkpoint: Path | None,
@@ -65,6 +76,7 @@ def settings_from(
         return config_from(values, source="options")
     settings = load_config(config)
     changed = settings.model_dump()
+    changed["model"] = model or settings.model
     changed["export"] |= given
     if checkpoint is not None:
         changed["checkpoint"] |= {"path": checkpoint, "like": None}
@@ -86,12 +98,14 @@ def seed_list(text: str) -> list[int]:
         InputError: something else was written.
     """
     try:
-        seeds = [seed for item in text.split(",") for seed in _seed_item(item)]
+        ranges = [_seed_item(item) for item in text.split(",")]
     except ValueError as error:
         raise InputError(f"--seeds {text}: write numbers such as 0,1,2 or 0:100") from error
-    if not seeds or min(seeds) < 0:
-        raise InputError(f"--seeds {text}: names no seed, or a negative one")
-    return seeds
+    if any(r and (r[0] < 0 or r[-1] > _LAST_SEED) for r in ranges):
+        raise InputError(f"--seeds {text}: seeds are from 0 to {_LAST_SEED}")
+    if not 0 < sum(r.stop - r.start for r in ranges if r) <= _MOST_SEEDS:
+        raise InputError(f"--seeds {text}: names no seed, or more than {_MOST_SEEDS}")
+    return [seed for r in ranges for seed in r]
 
 
 def _seed_item(text: str) -> range:

@@ -35,7 +35,9 @@ def progress_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         MofNCompleteColumn(), TimeElapsedColumn(),
     )  # fmt: skip
     tasks: dict[str, int] = {}
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as progress:
 
         def update(name: str, done: int, total: int) -> None:
             if name not in tasks:
@@ -89,4 +91,6 @@ def print_json(value: object) -> None:
 def complain(message: str) -> None:
     """Print one line about what went wrong, on standard error."""
     err.print("[red]error:[/red] ", end="")
-    err.print(message, markup=False)
+    # Names from untrusted files may hold line ends and escape sequences.
+    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in message)
+    err.print(shown, markup=False)

@@ -20,8 +20,10 @@ DEMO = "demo.toml"
 T = TypeVar("T", bound=BaseModel)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Count = Annotated[int, Field(ge=1, le=1 << 20)]
-Seed = Annotated[int, Field(ge=0, lt=1 << 63)]
+Count = Annotated[int, Field(ge=1, le=1 << 20, strict=True)]
+Seed = Annotated[int, Field(ge=0, lt=1 << 63, strict=True)]
+# An infinite limit could not fail, and one of NaN could not hold.
+Limit = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 ComponentName = Literal[
     "codec_encoder", "codec_decoder", "coarse", "c2f", "audio_processor", "mask_generator",
     "sampler",
@@ -51,8 +53,8 @@ class ExportSection(_Section):
     components: Annotated[list[ComponentName], Field(min_length=1)] | None = None
     inputs: Annotated[list[Literal["codes", "latents"]], Field(min_length=1)]
     rates: list[Count] | None = None
-    opset: Annotated[int, Field(ge=18, le=23)]
-    external_data: bool
+    opset: Annotated[int, Field(ge=18, le=23, strict=True)]
+    external_data: Annotated[bool, Field(strict=True)]
 
 
 class VerifySection(_Section):
@@ -61,7 +63,7 @@ class VerifySection(_Section):
     seeds: Annotated[list[Seed], Field(min_length=1)]
     frames: Annotated[list[Count], Field(min_length=1)]
     batches: Annotated[list[Count], Field(min_length=1)]
-    threads: Annotated[int, Field(ge=0, le=1024)]
+    threads: Annotated[int, Field(ge=0, le=1024, strict=True)]
 
 
 class OutputSection(_Section):
@@ -79,13 +81,13 @@ class Config(_Section):
     export: ExportSection
     verify: VerifySection
     output: OutputSection
-    gates: dict[str, dict[str, dict[str, float]]] = {}
+    gates: dict[str, dict[str, dict[str, Limit]]] = {}
 
 
 class GateRule(_Section):
     """One threshold with the reason for it."""
 
-    limit: float
+    limit: Limit
     direction: Literal["at most", "at least"]
     unit: str
     reason: str
@@ -202,12 +204,13 @@ def load_gates(overrides: dict[str, dict[str, dict[str, float]]] | None = None) 
         InputError: an override of a gate that does not exist.
     """
     values = _shipped("gates.toml")
+    kinds = [kind for kind in values if kind not in ("ties", "noise")]
     for component, rules in (overrides or {}).items():
         for metric, change in rules.items():
-            known = values.get(component, {})
-            if component not in values or metric not in known:
-                names = list(values) if component not in values else list(known)
-                wrong = component if component not in values else metric
+            known = values[component] if component in kinds else {}
+            if metric not in known:
+                names = list(known) or kinds
+                wrong = metric if known else component
                 raise InputError(
                     f"gates.{component}.{metric}: no such gate{nearest(wrong, names)};"
                     f" known are {', '.join(names)}"

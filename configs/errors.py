@@ -20,6 +20,12 @@ class EnvironmentLacksError(Exception):
     exit_code = 3
 
 
+class NotFiniteError(Exception):
+    """A model computed NaN or infinity: exit code 1, like the gate that forbids it."""
+
+    exit_code = 1
+
+
 def nearest(name: str, known: list[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name closest to `name`, or nothing."""
     import difflib

@@ -13,6 +13,11 @@ from pathlib import Path
 
 from .errors import InputError
 
+_NOT_WRITABLE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST, errno.ENOTEMPTY,
+     errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+)  # fmt: skip
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -64,9 +69,15 @@ def publish_folder(staged: Path, target: Path) -> None:
         for item in staged.iterdir():
             _sync(item)
         staged.chmod(0o755)
-        if target.exists():
-            raise InputError(f"{target}: exists already and is never overwritten")
-        staged.rename(target)
+        try:
+            if not target.exists():
+                staged.rename(target)
+                return
+        except OSError as error:
+            # Another run may have made it since one looked.
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                raise
+        raise InputError(f"{target}: exists already and is never overwritten")
 
 
 @contextlib.contextmanager
@@ -84,13 +95,34 @@ def file_errors(path: Path) -> Iterator[None]:
                 f"{path}: the disk is full; free some space or choose another folder."
                 " Nothing was left half-written"
             ) from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR,
-                           errno.EEXIST, errno.EISDIR, errno.ENAMETOOLONG):  # fmt: skip
+        if error.errno == errno.EFBIG:
+            raise InputError(
+                f"{path}: a file grew too large for this file system or for the limit set on"
+                " this process; choose another folder. Nothing was left half-written"
+            ) from error
+        if error.errno in _NOT_WRITABLE:
             reason = os.strerror(error.errno)
             raise InputError(
                 f"{error.filename or path}: cannot be written ({reason}); choose another place"
             ) from error
         raise
+
+
+def is_there(path: Path) -> bool:
+    """Return whether a path exists.
+
+    Raises:
+        InputError: the system does not let one look, or the name cannot be one.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except ValueError as error:  # a zero byte, say
+        raise InputError(f"{str(path)!r} is no file name: {error}") from error
+    return True
 
 
 def sha256(path: Path) -> str:

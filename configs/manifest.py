@@ -10,11 +10,16 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA_VERSION = 1
+METADATA_PREFIX = "vampnet_onnx."  # of our keys in a file's own metadata
 MANIFEST_NAME = "manifest.json"
 
 
+# A number, or rows of numbers.
+Fact = int | list[list[int]]
+
+
 class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
 class TensorSignature(_Model):
@@ -44,12 +49,12 @@ class SourceRecord(_Model):
 
 
 class PassEntry(_Model):
-    """A pass that was applied, and what its own check measured."""
+    """A pass that was applied, and the change its own check allows (relative L2)."""
 
     name: str
     changed: int
     details: str
-    relative_l2: float | None = None
+    tolerance: float | None = None
 
 
 class FileRecord(_Model):
@@ -71,6 +76,11 @@ class ComponentRecord(_Model):
         outputs: signature.
         opset: of the default domain.
         dims: dimensions of the checkpoint.
+        facts: what a caller must know beyond the signature: `context_frames`, how many frames
+            on each side a frame of the codec depends on; `requantised`, the codes that the
+            published decoding replaces, as [codebook, code, new code]; `loudness_stride`,
+            samples from one gating block to the next; `resampling`, as [reduced old rate,
+            reduced new rate, input samples needed on each side].
         passes: in the order applied.
     """
 
@@ -82,6 +92,7 @@ class ComponentRecord(_Model):
     outputs: tuple[TensorSignature, ...]
     opset: int
     dims: dict[str, int | tuple[int, ...]]
+    facts: dict[str, Fact] = {}
     passes: tuple[PassEntry, ...]
 
     @property

@@ -28,6 +28,7 @@ from functools import partial
 import numpy as np
 
 from configs.errors import InputError
+from configs.manifest import Fact
 from models import CodecDims
 from models.audio import (
     LOUDNESS_FLOOR,
@@ -69,10 +70,21 @@ def audio_processor(dims: CodecDims, *, source_rate: int | None = None) -> Drawn
         outputs=(
             signature("prepared", "float32", "batch", 1, "padded"),
             signature("loudness", "float32", "batch"),
+            signature("mono", "float32", "batch", 1, "resampled"),
+            signature("block_power", "float64", "batch", "blocks"),
         ),
         dims=dims,
+        facts=_facts(dims, resampling),
         draw=partial(_draw, dims=dims, resampling=resampling, weighting=weighting),
     )
+
+
+def _facts(dims: CodecDims, resampling: Interpolator | None) -> dict[str, Fact]:
+    """Return what it takes to process a long clip in parts, by `mono` and `block_power`."""
+    facts: dict[str, Fact] = {"loudness_stride": gating(dims.sample_rate).stride}
+    if resampling is not None:
+        facts["resampling"] = [[resampling.old, resampling.new, resampling.width]]
+    return facts
 
 
 def variant_name(source_rate: int) -> str:
@@ -196,7 +208,9 @@ def _draw(
         with g.scope("resample"):
             mono = _resample(g, mono, resampling)
     with g.scope("loudness"):
-        loudness = _loudness(g, mono, dims.sample_rate, weighting)
+        power = _block_power(g, mono, dims.sample_rate, weighting)
+        with g.scope("gate"):
+            loudness = _gated_level(power)
     with g.scope("normalise"):
         gain = ((-loudness + TARGET_LOUDNESS) * (math.log(10) / 20)).op("Exp")
         levelled = mono * gain.reshape(-1, 1, 1)
@@ -207,7 +221,12 @@ def _draw(
         )
     with g.scope("pad"):
         missing = -limited.extent(-1) % dims.hop_length
-        return {"prepared": limited.pad(-1, 0, missing), "loudness": loudness}
+        return {
+            "prepared": limited.pad(-1, 0, missing),
+            "loudness": loudness,
+            "mono": mono,
+            "block_power": power,
+        }
 
 
 def _resample(g: GraphBuilder, mono: Var, by: Interpolator) -> Var:
@@ -223,8 +242,8 @@ def _resample(g: GraphBuilder, mono: Var, by: Interpolator) -> Var:
     return joined.slice(-1, 0, samples * by.new // by.old)
 
 
-def _loudness(g: GraphBuilder, mono: Var, sample_rate: int, weighting: Weighting) -> Var:
-    """Measure integrated loudness, float32 [batch], of mono, float32 [batch, 1, samples]."""
+def _block_power(g: GraphBuilder, mono: Var, sample_rate: int, weighting: Weighting) -> Var:
+    """Return every gating block's power, float64 [batch, blocks], of float32 [batch, 1, n]."""
     plan = gating(sample_rate)
     samples = mono.extent(-1)
     with g.scope("extent"):
@@ -242,14 +261,14 @@ def _loudness(g: GraphBuilder, mono: Var, sample_rate: int, weighting: Weighting
         valid = measured - g.range(segments) * plan.stride
     with g.scope("k_weighting"):
         energies = _energies(g, cut, valid, extra, weighting)
-    with g.scope("gate"):
+    with g.scope("blocks"):
         energy, *head = (item.transpose(1, 0) for item in energies)
         total = energy.slice(-1, 0, count)
         for i in range(1, plan.segments):
             total = total + energy.slice(-1, i, count + i)
         for first_few in head:
             total = total + first_few.slice(-1, plan.segments, count + plan.segments)
-        return _gated_level(total / plan.scale)
+        return total / plan.scale
 
 
 def _energies(

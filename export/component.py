@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from configs.manifest import TensorSignature
+from configs.manifest import Fact, TensorSignature
 from models import CodecDims, VampNetDims
 
 from .graph.builder import GraphBuilder, Var
@@ -28,6 +28,7 @@ class Component:
         inputs: signature of the file.
         outputs: signature of the file.
         dims: dimensions of the checkpoint.
+        facts: what a caller must know beyond the signature (`export.codec_facts`).
     """
 
     name: str
@@ -35,6 +36,7 @@ class Component:
     inputs: tuple[TensorSignature, ...]
     outputs: tuple[TensorSignature, ...]
     dims: CodecDims | VampNetDims
+    facts: dict[str, Fact] = dataclasses.field(default_factory=dict, kw_only=True)
 
     @property
     def id(self) -> str:

@@ -9,6 +9,7 @@ Sources of the order and the names: ARCHITECTURE.md, table of components.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 
 import torch
@@ -18,6 +19,7 @@ from configs.errors import InputError
 from models import LAC, CodecDims, ModelSet, VampNet
 
 from . import audio_processor as audio
+from .codec_facts import decoder_context, encoder_context, requantised
 from .component import Component, DrawnComponent, TracedComponent
 from .component import signature as _signature
 from .entries import CodecDecoder, CodecEncoder, Transformer
@@ -86,6 +88,15 @@ def variants(
     return [""]
 
 
+def is_known(name: str, variant: str) -> bool:
+    """Return whether there is such a component with such a variant."""
+    if not variant or name not in COMPONENTS:
+        return name in COMPONENTS
+    if name in TRANSFORMERS:
+        return variant == LATENTS
+    return name == audio.NAME and re.fullmatch(r"from_[1-9][0-9]*", variant) is not None
+
+
 def build_component(name: str, models: ModelSet, *, variant: str = "") -> Component:
     """Prepare one component for export.
 
@@ -143,6 +154,7 @@ def _encoder(codec: nn.Module) -> TracedComponent:
             _signature("latents", "float32", "batch", sum(dims.codebook_dims), "frames"),
         ),
         dims=dims,
+        facts={"context_frames": encoder_context(codec)},
     )
 
 
@@ -160,6 +172,7 @@ def _decoder(codec: nn.Module) -> TracedComponent:
         inputs=(_signature("codes", "int64", "batch", "codebooks", "frames"),),
         outputs=(_signature("audio", "float32", "batch", 1, "samples"),),
         dims=dims,
+        facts={"context_frames": decoder_context(codec), "requantised": requantised(codec)},
     )
 
 

@@ -11,8 +11,15 @@ from pathlib import Path
 
 from configs.config import Config
 from configs.errors import InputError
-from configs.manifest import ComponentRecord, FileRecord, Manifest, PassEntry, SourceRecord
-from models import CodecDims, ModelSet, SourceFile, check_set, open_models
+from configs.manifest import (
+    METADATA_PREFIX,
+    ComponentRecord,
+    FileRecord,
+    Manifest,
+    PassEntry,
+    SourceRecord,
+)
+from models import CodecDims, ModelSet, SourceFile, check_set, open_models, read_lora
 
 from .components import (
     COMPONENTS,
@@ -23,10 +30,9 @@ from .components import (
 )
 from .exporter import Exported, export_component
 from .onnx_file import save_graph
+from .passes import NotFiniteError
 from .store import write_manifest
 from .toolchain import toolchain
-
-METADATA_PREFIX = "vampnet_onnx."
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,13 @@ def export_set(
         component = build_component(name, models, variant=variant)
         own = _own_sources(name, models)
         del models
-        exported = export_component(component, opset=request.opset)
+        try:
+            exported = export_component(component, opset=request.opset)
+        except NotFiniteError as error:
+            raise InputError(
+                f"{request.checkpoint}: {component.id} computes NaN or infinite values with"
+                " these weights, though each of them is finite; the checkpoint is damaged"
+            ) from error
         _annotate(exported, request.model, own, versions)
         path = staged / f"{component.id}.onnx"
         file, data = save_graph(exported.model, path, external=request.external_data)
@@ -150,6 +162,14 @@ def _jobs(request: Request, opened: _Opened) -> list[tuple[str, str]]:
             f"{request.checkpoint}: holds no checkpoint for {', '.join(missing)}; it allows"
             f" {', '.join(present) or 'nothing'}"
         )
+    unused = [name for name in request.lora if name not in wanted]
+    if unused:
+        raise InputError(
+            f"{request.checkpoint}: a LoRA file was given for {', '.join(unused)}, which is"
+            f" not exported ({', '.join(wanted)})"
+        )
+    for path in request.lora.values():
+        read_lora(path)  # now rather than after the minutes that other components take
     jobs = []
     for name in COMPONENTS:
         if name in wanted:
@@ -186,6 +206,7 @@ def _annotate(
         "opset": exported.opset,
         "inputs": [item.model_dump(mode="json") for item in component.inputs],
         "outputs": [item.model_dump(mode="json") for item in component.outputs],
+        "facts": component.facts,
     }
     for key in sorted(facts):
         value = facts[key]
@@ -207,5 +228,6 @@ def component_record(
         outputs=component.outputs,
         opset=exported.opset,
         dims=component.dims_record(),
+        facts=component.facts,
         passes=tuple(PassEntry(**dataclasses.asdict(record)) for record in exported.passes),
     )

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from configs.errors import InputError
-from configs.files import sha256
+from configs.files import is_there, sha256
 
 from .dims import CodecDims, VampNetDims
 from .lac import LAC
@@ -97,7 +97,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
             ``metadata.kwargs``, or holds non-finite or non-float weights.
     """
     state, metadata = _content(path)
-    label = "random" if metadata.get(RANDOM_LABEL) else ""
+    labelled = metadata.get(RANDOM_LABEL)
+    label = "" if labelled is None or labelled is False else "random"
     clean = clean_state(state, path)
     return Checkpoint(path, clean, dict(metadata["kwargs"]), source_file(path, label=label))
 
@@ -166,7 +167,7 @@ def check_set(folder: Path) -> list[str]:
     Raises:
         InputError: nothing to read, or the files do not fit each other.
     """
-    if not folder.is_dir():
+    if not is_there(folder) or not folder.is_dir():
         raise InputError(f"{folder}: no such folder of checkpoints")
     present = [name for name in (CODEC, *TRANSFORMERS) if (folder / f"{name}.pth").exists()]
     if not present:
@@ -314,7 +315,8 @@ def _check_fit(name: str, dims: VampNetDims, codec: CodecDims, folder: Path) -> 
     if dims.n_codebooks > codec.n_codebooks:
         problems.append(f"{dims.n_codebooks} codebooks against {codec.n_codebooks}")
     if any(width != dims.latent_dim for width in used):
-        problems.append(f"latent_dim {dims.latent_dim} against codebook_dim {list(used)}")
+        widths = ", ".join(str(width) for width in sorted(set(used)))
+        problems.append(f"latent_dim {dims.latent_dim} against codebook_dim {widths}")
     if problems:
         raise InputError(
             f"{folder}: {name}.pth and codec.pth do not fit each other: {'; '.join(problems)}."

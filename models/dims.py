@@ -20,6 +20,9 @@ from configs.errors import InputError
 # Larger values cannot come from a real checkpoint and would only exhaust memory.
 _LARGEST = 1 << 20
 
+_LONGEST_SHOWN = 80
+_PLAIN = (bool, int, float, str, list, tuple, dict)
+
 
 @dataclass(frozen=True)
 class CodecDims:
@@ -83,6 +86,11 @@ class CodecDims:
             ),
             sample_rate=read.integer("sample_rate"),
         )
+        if max(dims.latent_dim, dims.hop_length) > _LARGEST:
+            raise InputError(
+                f"{source}: metadata.kwargs ask for {_shown(dims.latent_dim)} channels and"
+                f" {_shown(dims.hop_length)} samples a frame; at most {_LARGEST} are possible"
+            )
         odd = [r for r in (*dims.encoder_rates, *dims.decoder_rates) if r % 2]
         if odd:
             raise InputError(
@@ -154,15 +162,15 @@ class VampNetDims:
         """
         read = _Reader({**_defaults("vampnet"), **kwargs}, source)
         for name in ("r_cond_dim", "cond_dim", "ctrl_dims"):
-            if read.values.get(name):
+            if _is_set(read.values.get(name)):
                 raise InputError(
-                    f"{source}: {name} = {read.values[name]!r} asks for conditioning inputs,"
-                    " which no released checkpoint has and this tool does not export"
+                    f"{source}: {name} = {_shown(read.values[name])} asks for conditioning"
+                    " inputs, which no released checkpoint has and this tool does not export"
                 )
         if read.values["noise_mode"] != "mask":
             raise InputError(
-                f"{source}: noise_mode = {read.values['noise_mode']!r}; only 'mask' has a mask"
-                " token and can be exported"
+                f"{source}: noise_mode = {_shown(read.values['noise_mode'])}; only 'mask' has"
+                " a mask token and can be exported"
             )
         dims = cls(
             n_heads=read.integer("n_heads"),
@@ -198,21 +206,36 @@ class _Reader:
         value = self.values[name]
         if not isinstance(value, (list, tuple)) or not value or len(value) > 64:
             raise InputError(
-                f"{self.source}: metadata.kwargs.{name} = {value!r} is not a list of integers"
+                f"{self.source}: metadata.kwargs.{name} = {_shown(value)} is not a list of"
+                " integers"
             )
         return tuple(self._check(name, item, 1) for item in value)
 
     def _check(self, name: str, value: object, least: int) -> int:
         if isinstance(value, bool) or not isinstance(value, int):
             raise InputError(
-                f"{self.source}: metadata.kwargs.{name} = {value!r} is not an integer"
+                f"{self.source}: metadata.kwargs.{name} = {_shown(value)} is not an integer"
             )
         if not least <= value <= _LARGEST:
             raise InputError(
-                f"{self.source}: metadata.kwargs.{name} = {value} is outside"
+                f"{self.source}: metadata.kwargs.{name} = {_shown(value)} is outside"
                 f" {least} to {_LARGEST}"
             )
         return value
+
+
+def _is_set(value: object) -> bool:
+    """Whether a keyword asks for anything; of values of any kind, tensors included."""
+    return not (value is None or (isinstance(value, _PLAIN) and not value))
+
+
+def _shown(value: object) -> str:
+    """Show a value from an untrusted file in a message: on one line, never long."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python refuses to write out integers of thousands of digits
+        text = f"an enormous {type(value).__name__}"
+    return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
 
 
 @cache

@@ -6,12 +6,14 @@ from the metadata into every manifest and every report.
 
 from __future__ import annotations
 
+import contextlib
+import io
 import math
 import tomllib
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 import torch
 from torch import Tensor, nn
@@ -24,7 +26,13 @@ from .dims import CodecDims, VampNetDims
 from .lac import LAC
 from .vampnet import VampNet
 
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
 LORA_RANK = 8
+
+# The generator takes no larger ones; they wrap around.
+_SEEDS = 1 << 63
 
 
 def sizes() -> dict[str, dict[str, dict[str, Any]]]:
@@ -58,19 +66,70 @@ def write_random_set(
         existing = [target for target in targets if target.exists()]
     if existing:
         raise InputError(f"{existing[0]}: exists already; choose another folder")
-    for number, target in enumerate(targets):
-        progress(target.name)
-        kwargs = sizes()[like][target.stem]
-        generator = torch.Generator().manual_seed(seed * len(targets) + number)
-        with torch.device("meta"):
-            module = _build(target.stem, kwargs)
-        content = {
-            "state_dict": _random_state(module, generator),
-            "metadata": {"kwargs": kwargs, RANDOM_LABEL: True, "seed": seed},
-        }
-        with replacing(target) as temporary:
-            torch.save(content, temporary)
+    try:
+        for number, target in enumerate(targets):
+            progress(target.name)
+            kwargs = sizes()[like][target.stem]
+            draw = seed * len(targets) + number
+            write_random_file(target, kwargs, seed=seed, draw=draw)
+    except BaseException:
+        for target in targets:
+            with contextlib.suppress(OSError):  # where the folder could not even be made
+                target.unlink(missing_ok=True)
+        raise
     return targets
+
+
+def write_random_file(
+    target: Path, kwargs: dict[str, Any], *, seed: int, draw: int | None = None
+) -> None:
+    """Write one checkpoint with random weights.
+
+    Args:
+        target: file of a known name: ``codec.pth``, ``coarse.pth`` or ``c2f.pth``.
+        kwargs: the published constructor's keywords.
+        seed: noted in the metadata.
+        draw: seed of the generator, where it is another.
+
+    Raises:
+        InputError: impossible keywords, or a folder that cannot be written.
+    """
+    generator = torch.Generator().manual_seed((seed if draw is None else draw) % _SEEDS)
+    with torch.device("meta"):
+        module = _build(target.stem, kwargs)
+    content = {
+        "state_dict": _random_state(module, generator),
+        "metadata": {"kwargs": kwargs, RANDOM_LABEL: True, "seed": seed},
+    }
+    with replacing(target) as temporary:
+        _save(content, temporary)
+
+
+def _save(content: object, path: Path) -> None:
+    """Save as `torch.save`, which hides why it could not write behind an error of its own."""
+    with path.open("wb") as stream:
+        noting = _NotingStream(stream)
+        try:
+            torch.save(content, cast(IO[bytes], noting))
+        except RuntimeError:
+            if noting.error is not None:
+                raise noting.error from None
+            raise
+
+
+class _NotingStream(io.RawIOBase):
+    """Passes writes on and keeps the first error of the operating system."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.error: OSError | None = None
+        self._stream = stream
+
+    def write(self, data: ReadableBuffer) -> int:
+        try:
+            return self._stream.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise
 
 
 def _build(kind: str, kwargs: dict[str, Any]) -> nn.Module:

@@ -1,183 +1,25 @@
-"""Options of masks, generation and vamping, with the published defaults.
+"""Options of masks, generation and vamping: those of `configs.settings`.
 
-The defaults are in ``configs/vamp_defaults.toml`` and nowhere in code; the functions here
-lay a caller's choices over them.
+They live with the configuration because the pipeline takes the same options and must not
+import what imports torch.
 """
 
-from __future__ import annotations
+from configs.settings import (
+    GenerationSettings,
+    MaskSettings,
+    Mode,
+    VampSettings,
+    generation_settings,
+    mask_settings,
+    vamp_settings,
+)
 
-import math
-import tomllib
-from dataclasses import dataclass, fields
-from enum import Enum
-from functools import cache
-from importlib import resources
-from typing import Any, TypeVar
-
-from configs.errors import InputError, nearest
-
-S = TypeVar("S", "MaskSettings", "GenerationSettings", "VampSettings")
-
-
-class Mode(Enum):
-    """How to treat what looks like defects of the published generation.
-
-    ``REFERENCE`` keeps them, for parity: typical filtering and top-k are asked for and have
-    no effect, batch items share one count of masked codes, classifier-free guidance changes
-    nothing but the noise.  ``CORRECTED`` does what the options say.
-    """
-
-    REFERENCE = "reference"
-    CORRECTED = "corrected"
-
-
-@dataclass(frozen=True)
-class MaskSettings:
-    """Options of `models.masks.build_mask`; from `mask_settings`.
-
-    Attributes:
-        rand_mask_intensity: probability that a code is masked at all, 0 to 1.
-        prefix_s: seconds kept at the start.
-        suffix_s: seconds kept at the end.
-        periodic_prompt: keep every so many steps; 0 keeps none.
-        periodic_prompt_width: steps kept around each prompt.
-        onset_mask_width: steps kept before, and from, each onset; 0 keeps none.
-        dropout: fraction of the time steps that is masked whatever kept them, 0 to 1.
-        upper_codebook_mask: codebooks from this one up are masked.
-        n_conditioning_codebooks: leading codebooks that are kept.
-    """
-
-    rand_mask_intensity: float
-    prefix_s: float
-    suffix_s: float
-    periodic_prompt: int
-    periodic_prompt_width: int
-    onset_mask_width: int
-    dropout: float
-    upper_codebook_mask: int
-    n_conditioning_codebooks: int
-
-    def __post_init__(self) -> None:
-        _require(self, 0, math.inf, *(f.name for f in fields(self)))
-        _require(self, 0, 1, "rand_mask_intensity", "dropout")
-
-
-@dataclass(frozen=True)
-class GenerationSettings:
-    """Options of `models.generate.generate`; from `generation_settings`.
-
-    Attributes:
-        steps: sampling steps.
-        temperature: divides the logits before the softmax; 0 leaves them as they are.
-        mask_temperature: scale of the Gumbel noise in the remasking, which fades to 0.
-        sample_cutoff: draw tokens while step / steps is at most this, else take the argmax.
-        typical_filtering: keep typical entries only.  No effect in reference mode.
-        typical_mass: their cumulative probability.
-        typical_min_tokens: how many are kept at least.
-        mode: see `Mode`.
-        top_k: keep this many entries, or None.  No effect in reference mode.
-        top_p: keep entries up to this cumulative probability, or None.
-        cfg_guidance: scale of classifier-free guidance, or None.  Reference mode: only
-            changes the noise.
-    """
-
-    steps: int
-    temperature: float
-    mask_temperature: float
-    sample_cutoff: float
-    typical_filtering: bool
-    typical_mass: float
-    typical_min_tokens: int
-    mode: Mode = Mode.REFERENCE
-    top_k: int | None = None
-    top_p: float | None = None
-    cfg_guidance: float | None = None
-
-    def __post_init__(self) -> None:
-        _require(self, 0, math.inf, "temperature", "mask_temperature", "typical_min_tokens")
-        _require(self, 0, 1, "typical_mass", "top_p")
-        _require(self, 1, math.inf, "steps", "top_k")
-        _require(self, -math.inf, math.inf, "sample_cutoff", "cfg_guidance")
-
-
-@dataclass(frozen=True)
-class VampSettings:
-    """Options of `models.interface.vamp`; from `vamp_settings`.
-
-    Attributes:
-        coarse: options of the coarse generation.
-        c2f: options of the coarse-to-fine generation, which the published interface keeps at
-            its own defaults whatever is asked for coarse.
-        batch_size: variations made of the same codes.
-        feedback_steps: times the coarse generation is fed its own result.
-        time_stretch_factor: how many times longer the result is.
-        coarse_chunk_s: seconds the coarse model works on at a time.
-        c2f_chunk_s: seconds the coarse-to-fine model works on at a time.
-    """
-
-    coarse: GenerationSettings
-    c2f: GenerationSettings
-    batch_size: int
-    feedback_steps: int
-    time_stretch_factor: int
-    coarse_chunk_s: float
-    c2f_chunk_s: float
-
-    def __post_init__(self) -> None:
-        _require(self, 1, math.inf, "batch_size", "feedback_steps", "time_stretch_factor")
-        for name in ("coarse_chunk_s", "c2f_chunk_s"):
-            if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"{name} = {getattr(self, name)} is not a positive time")
-
-
-def mask_settings(**choices: Any) -> MaskSettings:
-    """Return the published options of the mask with `choices` laid over them.
-
-    Raises:
-        InputError: a choice is unknown or out of range; so do the two functions below.
-    """
-    return _settings(MaskSettings, _defaults("mask"), choices)
-
-
-def generation_settings(**choices: Any) -> GenerationSettings:
-    """Return the published options of generation with `choices` laid over them."""
-    return _settings(GenerationSettings, _defaults("generation"), choices)
-
-
-def vamp_settings(coarse: GenerationSettings | None = None, **choices: Any) -> VampSettings:
-    """Return the published options of vamping with `choices` laid over them.
-
-    Args:
-        coarse: options of the coarse generation, the published ones if None.  Its mode
-            becomes that of the coarse-to-fine generation, too, and nothing else does.
-        choices: any other field of `VampSettings`.
-    """
-    coarse = coarse or generation_settings()
-    c2f = generation_settings(**_defaults("coarse_to_fine"), mode=coarse.mode)
-    given = {"coarse": coarse, "c2f": c2f, **choices}
-    return _settings(VampSettings, _defaults("vamp"), given)
-
-
-def _settings(kind: type[S], published: dict[str, Any], choices: dict[str, Any]) -> S:
-    known = [f.name for f in fields(kind)]
-    for name in choices:
-        if name not in known:
-            raise InputError(
-                f"unknown option {name!r}{nearest(name, known)}; known: {', '.join(known)}"
-            )
-    return kind(**{**published, **choices})
-
-
-def _require(settings: object, least: float, most: float, *names: str) -> None:
-    for name in names:
-        value = getattr(settings, name)
-        if value is None:
-            continue
-        if not (math.isfinite(value) and least <= value <= most):
-            raise InputError(f"{name} = {value} is outside {least} to {most}")
-
-
-@cache
-def _defaults(kind: str) -> dict[str, Any]:
-    text = resources.files("configs").joinpath("vamp_defaults.toml").read_text("utf-8")
-    return dict(tomllib.loads(text)[kind])
+__all__ = [
+    "GenerationSettings",
+    "MaskSettings",
+    "Mode",
+    "VampSettings",
+    "generation_settings",
+    "mask_settings",
+    "vamp_settings",
+]

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from configs.errors import InputError
-from configs.files import file_errors, sha256
+from configs.files import file_errors, is_there, sha256
 from configs.manifest import MANIFEST_NAME, SCHEMA_VERSION, ComponentRecord, Manifest
 
 _VERSION = re.compile(r"v([1-9][0-9]*)")
@@ -58,7 +58,7 @@ def open_artifacts(path: Path, *, unsealed: bool = False) -> Artifacts:
         file = folder / record.name
         if Path(record.name).name != record.name:
             raise InputError(f"{folder / MANIFEST_NAME}: file name {record.name!r} has a path")
-        if not file.is_file():
+        if not is_there(file) or not file.is_file():
             raise InputError(f"{file}: missing, though the manifest lists it; export again")
         if file.stat().st_size == record.size and sha256(file) == record.sha256:
             continue
@@ -78,7 +78,7 @@ def find_version(path: Path) -> Path:
     Raises:
         InputError: there is none, or a store holds several models.
     """
-    if not path.is_dir():
+    if not is_there(path) or not path.is_dir():
         raise InputError(f"{path}: no such folder of artifacts")
     if (path / MANIFEST_NAME).is_file():
         return path

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,15 +41,22 @@ class Session:
             raise InputError(f"{path}: ONNX Runtime cannot load it: {error}") from error
         self.inputs = tuple(_signature(item) for item in self._session.get_inputs())
         self.outputs = tuple(_signature(item) for item in self._session.get_outputs())
+        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Compute every output.
+    def run(
+        self, inputs: Mapping[str, np.ndarray], *, only: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Compute outputs.
 
         Args:
             inputs: arrays by input name.
+            only: compute these outputs and nothing else; every output if left out.
         """
-        values = self._session.run(None, dict(inputs))
-        return {item.name: value for item, value in zip(self.outputs, values, strict=True)}
+        wanted = [item.name for item in self.outputs] if only is None else list(only)
+        options = ort.RunOptions()
+        options.only_execute_path_to_fetches = only is not None
+        values = self._session.run(wanted, dict(inputs), options)
+        return dict(zip(wanted, values, strict=True))
 
 
 def _signature(item: ort.NodeArg) -> TensorSignature:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from pathlib import Path
 
+from configs.files import replacing
 from reports.html import render_html
 from reports.junit import render_junit
 from reports.markdown import render_markdown
@@ -15,7 +16,7 @@ def write_reports(report: Report, folder: Path) -> dict[str, Path]:
     """Write ``report.json``, ``report.md``, ``junit.xml`` and ``report.html`` to `folder`.
 
     The same report gives the same bytes.  Everything is rendered before anything is written,
-    and each file appears whole or not at all.
+    and older renderings are replaced only when all new ones are on the disk.
 
     Args:
         report: what the verification found.
@@ -23,6 +24,9 @@ def write_reports(report: Report, folder: Path) -> dict[str, Path]:
 
     Returns:
         The paths under the keys ``json``, ``markdown``, ``junit`` and ``html``.
+
+    Raises:
+        InputError: the folder cannot be written, or the disk is full.
     """
     texts = {
         "json": ("report.json", report.model_dump_json(indent=2) + "\n"),
@@ -30,16 +34,8 @@ def write_reports(report: Report, folder: Path) -> dict[str, Path]:
         "junit": ("junit.xml", render_junit(report)),
         "html": ("report.html", render_html(report)),
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in texts.values():
-        _replace(folder / name, text.encode("utf-8"))
+    with contextlib.ExitStack() as stack:  # none is replaced before all are written
+        for name, text in texts.values():
+            temporary = stack.enter_context(replacing(folder / name))
+            temporary.write_bytes(text.encode("utf-8"))
     return {kind: folder / name for kind, (name, _) in texts.items()}
-
-
-def _replace(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)

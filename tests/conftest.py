@@ -5,16 +5,39 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from models import ModelSet, open_models
+from models.random_checkpoint import write_random_file
+from pipeline.artifacts import Artifacts
+from pipeline.vamp import VampPipeline
+from tests.exports import export_to
 
 GOLDEN = Path(__file__).parent / "golden"
 
+EXPORTED_RATES = (16000, 22050, 48000)  # of the golden preparations, beside the codecs' own
+
 torch.set_num_threads(2)
+
+# The smallest set there is, no dimension equal to another's: an export takes seconds.
+NANO: dict[str, dict[str, Any]] = {
+    "codec": {
+        "encoder_dim": 3, "encoder_rates": [4], "decoder_dim": 10, "decoder_rates": [4],
+        "n_codebooks": 3, "codebook_size": 11, "codebook_dim": 5, "sample_rate": 8000,
+    },
+    "coarse": {
+        "n_heads": 3, "n_layers": 1, "n_codebooks": 2, "n_conditioning_codebooks": 0,
+        "latent_dim": 5, "embedding_dim": 21, "vocab_size": 11,
+    },
+    "c2f": {
+        "n_heads": 2, "n_layers": 1, "n_codebooks": 3, "n_conditioning_codebooks": 2,
+        "latent_dim": 5, "embedding_dim": 18, "vocab_size": 11,
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,6 +75,61 @@ def golden(request: pytest.FixtureRequest) -> GoldenSet:
 @pytest.fixture(scope="session")
 def golden_a() -> GoldenSet:
     return GoldenSet(GOLDEN / "a")
+
+
+@pytest.fixture(scope="session")
+def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of the nano checkpoints; shared, so tests copy what they change."""
+    folder = tmp_path_factory.mktemp("nano") / "nano"
+    for seed, (name, kwargs) in enumerate(NANO.items()):
+        write_random_file(folder / f"{name}.pth", kwargs, seed=seed)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def nano_artifacts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    """Every component of the nano set, exported once; tests copy what they change."""
+    return export_to(tmp_path_factory.mktemp("nano-artifacts") / "v1", nano)
+
+
+@pytest.fixture(scope="session")
+def golden_artifacts(golden: GoldenSet, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    """Every component of a golden set, exported once; tests copy what they change."""
+    return _exported(golden.folder, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def exported(golden_artifacts: Artifacts) -> Path:
+    """Folder of a golden set's artifacts."""
+    return golden_artifacts.folder
+
+
+@pytest.fixture(scope="session")
+def exported_a(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return _exported(GOLDEN / "a", tmp_path_factory).folder
+
+
+@pytest.fixture(scope="session")
+def pipeline_a(exported_a: Path) -> VampPipeline:
+    return VampPipeline.open(exported_a)
+
+
+_EXPORTED: dict[Path, Artifacts] = {}
+
+
+def _exported(checkpoint: Path, factory: pytest.TempPathFactory) -> Artifacts:
+    """Export a golden set once a session; the entry by latents of set a only."""
+    if checkpoint not in _EXPORTED:
+        inputs = ("codes", "latents") if checkpoint.name == "a" else ("codes",)
+        folder = factory.mktemp("artifacts") / "v1"
+        _EXPORTED[checkpoint] = export_to(
+            folder,
+            checkpoint,
+            model=f"golden-{checkpoint.name}",
+            inputs=inputs,
+            rates=EXPORTED_RATES,
+        )
+    return _EXPORTED[checkpoint]
 
 
 def relative_error(actual: object, expected: object) -> float:

@@ -98,6 +98,7 @@ def verified(
         matrix=VerifySection(seeds=list(range(seeds)), frames=[1, 40], batches=[2], threads=0),
         mismatches=[],
         gates=load_gates(),
+        mismatches=[],
     )
 
 

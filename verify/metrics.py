@@ -41,12 +41,14 @@ def snr_db(reference: np.ndarray, export: np.ndarray) -> float:
 
 def pearson(reference: np.ndarray, export: np.ndarray) -> float:
     """Return Pearson's correlation; for a constant reference, 1 if equal and else 0."""
+    _require_same_shape(reference, export)
     r, e = (x.astype(np.float64).ravel() for x in (reference, export))
-    r, e = r - r.mean(), e - e.mean()
-    scale = float(np.linalg.norm(r) * np.linalg.norm(e))
-    if scale < _SILENCE:
-        return 1.0 if np.array_equal(reference, export) else 0.0
-    return float(r @ e / scale)
+    with np.errstate(invalid="ignore"):  # inf - inf is NaN, and NaN is meant to show
+        r, e = r - r.mean(), e - e.mean()
+        scale = float(np.linalg.norm(r) * np.linalg.norm(e))
+        if scale < _SILENCE:
+            return 1.0 if np.array_equal(reference, export) else 0.0
+        return float(r @ e / scale)
 
 
 def kl_divergence(reference: np.ndarray, export: np.ndarray, axis: int) -> float:
@@ -57,8 +59,9 @@ def kl_divergence(reference: np.ndarray, export: np.ndarray, axis: int) -> float
         export: logits of the same shape.
         axis: of the vocabulary.
     """
-    p, q = (_log_softmax(x.astype(np.float64), axis) for x in (reference, export))
-    return float((np.exp(p) * (p - q)).sum(axis=axis).mean())
+    with np.errstate(invalid="ignore"):
+        p, q = (_log_softmax(x.astype(np.float64), axis) for x in (reference, export))
+        return float((np.exp(p) * (p - q)).sum(axis=axis).mean())
 
 
 def count_nonfinite(values: np.ndarray) -> int:
@@ -78,11 +81,15 @@ def _kinds(values: np.ndarray) -> np.ndarray:
 
 
 def _difference(reference: np.ndarray, export: np.ndarray) -> np.ndarray:
-    if reference.shape != export.shape:
-        raise ValueError(f"shapes differ: {reference.shape} against {export.shape}")
+    _require_same_shape(reference, export)
     with np.errstate(invalid="ignore"):  # inf - inf is NaN, and NaN is meant to show
         result: np.ndarray = export.astype(np.float64) - reference.astype(np.float64)
     return result
+
+
+def _require_same_shape(reference: np.ndarray, export: np.ndarray) -> None:
+    if reference.shape != export.shape:
+        raise ValueError(f"shapes differ: {reference.shape} against {export.shape}")
 
 
 def _log_softmax(x: np.ndarray, axis: int) -> np.ndarray:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.config import Config, load_gates
-from configs.files import staging_folder
+from configs.files import publish_folder, staging_folder
 from export.export_set import Request, export_set
 from export.store import publish, write_manifest
 from models.random_checkpoint import write_random_set
@@ -102,5 +102,5 @@ def _keep_rejected(staged: Path, home: Path) -> Path:
     """Keep the files of a failed release for inspection, replacing those of the last one."""
     folder = home / REJECTED
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(staged, folder)
+    publish_folder(staged, folder)
     return folder

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,17 @@ import torch
 
 from configs.config import Gates, VerifySection
 from configs.errors import InputError
-from configs.manifest import ComponentRecord, GateRecord, Manifest, SourceRecord
+from configs.files import is_there
+from configs.manifest import (
+    MANIFEST_NAME,
+    ComponentRecord,
+    GateRecord,
+    Manifest,
+    SourceRecord,
+)
+from export.components import is_known
 from models import ModelSet, open_models
+from models.checkpoint import CODEC, TRANSFORMERS, source_file
 from pipeline.artifacts import Artifacts
 from pipeline.session import Session
 from reports import Component, Report, Source, Verdict
@@ -56,6 +66,8 @@ def verify_artifacts(
         InputError: the checkpoints are not those of the artifacts, or nothing is left.
     """
     records = _chosen(artifacts.manifest, only)
+    if any(record.name in TRANSFORMERS for record in records):
+        _require_same_lora(lora, artifacts)
     if matrix.threads:
         torch.set_num_threads(matrix.threads)
     components, left_out = [], list[str]()
@@ -69,6 +81,7 @@ def verify_artifacts(
             models = open_models(checkpoint, only=needed, lora=overlays)
             opened_for = needed
         _require_same_sources(models, artifacts, record)
+        _require_same_dims(models, artifacts, record)
         reference = oracle(models)
         described = reference.description
         if not only and not reference.knows(record):
@@ -170,6 +183,15 @@ def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[ComponentRecord]:
     unknown = [name for name in only if name not in known]
     if unknown:
         raise InputError(f"no component {unknown[0]!r} here; there are {', '.join(known)}")
+    strange = [
+        record.id
+        for record in manifest.components
+        if not is_known(record.name, record.variant)
+    ]
+    if strange:
+        raise InputError(
+            f"the manifest lists {strange[0]!r}, which this version of the tool does not know"
+        )
     if not known:
         raise InputError("the manifest lists no components, so there is nothing to verify")
     return [record for record in manifest.components if not only or record.id in only]
@@ -200,6 +222,32 @@ def _next_steps(component: Component) -> list[str]:
         f" vampnet-onnx localise ARTIFACTS --checkpoint DIR --component {name}"
         f" --seed {smallest.seed} --batch {smallest.batch} --length {smallest.length}"
     ]
+
+
+def _require_same_lora(lora: dict[str, Path], artifacts: Artifacts) -> None:
+    """Refuse to compare an export that has a LoRA file in it with a model that has not."""
+    given = {source_file(path).sha256 for path in lora.values() if is_there(path)}
+    left = [s for s in artifacts.manifest.sources if s.sha256 not in given]
+    counts = Counter(source.name for source in left)
+    plain = {f"{name}.pth" for name in (CODEC, *TRANSFORMERS)}
+    for source in left:
+        if source.name not in plain or counts[source.name] > 1:
+            raise InputError(
+                f"{artifacts.folder}: made with the LoRA file {source.name} (sha256"
+                f" {source.sha256[:16]}…); give it with --lora"
+            )
+
+
+def _require_same_dims(
+    models: ModelSet, artifacts: Artifacts, record: ComponentRecord
+) -> None:
+    model = models.transformers.get(record.name, models.codec)
+    assert model is not None
+    if dataclasses.asdict(model.dims) != record.dims:
+        raise InputError(
+            f"{artifacts.folder / MANIFEST_NAME}: the dimensions of {record.id} are not those"
+            f" of {models.folder}; the manifest was changed, export again"
+        )
 
 
 def _verdict(components: list[Component]) -> Verdict:

@@ -1,6 +1,6 @@
 """Transforms of a module before it is exported, one small class a file."""
 
-from .base import ModulePass, PassRecord, PassResult, run_module_passes
+from .base import ModulePass, NotFiniteError, PassRecord, PassResult, run_module_passes
 from .fold_codebooks import FoldCodebooksIntoEmbedding, StackCodebooks
 from .fold_snake import FoldSnake
 from .fold_weight_norm import FoldWeightNorm
@@ -16,6 +16,7 @@ __all__ = [
     "MergeLoRA",
     "ModulePass",
     "NormaliseCodebooks",
+    "NotFiniteError",
     "PassRecord",
     "PassResult",
     "PointwiseToLinear",

@@ -1,0 +1,40 @@
+"""``vampnet-onnx decode``: codes to audio."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import Artifacts, Json, Threads
+from .output import err, out, print_json, spinner
+
+
+def decode(
+    source: Annotated[
+        Path, typer.Argument(metavar="IN.npz", help="Codes, of encode or vamp --save-tokens.")
+    ],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Audio to write: .wav, .flac or .ogg.")
+    ],
+    artifacts: Artifacts,
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Turn codes into audio, the way the published package does.
+
+    Example:
+      vampnet-onnx decode codes.npz out.wav --artifacts artifacts
+    """
+    from pipeline.jobs import decode_file
+    from pipeline.vamp import VampPipeline
+
+    with spinner(err, "decoding"):
+        pipeline = VampPipeline.open(artifacts, threads=threads)
+        written = decode_file(pipeline, source, target)
+    if as_json:
+        print_json({"files": [str(path) for path in written]})
+    else:
+        for path in written:
+            out.print(f"  {path}", markup=False)

@@ -1,0 +1,185 @@
+"""What the commands ``vamp``, ``encode`` and ``decode`` do: files in, files out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from configs.errors import InputError
+from configs.settings import BeatSettings, MaskSettings, Mode, VampSettings
+
+from .audio_files import AudioFile, open_audio, require_usable, require_writable, write_audio
+from .noise import Floats, Integers
+from .plots import plot_codes, plot_spectrograms
+from .preparation import Prepared
+from .prompts import read_beats
+from .streaming import joined
+from .token_files import TokenFile, read_tokens, require_npz, write_tokens
+from .vamp import VampPipeline, Variation
+from .variation import Progress
+
+
+@dataclass(frozen=True)
+class VampJob:
+    """A request to vary a file.
+
+    Attributes:
+        source: audio file to read.
+        target: audio file to write; with a batch above 1 a number is put behind its stem.
+        mask: options of the mask.
+        settings: options of vamping.
+        seed: of mask and generation.
+        coarse_only: keep the fine codes of the input.
+        keep_stereo: vary each channel under one mask, not their mean.
+        allow_clipped: go on with clipped audio.
+        beats: file of beats to keep, if any.
+        around_beats: what to keep around them.
+        save_tokens: ``.npz`` for codes, mask and tokens, if wanted.
+        plot: folder for pictures, if wanted.
+    """
+
+    source: Path
+    target: Path
+    mask: MaskSettings
+    settings: VampSettings
+    seed: int
+    coarse_only: bool
+    keep_stereo: bool
+    allow_clipped: bool
+    beats: Path | None
+    around_beats: BeatSettings
+    save_tokens: Path | None
+    plot: Path | None
+
+
+def vamp_file(pipeline: VampPipeline, job: VampJob, *, progress: Progress) -> list[Path]:
+    """Vary an audio file.
+
+    Args:
+        pipeline: opened artifacts.
+        job: what to do.
+        progress: told component, steps done and steps in all.
+
+    Returns:
+        The files written: audio first, then tokens and pictures.
+
+    Raises:
+        InputError: see `pipeline.vamp.VampPipeline.process_audio`, or a file is unfit.
+        NotFiniteError: a model computes NaN or infinity.
+    """
+    _require_other(job.source, job.target)
+    _require_effect(job.settings)
+    require_writable(job.target)
+    if job.save_tokens is not None:
+        require_npz(job.save_tokens)
+    file = _usable(pipeline, job.source, allow_clipped=job.allow_clipped)
+    pipeline.require(coarse_only=job.coarse_only, sample_rate=file.sample_rate)
+    prepared = _prepared(pipeline, file, keep_stereo=job.keep_stereo)
+    made = pipeline.vary(
+        prepared, seed=job.seed, mask=job.mask, settings=job.settings,
+        coarse_only=job.coarse_only, around_beats=job.around_beats, progress=progress,
+        beats=lambda frames: _beats(job.beats, pipeline, frames),
+    )  # fmt: skip
+    written = _write_pieces(pipeline, job.target, made.tokens, made.balance)
+    if job.save_tokens is not None:
+        _save_tokens(job.save_tokens, pipeline, made, job.seed)
+        written.append(job.save_tokens)
+    if job.plot is not None:
+        written += _plot(job.plot, pipeline, prepared, made)
+    return written
+
+
+def encode_file(
+    pipeline: VampPipeline, source: Path, target: Path, *, keep_stereo: bool
+) -> tuple[int, ...]:
+    """Write the codes of an audio file; returns their shape."""
+    require_npz(target)
+    file = _usable(pipeline, source, allow_clipped=True)
+    prepared = _prepared(pipeline, file, keep_stereo=keep_stereo)
+    codes = pipeline.encode_stream(prepared)[None]
+    write_tokens(target, pipeline.components, TokenFile(codes, prepared.balance))
+    return codes.shape
+
+
+def decode_file(pipeline: VampPipeline, source: Path, target: Path) -> list[Path]:
+    """Write the audio of a file of codes; several pieces get numbered names."""
+    require_writable(target)
+    tokens = read_tokens(source, pipeline.components)
+    return _write_pieces(pipeline, target, tokens.codes, tokens.balance)
+
+
+def _usable(pipeline: VampPipeline, path: Path, *, allow_clipped: bool) -> AudioFile:
+    file = open_audio(path)
+    codec = pipeline.codec
+    require_usable(
+        file, hop_length=codec.hop_length, codec_rate=codec.sample_rate, clipped=allow_clipped
+    )
+    return file
+
+
+def _prepared(pipeline: VampPipeline, file: AudioFile, *, keep_stereo: bool) -> Prepared:
+    def read() -> Iterator[Floats]:
+        for block in file.blocks():
+            yield block[:, None] if keep_stereo else block[None]
+
+    return pipeline.prepare_stream(read, file.sample_rate)
+
+
+def _beats(path: Path | None, pipeline: VampPipeline, frames: int) -> Sequence[int]:
+    return () if path is None else read_beats(path, pipeline.codec, frames)
+
+
+def _write_pieces(
+    pipeline: VampPipeline, target: Path, codes: Integers, balance: Floats
+) -> list[Path]:
+    """Write codes, int64 [pieces, channels, C, T], as one file a piece."""
+    written = []
+    for number, piece in enumerate(codes, 1):
+        path = target
+        if len(codes) > 1:
+            path = target.with_name(f"{target.stem}-{number}{target.suffix}")
+        audio = pipeline.decode_channels(piece, balance)
+        write_audio(path, audio, pipeline.codec.sample_rate)
+        written.append(path)
+    return written
+
+
+def _save_tokens(path: Path, pipeline: VampPipeline, made: Variation, seed: int) -> None:
+    write_tokens(
+        path, pipeline.components, TokenFile(made.tokens, made.balance),
+        input_codes=made.codes, mask=made.mask, masked_tokens=made.masked_tokens,
+        seed=np.array(seed, np.uint64),
+    )  # fmt: skip
+
+
+def _plot(
+    folder: Path, pipeline: VampPipeline, prepared: Prepared, made: Variation
+) -> list[Path]:
+    """Draw the first variation; of stereo, the first channel."""
+    codes, spectrograms = folder / "codes.png", folder / "spectrograms.png"
+    plot_codes(
+        codes, codec=pipeline.codec, codes=made.codes[0], mask=made.mask[0],
+        start=made.masked_tokens[0, 0], tokens=made.tokens[0, 0],
+    )  # fmt: skip
+    after = joined(pipeline.decode_channels(made.tokens[0, :1], made.balance[:1]))
+    plot_spectrograms(
+        spectrograms, sample_rate=pipeline.codec.sample_rate,
+        before=joined(piece[0, 0] for piece in prepared.pieces()), after=after[0],
+    )  # fmt: skip
+    return [codes, spectrograms]
+
+
+def _require_effect(settings: VampSettings) -> None:
+    if settings.coarse.top_k is not None and settings.coarse.mode is Mode.REFERENCE:
+        raise InputError(
+            f"top_k = {settings.coarse.top_k} has no effect in mode reference, as published;"
+            " add --mode corrected"
+        )
+
+
+def _require_other(source: Path, target: Path) -> None:
+    if target.exists() and source.exists() and target.samefile(source):
+        raise InputError(f"{target}: is the input itself; choose another name for the output")

@@ -1,0 +1,318 @@
+"""Audio in, variations of it out, on the artifacts alone.
+
+    audio -> prepare -> encode -> codes -> build_mask -> vamp -> tokens -> decode -> audio
+
+`VampPipeline` is what a program uses; each of its methods is one of these steps and runs one
+component, and `process_audio` is all of them.
+
+Memory: files are read, prepared, encoded, decoded and written in windows of 5 to 10 seconds,
+and generation works on the published chunks, so what grows with the length is the codes alone
+(8 bytes a code; 6 kB a second in the released codec).  Onset detection and spectrograms
+hold the whole audio, 4 bytes a sample, and `process_audio` and `prepare` what they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from configs.errors import InputError
+from configs.settings import (
+    BeatSettings,
+    MaskSettings,
+    VampSettings,
+    beat_settings,
+    mask_settings,
+    vamp_settings,
+)
+
+from .artifacts import Artifacts, open_artifacts
+from .checks import require_codes
+from .codec import decode_stream, encode_stream
+from .components import Components
+from .masks import build_mask
+from .noise import Floats, Integers, NoiseSource, PhiloxNoise
+from .preparation import Prepared, prepare, prepare_stream, processor_for
+from .prompts import onset_frames
+from .streaming import joined, pieces
+from .variation import Progress, Vamped, vamp
+
+_NEEDED = ("codec_encoder", "mask_generator", "coarse", "sampler", "codec_decoder")
+
+
+@dataclass(frozen=True)
+class Variation:
+    """What was made of a clip, channel by channel: one channel unless stereo was kept.
+
+    Attributes:
+        codes: of the clip, int64 [channels, C, T].
+        mask: that was used for every channel, int64 [1, C, T].
+        tokens: codes of the variations, int64 [B, channels, C, T * time_stretch_factor].
+        masked_tokens: what generation started from, like `tokens`; see `Vamped`.
+        balance: factor of each channel's audio, float32 [channels], see `Prepared`.
+    """
+
+    codes: Integers
+    mask: Integers
+    tokens: Integers
+    masked_tokens: Integers
+    balance: Floats
+
+
+class VampPipeline:
+    """Runs the components of one artifact version."""
+
+    def __init__(self, artifacts: Artifacts, *, threads: int = 0) -> None:
+        """Check that the components fit each other; they are loaded when first needed.
+
+        Args:
+            artifacts: of `open_artifacts`, which checks the hashes.
+            threads: of ONNX Runtime; 0 leaves the choice to it.
+
+        Raises:
+            InputError: the components are of different sets.
+        """
+        self.components = Components(artifacts, threads=threads)
+        self.codec = self.components.codec
+
+    @classmethod
+    def open(cls, path: Path, *, threads: int = 0) -> Self:
+        """Open a version's, a model's or a store's folder; see `open_artifacts`."""
+        return cls(open_artifacts(path), threads=threads)
+
+    def require(self, *, coarse_only: bool = False, sample_rate: int | None = None) -> None:
+        """Load everything that audio to audio needs, so that a lack shows before the work.
+
+        Args:
+            coarse_only: the fine codes will be kept.
+            sample_rate: of the audio, Hz; None is the codec's own.
+
+        Raises:
+            InputError: a component is missing or of another model.
+        """
+        for name in (*_NEEDED, *(() if coarse_only else ("c2f",))):
+            self.components.session(name)
+        self.components.session(
+            processor_for(self.codec, sample_rate or self.codec.sample_rate)
+        )
+
+    def prepare(self, audio: Floats, sample_rate: int) -> Prepared:
+        """Prepare audio for the codec: its rate, mono, -24 LUFS, peak at most 1, whole frames.
+
+        Args:
+            audio: float32 [B, channels, samples] in [-1, 1], at least one sample.
+            sample_rate: its rate in Hz.
+
+        Raises:
+            InputError: the audio is empty, not finite or misshapen, or there is no audio
+                processor for its rate.
+        """
+        return prepare(self.components, audio, sample_rate)
+
+    def prepare_stream(
+        self, read: Callable[[], Iterable[Floats]], sample_rate: int
+    ) -> Prepared:
+        """Prepare audio of any length, a window at a time.
+
+        Args:
+            read: gives the audio as often as it is called, here twice: float32
+                [B, channels, n] pieces.
+            sample_rate: its rate in Hz.
+        """
+        return prepare_stream(self.components, read, sample_rate)
+
+    def encode_stream(self, prepared: Prepared) -> Integers:
+        """Encode prepared audio, a window at a time; returns int64 [B, codebooks, frames]."""
+        return joined(encode_stream(self.components, prepared.pieces()))
+
+    def encode(self, audio: Floats) -> Integers:
+        """Encode prepared audio, a window at a time.
+
+        Args:
+            audio: float32 [B, 1, samples], a multiple of the hop long.
+
+        Returns:
+            int64 [B, codebooks, frames].
+        """
+        hop = self.codec.hop_length
+        if audio.ndim != 3 or audio.shape[1] != 1 or not audio.size or audio.shape[2] % hop:
+            raise InputError(
+                f"prepared audio is [batch, 1, a multiple of {hop}], not {list(audio.shape)}"
+            )
+        return joined(encode_stream(self.components, pieces(audio, audio.shape[-1])))
+
+    def build_mask(
+        self,
+        codes: Integers,
+        settings: MaskSettings | None = None,
+        *,
+        seed: int,
+        onsets: Sequence[int] | None = None,
+        beats: Sequence[int] = (),
+        around_beats: BeatSettings | None = None,
+    ) -> Integers:
+        """Build a mask for codes (int64 [B, codebooks, T]); see `pipeline.masks.build_mask`.
+
+        Options left out are the published ones.
+        """
+        require_codes(
+            codes, n_codebooks=self.codec.n_codebooks, mask_token=self.codec.codebook_size
+        )
+        batch, books, frames = codes.shape
+        return build_mask(
+            self.components.session("mask_generator"), self.codec, (batch, books, frames),
+            settings or mask_settings(), seed=seed, onsets=onsets, beats=beats,
+            around_beats=around_beats or beat_settings(),
+        )  # fmt: skip
+
+    def vamp(
+        self,
+        codes: Integers,
+        mask: Integers,
+        settings: VampSettings | None = None,
+        *,
+        noise: NoiseSource,
+        coarse_only: bool = False,
+        progress: Progress = lambda _name, _done, _total: None,
+    ) -> Vamped:
+        """Make variations of codes; see `pipeline.variation.vamp`.
+
+        Args:
+            codes: int64 [1 or B, codebooks, T].
+            mask: int64 [1 or B, codebooks, T].
+            settings: the published ones if left out.
+            noise: such as ``PhiloxNoise(seed)``.
+            coarse_only: keep the fine codes of the input.  Without it a missing ``c2f`` is an
+                error: nothing falls back.
+            progress: told component, steps done and steps in all.
+        """
+        return vamp(
+            codes,
+            mask,
+            coarse=self.components.transformer("coarse"),
+            c2f=None if coarse_only else self.components.transformer("c2f"),
+            sampler=self.components.session("sampler"),
+            codec=self.codec,
+            settings=settings or vamp_settings(),
+            noise=noise,
+            progress=progress,
+        )
+
+    def decode(self, codes: Integers) -> Floats:
+        """Decode codes, a window at a time, as the published ``Interface.decode`` does.
+
+        Args:
+            codes: int64 [B, 1 to all codebooks, T]; the mask token reads as code 0.
+
+        Returns:
+            float32 [B, 1, T * hop].
+        """
+        return joined(decode_stream(self.components, pieces(codes, max(codes.shape[-1], 1))))
+
+    def vary(
+        self,
+        prepared: Prepared,
+        *,
+        seed: int,
+        mask: MaskSettings | None = None,
+        settings: VampSettings | None = None,
+        coarse_only: bool = False,
+        beats: Callable[[int], Sequence[int]] = lambda _frames: (),
+        around_beats: BeatSettings | None = None,
+        progress: Progress = lambda _name, _done, _total: None,
+    ) -> Variation:
+        """Make variations of prepared audio; its items are the channels of one clip.
+
+        All channels get the same mask and, each on its own, the same noise, so that equal
+        channels stay equal.
+
+        Args:
+            prepared: float32 [channels, 1, samples] with the loudness of each.
+            seed: of the mask and of the generation.
+            mask: options of the mask.
+            settings: options of vamping.
+            coarse_only: as `vamp`.
+            beats: gives the beats' frames for a number of frames.
+            around_beats: what to keep around them.
+            progress: as `vamp`.
+        """
+        mask_options = mask or mask_settings()
+        codes = self.encode_stream(prepared)
+        onsets = None
+        if mask_options.onset_mask_width > 0:
+            onsets = onset_frames(prepared.audio.mean(axis=(0, 1)), self.codec)
+        built = self.build_mask(
+            codes[:1], mask_options, seed=seed, onsets=onsets,
+            beats=beats(codes.shape[-1]), around_beats=around_beats,
+        )  # fmt: skip
+        made = [
+            self.vamp(channel[None], built, settings, noise=PhiloxNoise(seed),
+                      coarse_only=coarse_only, progress=progress)
+            for channel in codes
+        ]  # fmt: skip
+        return Variation(
+            codes=codes,
+            mask=built,
+            tokens=np.stack([item.tokens for item in made], axis=1),
+            masked_tokens=np.stack([item.masked_tokens for item in made], axis=1),
+            balance=prepared.balance,
+        )
+
+    def decode_channels(self, codes: Integers, balance: Floats) -> Iterator[Floats]:
+        """Decode the channels of a piece of audio, a window at a time.
+
+        Args:
+            codes: int64 [channels, codebooks, T].
+            balance: factor of each channel, float32 [channels].
+
+        Yields:
+            float32 [channels, n] pieces.
+        """
+        for audio in decode_stream(self.components, pieces(codes, max(codes.shape[-1], 1))):
+            yield audio[:, 0] * balance[:, None]
+
+    def process_audio(
+        self,
+        audio: Floats,
+        sample_rate: int,
+        *,
+        seed: int,
+        keep_stereo: bool = False,
+        mask: MaskSettings | None = None,
+        settings: VampSettings | None = None,
+        coarse_only: bool = False,
+        progress: Progress = lambda _name, _done, _total: None,
+    ) -> tuple[Floats, Variation]:
+        """Make variations of audio, from samples to samples.
+
+        Args:
+            audio: float32 [channels, samples] in [-1, 1].
+            sample_rate: its rate in Hz.
+            seed: of the mask and of the generation.
+            keep_stereo: make variations of each channel, not of their mean as published.
+            mask: options of the mask, the published ones if left out.
+            settings: options of vamping, likewise.
+            coarse_only: keep the fine codes of the input.
+            progress: told component, steps done and steps in all.
+
+        Returns:
+            Audio at the codec's rate, float32 [B, channels, samples], and what it was made of.
+
+        Raises:
+            InputError: audio, options or artifacts do not fit.
+            NotFiniteError: a model computes NaN or infinity.
+        """
+        if audio.ndim != 2:
+            raise InputError(f"audio must be [channels, samples], not {list(audio.shape)}")
+        self.require(coarse_only=coarse_only, sample_rate=sample_rate)
+        clip = audio[:, None] if keep_stereo else audio[None]
+        made = self.vary(
+            self.prepare(clip, sample_rate), seed=seed, mask=mask, settings=settings,
+            coarse_only=coarse_only, progress=progress,
+        )  # fmt: skip
+        items = (joined(self.decode_channels(item, made.balance)) for item in made.tokens)
+        return np.stack(list(items)), made

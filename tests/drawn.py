@@ -98,7 +98,6 @@ def verified(
         matrix=VerifySection(seeds=list(range(seeds)), frames=[1, 40], batches=[2], threads=0),
         mismatches=[],
         gates=load_gates(),
-        mismatches=[],
     )
 
 

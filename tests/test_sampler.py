@@ -265,7 +265,8 @@ choices = st.fixed_dictionaries(
     {
         "steps": st.integers(1, 8),
         "temperature": st.sampled_from([0.0, 0.5, 1.0, 1.7]),
-        "mask_temperature": st.sampled_from([0.0, 2.0, 10.5]),
+        # At 0 the toy model's equal contexts are within a rounding of a tie.
+        "mask_temperature": st.sampled_from([0.5, 2.0, 10.5]),
         "sample_cutoff": st.sampled_from([-1.0, 0.3, 0.5, 1.0]),
         "typical_filtering": st.booleans(),
         "typical_mass": st.sampled_from([0.15, 0.6, 1.0]),

@@ -27,7 +27,7 @@ UPSTREAM_NEEDS = (
 def tests(session: nox.Session) -> None:
     """Run the tests."""
     session.install(*PINNED, ".[test]")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run("python", "-m", "pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session

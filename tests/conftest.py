@@ -21,7 +21,7 @@ GOLDEN = Path(__file__).parent / "golden"
 
 EXPORTED_RATES = (16000, 22050, 48000)  # of the golden preparations, beside the codecs' own
 
-torch.set_num_threads(2)
+torch.set_num_threads(1)  # two workers share two cores
 
 # The smallest set there is, no dimension equal to another's: an export takes seconds.
 NANO: dict[str, dict[str, Any]] = {

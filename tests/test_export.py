@@ -340,6 +340,7 @@ def test_every_selectable_opset_gives_a_file_within_all_gates(
         export=lambda inputs: compute(path, **inputs),
         matrix=config.verify,
         gates=load_gates(),
+        mismatches=[],
     )
     assert result.verdict == "PASS", [g for g in result.gates if g.verdict != "PASS"]
 

@@ -120,7 +120,8 @@ def input_sensitivity(record: ComponentRecord, like: Case, export: RunExport) ->
         )
     except Exception:  # the cases have the message; here it only means: nothing was measured
         return float("nan")
-    return min(relative_l2(first[name], second[name]) for name in first)
+    # Not Python's min, which loses a NaN that is not the first.
+    return float(np.min([relative_l2(first[name], second[name]) for name in first]))
 
 
 def _run_case(
@@ -175,7 +176,7 @@ def _gate(
         measured = [
             (_excess(name, o), _rank(name, o.comparison.metrics[name]), o)
             for o in outcomes
-            if o.comparison is not None
+            if o.comparison is not None and name in o.comparison.metrics
         ]
         value = None
         if measured:

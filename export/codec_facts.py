@@ -17,6 +17,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from configs.errors import InputError
 from models import LAC
 
 # Frames of the first try; doubled until what a NaN reaches ends before the edges do.
@@ -26,6 +27,7 @@ _FIRST_TRY = 33
 def encoder_context(codec: LAC) -> int:
     """Return the frames on each side on which a frame's codes depend."""
     hop = codec.dims.hop_length
+    _require_finite(lambda: codec.encoder(torch.zeros(1, 1, hop)), "encoder")
 
     def reached(frames: int) -> Tensor:
         found = torch.zeros(frames, dtype=torch.bool)
@@ -41,6 +43,7 @@ def encoder_context(codec: LAC) -> int:
 def decoder_context(codec: LAC) -> int:
     """Return the frames on each side on which a frame's audio depends."""
     hop = codec.dims.hop_length
+    _require_finite(lambda: codec.decoder(torch.zeros(1, codec.dims.latent_dim, 1)), "decoder")
 
     def reached(frames: int) -> Tensor:
         z = torch.zeros(1, codec.dims.latent_dim, frames)
@@ -62,6 +65,21 @@ def requantised(codec: LAC) -> list[list[int]]:
         [book, code, int(found[0, book, code])]
         for _, book, code in (found != codes).nonzero().tolist()
     ]
+
+
+def _require_finite(silence: Callable[[], Tensor], part: str) -> None:
+    """Refuse a network that is not finite on silence: a NaN's spread would have no end there.
+
+    Raises:
+        InputError: its weights overflow.
+    """
+    with torch.inference_mode():
+        finite = bool(torch.isfinite(silence()).all())
+    if not finite:
+        raise InputError(
+            f"codec.pth: the {part} computes NaN or infinite values on silence; its weights"
+            " are finite but overflow float32, so the checkpoint is damaged"
+        )
 
 
 def _measured(reached: Callable[[int], Tensor]) -> int:

@@ -23,6 +23,8 @@ EXPORTED_RATES = (16000, 22050, 48000)  # of the golden preparations, beside the
 
 torch.set_num_threads(1)  # two workers share two cores
 
+NETWORKS = ("codec_encoder", "codec_decoder", "coarse", "c2f")
+
 # The smallest set there is, no dimension equal to another's: an export takes seconds.
 NANO: dict[str, dict[str, Any]] = {
     "codec": {
@@ -88,8 +90,9 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def nano_artifacts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    """Every component of the nano set, exported once; tests copy what they change."""
-    return export_to(tmp_path_factory.mktemp("nano-artifacts") / "v1", nano)
+    """Every network of the nano set, exported once; tests copy what they change."""
+    folder = tmp_path_factory.mktemp("nano-artifacts") / "v1"
+    return export_to(folder, nano, components=NETWORKS)
 
 
 @pytest.fixture(scope="session")

@@ -60,7 +60,7 @@ def print_verdict(result: Report) -> None:
     for part in result.components:
         name = f"{part.name}.{part.variant}" if part.variant else part.name
         failed = [gate for gate in part.gates if gate.verdict == "FAIL"]
-        out.print(f"  {name:16} {part.verdict:10} {len(part.cases)} cases")
+        out.print(f"  {name:27} {part.verdict:10} {len(part.cases)} cases")
         for gate in failed:
             out.print(f"    {gate.name} {gate.value} (must be {gate.direction} {gate.limit})"
                       f" {gate.worst_case} {gate.message}", markup=False)  # fmt: skip

@@ -217,9 +217,18 @@ def _count(g: GraphBuilder, given: Mapping[str, Var], ratio: Var, masked: Var) -
 
 
 def _confidence(given: Mapping[str, Var], ratio: Var, probability: Var) -> Var:
-    gumbel = -(-given["uniform"].op("Log")).op("Log")
+    gumbel = -_log(-_log(given["uniform"]))
     temperature = given["mask_temperature"] * (-ratio + 1.0)
-    return probability.op("Log") + temperature * gumbel
+    return _log(probability) + temperature * gumbel
+
+
+def _log(x: Var) -> Var:
+    """Return the logarithm of float32 by way of float64, rounded rightly.
+
+    A runtime's float32 logarithm may differ in the last bit between the vectors of a tensor
+    and what is left over at its end, which would tear ties of equal probabilities apart.
+    """
+    return x.cast(np.float64).op("Log").cast(np.float32)
 
 
 def _least_certain(confidence: Var, count: Var) -> Var:

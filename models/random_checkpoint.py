@@ -7,13 +7,12 @@ from the metadata into every manifest and every report.
 from __future__ import annotations
 
 import contextlib
-import io
 import math
 import tomllib
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -24,10 +23,8 @@ from configs.files import file_errors, replacing
 from .checkpoint import CODEC, RANDOM_LABEL, TRANSFORMERS
 from .dims import CodecDims, VampNetDims
 from .lac import LAC
+from .save import save_checkpoint
 from .vampnet import VampNet
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 LORA_RANK = 8
 
@@ -98,38 +95,11 @@ def write_random_file(
     with torch.device("meta"):
         module = _build(target.stem, kwargs)
     content = {
-        "state_dict": _random_state(module, generator),
+        "state_dict": random_state(module, generator),
         "metadata": {"kwargs": kwargs, RANDOM_LABEL: True, "seed": seed},
     }
     with replacing(target) as temporary:
-        _save(content, temporary)
-
-
-def _save(content: object, path: Path) -> None:
-    """Save as `torch.save`, which hides why it could not write behind an error of its own."""
-    with path.open("wb") as stream:
-        noting = _NotingStream(stream)
-        try:
-            torch.save(content, cast(IO[bytes], noting))
-        except RuntimeError:
-            if noting.error is not None:
-                raise noting.error from None
-            raise
-
-
-class _NotingStream(io.RawIOBase):
-    """Passes writes on and keeps the first error of the operating system."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.error: OSError | None = None
-        self._stream = stream
-
-    def write(self, data: ReadableBuffer) -> int:
-        try:
-            return self._stream.write(data)
-        except OSError as error:
-            self.error = self.error or error
-            raise
+        save_checkpoint(content, temporary)
 
 
 def _build(kind: str, kwargs: dict[str, Any]) -> nn.Module:
@@ -138,8 +108,16 @@ def _build(kind: str, kwargs: dict[str, Any]) -> nn.Module:
     return VampNet(VampNetDims.from_kwargs(kwargs, "sizes.toml"), rank=LORA_RANK)
 
 
-def _random_state(module: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
-    """Draw every tensor with a spread that keeps activations near unit variance."""
+def random_state(module: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
+    """Draw every tensor with a spread that keeps activations near unit variance.
+
+    Args:
+        module: built, on any device, ``meta`` included; its own tensors are not read.
+        generator: on the CPU.
+
+    Returns:
+        A float32 tensor for every key of the module's state dict.
+    """
     state = {}
     for name, value in module.state_dict().items():
         last = name.rpartition(".")[2]

@@ -1,0 +1,142 @@
+"""``python -m training``: make the demo weights, and measure them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import typer
+
+from configs.errors import InputError
+from configs.files import replacing
+from models import CodecDims
+from models.checkpoint import CODEC
+from models.random_checkpoint import sizes
+from pipeline.audio_files import write_audio
+
+from .music import piece
+from .quality import measure
+from .recipe import Recipe, load_recipe
+from .recognition import recognition, untrained_recognition
+from .stages import STAGES, train_stage
+from .styles import STYLES
+
+CLIP = "clip.flac"
+
+app = typer.Typer(
+    name="training",
+    help="Training of the demo weights.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the checkpoints.")]
+Output = Annotated[
+    Path | None, typer.Option("--out", metavar="FILE", help="Write the JSON here, too.")
+]
+
+
+@app.command()
+def train(
+    folder: Folder,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(help="codec, coarse, c2f or lora only; may be repeated."),
+    ] = None,
+    threads: Annotated[
+        int, typer.Option(min=0, help="Threads of PyTorch; 0 leaves the choice to it.")
+    ] = 0,
+) -> None:
+    """Train everything that is not there yet, and write the clip.
+
+    Stopped, it goes on with the first file that is missing.
+
+    Example:
+      python -m training train checkpoints/new
+    """
+    unknown = sorted(set(stage or ()) - set(STAGES))
+    if unknown:
+        raise InputError(f"--stage {unknown[0]}: known are {', '.join(STAGES)}")
+    if threads:
+        torch.set_num_threads(threads)
+    recipe = load_recipe()
+    _write_clip(folder / CLIP, recipe)
+    for name in STAGES:
+        if not stage or name in stage:
+            train_stage(folder, name, recipe, progress=_telling(name))
+
+
+@app.command()
+def evaluate(folder: Folder, output: Output = None) -> None:
+    """Measure codec and transformers on pieces that were never trained on.
+
+    Example:
+      python -m training evaluate checkpoints/demo --out checkpoints/demo/quality.json
+    """
+    recipe = load_recipe()
+    _report(asdict(measure(folder, recipe, clips=recipe.evaluation.clips)), output)
+
+
+@app.command()
+def recognise(
+    folder: Folder,
+    clips: Annotated[list[Path], typer.Argument(metavar="CLIP...", help="Audio to vary.")],
+    output: Output = None,
+) -> None:
+    """Export the checkpoints, vary clips with the files, and compare with untrained ones.
+
+    Example:
+      python -m training recognise checkpoints/demo checkpoints/demo/clip.flac
+    """
+    trained = recognition(folder, clips)
+    untrained = untrained_recognition(load_recipe().size, clips)
+    _report(
+        {name: {"trained": asdict(trained[name]), "untrained": asdict(untrained[name])}
+         for name in trained},
+        output,
+    )  # fmt: skip
+
+
+def _write_clip(target: Path, recipe: Recipe) -> None:
+    dims = CodecDims.from_kwargs(sizes()[recipe.size][CODEC], "sizes.toml")
+    samples = piece(
+        STYLES[recipe.style],
+        recipe.clip.seed,
+        seconds=recipe.clip.frames * dims.hop_length / dims.sample_rate,
+        rate=dims.sample_rate,
+    )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_audio(target, [samples[None]], dims.sample_rate)
+
+
+def _telling(stage: str) -> Callable[[int, int, float], None]:
+    def tell(done: int, total: int, loss: float) -> None:
+        print(f"{stage} {done}/{total} loss {loss:.4f}", file=sys.stderr, flush=True)  # noqa: T201
+
+    return tell
+
+
+def _report(found: dict[str, Any], target: Path | None) -> None:
+    text = json.dumps(found, indent=2) + "\n"
+    sys.stdout.write(text)
+    if target is not None:
+        with replacing(target) as temporary:
+            temporary.write_text(text, "utf-8")
+
+
+def main() -> None:
+    """Run it; a refusal is one line on standard error and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Training of the codec: audio in, audio out, through the quantiser."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from models import LAC, CodecDims
+from models.random_checkpoint import random_state
+
+from .corpus import prepared_pieces, random_segments
+from .optimise import Progress, device, optimise
+from .quantiser import QuantiserTraining
+from .recipe import Stage
+from .spectra import reconstruction_loss
+from .styles import Style
+
+_REVIVED = 0.8  # of the steps; after them codebooks only settle
+
+
+def train_codec(
+    kwargs: dict[str, Any], style: Style, stage: Stage, *, frames: int, progress: Progress
+) -> tuple[LAC, list[float]]:
+    """Train a codec from scratch.
+
+    Args:
+        kwargs: the published constructor's keywords.
+        style: of the pieces it learns from.
+        stage: its training.
+        frames: of the codec a piece has.
+        progress: told of every 25 steps.
+
+    Returns:
+        The codec, on the CPU, and its loss curve.
+    """
+    generator = torch.Generator().manual_seed(stage.seed)
+    dims = CodecDims.from_kwargs(kwargs, "the recipe")
+    codec = LAC(dims)
+    codec.load_state_dict(random_state(codec, generator))
+    codec.to(device())
+    quantise = QuantiserTraining(
+        codec.quantizer, generator, dropout=float(kwargs["quantizer_dropout"])
+    )
+    corpus = torch.cat(
+        list(prepared_pieces(style, range(stage.clips), frames=frames, dims=dims))
+    )
+
+    def loss(step: int) -> Tensor:
+        audio = random_segments(
+            corpus, length=stage.segment_frames * dims.hop_length, step=1,
+            batch=stage.batch, generator=generator,
+        ).to(device())  # fmt: skip
+        quantised = quantise(codec.encoder(audio), revive=step < _REVIVED * stage.steps)
+        made = codec.decoder(quantised.z)
+        return reconstruction_loss(made, audio, dims.sample_rate) + quantised.loss
+
+    curve = optimise(codec.parameters(), loss, stage, progress=progress)
+    return codec.cpu().eval().requires_grad_(False), curve

@@ -1,0 +1,71 @@
+"""Pieces of music as the codec gets them, and as codes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from models import LAC, CodecDims
+from models.audio import preprocess
+
+from .music import piece
+from .styles import Style
+
+AT_ONCE = 8  # pieces
+
+
+def prepared_pieces(
+    style: Style, seeds: Sequence[int], *, frames: int, dims: CodecDims
+) -> Iterator[Tensor]:
+    """Yield pieces, prepared as audio is in front of the codec's encoder.
+
+    Args:
+        style: of the pieces.
+        seeds: one a piece.
+        frames: of the codec a piece has.
+        dims: of the codec.
+
+    Yields:
+        float32 [up to 8, 1, frames * hop] at -24 LUFS.
+    """
+    rate = dims.sample_rate
+    seconds = frames * dims.hop_length / rate
+    for first in range(0, len(seeds), AT_ONCE):
+        some = seeds[first : first + AT_ONCE]
+        made = [torch.from_numpy(piece(style, seed, seconds=seconds, rate=rate))
+                for seed in some]  # fmt: skip
+        yield preprocess(torch.stack(made)[:, None], rate, dims)
+
+
+@torch.inference_mode()
+def encoded_pieces(codec: LAC, style: Style, seeds: Sequence[int], *, frames: int) -> Tensor:
+    """Return the codes of pieces, int64 [pieces, codebooks, frames], on the CPU."""
+    device = next(codec.parameters()).device
+    pieces = prepared_pieces(style, seeds, frames=frames, dims=codec.dims)
+    return torch.cat([codec.encode(audio.to(device)).codes.cpu() for audio in pieces])
+
+
+def random_segments(
+    data: Tensor, *, length: int, step: int, batch: int, generator: torch.Generator
+) -> Tensor:
+    """Draw segments of the last axis, all of one length.
+
+    Args:
+        data: any dtype [items, ..., T].
+        length: of a segment.
+        step: a segment starts at a multiple of it.
+        batch: how many segments.
+        generator: of the draws.
+
+    Returns:
+        [batch, ..., length].
+    """
+    items = torch.randint(len(data), (batch,), generator=generator)
+    last = (data.shape[-1] - length) // step
+    starts = step * torch.randint(last + 1, (batch,), generator=generator)
+    return torch.stack(
+        [data[int(item), ..., int(start) : int(start) + length]
+         for item, start in zip(items, starts, strict=True)]
+    )  # fmt: skip

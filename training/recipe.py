@@ -1,0 +1,108 @@
+"""The recipe of the demo weights: every number of their training but the dimensions."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from configs.config import validated
+
+Whole = Annotated[int, Field(ge=0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Stage(_Section):
+    """One network's training.
+
+    Attributes:
+        seed: of its initial weights and of every draw.
+        clips: pieces of music, seeds from 0 up.
+        segment_frames: frames a batch item has.
+        batch: items a step.
+        steps: how many.
+        warmup: steps to the full learning rate, which then falls to nothing as a cosine.
+        learning_rate: of AdamW, at its height.
+    """
+
+    seed: Whole
+    clips: Positive
+    segment_frames: Positive
+    batch: Positive
+    steps: Positive
+    warmup: Positive
+    learning_rate: Annotated[float, Field(gt=0)]
+
+
+class LoraStage(Stage):
+    """A low-rank fine-tune of both transformers.
+
+    Attributes:
+        style: of the pieces.
+        rank: of the update.
+    """
+
+    style: str
+    rank: Positive
+
+
+class Evaluation(_Section):
+    """How quality is measured.
+
+    Attributes:
+        clips: held-out pieces.
+    """
+
+    clips: Positive
+
+
+class Clip(_Section):
+    """The piece that is shipped.
+
+    Attributes:
+        seed: of the piece.
+        frames: of the codec it lasts.
+    """
+
+    seed: Whole
+    frames: Positive
+
+
+class Recipe(_Section):
+    """The whole training.
+
+    Attributes:
+        size: dimensions, of ``configs/sizes.toml``.
+        style: of the pieces, see `training.styles`.
+        frames: codec frames a piece has.
+        first_held_out: seed of the first piece that is kept for measuring.
+        codec: the codec's training.
+        coarse: the coarse transformer's.
+        c2f: the coarse-to-fine transformer's.
+        lora: the fine-tune.
+        evaluation: what is measured.
+        clip: that is shipped.
+    """
+
+    size: str
+    style: str
+    frames: Positive
+    first_held_out: Positive
+    codec: Stage
+    coarse: Stage
+    c2f: Stage
+    lora: LoraStage
+    evaluation: Evaluation
+    clip: Clip
+
+
+def load_recipe() -> Recipe:
+    """Read the shipped recipe."""
+    text = resources.files("training").joinpath("recipe.toml").read_text("utf-8")
+    return validated(Recipe, tomllib.loads(text), "recipe.toml")

@@ -1,0 +1,100 @@
+"""Whether the input can be recognised in a variation of it, through the exported files."""
+
+from __future__ import annotations
+
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
+
+import torch
+from torch import Tensor
+
+from configs.config import config_from
+from export.export_set import Request, export_set
+from models.random_checkpoint import write_random_set
+from pipeline.audio_files import open_audio
+from pipeline.noise import Floats, Integers
+from pipeline.vamp import VampPipeline
+
+from .quality import mel
+
+_SEEDS = range(3)
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """Correlations of a clip's log-mel spectrum, with each band's mean taken off.
+
+    Attributes:
+        codec: with that of the clip encoded and decoded.
+        vamp: with those of its variations under the published options, mean of three seeds.
+    """
+
+    codec: float
+    vamp: float
+
+
+def recognition(checkpoints: Path, clips: list[Path]) -> dict[str, Recognition]:
+    """Export checkpoints, vary clips with the files, and compare.
+
+    Args:
+        checkpoints: folder of a whole set.
+        clips: audio files.
+
+    Returns:
+        By name of the clip.
+
+    Raises:
+        InputError: checkpoints or a clip are unfit.
+    """
+    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as temporary:
+        config = config_from(
+            {"model": "measured", "checkpoint": {"path": checkpoints}}, source="measured set"
+        )
+        export_set(
+            Request.from_config(config, checkpoints),
+            Path(temporary),
+            progress=lambda _name, _done, _total: None,
+        )
+        pipeline = VampPipeline.open(Path(temporary))
+        return {clip.name: _recognition(pipeline, clip) for clip in clips}
+
+
+def untrained_recognition(size: str, clips: list[Path]) -> dict[str, Recognition]:
+    """Return the same of a random set of a size of ``configs/sizes.toml``."""
+    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as temporary:
+        write_random_set(Path(temporary) / "random", like=size, seed=0)
+        return recognition(Path(temporary) / "random", clips)
+
+
+def mel_correlation(made: Floats, audio: Floats, rate: int) -> float:
+    """Return the correlation of two log-mel spectra with each band's mean taken off.
+
+    Args:
+        made: float32 [B, 1, samples].
+        audio: of the same shape.
+        rate: samples a second.
+    """
+    ours, theirs = (_centred(x, rate) for x in (made, audio))
+    return float((ours * theirs).sum() / (ours.norm() * theirs.norm()))
+
+
+def _centred(audio: Floats, rate: int) -> Tensor:
+    spectrum = mel(torch.from_numpy(audio), rate)
+    return spectrum - spectrum.mean(-1, keepdim=True)
+
+
+def _recognition(pipeline: VampPipeline, clip: Path) -> Recognition:
+    file = open_audio(clip)
+    prepared = pipeline.prepare(file.read()[None], file.sample_rate)
+    audio, rate = prepared.audio, pipeline.codec.sample_rate
+
+    def compared(codes: Integers) -> float:
+        return mel_correlation(pipeline.decode(codes), audio, rate)
+
+    varied = [pipeline.vary(prepared, seed=seed).tokens[:, 0] for seed in _SEEDS]
+    return Recognition(
+        codec=round(compared(pipeline.encode(audio)), 4),
+        vamp=round(fmean(compared(tokens) for tokens in varied), 4),
+    )

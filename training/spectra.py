@@ -1,0 +1,80 @@
+"""Spectral distances between audio and its reconstruction."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_FLOOR = 1e-5  # of a magnitude, before the logarithm
+
+
+def magnitudes(audio: Tensor, window: int) -> Tensor:
+    """Return the magnitudes of a short-time Fourier transform with a hop of a quarter window.
+
+    Args:
+        audio: float32 [B, 1, samples].
+        window: samples, of a Hann window.
+
+    Returns:
+        float32 [B, window / 2 + 1, T].
+    """
+    spectrum = torch.stft(
+        audio[:, 0], window, hop_length=window // 4,
+        window=torch.hann_window(window, device=audio.device), return_complex=True,
+    )  # fmt: skip
+    # The square root's gradient has no bound at zero.
+    return (spectrum.real.square() + spectrum.imag.square() + _FLOOR**2).sqrt()
+
+
+def log_mel(spectrum: Tensor, bands: int, rate: int) -> Tensor:
+    """Return log10 of mel bands.
+
+    Args:
+        spectrum: magnitudes, float32 [B, bins, T].
+        bands: how many.
+        rate: samples a second.
+
+    Returns:
+        float32 [B, bands, T].
+    """
+    filters = _mel_filters(spectrum.shape[1], bands, rate).to(spectrum.device)
+    return (filters @ spectrum).clamp(min=_FLOOR).log10()
+
+
+@lru_cache(maxsize=16)
+def _mel_filters(bins: int, bands: int, rate: int) -> Tensor:
+    """Return triangular filters evenly spaced in mel, float32 [bands, bins].
+
+    mel(f) = 2595 log10(1 + f / 700): O'Shaughnessy, "Speech Communication" (1987).
+    """
+    top = 2595 * math.log10(1 + rate / 2 / 700)
+    edges = 700 * (10 ** (torch.linspace(0, top, bands + 2, dtype=torch.float64) / 2595) - 1)
+    frequency = torch.linspace(0, rate / 2, bins, dtype=torch.float64)
+    rising = (frequency - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
+    falling = (edges[2:, None] - frequency) / (edges[2:] - edges[1:-1])[:, None]
+    triangles = torch.minimum(rising, falling).clamp(min=0)
+    return (triangles / triangles.sum(1, keepdim=True).clamp(min=1e-9)).float()
+
+
+def reconstruction_loss(made: Tensor, audio: Tensor, rate: int) -> Tensor:
+    """Return what the codec's decoder is trained on, scalar.
+
+    At each of four resolutions, the L1 distance of log-mel spectra (Kumar et al., "DAC",
+    2023) and the spectral convergence of magnitudes (Yamamoto et al., "Parallel WaveGAN",
+    2020); and the L1 distance of waveforms.
+
+    Args:
+        made: reconstruction, float32 [B, 1, samples].
+        audio: original, of the same shape.
+        rate: samples a second.
+    """
+    total = 20 * F.l1_loss(made, audio)
+    for window, bands in ((256, 20), (512, 40), (1024, 64), (2048, 80)):
+        ours, theirs = magnitudes(made, window), magnitudes(audio, window)
+        distance = F.l1_loss(log_mel(ours, bands, rate), log_mel(theirs, bands, rate))
+        total = total + 4 * distance + (ours - theirs).norm() / theirs.norm().clamp(min=1e-3)
+    return total

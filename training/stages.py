@@ -1,0 +1,128 @@
+"""From the recipe to checkpoint files: codec, both transformers, the fine-tune."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from configs.files import is_there, replacing
+from models import LAC, load_codec, load_vampnet, read_checkpoint
+from models.checkpoint import CODEC, TRANSFORMERS
+from models.random_checkpoint import sizes
+from models.save import save_checkpoint
+
+from .codec_training import train_codec
+from .corpus import encoded_pieces
+from .optimise import Progress, device
+from .recipe import Recipe, Stage
+from .styles import STYLES
+from .token_training import train_lora, train_transformer
+
+LORA = "lora"
+STAGES = (CODEC, *TRANSFORMERS, LORA)
+_NOTE = "from scratch, on procedural music, by the training package of vampnet-onnx"
+
+
+def train_stage(folder: Path, stage: str, recipe: Recipe, *, progress: Progress) -> None:
+    """Train what a stage makes, unless its files are there, and write it with its losses.
+
+    Args:
+        folder: of the checkpoints; holds what earlier stages made.
+        stage: of `STAGES`.
+        recipe: how.
+        progress: told steps done, steps in all and the loss of late.
+
+    Raises:
+        InputError: an earlier stage is missing, or the folder cannot be written.
+    """
+    if stage == CODEC:
+        _train_codec(folder, recipe, progress)
+    elif stage == LORA:
+        for name in TRANSFORMERS:
+            _train_lora(folder, name, recipe, progress)
+    else:
+        _train_transformer(folder, stage, recipe, progress)
+
+
+def lora_file(folder: Path, style: str, name: str) -> Path:
+    """Return where the fine-tune of a transformer for a style is kept."""
+    return folder / LORA / f"{style}-{name}.pth"
+
+
+def piece_codes(
+    codec: LAC, style: str, recipe: Recipe, *, clips: int, first_seed: int = 0
+) -> Tensor:
+    """Return the codes of pieces, int64 [clips, codebooks, frames].
+
+    Args:
+        codec: that makes them; moved to the training device and back.
+        style: of the pieces.
+        recipe: for their length.
+        clips: how many.
+        first_seed: of the first piece.
+    """
+    seeds = range(first_seed, first_seed + clips)
+    codes = encoded_pieces(codec.to(device()), STYLES[style], seeds, frames=recipe.frames)
+    codec.cpu()
+    return codes
+
+
+def open_codec(folder: Path) -> LAC:
+    """Load the codec of a folder."""
+    return load_codec(read_checkpoint(folder / f"{CODEC}.pth"))
+
+
+def _train_codec(folder: Path, recipe: Recipe, progress: Progress) -> None:
+    target = folder / f"{CODEC}.pth"
+    if is_there(target):
+        return
+    kwargs = sizes()[recipe.size][CODEC]
+    codec, curve = train_codec(
+        kwargs, STYLES[recipe.style], recipe.codec, frames=recipe.frames, progress=progress
+    )
+    _write(target, codec, kwargs)
+    _write_curve(folder, CODEC, curve)
+
+
+def _train_transformer(folder: Path, name: str, recipe: Recipe, progress: Progress) -> None:
+    target = folder / f"{name}.pth"
+    if is_there(target):
+        return
+    stage: Stage = getattr(recipe, name)
+    codec = open_codec(folder)
+    corpus = piece_codes(codec, recipe.style, recipe, clips=stage.clips)
+    kwargs = sizes()[recipe.size][name]
+    model, curve = train_transformer(kwargs, codec, corpus, stage, progress=progress)
+    _write(target, model, kwargs)
+    _write_curve(folder, name, curve)
+
+
+def _train_lora(folder: Path, name: str, recipe: Recipe, progress: Progress) -> None:
+    stage = recipe.lora
+    target = lora_file(folder, stage.style, name)
+    if is_there(target):
+        return
+    codec = open_codec(folder)
+    base = load_vampnet(read_checkpoint(folder / f"{name}.pth"))
+    corpus = piece_codes(codec, stage.style, recipe, clips=stage.clips)
+    state, curve = train_lora(base, codec, corpus, stage, progress=progress)
+    with replacing(target) as temporary:
+        save_checkpoint(state, temporary)
+    _write_curve(folder, f"{LORA}-{name}", curve)
+
+
+def _write(target: Path, module: nn.Module, kwargs: dict[str, Any]) -> None:
+    content = {
+        "state_dict": module.state_dict(),
+        "metadata": {"kwargs": kwargs, "trained": _NOTE},
+    }
+    with replacing(target) as temporary:
+        save_checkpoint(content, temporary)
+
+
+def _write_curve(folder: Path, name: str, curve: list[float]) -> None:
+    with replacing(folder / "losses" / f"{name}.json") as temporary:
+        temporary.write_text(json.dumps(curve) + "\n", "utf-8")

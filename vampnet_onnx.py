@@ -12,6 +12,7 @@ import sys
 import typer
 
 from commands.decode import decode
+from commands.demo_clip import demo_clip
 from commands.doctor import doctor
 from commands.encode import encode
 from commands.export import export
@@ -46,6 +47,7 @@ for command in (
     vamp,
     encode,
     decode,
+    demo_clip,
     fetch,
     make_checkpoint,
     doctor,

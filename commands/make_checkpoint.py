@@ -13,7 +13,7 @@ from .output import err, out, spinner
 
 def make_checkpoint(
     output: Annotated[Path, typer.Argument(metavar="DIR", help="Folder for the checkpoints.")],
-    like: Annotated[str, typer.Option(help="Size: tiny or released.")] = "tiny",
+    like: Annotated[str, typer.Option(help="Size: tiny, demo or released.")] = "tiny",
     seed: Annotated[int, typer.Option(min=0, help="Seed of the weights.")] = 0,
 ) -> None:
     """Write random checkpoints in the published format, labelled as random.

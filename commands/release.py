@@ -30,7 +30,7 @@ def release(
 ) -> None:
     """Export a checkpoint set, verify it, report, and publish it if every gate holds.
 
-    Without arguments the embedded demo is released: a small random set, made on the spot.
+    Without arguments the embedded demo is released: a small trained set that comes along.
     A set that fails a gate is not published; its files are kept under
     ARTIFACTS/MODEL/rejected for inspection.
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import InputError, nearest
+from .packaged import packaged_set
 
 DEMO = "demo.toml"
 
@@ -35,9 +36,14 @@ class _Section(BaseModel):
 
 
 class CheckpointSection(_Section):
-    """Where the weights come from: a folder, or a random set of a known size."""
+    """Where the weights come from.
+
+    One of a folder, a set that the package brings along (read as its folder) and a random set
+    of a known size.
+    """
 
     path: Path | None = None
+    packaged: Name | None = None
     like: str | None = None
     seed: Seed
     lora: dict[Literal["coarse", "c2f"], Path] = {}
@@ -182,18 +188,18 @@ def config_from(
     merged = {"checkpoint": {}, **_merge(_shipped("defaults.toml"), values)}
     config = validated(Config, merged, source)
     checkpoint = config.checkpoint
-    if (checkpoint.path is None) == (checkpoint.like is None):
+    if [checkpoint.path, checkpoint.packaged, checkpoint.like].count(None) != 2:
         raise InputError(
-            f"{source}: give one of checkpoint.path (a folder) and checkpoint.like (a size)"
+            f"{source}: give one of checkpoint.path (a folder), checkpoint.packaged (a set"
+            " that comes with the package) and checkpoint.like (a size)"
         )
-    if relative_to is None:
-        return config
-    moved = checkpoint.model_copy(
-        update={
-            "path": relative_to / checkpoint.path if checkpoint.path else None,
-            "lora": {name: relative_to / path for name, path in checkpoint.lora.items()},
-        }
-    )
+    path, lora = checkpoint.path, checkpoint.lora
+    if relative_to is not None:
+        path = relative_to / path if path else None
+        lora = {name: relative_to / overlay for name, overlay in lora.items()}
+    if checkpoint.packaged is not None:
+        path = packaged_set(checkpoint.packaged)
+    moved = checkpoint.model_copy(update={"path": path, "packaged": None, "lora": lora})
     return config.model_copy(update={"checkpoint": moved})
 
 

@@ -35,7 +35,8 @@ def written(folder: Path, text: str) -> Path:
 
 def test_the_embedded_demo_is_valid_and_small() -> None:
     demo = load_config(None)
-    assert demo.checkpoint.like == "tiny" and demo.checkpoint.path is None
+    assert demo.checkpoint.path is not None and demo.checkpoint.like is None
+    assert (demo.checkpoint.path / "codec.pth").is_file()
     assert demo.model == "demo" and len(demo.verify.seeds) >= 2
 
 
@@ -116,10 +117,17 @@ def test_a_missing_model_name_is_said_to_be_missing() -> None:
     assert "key 'model' is missing" in refusal({"checkpoint": {"path": "x"}})
 
 
-@pytest.mark.parametrize("checkpoint", [{}, {"path": "x", "like": "tiny"}])
-def test_one_of_path_and_like_is_needed_and_not_both(checkpoint: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "checkpoint", [{}, {"path": "x", "like": "tiny"}, {"packaged": "demo", "like": "tiny"}]
+)
+def test_one_source_of_weights_is_needed_and_no_second(checkpoint: dict[str, str]) -> None:
     message = refusal({"model": "mine", "checkpoint": checkpoint})
-    assert "give one of checkpoint.path (a folder) and checkpoint.like (a size)" in message
+    assert "give one of checkpoint.path (a folder), checkpoint.packaged" in message
+
+
+def test_a_packaged_set_that_there_is_not_is_refused_with_those_that_there_are() -> None:
+    message = refusal({"model": "x", "checkpoint": {"packaged": "opera"}})
+    assert "'opera'" in message and "demo" in message
 
 
 def test_every_mistake_of_a_file_is_named_at_once() -> None:

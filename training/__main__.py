@@ -14,6 +14,7 @@ import typer
 
 from configs.errors import InputError
 from configs.files import replacing
+from configs.packaged import CLIP
 from models import CodecDims
 from models.checkpoint import CODEC
 from models.random_checkpoint import sizes
@@ -25,8 +26,6 @@ from .recipe import Recipe, load_recipe
 from .recognition import recognition, untrained_recognition
 from .stages import STAGES, train_stage
 from .styles import STYLES
-
-CLIP = "clip.flac"
 
 app = typer.Typer(
     name="training",

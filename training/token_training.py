@@ -1,8 +1,8 @@
 """Training of the transformers: to predict codes that are masked.
 
-Source: Garcia et al., "VampNet" (2023), and Chang et al., "MaskGIT" (2022): each item is masked
-at a ratio of its own, gamma(r) with r uniform, and the loss is the cross-entropy of the masked
-codes.  The codec's tables are inputs of the network and stay as they are.
+Source: Garcia et al., "VampNet" (2023), and Chang et al., "MaskGIT" (2022): each item is
+masked at a ratio of its own, gamma(r) with r uniform, and the loss is the cross-entropy of the
+masked codes.  The codec's tables are inputs of the network and stay as they are.
 """
 
 from __future__ import annotations
@@ -75,7 +75,8 @@ def train_lora(
 ) -> tuple[dict[str, Tensor], list[float]]:
     """Train a low-rank update of a transformer.
 
-    Source: Hu et al., "LoRA" (2021): A starts random, B as zeros, so the update starts as none.
+    Source: Hu et al., "LoRA" (2021).  A starts random, B as zeros, so the update starts as
+    none.
 
     Args:
         base: without LoRA tensors; it is not changed.

@@ -1,0 +1,29 @@
+"""``vampnet-onnx demo-clip``: audio to try things with."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from configs.packaged import CLIP, DEMO_SET, packaged_set
+
+from .output import out
+
+
+def demo_clip(
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Audio to write: .wav, .flac or .ogg.")
+    ],
+) -> None:
+    """Write the clip that comes with the demo checkpoints, six seconds of procedural music.
+
+    Example:
+      vampnet-onnx demo-clip clip.wav
+    """
+    from pipeline.audio_files import open_audio, write_audio
+
+    clip = open_audio(packaged_set(DEMO_SET) / CLIP)
+    write_audio(target, clip.blocks(), clip.sample_rate)
+    out.print(f"  {target}", markup=False)

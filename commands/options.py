@@ -9,6 +9,7 @@ import typer
 
 from configs.config import Config, config_from, load_config
 from configs.errors import InputError
+from configs.files import is_there
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Checkpoint = Annotated[
@@ -40,8 +41,8 @@ Lora = Annotated[
     list[str] | None,
     typer.Option(
         "--lora",
-        metavar="NAME=FILE",
-        help="LoRA file to lay over a transformer, as coarse=FILE or c2f=FILE.",
+        metavar="FILE",
+        help="LoRA file to lay over the transformer it fits; or coarse=FILE, c2f=FILE.",
     ),
 ]
 UpstreamPython = Annotated[
@@ -65,12 +66,12 @@ def settings_from(
     export_options: dict[str, Any],
 ) -> Config:
     """Combine a configuration file, if there is one, with options of the command."""
-    overlays = dict(_lora_option(item) for item in lora or ())
     given = {key: value for key, value in export_options.items() if value is not None}
     if config is None:
         if checkpoint is None:
             raise InputError("give --checkpoint DIR (or --config FILE)")
         name = model or checkpoint.resolve().name
+        overlays = _overlays(lora, checkpoint)
         source = {"path": checkpoint, "lora": overlays}
         values = {"model": name, "checkpoint": source, "export": given}
         return config_from(values, source="options")
@@ -80,15 +81,34 @@ def settings_from(
     changed["export"] |= given
     if checkpoint is not None:
         changed["checkpoint"] |= {"path": checkpoint, "like": None}
-    changed["checkpoint"]["lora"] |= overlays
+    changed["checkpoint"]["lora"] |= _overlays(lora, checkpoint or settings.checkpoint.path)
     return config_from(changed, source=f"{config} with options")
 
 
-def _lora_option(text: str) -> tuple[str, Path]:
+def _overlays(options: list[str] | None, folder: Path | None) -> dict[str, Path]:
+    """Return LoRA files by the transformer they are for.
+
+    Raises:
+        InputError: a file fits none or both, or two are for the same one.
+    """
+    overlays: dict[str, Path] = {}
+    for text in options or ():
+        name, path = _lora_option(text, folder)
+        if name in overlays:
+            raise InputError(f"--lora {text}: {name} has one already, {overlays[name]}")
+        overlays[name] = path
+    return overlays
+
+
+def _lora_option(text: str, folder: Path | None) -> tuple[str, Path]:
     name, separator, path = text.partition("=")
-    if not separator or name not in ("coarse", "c2f"):
-        raise InputError(f"--lora {text}: write coarse=FILE or c2f=FILE")
-    return name, Path(path)
+    if separator and name in ("coarse", "c2f"):
+        return name, Path(path)
+    if folder is None or (separator and not is_there(Path(text))):
+        raise InputError(f"--lora {text}: write FILE, coarse=FILE or c2f=FILE")
+    from models import lora_owner
+
+    return lora_owner(folder, Path(text)), Path(text)
 
 
 def seed_list(text: str) -> list[int]:

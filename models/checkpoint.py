@@ -229,6 +229,27 @@ def open_models(
     return ModelSet(folder, codec, transformers, tuple(sources))
 
 
+def lora_owner(folder: Path, lora: Path) -> str:
+    """Return which transformer of a folder a LoRA file belongs to, by its keys and shapes.
+
+    Raises:
+        InputError: the file fits none of them or both, or something cannot be read.
+    """
+    overlay = read_lora(lora)
+    shapes = {key: tuple(value.shape) for key, value in overlay.items()}
+    present = [name for name in check_set(folder) if name != CODEC]
+    fitting = [name for name in present
+               if shapes == _lora_shapes_of(folder / f"{name}.pth", overlay)]  # fmt: skip
+    if len(fitting) == 1:
+        return fitting[0]
+    said = "both" if fitting else "none"
+    raise InputError(
+        f"{lora}: by its keys and shapes it fits {said} of the transformers of {folder}"
+        f" ({listed(present) or 'which holds no transformer'}); say which one it is for, as"
+        " coarse=FILE or c2f=FILE"
+    )
+
+
 def source_file(path: Path, *, label: str = "") -> SourceFile:
     """Return name, digest and size of a file."""
     return SourceFile(path.name, sha256(path), path.stat().st_size, label)
@@ -296,6 +317,14 @@ def _lora_shapes(build: Callable[[], VampNet]) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         state = build().state_dict()
     return {k: tuple(v.shape) for k, v in state.items() if k.endswith(_LORA_SUFFIXES)}
+
+
+def _lora_shapes_of(path: Path, overlay: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    """Return what a LoRA file of an overlay's rank holds for a transformer."""
+    dims = VampNetDims.from_kwargs(_content(path)[1]["kwargs"], str(path))
+    if dims.n_layers > len(overlay):  # not worth building
+        return {}
+    return _lora_shapes(lambda: VampNet(dims, rank=_lora_rank(overlay)))
 
 
 def _refuse_more_parts_than_keys(checkpoint: Checkpoint, parts: int) -> None:

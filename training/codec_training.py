@@ -49,7 +49,7 @@ def train_codec(
 
     def loss(step: int) -> Tensor:
         audio = random_segments(
-            corpus, length=stage.segment_frames * dims.hop_length, step=1,
+            corpus, length=stage.segment_frames * dims.hop_length,
             batch=stage.batch, generator=generator,
         ).to(device())  # fmt: skip
         quantised = quantise(codec.encoder(audio), revive=step < _REVIVED * stage.steps)

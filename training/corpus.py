@@ -48,14 +48,13 @@ def encoded_pieces(codec: LAC, style: Style, seeds: Sequence[int], *, frames: in
 
 
 def random_segments(
-    data: Tensor, *, length: int, step: int, batch: int, generator: torch.Generator
+    data: Tensor, *, length: int, batch: int, generator: torch.Generator
 ) -> Tensor:
     """Draw segments of the last axis, all of one length.
 
     Args:
         data: any dtype [items, ..., T].
         length: of a segment.
-        step: a segment starts at a multiple of it.
         batch: how many segments.
         generator: of the draws.
 
@@ -63,8 +62,8 @@ def random_segments(
         [batch, ..., length].
     """
     items = torch.randint(len(data), (batch,), generator=generator)
-    last = (data.shape[-1] - length) // step
-    starts = step * torch.randint(last + 1, (batch,), generator=generator)
+    last = data.shape[-1] - length
+    starts = torch.randint(last + 1, (batch,), generator=generator)
     return torch.stack(
         [data[int(item), ..., int(start) : int(start) + length]
          for item, start in zip(items, starts, strict=True)]

@@ -117,7 +117,7 @@ def _fit(
 
     def loss(_step: int) -> Tensor:
         codes = random_segments(
-            own, length=stage.segment_frames, step=1, batch=stage.batch, generator=generator
+            own, length=stage.segment_frames, batch=stage.batch, generator=generator
         )
         mask = random_masks(codes, model.dims.n_conditioning_codebooks, generator)
         return masked_cross_entropy(

@@ -1,0 +1,199 @@
+"""Training: losses fall, codebooks live, and what is written is a checkpoint set."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from models import (
+    LAC,
+    CodecDims,
+    VampNet,
+    VampNetDims,
+    check_set,
+    load_vampnet,
+    open_models,
+    read_checkpoint,
+)
+from models.random_checkpoint import random_state
+from tests.conftest import NANO
+from training import recipe as recipe_module
+from training import stages
+from training.corpus import encoded_pieces, prepared_pieces, random_segments
+from training.optimise import rate_factor
+from training.quality import measure, si_sdr, token_quality
+from training.quantiser import QuantiserTraining
+from training.recipe import LoraStage, Recipe, Stage, load_recipe
+from training.stages import STAGES, lora_file, train_stage
+from training.styles import STYLES
+from training.token_training import random_masks
+
+STAGE = {"seed": 0, "clips": 4, "segment_frames": 64, "batch": 2, "steps": 50, "warmup": 5,
+         "learning_rate": 3e-3}  # fmt: skip
+TINY = {**NANO, "codec": {**NANO["codec"], "quantizer_dropout": 0.5}}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A nano set, trained for some seconds on pieces of a second."""
+    folder = tmp_path_factory.mktemp("trained")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "sizes", lambda: {"nano": TINY})
+        for stage in STAGES:
+            train_stage(folder, stage, nano_recipe(), progress=silent)
+    return folder
+
+
+def nano_recipe(**changed: Any) -> Recipe:
+    values = load_recipe().model_dump() | {"size": "nano", "frames": 2000}
+    values |= {"codec": {**STAGE, "segment_frames": 500}, "coarse": STAGE, "c2f": STAGE}
+    values |= {"lora": {**STAGE, "style": "music-box", "rank": 2}}
+    return Recipe(**{**values, **changed})
+
+
+def silent(_done: int, _total: int, _loss: float) -> None:
+    pass
+
+
+def losses(folder: Path, name: str) -> list[float]:
+    return json.loads((folder / "losses" / f"{name}.json").read_text())
+
+
+@pytest.mark.parametrize("name", ["codec", "coarse", "c2f"])
+def test_the_loss_falls(trained: Path, name: str) -> None:
+    first, *_, last = losses(trained, name)
+    assert last < 0.98 * first
+
+
+@pytest.mark.parametrize("name", ["coarse", "c2f"])
+def test_a_fine_tune_lowers_the_loss_on_its_style(trained: Path, name: str) -> None:
+    quality = measure(trained, nano_recipe(), clips=3)
+    assert quality.lora[name].cross_entropy_after < quality.lora[name].cross_entropy_before
+
+
+def test_what_is_written_is_a_whole_set_that_is_not_labelled_as_random(trained: Path) -> None:
+    assert check_set(trained) == ["codec", "coarse", "c2f"]
+    models = open_models(trained)
+    assert not models.random_weights
+    content = torch.load(trained / "codec.pth", weights_only=True)
+    assert content["metadata"]["kwargs"] == TINY["codec"]
+    assert "from scratch" in content["metadata"]["trained"]
+
+
+def test_a_fine_tune_is_a_lora_file_of_its_transformer(trained: Path) -> None:
+    path = lora_file(trained, "music-box", "c2f")
+    model = load_vampnet(read_checkpoint(trained / "c2f.pth"), lora=path)
+    base = load_vampnet(read_checkpoint(trained / "c2f.pth"))
+    latents = torch.randn(1, 15, 7, generator=torch.Generator().manual_seed(0))
+    assert not torch.allclose(model(latents), base(latents))
+
+
+def test_training_again_gives_the_same_weights(trained: Path, tmp_path: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stages, "sizes", lambda: {"nano": TINY})
+        (tmp_path / "codec.pth").write_bytes((trained / "codec.pth").read_bytes())
+        train_stage(tmp_path, "coarse", nano_recipe(), progress=silent)
+    states = [torch.load(f / "coarse.pth", weights_only=True)["state_dict"]
+              for f in (trained, tmp_path)]  # fmt: skip
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
+
+
+def test_a_stage_whose_files_are_there_is_not_trained_again(trained: Path) -> None:
+    before = (trained / "codec.pth").stat().st_mtime_ns
+    train_stage(trained, "codec", nano_recipe(), progress=silent)
+    assert (trained / "codec.pth").stat().st_mtime_ns == before
+
+
+def test_the_learning_rate_rises_and_falls() -> None:
+    stage = Stage(**STAGE)
+    factors = [rate_factor(step, stage) for step in range(stage.steps)]
+    assert factors[0] == 0.2 and max(factors) == 1.0 and factors[-1] < 0.01
+
+
+def test_segments_come_from_everywhere_and_hold_together() -> None:
+    data = torch.arange(20).expand(3, 1, 20)
+    found = random_segments(
+        data, length=10, batch=200, generator=torch.Generator().manual_seed(0)
+    )
+    assert found.shape == (200, 1, 10) and (found.diff() == 1).all()
+    assert set(found[:, 0, 0].tolist()) == set(range(11))
+
+
+def test_masks_leave_conditioning_alone_and_have_ratios_of_their_own() -> None:
+    codes = torch.zeros(200, 4, 50, dtype=torch.int64)
+    masks = random_masks(codes, 2, torch.Generator().manual_seed(0))
+    assert masks[:, :2].sum() == 0
+    ratios = masks[:, 2:].float().mean((1, 2))
+    assert ratios.min() < 0.1 and ratios.max() > 0.95
+    assert abs(ratios.mean() - 2 / torch.pi) < 0.05  # of cos(r pi / 2) with r uniform
+
+
+def quantiser() -> tuple[LAC, QuantiserTraining]:
+    codec = LAC(CodecDims.from_kwargs(NANO["codec"], "nano"))
+    generator = torch.Generator().manual_seed(0)
+    codec.load_state_dict(random_state(codec, generator))
+    return codec, QuantiserTraining(codec.quantizer, generator, dropout=0.0)
+
+
+def test_training_quantises_as_the_codec_does() -> None:
+    codec, training = quantiser()
+    encoded = torch.randn(2, 6, 30, generator=torch.Generator().manual_seed(1))
+    made = training(encoded, revive=False)  # which sets the codebooks first
+    assert torch.allclose(made.z, codec.quantizer(encoded).z, atol=1e-6)
+
+
+def test_gradients_pass_through_the_choice_of_entries() -> None:
+    _, training = quantiser()
+    encoded = torch.randn(2, 6, 30, requires_grad=True)
+    training(encoded, revive=False).z.sum().backward()
+    assert encoded.grad is not None and encoded.grad.abs().min() > 0
+
+
+def test_dead_entries_come_back_to_life() -> None:
+    codec, training = quantiser()
+    encoded = torch.randn(4, 6, 100, generator=torch.Generator().manual_seed(1))
+    training(encoded, revive=False)
+    book = codec.quantizer.book(0)
+    book.codebook.weight.data[:8] = book.codebook.weight.data[
+        8
+    ]  # only the first is ever found
+    for _ in range(400):
+        training(encoded, revive=True)
+    assert len(book.nearest(book.in_proj(encoded)).unique()) == 11
+
+
+def test_si_sdr_of_a_known_mixture() -> None:
+    generator = torch.Generator().manual_seed(0)
+    audio = torch.randn(1, 1, 100_000, generator=generator)
+    noise = torch.randn(1, 1, 100_000, generator=generator)
+    assert si_sdr(3 * (audio + 0.1 * noise), audio).item() == pytest.approx(20, abs=0.1)
+
+
+def test_a_model_that_knows_nothing_has_the_entropy_of_all_entries() -> None:
+    codec, _ = quantiser()
+    model = VampNet(VampNetDims.from_kwargs(NANO["coarse"], "nano"), rank=0)
+    model.classifier.layers[0].weight_g.data.zero_()
+    codes = torch.randint(11, (4, 3, 60), generator=torch.Generator().manual_seed(0))
+    found = token_quality(model.eval(), codec.quantizer, codes)
+    assert found.cross_entropy == pytest.approx(torch.tensor(11.0).log().item(), abs=1e-3)
+    assert abs(found.reduction) < 0.03
+
+
+def test_pieces_reach_the_codec_as_prepared_audio() -> None:
+    codec, _ = quantiser()
+    audio = next(prepared_pieces(STYLES["band"], range(2), frames=500, dims=codec.dims))
+    assert audio.shape == (2, 1, 500 * 4) and audio.abs().max() <= 1
+    codes = encoded_pieces(codec, STYLES["band"], range(2), frames=500)
+    assert torch.equal(codes, codec.encode(audio).codes)
+
+
+def test_the_shipped_recipe_keeps_held_out_pieces_apart() -> None:
+    recipe = load_recipe()
+    used = [recipe.codec, recipe.coarse, recipe.c2f, recipe.lora]
+    assert all(stage.clips <= recipe.first_held_out for stage in used)
+    assert recipe.clip.seed >= recipe.first_held_out
+    assert isinstance(recipe.lora, LoraStage) and recipe_module.load_recipe() == recipe

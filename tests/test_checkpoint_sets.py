@@ -11,7 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from models import check_set, load_vampnet, open_models, read_checkpoint, read_lora
+from models import (
+    check_set,
+    load_vampnet,
+    lora_owner,
+    open_models,
+    read_checkpoint,
+    read_lora,
+)
 from models.random_checkpoint import sizes, write_random_file, write_random_set
 from tests.checkpoint_files import (
     audio,
@@ -85,6 +92,33 @@ def test_a_lora_file_may_have_another_rank_than_the_checkpoint(
     for stem, weight in expected_with(nano, overlay).items():
         found = model.get_submodule(stem).merged_weight()
         torch.testing.assert_close(found, weight, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("rank", [8, 3])
+def test_a_lora_file_is_known_to_belong_to_a_transformer_by_its_shapes(
+    nano: Path, tmp_path: Path, rank: int
+) -> None:
+    overlay = {
+        key: (value[:rank] if key.endswith("lora_A") else value[:, :rank]).clone()
+        for key, value in lora_of(nano).items()
+    }
+    assert lora_owner(nano, saved(overlay, tmp_path / "lora.pth")) == "coarse"
+
+
+def test_a_lora_file_that_fits_no_transformer_or_both_needs_a_name(
+    nano: Path, tmp_path: Path
+) -> None:
+    overlay = lora_of(nano)
+    path = saved(overlay, tmp_path / "lora.pth")
+    alike = copy_of(nano, tmp_path / "alike")
+    (alike / "c2f.pth").unlink()
+    kwargs = {**NANO["c2f"], "embedding_dim": 21, "n_heads": 3}
+    write_random_file(alike / "c2f.pth", kwargs, seed=0)
+    said = refusal(path, lambda lora: lora_owner(alike, lora))
+    assert "both" in said and "coarse=FILE" in said
+    _drop_one(overlay)
+    said = refusal(saved(overlay, path), lambda lora: lora_owner(nano, lora))
+    assert "none" in said and "coarse=FILE" in said
 
 
 def _drop_half(overlay: dict[str, torch.Tensor]) -> None:

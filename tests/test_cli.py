@@ -169,8 +169,8 @@ def test_a_missing_checkpoint_folder_is_refused(cli: Cli, tmp_path: Path) -> Non
     [
         (("--component", "decoder"), "decoder"), (("--input", "text"), "text"),
         (("--opset", "17"), "opset"), (("--opset", "24"), "opset"),
-        (("--model", "a/b"), "model"), (("--lora", "codec=x"), "write coarse=FILE"),
-        (("--lora", "x"), "write coarse=FILE"), (("--lora", "coarse=none.pth"), "none.pth"),
+        (("--model", "a/b"), "model"), (("--lora", "codec=x"), "write FILE, coarse=FILE"),
+        (("--lora", "x"), "x: no such file"), (("--lora", "coarse=none.pth"), "none.pth"),
         (("--config", "none.toml"), "no such configuration file"),
     ],
 )  # fmt: skip
@@ -330,10 +330,12 @@ def test_verify_without_the_lora_file_of_the_export_is_refused(
 ) -> None:
     state = torch.load(nano / "coarse.pth", weights_only=True)["state_dict"]
     torch.save({k: v * 1.5 for k, v in state.items() if ".lora_" in k}, tmp_path / "s.pth")
-    lora = ("--lora", f"coarse={tmp_path / 's.pth'}")
+    lora = ("--lora", tmp_path / "s.pth")  # whose shapes say that it is for coarse
     out = tmp_path / "out"
     made = cli("export", "--checkpoint", nano, "--component", "coarse", "--out", out, *lora)
     assert made.code == 0
+    twice = (*lora, "--lora", f"coarse={tmp_path / 's.pth'}")
+    refused(verify(cli, out, nano, config, *twice), "has one already")
     assert verify(cli, out, nano, config, *lora).code == 0
     refused(verify(cli, out, nano, config), "s.pth")
 

@@ -12,7 +12,7 @@ from configs.errors import InputError
 from configs.files import staging_folder
 
 from .doctor import require_export_tools
-from .options import Checkpoint, ConfigOption, Json, Lora, settings_from
+from .options import Checkpoint, ConfigOption, Json, Lora, adapters_from, settings_from
 from .output import cost, err, out, print_cost, print_json, progress_bar
 
 
@@ -42,6 +42,14 @@ def export(
         typer.Option("--external-data", help="Weights in files of their own, at any size."),
     ] = False,
     lora: Lora = None,
+    lora_adapters: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lora-adapter",
+            metavar="NAME=FILE",
+            help="LoRA file to switch to at run time; repeatable.",
+        ),
+    ] = None,
     version: Annotated[
         int | None, typer.Option(min=1, help="Version number to make; the next if left out.")
     ] = None,
@@ -67,20 +75,27 @@ def export(
     })  # fmt: skip
     if settings.checkpoint.path is None:
         raise InputError("export reads a folder: give --checkpoint DIR")
-    request = Request.from_config(settings, settings.checkpoint.path)
+    source = settings.checkpoint.path
+    request = Request.from_config(
+        settings, source, adapters=adapters_from(lora_adapters, source)
+    )
     started = time.monotonic()
     home = output / settings.model
     with staging_folder(home) as staged:
         with progress_bar(err) as bar:
             manifest = export_set(request, staged, progress=bar)
         folder, new = publish(staged, home, version=version)
-    files = {record.id: str(folder / record.file.name) for record in manifest.components}
+    files = {r.id: str(folder / r.file.name) for r in manifest.components}
     if as_json:
         print_json({"artifacts": str(folder), "new": new, "files": files, **cost(started)})
         return
     for record in manifest.components:
         size = record.file.size + (record.data.size if record.data else 0)
         out.print(f"  {record.id:26} {size / 1e6:10.2f} MB  {folder / record.file.name}")
+    for adapter in manifest.adapters:
+        name = f"{adapter.component} {adapter.name}"
+        path = folder / adapter.file.name
+        out.print(f"  {name:26} {adapter.file.size / 1e6:10.2f} MB  {path}")
     if manifest.random_weights:
         out.print("  [yellow]random weights: the model makes no music[/yellow]")
     out.print(f"{'exported to' if new else 'unchanged:'} {folder}; not verified yet")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from configs.config import Config, config_from, load_config
 from configs.errors import InputError
 from configs.files import is_there
+
+if TYPE_CHECKING:
+    from export.adapters import Adapter
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Checkpoint = Annotated[
@@ -54,6 +58,7 @@ UpstreamPython = Annotated[
 ]
 
 
+_ADAPTER_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _LAST_SEED = (1 << 63) - 1
 _MOST_SEEDS = 1_000_000
 
@@ -98,6 +103,30 @@ def _overlays(options: list[str] | None, folder: Path | None) -> dict[str, Path]
             raise InputError(f"--lora {text}: {name} has one already, {overlays[name]}")
         overlays[name] = path
     return overlays
+
+
+def adapters_from(options: list[str] | None, folder: Path) -> tuple[Adapter, ...]:
+    """Return the adapters that NAME=FILE options ask for.
+
+    Raises:
+        InputError: something else was written, a file fits none or both, or a name is given
+            twice for the same transformer.
+    """
+    from export.adapters import Adapter
+    from models import lora_owner
+
+    found: dict[tuple[str, str], Adapter] = {}
+    for text in options or ():
+        name, separator, path = text.partition("=")
+        if not separator or not _ADAPTER_NAME.fullmatch(name):
+            raise InputError(f"--lora-adapter {text}: write NAME=FILE, NAME of a-z, 0-9, -")
+        adapter = Adapter(name, lora_owner(folder, Path(path)), Path(path))
+        if (name, adapter.component) in found:
+            raise InputError(
+                f"--lora-adapter {text}: {adapter.component} has an adapter {name!r} already"
+            )
+        found[name, adapter.component] = adapter
+    return tuple(found.values())
 
 
 def _lora_option(text: str, folder: Path | None) -> tuple[str, Path]:

@@ -85,6 +85,9 @@ def vamp(
     top_k: Annotated[
         Whole, _option("Draw from so many entries; needs --mode corrected.", _GENERATION)
     ] = None,
+    adapter: Annotated[
+        str | None, _option("Low-rank update to switch to, by name.", _GENERATION)
+    ] = None,
     mode: Annotated[
         Mode, _option("Keep the published quirks, or mend them.", _GENERATION)
     ] = Mode.REFERENCE,
@@ -166,6 +169,7 @@ def vamp(
     started = time.monotonic()
     with spinner(err, "checking hashes"):
         pipeline = VampPipeline.open(artifacts, threads=threads)
+        pipeline.switch_adapter(adapter)
     with progress_bar(err) as bar:
         written = vamp_file(pipeline, job, progress=bar)
     if as_json:

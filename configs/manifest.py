@@ -101,6 +101,22 @@ class ComponentRecord(_Model):
         return f"{self.name}.{self.variant}" if self.variant else self.name
 
 
+class AdapterRecord(_Model):
+    """A low-rank update that a component can be switched to at run time.
+
+    Attributes:
+        name: what it is asked for by.
+        component: that it belongs to, in all its variants.
+        file: of ONNX Runtime's adapter format.
+        source: LoRA file that it was made from.
+    """
+
+    name: str
+    component: str
+    file: FileRecord
+    source: SourceRecord
+
+
 class GateRecord(_Model):
     """A gate of the verification that let this version be published."""
 
@@ -120,6 +136,7 @@ class Manifest(_Model):
     sources: tuple[SourceRecord, ...]
     toolchain: dict[str, str]
     components: tuple[ComponentRecord, ...]
+    adapters: tuple[AdapterRecord, ...] = ()
     gates: tuple[GateRecord, ...] = Field(
         default=(), description="empty: exported but not verified"
     )
@@ -131,7 +148,13 @@ class Manifest(_Model):
             found.append(component.file)
             if component.data is not None:
                 found.append(component.data)
-        return found
+        return found + [adapter.file for adapter in self.adapters]
+
+    def adapter(self, component: str, name: str) -> AdapterRecord | None:
+        """Return the adapter of a component with this name, if there is one."""
+        return next(
+            (a for a in self.adapters if (a.component, a.name) == (component, name)), None
+        )
 
     def component(self, identifier: str) -> ComponentRecord | None:
         """Return the component with this name (and variant), if there is one."""

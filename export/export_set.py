@@ -13,6 +13,7 @@ from configs.config import Config
 from configs.errors import InputError
 from configs.manifest import (
     METADATA_PREFIX,
+    AdapterRecord,
     ComponentRecord,
     FileRecord,
     Manifest,
@@ -20,7 +21,9 @@ from configs.manifest import (
     SourceRecord,
 )
 from models import CodecDims, ModelSet, SourceFile, check_set, open_models, read_lora
+from models.checkpoint import source_file
 
+from .adapters import Adapter, adapter_values, write_adapter
 from .components import (
     COMPONENTS,
     available,
@@ -29,7 +32,7 @@ from .components import (
     variants,
 )
 from .exporter import Exported, export_component
-from .onnx_file import save_graph
+from .onnx_file import file_record, save_graph
 from .passes import NotFiniteError
 from .store import write_manifest
 from .toolchain import toolchain
@@ -47,6 +50,7 @@ class Request:
         opset: of the default domain.
         external_data: put weights in files of their own.
         lora: LoRA overlay by transformer.
+        adapters: LoRA files to make adapters of.
         rates: of audio in Hz, beside the codec's own, that audio processors are made for;
             None for the usual ones.
     """
@@ -59,14 +63,18 @@ class Request:
     external_data: bool
     lora: dict[str, Path]
     rates: tuple[int, ...] | None = None
+    adapters: tuple[Adapter, ...] = ()
 
     @classmethod
-    def from_config(cls, config: Config, checkpoint: Path) -> Request:
+    def from_config(
+        cls, config: Config, checkpoint: Path, *, adapters: tuple[Adapter, ...] = ()
+    ) -> Request:
         """Take the export part of a configuration.
 
         Args:
             config: read and validated.
             checkpoint: folder the checkpoints are in.
+            adapters: LoRA files to make adapters of.
         """
         return cls(
             model=config.model,
@@ -77,6 +85,7 @@ class Request:
             external_data=config.export.external_data,
             lora={str(name): path for name, path in config.checkpoint.lora.items()},
             rates=None if config.export.rates is None else tuple(config.export.rates),
+            adapters=adapters,
         )
 
 
@@ -96,6 +105,7 @@ def export_set(
     opened = _Opened(request)
     jobs = _jobs(request, opened)
     records, sources = [], set[SourceFile]()
+    adapters: dict[str, AdapterRecord] = {}
     versions = toolchain()
     for done, (name, variant) in enumerate(jobs):
         progress(name if not variant else f"{name}.{variant}", done, len(jobs))
@@ -103,9 +113,12 @@ def export_set(
         sources.update(models.sources)
         component = build_component(name, models, variant=variant)
         own = _own_sources(name, models)
+        wanted = [adapter for adapter in request.adapters if adapter.component == name]
+        for adapter in wanted:
+            adapters[adapter.file_name] = _write_adapter(adapter, models, staged)
         del models
         try:
-            exported = export_component(component, opset=request.opset)
+            exported = export_component(component, opset=request.opset, adaptable=bool(wanted))
         except NotFiniteError as error:
             raise InputError(
                 f"{request.checkpoint}: {component.id} computes NaN or infinite values with"
@@ -126,6 +139,7 @@ def export_set(
         sources=tuple(SourceRecord(**dataclasses.asdict(source)) for source in ordered),
         toolchain=versions,
         components=tuple(records),
+        adapters=tuple(adapters.values()),
     )
     write_manifest(staged, manifest)
     return manifest
@@ -168,6 +182,12 @@ def _jobs(request: Request, opened: _Opened) -> list[tuple[str, str]]:
             f"{request.checkpoint}: a LoRA file was given for {', '.join(unused)}, which is"
             f" not exported ({', '.join(wanted)})"
         )
+    unused = [adapter.name for adapter in request.adapters if adapter.component not in wanted]
+    if unused:
+        raise InputError(
+            f"{request.checkpoint}: adapter {unused[0]!r} is for a transformer that is not"
+            f" exported ({', '.join(wanted)})"
+        )
     for path in request.lora.values():
         read_lora(path)  # now rather than after the minutes that other components take
     jobs = []
@@ -177,6 +197,18 @@ def _jobs(request: Request, opened: _Opened) -> list[tuple[str, str]]:
             found = variants(name, inputs=request.inputs, rates=request.rates, dims=dims)
             jobs += [(name, variant) for variant in found]
     return jobs
+
+
+def _write_adapter(adapter: Adapter, models: ModelSet, staged: Path) -> AdapterRecord:
+    path = staged / adapter.file_name
+    base = models.transformers[adapter.component]
+    write_adapter(adapter_values(base, read_lora(adapter.path)), path)
+    return AdapterRecord(
+        name=adapter.name,
+        component=adapter.component,
+        file=file_record(path),
+        source=SourceRecord(**dataclasses.asdict(source_file(adapter.path))),
+    )
 
 
 def _codec_dims(models: ModelSet) -> CodecDims | None:

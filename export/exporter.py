@@ -19,6 +19,7 @@ import torch
 
 from configs.manifest import TensorSignature
 
+from .adapters import OpenForAdapters
 from .component import Component, DrawnComponent, TracedComponent
 from .graph import (
     CanonicalNames,
@@ -48,13 +49,16 @@ class Exported:
     passes: tuple[PassRecord, ...]
 
 
-def export_component(component: Component, *, opset: int = DEFAULT_OPSET) -> Exported:
+def export_component(
+    component: Component, *, opset: int = DEFAULT_OPSET, adaptable: bool = False
+) -> Exported:
     """Export one component.
 
     Args:
         component: if it has a module, that is changed by the passes and of no use
             afterwards.
         opset: of the default domain, 18 to 23.
+        adaptable: give the layers that LoRA reaches inputs for adapters.
 
     Raises:
         PassError: a transform did not hold what it promises.
@@ -65,6 +69,8 @@ def export_component(component: Component, *, opset: int = DEFAULT_OPSET) -> Exp
         model, records = _trace_and_transform(component, opset)
     else:
         raise TypeError(f"{component.id} is neither traced nor drawn")
+    if adaptable:
+        records.append(_record(OpenForAdapters(), OpenForAdapters().call(model)))
     check_graph(model, opset)
     model.producer_name = PRODUCER
     model.producer_version = None

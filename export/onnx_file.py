@@ -48,10 +48,10 @@ def save_graph(
     if external or weights > EXTERNAL_ABOVE_BYTES:
         data = path.with_name(path.name + ".data")
         ir.save(model, path, external_data=data.name, size_threshold_bytes=_INLINE_BELOW_BYTES)
-        return _record(path), _record(data)
+        return file_record(path), file_record(data)
     with path.open("wb") as stream:
         _write_model(model, stream)
-    return _record(path), None
+    return file_record(path), None
 
 
 def _write_model(model: ir.Model, stream: BinaryIO) -> None:
@@ -122,5 +122,6 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _record(path: Path) -> FileRecord:
+def file_record(path: Path) -> FileRecord:
+    """Return name, digest and size of a file."""
     return FileRecord(name=path.name, sha256=sha256(path), size=path.stat().st_size)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -91,6 +92,7 @@ class Components:
         self.artifacts = artifacts
         self._threads = threads
         self._open: dict[str, Session] = {}
+        self._adapter: str | None = None
         self.codec = _codec_of(artifacts)
         self.codec_hash = codec_hash(artifacts)
         for name in ("coarse", "c2f"):
@@ -121,8 +123,35 @@ class Components:
             path = self.artifacts.path(self.record(identifier))
             session = Session(path, threads=self._threads)
             self._check_origin(identifier, session)
+            session.use_adapter(self._adapter_path(identifier))
             self._open[identifier] = session
         return self._open[identifier]
+
+    def switch_adapter(self, name: str | None) -> None:
+        """Switch every transformer that has an adapter of this name to it, the others to none.
+
+        Args:
+            name: of the adapter; None for the components as they are.
+
+        Raises:
+            InputError: no component has it.
+        """
+        known = sorted({adapter.name for adapter in self.artifacts.manifest.adapters})
+        if name is not None and name not in known:
+            raise InputError(
+                f"{self.artifacts.folder}: has no adapter {name!r}; it has"
+                f" {', '.join(known) or 'none'} (export --lora-adapter makes them)"
+            )
+        self._adapter = name
+        for identifier, session in self._open.items():
+            session.use_adapter(self._adapter_path(identifier))
+
+    def _adapter_path(self, identifier: str) -> Path | None:
+        if self._adapter is None:
+            return None
+        component = self.record(identifier).name
+        found = self.artifacts.manifest.adapter(component, self._adapter)
+        return None if found is None else self.artifacts.folder / found.file.name
 
     def transformer(self, name: str) -> Transformer:
         """Return a transformer, ``coarse`` or ``c2f``.

@@ -42,6 +42,25 @@ class Session:
         self.inputs = tuple(_signature(item) for item in self._session.get_inputs())
         self.outputs = tuple(_signature(item) for item in self._session.get_outputs())
         self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self._adapter: ort.LoraAdapter | None = None
+
+    def use_adapter(self, path: Path | None) -> None:
+        """Switch to a low-rank update of the graph's weights, or back to none.
+
+        Args:
+            path: of the ``.onnx_adapter`` file.
+
+        Raises:
+            InputError: ONNX Runtime cannot load the file.
+        """
+        adapter = None
+        if path is not None:
+            adapter = ort.LoraAdapter()
+            try:
+                adapter.Load(str(path))
+            except Exception as error:  # ONNX Runtime's errors share no other base
+                raise InputError(f"{path}: ONNX Runtime cannot load it: {error}") from error
+        self._adapter = adapter
 
     def run(
         self, inputs: Mapping[str, np.ndarray], *, only: Sequence[str] | None = None
@@ -55,6 +74,8 @@ class Session:
         wanted = [item.name for item in self.outputs] if only is None else list(only)
         options = ort.RunOptions()
         options.only_execute_path_to_fetches = only is not None
+        if self._adapter is not None:
+            options.add_active_adapter(self._adapter)
         values = self._session.run(wanted, dict(inputs), options)
         return dict(zip(wanted, values, strict=True))
 

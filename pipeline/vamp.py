@@ -84,6 +84,14 @@ class VampPipeline:
         """Open a version's, a model's or a store's folder; see `open_artifacts`."""
         return cls(open_artifacts(path), threads=threads)
 
+    def switch_adapter(self, name: str | None) -> None:
+        """Switch to a low-rank update of the transformers, by its name, or back to none.
+
+        Raises:
+            InputError: there is none of this name.
+        """
+        self.components.switch_adapter(name)
+
     def require(self, *, coarse_only: bool = False, sample_rate: int | None = None) -> None:
         """Load everything that audio to audio needs, so that a lack shows before the work.
 

@@ -17,7 +17,14 @@ from .recipe import Stage
 from .spectra import reconstruction_loss
 from .styles import Style
 
-_REVIVED = 0.8  # of the steps; after them codebooks only settle
+# Shares of the steps: before the first nothing is quantised, after the second codebooks only
+# settle.
+_QUANTISED = 0.08
+_SETTLED = 0.8
+
+
+_FIRST_ALPHA = 0.2
+_FIRST_BRANCH = 0.3
 
 
 def train_codec(
@@ -38,23 +45,37 @@ def train_codec(
     generator = torch.Generator().manual_seed(stage.seed)
     dims = CodecDims.from_kwargs(kwargs, "the recipe")
     codec = LAC(dims)
-    codec.load_state_dict(random_state(codec, generator))
+    codec.load_state_dict(_near_linear(random_state(codec, generator)))
     codec.to(device())
     quantise = QuantiserTraining(
-        codec.quantizer, generator, dropout=float(kwargs["quantizer_dropout"])
+        codec.quantizer,
+        generator,
+        dropout=float(kwargs["quantizer_dropout"]),
+        start=int(_QUANTISED * stage.steps),
+        settle=int(_SETTLED * stage.steps),
     )
     corpus = torch.cat(
         list(prepared_pieces(style, range(stage.clips), frames=frames, dims=dims))
     )
 
-    def loss(step: int) -> Tensor:
+    def loss(_step: int) -> Tensor:
         audio = random_segments(
             corpus, length=stage.segment_frames * dims.hop_length,
             batch=stage.batch, generator=generator,
         ).to(device())  # fmt: skip
-        quantised = quantise(codec.encoder(audio), revive=step < _REVIVED * stage.steps)
+        quantised = quantise(codec.encoder(audio))
         made = codec.decoder(quantised.z)
         return reconstruction_loss(made, audio, dims.sample_rate) + quantised.loss
 
-    curve = optimise(codec.parameters(), loss, stage, progress=progress)
+    trained = [parameter for parameter in codec.parameters() if parameter.requires_grad]
+    curve = optimise(trained, loss, stage, progress=progress)
     return codec.cpu().eval().requires_grad_(False), curve
+
+
+def _near_linear(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Flatten Snake and lower residual branches, so that waveforms pass from the start."""
+    factors = {"alpha": _FIRST_ALPHA, "3.weight_g": _FIRST_BRANCH}
+    return {
+        name: value * next((f for end, f in factors.items() if name.endswith(end)), 1.0)
+        for name, value in state.items()
+    }

@@ -18,7 +18,7 @@ from .stages import lora_file, open_codec, piece_codes
 from .styles import STYLES
 from .token_training import masked_cross_entropy, random_masks
 
-_WINDOW, _BANDS = 2048, 80
+_WINDOW, _BANDS = 1024, 64
 
 
 @dataclass(frozen=True)
@@ -26,7 +26,7 @@ class CodecQuality:
     """How well the codec gives back what it was given.
 
     Attributes:
-        mel_distance: mean absolute difference of log10 mel spectra (80 bands, 2048 samples).
+        mel_distance: mean absolute difference of log10 mel spectra (64 bands, 1024 samples).
         si_sdr_db: scale-invariant signal-to-distortion ratio, mean of the pieces.
         codebook_usage: share of each codebook's entries that occurs at all.
     """

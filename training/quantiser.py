@@ -1,8 +1,8 @@
 """Training of the residual quantiser: straight-through gradients and living codebooks.
 
-Source: van den Oord et al., "VQ-VAE" (2017), for the losses; Zeghidour et al., "SoundStream"
-(2021), for codebooks that start from a batch, entries that are replaced when they die, and the
-dropout of codebooks.
+Source: van den Oord et al., "VQ-VAE" (2017), for the gradients, the commitment and codebooks
+that follow running means; Zeghidour et al., "SoundStream" (2021), for codebooks that start
+from a batch, entries that are replaced when they die, and the dropout of codebooks.
 """
 
 from __future__ import annotations
@@ -14,10 +14,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models import ResidualVectorQuantize
+from models.quantize import VectorQuantize
 
 _COMMITMENT = 0.25
-_MEMORY = 0.98  # of how often an entry is used, a step
-_DEAD = 0.03  # of the average use
+_MEMORY = 0.97  # of the running means, a step
+_DEAD = 0.1  # of the average use
 _CHECKED = 20  # steps between two looks for dead entries
 
 
@@ -28,7 +29,7 @@ class Trained:
     Attributes:
         z: sum of the projected entries, float [B, latent_dim, T], with gradients that pass
             through the choice of entries.
-        loss: of codebooks and commitment, scalar.
+        loss: of commitment, scalar.
     """
 
     z: Tensor
@@ -36,71 +37,93 @@ class Trained:
 
 
 class QuantiserTraining:
-    """Runs a quantiser in training and keeps its codebooks in use.
+    """Runs a quantiser in training.
+
+    Its codebooks are no matter of gradients: each entry is the running mean of the latents
+    that it was the nearest to.
 
     Args:
-        quantizer: its codebooks are changed in place.
+        quantizer: its codebooks are changed in place, and need no gradient from here on.
         generator: on the CPU; draws entries and dropped codebooks.
         dropout: share of the items that get the first codebooks only.
+        start: steps before which nothing is quantised, so that codebooks start from latents
+            that mean something.
+        settle: step from which dead entries stay dead.
     """
 
     def __init__(
-        self, quantizer: ResidualVectorQuantize, generator: torch.Generator, *, dropout: float
+        self,
+        quantizer: ResidualVectorQuantize,
+        generator: torch.Generator,
+        *,
+        dropout: float,
+        start: int,
+        settle: int,
     ) -> None:
-        self._quantizer = quantizer
+        self._books = [quantizer.book(index) for index in range(len(quantizer.quantizers))]
         self._generator = generator
         self._dropout = dropout
-        books = len(quantizer.quantizers)
-        entries = quantizer.book(0).codebook.num_embeddings
-        self._use = torch.zeros(books, entries)
-        self._calls = 0
+        self._start, self._settle = start, settle
+        self._steps = 0
+        for book in self._books:
+            book.codebook.requires_grad_(False)
+        self._counts = [torch.ones_like(book.codebook.weight[:, 0]) for book in self._books]
+        self._sums = [book.codebook.weight.clone() for book in self._books]
 
-    def __call__(self, encoded: Tensor, *, revive: bool) -> Trained:
-        """Quantise encoder output.
-
-        Args:
-            encoded: float [B, latent_dim, T].
-            revive: whether dead entries may be replaced.
-        """
+    def __call__(self, encoded: Tensor) -> Trained:
+        """Quantise encoder output (float [B, latent_dim, T]); one step of training."""
         residual, total = encoded, torch.zeros_like(encoded)
         loss = encoded.new_zeros(())
         kept = self._kept_books(len(encoded)).to(encoded.device)
-        for index in range(len(self._use)):
-            book = self._quantizer.book(index)
+        for index, book in enumerate(self._books):
             latents = book.in_proj(residual)
-            if self._calls == 0:
-                self._replace(
-                    index, torch.ones_like(self._use[index], dtype=torch.bool), latents
-                )
-            codes = book.nearest(latents)
-            self._note(index, codes)
-            if revive and self._calls % _CHECKED == _CHECKED - 1:
-                use = self._use[index]
-                self._replace(index, use < _DEAD * use.mean(), latents)
-            entries = book.entries(codes)
-            loss = loss + F.mse_loss(entries, latents.detach())
-            loss = loss + _COMMITMENT * F.mse_loss(latents, entries.detach())
-            projected = book.out_proj(latents + (entries - latents).detach())
+            passed = latents
+            if self._steps >= self._start:
+                self._replace_entries(index, latents)
+                entries = self._nearest_entries(index, book, latents)
+                loss = loss + _COMMITMENT * F.mse_loss(latents, entries)
+                passed = latents + (entries - latents).detach()
+            projected = book.out_proj(passed)
             total = total + projected * (kept > index)[:, None, None]
             residual = residual - projected
-        self._calls += 1
+        self._steps += 1
         return Trained(total, loss)
 
     def _kept_books(self, batch: int) -> Tensor:
         """Draw how many codebooks each item keeps, int64 [batch]."""
-        books = len(self._use)
-        drawn = torch.randint(1, books + 1, (batch,), generator=self._generator)
+        drawn = torch.randint(1, len(self._books) + 1, (batch,), generator=self._generator)
         drops = torch.rand(batch, generator=self._generator) < self._dropout
-        return torch.where(drops, drawn, books)
+        return torch.where(drops, drawn, len(self._books))
 
-    def _note(self, index: int, codes: Tensor) -> None:
-        counts = torch.bincount(codes.flatten().cpu(), minlength=self._use.shape[1])
-        self._use[index].mul_(_MEMORY).add_(counts, alpha=1 - _MEMORY)
+    @torch.no_grad()
+    def _nearest_entries(self, index: int, book: VectorQuantize, latents: Tensor) -> Tensor:
+        """Return the entries nearest to latents (both float [B, width, T]), and move them."""
+        codes = book.nearest(latents)
+        entries = book.entries(codes)
+        hits = F.one_hot(codes.flatten(), len(self._counts[index])).to(latents.dtype)
+        self._counts[index].lerp_(hits.sum(0), 1 - _MEMORY)
+        self._sums[index].lerp_(hits.t() @ _rows(latents), 1 - _MEMORY)
+        book.codebook.weight.copy_(self._sums[index] / self._counts[index][:, None])
+        return entries
 
-    def _replace(self, index: int, which: Tensor, latents: Tensor) -> None:
-        """Set entries (bool [entries]) to latents of the batch (float [B, width, T])."""
-        weight = self._quantizer.book(index).codebook.weight
-        pool = latents.detach().transpose(1, 2).flatten(0, 1)
-        drawn = torch.randint(len(pool), (int(which.sum()),), generator=self._generator)
-        weight.data[which.to(weight.device)] = pool[drawn.to(pool.device)]
-        self._use[index, which] = self._use[index].mean()
+    @torch.no_grad()
+    def _replace_entries(self, index: int, latents: Tensor) -> None:
+        """Put latents of the batch (float [B, width, T]) where entries are dead."""
+        counts = self._counts[index]
+        if self._steps == self._start:
+            dead = torch.ones_like(counts, dtype=torch.bool)
+            counts.fill_(latents[:, 0].numel() / len(counts))
+        elif self._steps < self._settle and self._steps % _CHECKED == 0:
+            dead = counts < _DEAD * counts.mean()
+        else:
+            return
+        pool = _rows(latents)
+        drawn = torch.randint(len(pool), (int(dead.sum()),), generator=self._generator)
+        counts[dead] = counts.mean()
+        self._sums[index][dead] = pool[drawn.to(pool.device)] * counts.mean()
+        self._books[index].codebook.weight.copy_(self._sums[index] / counts[:, None])
+
+
+def _rows(latents: Tensor) -> Tensor:
+    """Return latents (float [B, width, T]) as rows, float [B * T, width]."""
+    return latents.transpose(1, 2).flatten(0, 1)

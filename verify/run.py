@@ -16,6 +16,7 @@ from configs.errors import InputError
 from configs.files import is_there
 from configs.manifest import (
     MANIFEST_NAME,
+    AdapterRecord,
     ComponentRecord,
     GateRecord,
     Manifest,
@@ -53,7 +54,8 @@ def verify_artifacts(
         checkpoint: folder of the checkpoints.
         matrix: seeds, lengths and batches.
         gates: thresholds.
-        lora: LoRA overlay by transformer.
+        lora: LoRA overlay by transformer.  One that the version has an adapter of is
+            switched on there.
         toolchain: versions for the report.
         only: components to check; empty for all.
         oracle: makes the reference from our models of the checkpoint.
@@ -70,7 +72,7 @@ def verify_artifacts(
         _require_same_lora(lora, artifacts)
     if matrix.threads:
         torch.set_num_threads(matrix.threads)
-    components, left_out = [], list[str]()
+    components, left_out, switched = [], list[str](), list[str]()
     models, opened_for = None, None
     for record in records:
         progress(record.id, 0, 1)
@@ -88,6 +90,10 @@ def verify_artifacts(
             left_out.append(record.id)
             continue
         session = Session(artifacts.path(record), threads=matrix.threads)
+        adapter = _adapter_of(record, lora, artifacts.manifest)
+        if adapter is not None:
+            session.use_adapter(artifacts.folder / adapter.file.name)
+            switched.append(f"{record.id} was verified with its adapter {adapter.name} on")
         components.append(
             check_component(
                 record,
@@ -103,7 +109,13 @@ def verify_artifacts(
     if not components:
         raise InputError(f"{described} has nothing to compare {', '.join(left_out)} with")
     return build_report(
-        artifacts, components, described, left_out, matrix=matrix, toolchain=toolchain
+        artifacts,
+        components,
+        described,
+        left_out,
+        notes=switched,
+        matrix=matrix,
+        toolchain=toolchain,
     )
 
 
@@ -126,6 +138,7 @@ def build_report(
     reference: str,
     left_out: Sequence[str] = (),
     *,
+    notes: Sequence[str] = (),
     matrix: VerifySection,
     toolchain: dict[str, str],
 ) -> Report:
@@ -136,6 +149,7 @@ def build_report(
         components: what was found of each.
         reference: what they were compared with.
         left_out: components that it has nothing to compare with.
+        notes: what else a reader must know.
         matrix: seeds, for the record.
         toolchain: versions.
     """
@@ -152,6 +166,7 @@ def build_report(
             " as it is"
             for name in artifacts.changed
         ]
+        + list(notes)
         + [f"not verified, since the reference has no part like it: {n}" for n in left_out]
         + [note for component in components for note in _next_steps(component)],
         reference=reference,
@@ -200,7 +215,8 @@ def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[ComponentRecord]:
 def _require_same_sources(
     models: ModelSet, artifacts: Artifacts, record: ComponentRecord
 ) -> None:
-    listed = set(artifacts.manifest.sources)
+    manifest = artifacts.manifest
+    listed = {*manifest.sources, *(adapter.source for adapter in manifest.adapters)}
     for source in models.sources:
         if SourceRecord(**dataclasses.asdict(source)) not in listed:
             raise InputError(
@@ -208,6 +224,18 @@ def _require_same_sources(
                 " this file (its sha256 is not in the manifest); give the checkpoint it was"
                 " made from"
             )
+
+
+def _adapter_of(
+    record: ComponentRecord, lora: dict[str, Path], manifest: Manifest
+) -> AdapterRecord | None:
+    """Return the adapter that was made from the LoRA file given for a component."""
+    path = lora.get(record.name)
+    made = [a for a in manifest.adapters if a.component == record.name]
+    if path is None or not made:
+        return None
+    digest = source_file(path).sha256
+    return next((a for a in made if a.source.sha256 == digest), None)
 
 
 def _next_steps(component: Component) -> list[str]:

@@ -1,0 +1,181 @@
+"""Adapters: one graph that is switched between low-rank updates at run time."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from configs.config import load_config, load_gates
+from configs.errors import InputError
+from export.adapters import Adapter
+from models import load_vampnet, open_models, read_checkpoint
+from pipeline.artifacts import Artifacts, open_artifacts
+from pipeline.components import Components
+from pipeline.session import Session
+from reports import Report
+from tests.checkpoint_files import content_of, saved
+from tests.exports import export_to, record_of
+from verify.localise import localise
+from verify.run import verify_artifacts
+
+STYLES = {"opera": 8, "choir": 3}  # rank
+
+
+def lora_file(nano: Path, folder: Path, style: str, name: str) -> Path:
+    rank = STYLES[style]
+    draw = torch.Generator().manual_seed(len(style) + rank)
+    state = content_of(nano, name)["state_dict"]
+    overlay = {
+        key: torch.randn(
+            (rank, value.shape[1]) if key.endswith("lora_A") else (value.shape[0], rank),
+            generator=draw,
+        )
+        for key, value in state.items()
+        if ".lora_" in key
+    }
+    return saved(overlay, folder / f"{style}-{name}.pth")
+
+
+@pytest.fixture(scope="module")
+def loras(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    """LoRA files by style and transformer; the choir has none for c2f."""
+    folder = tmp_path_factory.mktemp("loras")
+    wanted = [("opera", "coarse"), ("opera", "c2f"), ("choir", "coarse")]
+    return {pair: lora_file(nano, folder, *pair) for pair in wanted}
+
+
+@pytest.fixture(scope="module")
+def adaptable(
+    nano: Path, loras: dict[tuple[str, str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Artifacts:
+    return export_to(
+        tmp_path_factory.mktemp("adaptable") / "v1",
+        nano,
+        components=("coarse", "c2f"),
+        adapters=tuple(Adapter(style, name, path) for (style, name), path in loras.items()),
+    )
+
+
+def codes_for(name: str) -> np.ndarray:
+    books = {"coarse": 2, "c2f": 3}[name]
+    return np.random.default_rng(0).integers(0, 12, (2, books, 29))
+
+
+def logits(artifacts: Artifacts, name: str, adapter: str | None) -> np.ndarray:
+    session = Session(artifacts.path(record_of(artifacts, name)), threads=1)
+    if adapter is not None:
+        record = artifacts.manifest.adapter(name, adapter)
+        assert record is not None
+        session.use_adapter(artifacts.folder / record.file.name)
+    return session.run({"codes": codes_for(name)})["logits"]
+
+
+def verified(artifacts: Artifacts, checkpoint: Path, lora: dict[str, Path]) -> Report:
+    matrix = load_config(None).verify.model_copy(
+        update={"seeds": [0], "frames": [1, 13], "batches": [2], "threads": 1}
+    )
+    return verify_artifacts(
+        artifacts, checkpoint, matrix=matrix, gates=load_gates(), lora=lora, toolchain={},
+        progress=lambda *_: None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["coarse", "c2f"])
+def test_without_an_adapter_the_graph_computes_what_the_plain_export_does(
+    nano: Path, adaptable: Artifacts, tmp_path: Path, name: str
+) -> None:
+    plain = export_to(tmp_path / "v1", nano, components=(name,), inputs=("codes",))
+    assert np.array_equal(logits(adaptable, name, None), logits(plain, name, None))
+
+
+@pytest.mark.parametrize(
+    "style, name", [("opera", "coarse"), ("opera", "c2f"), ("choir", "coarse")]
+)
+def test_with_an_adapter_it_computes_what_the_merged_model_does(
+    nano: Path, loras: dict, adaptable: Artifacts, style: str, name: str
+) -> None:
+    model = load_vampnet(read_checkpoint(nano / f"{name}.pth"), lora=loras[style, name])
+    quantizer = open_models(nano).codec.quantizer
+    expected = model.forward_codes(torch.from_numpy(codes_for(name)), quantizer).numpy()
+    found = logits(adaptable, name, style)
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+    assert np.abs(found - logits(adaptable, name, None)).max() > 0.1
+
+
+def test_switching_leaves_nothing_behind(adaptable: Artifacts) -> None:
+    session = Session(adaptable.path(record_of(adaptable, "coarse")), threads=1)
+    files = {a.name: adaptable.folder / a.file.name
+             for a in adaptable.manifest.adapters if a.component == "coarse"}  # fmt: skip
+    for adapter in ("opera", None, "choir", "opera"):
+        session.use_adapter(files.get(adapter))
+        found = session.run({"codes": codes_for("coarse")})["logits"]
+        assert np.array_equal(found, logits(adaptable, "coarse", adapter))
+
+
+def test_adapters_are_listed_with_their_sources_and_sealed(
+    loras: dict, adaptable: Artifacts, tmp_path: Path
+) -> None:
+    listed = {(a.name, a.component, a.source.name) for a in adaptable.manifest.adapters}
+    assert listed == {(style, name, path.name) for (style, name), path in loras.items()}
+    damaged = shutil.copytree(adaptable.folder, tmp_path / "v1")
+    file = damaged / "coarse.opera.onnx_adapter"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match="onnx_adapter"):
+        open_artifacts(damaged)
+
+
+def test_the_same_export_gives_the_same_adapter(
+    nano: Path, loras: dict, adaptable: Artifacts, tmp_path: Path
+) -> None:
+    again = export_to(
+        tmp_path / "v1", nano, components=("coarse",),
+        adapters=(Adapter("opera", "coarse", loras["opera", "coarse"]),),
+    )  # fmt: skip
+    assert again.manifest.adapter("coarse", "opera") == adaptable.manifest.adapter(
+        "coarse", "opera"
+    )
+
+
+def test_the_base_holds_every_gate(nano: Path, adaptable: Artifacts) -> None:
+    report = verified(adaptable, nano, {})
+    assert report.verdict == "PASS" and report.notes == []
+
+
+def test_an_adapter_holds_every_gate_against_the_merged_model(
+    nano: Path, loras: dict, adaptable: Artifacts
+) -> None:
+    lora = {"coarse": loras["choir", "coarse"], "c2f": loras["opera", "c2f"]}
+    report = verified(adaptable, nano, lora)
+    assert report.verdict == "PASS"
+    assert "coarse was verified with its adapter choir on" in report.notes
+    assert "c2f.latents was verified with its adapter opera on" in report.notes
+
+
+def test_verifying_with_a_lora_file_that_is_no_adapter_is_refused(
+    nano: Path, adaptable: Artifacts, tmp_path: Path
+) -> None:
+    other = lora_file(nano, tmp_path, "choir", "c2f")
+    with pytest.raises(InputError, match=r"choir-c2f\.pth"):
+        verified(adaptable, nano, {"c2f": other})
+
+
+def test_an_adapter_for_what_is_not_exported_is_refused(
+    nano: Path, loras: dict, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="'opera' is for a transformer that is not exported"):
+        export_to(
+            tmp_path / "v1", nano, components=("coarse",),
+            adapters=(Adapter("opera", "c2f", loras["opera", "c2f"]),),
+        )  # fmt: skip
+
+
+def test_localisation_finds_its_way_in_an_adaptable_graph(
+    nano: Path, adaptable: Artifacts
+) -> None:
+    pytest.skip("placeholder")
+    localise
+    Components

@@ -24,6 +24,7 @@ from configs.manifest import (
 from export.components import is_known
 from models import ModelSet, open_models
 from models.checkpoint import CODEC, TRANSFORMERS, source_file
+from models.layers import LoRALinear
 from pipeline.artifacts import Artifacts
 from pipeline.session import Session
 from reports import Component, Report, Source, Verdict
@@ -83,6 +84,7 @@ def verify_artifacts(
             models = None  # given back before the next ones are read
             overlays = {n: p for n, p in lora.items() if n in needed}
             models = open_models(checkpoint, only=needed, lora=overlays)
+            _merge_lora(models)
             opened_for = needed
         for part in parts:
             _require_same_sources(models, artifacts, part)
@@ -110,6 +112,14 @@ def verify_artifacts(
     return build_report(
         artifacts, components, described, left_out, matrix=matrix, toolchain=toolchain
     )
+
+
+def _merge_lora(models: ModelSet) -> None:
+    """Form every effective weight once, which at released size takes 0.5 s a forward."""
+    for model in models.transformers.values():
+        for layer in model.modules():
+            if isinstance(layer, LoRALinear):
+                layer.merge()
 
 
 def _opened(

@@ -8,6 +8,7 @@ manifest, so that files of two models in one folder are refused.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from configs.errors import InputError
-from configs.manifest import METADATA_PREFIX, ComponentRecord
+from configs.manifest import METADATA_PREFIX, AdapterRecord, ComponentRecord
 
 from .artifacts import Artifacts
 from .session import Session
@@ -92,7 +93,7 @@ class Components:
         self.artifacts = artifacts
         self._threads = threads
         self._open: dict[str, Session] = {}
-        self._adapter: str | None = None
+        self._adapters: dict[str, AdapterRecord] = {}
         self.codec = _codec_of(artifacts)
         self.codec_hash = codec_hash(artifacts)
         for name in ("coarse", "c2f"):
@@ -123,7 +124,7 @@ class Components:
             path = self.artifacts.path(self.record(identifier))
             session = Session(path, threads=self._threads)
             self._check_origin(identifier, session)
-            session.use_adapter(self._adapter_path(identifier))
+            session.use_adapter(self._adapter_file(identifier))
             self._open[identifier] = session
         return self._open[identifier]
 
@@ -136,22 +137,24 @@ class Components:
         Raises:
             InputError: no component has it.
         """
-        known = sorted({adapter.name for adapter in self.artifacts.manifest.adapters})
-        if name is not None and name not in known:
+        there = self.artifacts.manifest.adapters
+        if name is not None and name not in {adapter.name for adapter in there}:
+            known = ", ".join(sorted({adapter.name for adapter in there}))
             raise InputError(
-                f"{self.artifacts.folder}: has no adapter {name!r}; it has"
-                f" {', '.join(known) or 'none'} (export --lora-adapter makes them)"
+                f"{self.artifacts.folder}: has no adapter {name!r}; it has {known or 'none'}"
+                " (export --lora-adapter makes them)"
             )
-        self._adapter = name
-        for identifier, session in self._open.items():
-            session.use_adapter(self._adapter_path(identifier))
+        self.use_adapters([adapter for adapter in there if adapter.name == name])
 
-    def _adapter_path(self, identifier: str) -> Path | None:
-        if self._adapter is None:
-            return None
-        component = self.record(identifier).name
-        found = self.artifacts.manifest.adapter(component, self._adapter)
-        return None if found is None else self.artifacts.folder / found.file.name
+    def use_adapters(self, adapters: Sequence[AdapterRecord]) -> None:
+        """Switch to adapters of the manifest, at most one a component, and to no other."""
+        self._adapters = {adapter.component: adapter for adapter in adapters}
+        for identifier, session in self._open.items():
+            session.use_adapter(self._adapter_file(identifier))
+
+    def _adapter_file(self, identifier: str) -> Path | None:
+        adapter = self._adapters.get(self.record(identifier).name)
+        return None if adapter is None else self.artifacts.folder / adapter.file.name
 
     def transformer(self, name: str) -> Transformer:
         """Return a transformer, ``coarse`` or ``c2f``.

@@ -104,7 +104,7 @@ def recognise(
 def _write_clip(target: Path, recipe: Recipe) -> None:
     dims = CodecDims.from_kwargs(sizes()[recipe.size][CODEC], "sizes.toml")
     samples = piece(
-        STYLES[recipe.style],
+        STYLES[recipe.clip.style],
         recipe.clip.seed,
         seconds=recipe.clip.frames * dims.hop_length / dims.sample_rate,
         rate=dims.sample_rate,

@@ -15,7 +15,7 @@ from .optimise import Progress, device, optimise
 from .quantiser import QuantiserTraining
 from .recipe import Stage
 from .spectra import reconstruction_loss
-from .styles import Style
+from .styles import STYLES
 
 # Shares of the steps: before the first nothing is quantised, after the second codebooks only
 # settle.
@@ -28,13 +28,12 @@ _FIRST_BRANCH = 0.3
 
 
 def train_codec(
-    kwargs: dict[str, Any], style: Style, stage: Stage, *, frames: int, progress: Progress
+    kwargs: dict[str, Any], stage: Stage, *, frames: int, progress: Progress
 ) -> tuple[LAC, list[float]]:
     """Train a codec from scratch.
 
     Args:
         kwargs: the published constructor's keywords.
-        style: of the pieces it learns from.
         stage: its training.
         frames: of the codec a piece has.
         progress: told of every 25 steps.
@@ -55,7 +54,9 @@ def train_codec(
         settle=int(_SETTLED * stage.steps),
     )
     corpus = torch.cat(
-        list(prepared_pieces(style, range(stage.clips), frames=frames, dims=dims))
+        list(
+            prepared_pieces(STYLES[stage.style], range(stage.clips), frames=frames, dims=dims)
+        )
     )
 
     def loss(_step: int) -> Tensor:

@@ -46,24 +46,24 @@ class _Plan:
 
     style: Style
     tick_s: float
-    scale: tuple[int, ...]
-    root: int
+    scale: tuple[float, ...]
+    root: float
     progression: tuple[int, ...]
     bars: int
     rate: int
 
-    def pitch(self, degree: int, octaves: int = 0) -> int:
-        """Return the MIDI pitch of a degree, any integer, above the root."""
+    def pitch(self, degree: int, octaves: int = 0) -> float:
+        """Return the frequency of a degree, any integer, above the root."""
         octave, step = divmod(degree, len(self.scale))
-        return self.root + self.scale[step] + 12 * (octave + octaves)
+        return self.root * self.scale[step] * 2.0 ** (octave + octaves)
 
     def degree(self, bar: int) -> int:
         """Return the degree on which the chord of a bar stands."""
         return self.progression[bar % len(self.progression)]
 
-    def sound(self, timbre: str, midi: int, ticks: int) -> Samples:
+    def sound(self, timbre: str, frequency: float, ticks: int) -> Samples:
         """Return a note's samples."""
-        return tone(timbre, midi, ticks * self.tick_s, self.rate)
+        return tone(timbre, frequency, ticks * self.tick_s, self.rate)
 
 
 def piece(style: Style, seed: int, *, seconds: float, rate: int) -> Samples:
@@ -112,10 +112,10 @@ def _chords(plan: _Plan, draw: np.random.Generator) -> Iterator[Event]:
     for bar in range(plan.bars):
         for tick, end in zip(ticks, ends, strict=True):
             for step in (0, 2, 4):
-                midi = plan.pitch(plan.degree(bar) + step, 1)
-                while midi > plan.root + 24:  # close voicing
-                    midi -= 12
-                samples = plan.sound(timbre, midi, end - tick)
+                frequency = plan.pitch(plan.degree(bar) + step, 1)
+                while frequency > 4.001 * plan.root:  # close voicing
+                    frequency /= 2
+                samples = plan.sound(timbre, frequency, end - tick)
                 yield Event(bar * plan.style.bar + tick, samples, _GAINS["chords"])
 
 
@@ -139,8 +139,8 @@ def _melody(plan: _Plan, draw: np.random.Generator) -> Iterator[Event]:
         tick = bar * plan.style.bar
         for length, step in zip(rhythms[which], phrases[which], strict=True):
             if length > 0:
-                midi = plan.pitch(plan.degree(bar) + step, 2)
-                yield Event(tick, plan.sound(timbre, midi, length), _GAINS["melody"])
+                frequency = plan.pitch(plan.degree(bar) + step, 2)
+                yield Event(tick, plan.sound(timbre, frequency, length), _GAINS["melody"])
             tick += abs(length)
 
 

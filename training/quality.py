@@ -93,39 +93,38 @@ def measure(folder: Path, recipe: Recipe, *, clips: int) -> Quality:
         InputError: a checkpoint is missing or damaged.
     """
     codec = open_codec(folder)
-    codes = _held_out(codec, recipe.style, recipe, clips)
-    lora = {}
-    transformers = {}
+    transformers, lora = {}, {}
     for name in TRANSFORMERS:
         checkpoint = read_checkpoint(folder / f"{name}.pth")
         model = load_vampnet(checkpoint)
+        codes = _held_out(codec, getattr(recipe, name).style, recipe, clips)
         transformers[name] = token_quality(model, codec.quantizer, codes)
         overlay = lora_file(folder, recipe.lora.style, name)
         if overlay.exists():
-            own = _held_out(codec, recipe.lora.style, recipe, clips)
+            codes = _held_out(codec, recipe.lora.style, recipe, clips)
             tuned = load_vampnet(checkpoint, lora=overlay)
             lora[name] = LoraQuality(
-                token_quality(model, codec.quantizer, own).cross_entropy,
-                token_quality(tuned, codec.quantizer, own).cross_entropy,
+                token_quality(model, codec.quantizer, codes).cross_entropy,
+                token_quality(tuned, codec.quantizer, codes).cross_entropy,
             )
-    return Quality(clips, codec_quality(codec, codes, recipe, clips), transformers, lora)
+    codes = _held_out(codec, recipe.codec.style, recipe, clips)
+    return Quality(clips, codec_quality(codec, codes, recipe), transformers, lora)
 
 
 @torch.inference_mode()
-def codec_quality(codec: LAC, codes: Tensor, recipe: Recipe, clips: int) -> CodecQuality:
-    """Measure a codec.
+def codec_quality(codec: LAC, codes: Tensor, recipe: Recipe) -> CodecQuality:
+    """Measure a codec on held-out pieces of the style it was trained on.
 
     Args:
         codec: to measure.
-        codes: that it gives the held-out pieces, int64 [clips, codebooks, frames].
+        codes: that it gives them, int64 [clips, codebooks, frames].
         recipe: for the pieces.
-        clips: how many.
     """
     distances, ratios = [], []
     rate = codec.dims.sample_rate
-    seeds = range(recipe.first_held_out, recipe.first_held_out + clips)
+    seeds = range(recipe.first_held_out, recipe.first_held_out + len(codes))
     pieces = prepared_pieces(
-        STYLES[recipe.style], seeds, frames=recipe.frames, dims=codec.dims
+        STYLES[recipe.codec.style], seeds, frames=recipe.frames, dims=codec.dims
     )
     for audio, own in zip(pieces, codes.split(AT_ONCE), strict=True):
         made = codec.decode_codes(own)

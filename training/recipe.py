@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from importlib import resources
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -12,6 +12,7 @@ from configs.config import validated
 
 Whole = Annotated[int, Field(ge=0)]
 Positive = Annotated[int, Field(ge=1)]
+Style = Literal["band", "ensemble", "music-box"]
 
 
 class _Section(BaseModel):
@@ -22,6 +23,7 @@ class Stage(_Section):
     """One network's training.
 
     Attributes:
+        style: of the music, see `training.styles`.
         seed: of its initial weights and of every draw.
         clips: pieces of music, seeds from 0 up.
         segment_frames: frames a batch item has.
@@ -31,6 +33,7 @@ class Stage(_Section):
         learning_rate: of AdamW, at its height.
     """
 
+    style: Style
     seed: Whole
     clips: Positive
     segment_frames: Positive
@@ -44,11 +47,9 @@ class LoraStage(Stage):
     """A low-rank fine-tune of both transformers.
 
     Attributes:
-        style: of the pieces.
         rank: of the update.
     """
 
-    style: str
     rank: Positive
 
 
@@ -66,10 +67,12 @@ class Clip(_Section):
     """The piece that is shipped.
 
     Attributes:
+        style: of the piece.
         seed: of the piece.
         frames: of the codec it lasts.
     """
 
+    style: Style
     seed: Whole
     frames: Positive
 
@@ -79,7 +82,6 @@ class Recipe(_Section):
 
     Attributes:
         size: dimensions, of ``configs/sizes.toml``.
-        style: of the pieces, see `training.styles`.
         frames: codec frames a piece has.
         first_held_out: seed of the first piece that is kept for measuring.
         codec: the codec's training.
@@ -91,7 +93,6 @@ class Recipe(_Section):
     """
 
     size: str
-    style: str
     frames: Positive
     first_held_out: Positive
     codec: Stage

@@ -66,23 +66,22 @@ TIMBRES: dict[str, Timbre] = {
 
 
 @lru_cache(maxsize=_KEPT)
-def tone(timbre: str, midi: int, seconds: float, rate: int) -> Samples:
+def tone(timbre: str, frequency: float, seconds: float, rate: int) -> Samples:
     """Return a note as float32 samples of about unit amplitude.
 
     Args:
         timbre: of `TIMBRES`.
-        midi: pitch, 69 is 440 Hz.
+        frequency: of its first partial, Hz.
         seconds: until it ends; a release of 30 ms is part of it.
         rate: samples a second.
     """
     sound = TIMBRES[timbre]
     time = np.arange(round(seconds * rate)) / rate
-    base = 440.0 * 2.0 ** ((midi - 69) / 12)
     total = np.zeros_like(time)
     for multiple, amplitude in sound.partials:
-        if base * multiple > _HIGHEST * rate:
+        if frequency * multiple > _HIGHEST * rate:
             continue
-        partial = amplitude * np.sin(2 * np.pi * base * multiple * time)
+        partial = amplitude * np.sin(2 * np.pi * frequency * multiple * time)
         if sound.decay_s:
             partial *= np.exp(-time / sound.decay_s * (1 + sound.damping * (multiple - 1)))
         total += partial

@@ -80,9 +80,7 @@ def _train_codec(folder: Path, recipe: Recipe, progress: Progress) -> None:
     if is_there(target):
         return
     kwargs = sizes()[recipe.size][CODEC]
-    codec, curve = train_codec(
-        kwargs, STYLES[recipe.style], recipe.codec, frames=recipe.frames, progress=progress
-    )
+    codec, curve = train_codec(kwargs, recipe.codec, frames=recipe.frames, progress=progress)
     _write(target, codec, kwargs)
     _write_curve(folder, CODEC, curve)
 
@@ -93,7 +91,7 @@ def _train_transformer(folder: Path, name: str, recipe: Recipe, progress: Progre
         return
     stage: Stage = getattr(recipe, name)
     codec = open_codec(folder)
-    corpus = piece_codes(codec, recipe.style, recipe, clips=stage.clips)
+    corpus = piece_codes(codec, stage.style, recipe, clips=stage.clips)
     kwargs = sizes()[recipe.size][name]
     model, curve = train_transformer(kwargs, codec, corpus, stage, progress=progress)
     _write(target, model, kwargs)

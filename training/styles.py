@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-MAJOR = (0, 2, 4, 5, 7, 9, 11)
-MINOR = (0, 2, 3, 5, 7, 8, 10)
-PENTATONIC = (0, 2, 4, 7, 9)
+FRAME_S = 0.024  # of the demo codec
+
+
+def _tempered(*semitones: int) -> tuple[float, ...]:
+    return tuple(2.0 ** (n / 12) for n in semitones)
+
+
+MAJOR = _tempered(0, 2, 4, 5, 7, 9, 11)
+MINOR = _tempered(0, 2, 3, 5, 7, 8, 10)
+JUST = (1.0, 9 / 8, 5 / 4, 3 / 2, 15 / 8)
 
 
 @dataclass(frozen=True)
@@ -15,11 +22,11 @@ class Style:
 
     Attributes:
         number: part of every seed, so that styles share no piece.
-        ticks_s: seconds of a tick, the shortest note.  All are multiples of 24 ms, the frame
+        ticks_s: seconds of a tick, the shortest note.  All are multiples of a frame
             of the demo codec, so that a repeated note is a repeated code.
         bar: ticks in a bar.
-        scales: semitones of the degrees above the root.
-        roots: MIDI pitches of the bass register.
+        scales: frequency of each degree above the root, as a ratio.
+        roots: Hz, in the bass register.
         progressions: degrees (from 0) of the chords, one a bar.
         chords: timbres of the accompaniment; empty for none, as below.
         chord_rhythms: ticks at which the chord of a bar is struck.
@@ -34,8 +41,8 @@ class Style:
     number: int
     ticks_s: tuple[float, ...]
     bar: int
-    scales: tuple[tuple[int, ...], ...]
-    roots: tuple[int, ...]
+    scales: tuple[tuple[float, ...], ...]
+    roots: tuple[float, ...]
     progressions: tuple[tuple[int, ...], ...]
     chords: tuple[str, ...]
     chord_rhythms: tuple[tuple[int, ...], ...]
@@ -55,7 +62,7 @@ BAND = Style(
     ticks_s=(0.120, 0.144, 0.168, 0.192),
     bar=16,
     scales=(MAJOR, MINOR),
-    roots=(36, 38, 40, 41, 43, 45),
+    roots=tuple(440.0 * 2.0 ** ((midi - 69) / 12) for midi in (36, 38, 40, 41, 43, 45)),
     progressions=((0, 4, 5, 3), (0, 5, 3, 4), (0, 3, 4, 3), (5, 3, 0, 4), (0, 3, 0, 4)),
     chords=("organ", "strings", "piano", "reed"),
     chord_rhythms=((0,), (0, 8), (0, 6, 8, 14), (4, 12), _QUARTERS),
@@ -82,21 +89,52 @@ BAND = Style(
     kits=3,
 )  # fmt: skip
 
+# Two cycles a frame.  In the just scale every tone above it repeats within four frames at
+# most, and most within one: a sustained tone is a repeated code.
+_TUNED = 2 / FRAME_S
+
+ENSEMBLE = Style(
+    number=3,
+    ticks_s=(0.120, 0.168),
+    bar=16,
+    scales=(JUST,),
+    roots=(_TUNED,),
+    progressions=((0, 3, 0, 3), (0, 0, 3, 3), (0, 2, 3, 0)),
+    chords=("organ", "strings"),
+    chord_rhythms=((0,), (0, 8), (4, 12)),
+    bass=("round bass",),
+    bass_lines=(
+        ((0, 8, 0), (8, 8, 0)),
+        ((0, 4, 0), (4, 4, 0), (8, 4, 0), (12, 4, 0)),
+        ((0, 6, 0), (6, 2, 0), (8, 8, 0)),
+    ),
+    melody=("flute", "reed", "pluck"),
+    melody_rhythms=(
+        (4, 4, 4, 4), (8, 4, 4), (2, 2, 4, 2, 2, 4), (6, 2, 4, -4), (12, -4), (-4, 4, 4, 4),
+    ),
+    drums=(
+        ((0, 8), (4, 12), _EIGHTHS),
+        ((0, 6, 8), (4, 12), _QUARTERS),
+        (_QUARTERS, (4, 12), (2, 6, 10, 14)),
+    ),
+    kits=2,
+)  # fmt: skip
+
 MUSIC_BOX = Style(
     number=2,
     ticks_s=(0.168, 0.216),
     bar=12,
-    scales=(PENTATONIC, MINOR),
-    roots=(48, 50, 53),
-    progressions=((0, 2, 5, 4), (0, 4, 0, 4), (5, 4, 0, 0)),
+    scales=(JUST,),
+    roots=(2 * _TUNED,),
+    progressions=((0, 2, 3, 4), (0, 3, 0, 3), (3, 3, 0, 0)),
     chords=("bell",),
     chord_rhythms=((0,), (0, 6)),
     bass=("bell",),
-    bass_lines=(((0, 12, 0),), ((0, 6, 0), (6, 6, 4))),
+    bass_lines=(((0, 12, 0),), ((0, 6, 0), (6, 6, 3))),
     melody=("music box",),
     melody_rhythms=((2, 2, 2, 2, 2, 2), (3, 3, 3, 3), (2, 1, 3, 2, 1, 3), (4, 2, 4, 2)),
     drums=(),
     kits=0,
 )
 
-STYLES: dict[str, Style] = {"band": BAND, "music-box": MUSIC_BOX}
+STYLES: dict[str, Style] = {"band": BAND, "ensemble": ENSEMBLE, "music-box": MUSIC_BOX}

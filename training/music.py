@@ -94,7 +94,8 @@ def piece(style: Style, seed: int, *, seconds: float, rate: int) -> Samples:
         start = round(event.tick * tick_s * rate)
         part = event.samples[: max(len(total) - start, 0)]
         total[start : start + len(part)] += event.gain * part
-    return total * (_PEAK / np.abs(total).max())
+    scaled: Samples = total * (_PEAK / np.abs(total).max())
+    return scaled
 
 
 def _events(plan: _Plan, draw: np.random.Generator) -> Iterator[Event]:

@@ -61,7 +61,7 @@ def optimise(
         value = loss(step)
         if not torch.isfinite(value):
             raise FloatingPointError(f"the loss is {value.item()} at step {step}")
-        value.backward()  # type: ignore[no-untyped-call]
+        value.backward()
         nn.utils.clip_grad_norm_(trained, _CLIP)
         optimiser.step()
         schedule.step()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from commands.options import adapters_from
 from configs.config import load_config, load_gates
 from configs.errors import InputError
 from export.adapters import Adapter
@@ -199,3 +200,28 @@ def test_an_adapter_is_switched_on_by_name_in_whole_pipelines(adaptable: Artifac
     assert np.array_equal(parts.transformer("coarse").logits(codes_for("coarse")), before)
     with pytest.raises(InputError, match="no adapter 'tenor'; it has choir, opera"):
         parts.switch_adapter("tenor")
+
+
+def test_options_name_adapters_and_files_find_their_transformers(
+    nano: Path, loras: dict, tmp_path: Path
+) -> None:
+    texts = [f"opera={loras['opera', name]}" for name in ("c2f", "coarse")]
+    found = adapters_from(texts, nano)
+    assert [(a.name, a.component) for a in found] == [("opera", "c2f"), ("opera", "coarse")]
+    assert found[0].file_name == "c2f.opera.onnx_adapter"
+
+
+@pytest.mark.parametrize(
+    "text, words",
+    [("opera", "write NAME=FILE"), ("=x.pth", "write NAME=FILE"), ("a/b=x", "write NAME=FILE"),
+     ("opera=none.pth", "none.pth: no such file")],
+)  # fmt: skip
+def test_an_option_that_names_no_adapter_is_refused(nano: Path, text: str, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        adapters_from([text], nano)
+
+
+def test_a_name_stands_for_one_adapter_a_transformer(nano: Path, loras: dict) -> None:
+    text = f"opera={loras['opera', 'coarse']}"
+    with pytest.raises(InputError, match="coarse has an adapter 'opera' already"):
+        adapters_from([text, text], nano)

@@ -199,7 +199,7 @@ def config_from(
         path = relative_to / path if path else None
         lora = {name: relative_to / overlay for name, overlay in lora.items()}
     if checkpoint.packaged is not None:
-        path = packaged_set(checkpoint.packaged)
+        path = packaged_set(checkpoint.packaged, source)
     moved = checkpoint.model_copy(update={"path": path, "packaged": None, "lora": lora})
     return config.model_copy(update={"checkpoint": moved})
 

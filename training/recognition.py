@@ -24,15 +24,19 @@ _SEEDS = range(3)
 
 @dataclass(frozen=True)
 class Recognition:
-    """Correlations of a clip's log-mel spectrum, with each band's mean taken off.
+    """Correlations of a clip's log-mel spectrum, over time and bands.
 
     Attributes:
         codec: with that of the clip encoded and decoded.
         vamp: with those of its variations under the published options, mean of three seeds.
+        codec_changes: as `codec`, each band's mean taken off, so of what changes in time.
+        vamp_changes: as `vamp`, likewise.
     """
 
     codec: float
     vamp: float
+    codec_changes: float
+    vamp_changes: float
 
 
 def recognition(checkpoints: Path, clips: list[Path]) -> dict[str, Recognition]:
@@ -68,21 +72,22 @@ def untrained_recognition(size: str, clips: list[Path]) -> dict[str, Recognition
         return recognition(Path(temporary) / "random", clips)
 
 
-def mel_correlation(made: Floats, audio: Floats, rate: int) -> float:
-    """Return the correlation of two log-mel spectra with each band's mean taken off.
+def mel_correlations(made: Floats, audio: Floats, rate: int) -> tuple[float, float]:
+    """Return the correlations of two log-mel spectra, as they are and of their changes.
 
     Args:
         made: float32 [B, 1, samples].
         audio: of the same shape.
         rate: samples a second.
     """
-    ours, theirs = (_centred(x, rate) for x in (made, audio))
-    return float((ours * theirs).sum() / (ours.norm() * theirs.norm()))
+    spectra = [mel(torch.from_numpy(x), rate) for x in (made, audio)]
+    whole = [spectrum - spectrum.mean() for spectrum in spectra]
+    changes = [spectrum - spectrum.mean(-1, keepdim=True) for spectrum in spectra]
+    return _cosine(*whole), _cosine(*changes)
 
 
-def _centred(audio: Floats, rate: int) -> Tensor:
-    spectrum = mel(torch.from_numpy(audio), rate)
-    return spectrum - spectrum.mean(-1, keepdim=True)
+def _cosine(a: Tensor, b: Tensor) -> float:
+    return float((a * b).sum() / (a.norm() * b.norm()))
 
 
 def _recognition(pipeline: VampPipeline, clip: Path) -> Recognition:
@@ -90,11 +95,10 @@ def _recognition(pipeline: VampPipeline, clip: Path) -> Recognition:
     prepared = pipeline.prepare(file.read()[None], file.sample_rate)
     audio, rate = prepared.audio, pipeline.codec.sample_rate
 
-    def compared(codes: Integers) -> float:
-        return mel_correlation(pipeline.decode(codes), audio, rate)
+    def compared(codes: Integers) -> tuple[float, float]:
+        return mel_correlations(pipeline.decode(codes), audio, rate)
 
-    varied = [pipeline.vary(prepared, seed=seed).tokens[:, 0] for seed in _SEEDS]
-    return Recognition(
-        codec=round(compared(pipeline.encode(audio)), 4),
-        vamp=round(fmean(compared(tokens) for tokens in varied), 4),
-    )
+    codec, codec_changes = compared(pipeline.encode(audio))
+    made = [compared(pipeline.vary(prepared, seed=s).tokens[:, 0]) for s in _SEEDS]
+    vamp, vamp_changes = (fmean(values) for values in zip(*made, strict=True))
+    return Recognition(*(round(v, 4) for v in (codec, vamp, codec_changes, vamp_changes)))

@@ -19,7 +19,6 @@ from configs.manifest import (
     ComponentRecord,
     GateRecord,
     Manifest,
-    SourceRecord,
 )
 from export.components import is_known
 from models import ModelSet, open_models
@@ -29,6 +28,7 @@ from pipeline.session import Session
 from reports import Component, Report, Source, Verdict
 
 from .component import check_component
+from .origin import require_same_sources
 from .reference import Oracle, Reference
 
 Progress = Callable[[str, int, int], None]
@@ -80,7 +80,7 @@ def verify_artifacts(
             overlays = {n: p for n, p in lora.items() if n in needed}
             models = open_models(checkpoint, only=needed, lora=overlays)
             opened_for = needed
-        _require_same_sources(models, artifacts, record)
+        require_same_sources(models, artifacts.manifest.sources, artifacts.path(record))
         _require_same_dims(models, artifacts, record)
         reference = oracle(models)
         described = reference.description
@@ -195,19 +195,6 @@ def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[ComponentRecord]:
     if not known:
         raise InputError("the manifest lists no components, so there is nothing to verify")
     return [record for record in manifest.components if not only or record.id in only]
-
-
-def _require_same_sources(
-    models: ModelSet, artifacts: Artifacts, record: ComponentRecord
-) -> None:
-    listed = set(artifacts.manifest.sources)
-    for source in models.sources:
-        if SourceRecord(**dataclasses.asdict(source)) not in listed:
-            raise InputError(
-                f"{models.folder / source.name}: {artifacts.path(record)} was not made from"
-                " this file (its sha256 is not in the manifest); give the checkpoint it was"
-                " made from"
-            )
 
 
 def _next_steps(component: Component) -> list[str]:

@@ -130,6 +130,7 @@ class Gates(_Section):
     audio_processor: dict[str, GateRule]
     mask_generator: dict[str, GateRule]
     sampler: dict[str, GateRule]
+    generation: dict[str, GateRule]
 
     def for_component(self, name: str) -> dict[str, GateRule]:
         """Return the gates of a component by metric."""

@@ -96,7 +96,7 @@ def generate(
         mask = codebook_unmask(mask, n_given)
     masked = apply_mask(codes, mask, model.mask_token)
     given, predicted = masked.tensor_split([n_given], dim=1)
-    at_start = _count_at_start(masked, predicted, model.mask_token, settings.mode)
+    at_start = count_at_start(masked, predicted, model.mask_token, settings.mode)
     for step in range(settings.steps):
         logits = _guided_logits(model, torch.cat([given, predicted], dim=1), settings)
         if not torch.isfinite(logits).all():
@@ -144,8 +144,18 @@ def require_codes(codes: Tensor, mask: Tensor, *, n_codebooks: int, mask_token: 
         raise InputError("a mask holds only 0 (keep) and 1 (generate); this one has others")
 
 
-def _count_at_start(masked: Tensor, predicted: Tensor, mask_token: int, mode: Mode) -> Tensor:
-    """Return the number the schedule counts down from: scalar, or [B] in corrected mode."""
+def count_at_start(masked: Tensor, predicted: Tensor, mask_token: int, mode: Mode) -> Tensor:
+    """Return the number the schedule counts down from.
+
+    Args:
+        masked: all codebooks before the first step, int64 [B, C, T].
+        predicted: the predicted ones of them, int64 [B, P, T].
+        mask_token: its index.
+        mode: in reference mode one number for the batch, with the conditioning codebooks.
+
+    Returns:
+        int64 scalar, or [B] in corrected mode.
+    """
     if mode is Mode.REFERENCE:
         return (masked == mask_token).sum()
     return (predicted == mask_token).sum(dim=(1, 2))

@@ -8,7 +8,7 @@ published package goes on with torch's generator.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
@@ -24,7 +24,15 @@ from .lac import LAC
 from .mask_plan import stretched
 from .masks import apply_mask, codebook_unmask, steps_of
 from .noise import NoiseSource
+from .sampling import StepResult
 from .settings import GenerationSettings, VampSettings
+
+# Told the number of a generation's step and its result, predicted codebooks only.
+OnStep = Callable[[int, StepResult], None]
+
+
+def _ignore(_step: int, _result: StepResult) -> None:
+    """Watch nothing."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,7 @@ def vamp(
     dims: CodecDims,
     settings: VampSettings,
     noise: NoiseSource,
+    on_step: OnStep = _ignore,
 ) -> Vamped:
     """Make variations of codes.
 
@@ -80,6 +89,7 @@ def vamp(
         dims: dimensions of the codec, for seconds to steps.
         settings: see `VampSettings`; `batch_size` is B.
         noise: what drives the generation.
+        on_step: told every step of every chunk, in order.
 
     Returns:
         Codes of T * time_stretch_factor steps.
@@ -96,13 +106,16 @@ def vamp(
     tokens = codes
     for _ in range(settings.feedback_steps):
         made = coarse_vamp(
-            coarse, tokens, mask, chunk=chunk, settings=settings.coarse, noise=noise
-        )
+            coarse, tokens, mask,
+            chunk=chunk, settings=settings.coarse, noise=noise, on_step=on_step,
+        )  # fmt: skip
         tokens = made.tokens
     if c2f is None:
         return made
     chunk = steps_of(settings.c2f_chunk_s, dims)
-    fine = coarse_to_fine(c2f, tokens, mask, chunk=chunk, settings=settings.c2f, noise=noise)
+    fine = coarse_to_fine(
+        c2f, tokens, mask, chunk=chunk, settings=settings.c2f, noise=noise, on_step=on_step
+    )
     n_coarse = coarse.n_codebooks
     masked = [made.masked_tokens[:, :n_coarse], fine.masked_tokens[:, n_coarse:]]
     return Vamped(fine.tokens, torch.cat(masked, dim=1))
@@ -116,6 +129,7 @@ def coarse_vamp(
     chunk: int,
     settings: GenerationSettings,
     noise: NoiseSource,
+    on_step: OnStep = _ignore,
 ) -> Vamped:
     """Generate the masked coarse codes chunk by chunk.
 
@@ -129,6 +143,7 @@ def coarse_vamp(
         chunk: time steps a chunk; the last one is shorter.
         settings: of the generation.
         noise: asked chunk after chunk.
+        on_step: told every step of every chunk, in order.
 
     Returns:
         Codes with the fine codebooks of the input, which are in `masked_tokens`, too.
@@ -138,7 +153,9 @@ def coarse_vamp(
     for part, given_mask in _chunks(codes[:, :n], mask[:, :n], chunk):
         part_mask = keep_edges(given_mask)
         start = apply_mask(part, part_mask, model.mask_token)
-        made.append(generate(model, start, part_mask, settings=settings, noise=noise))
+        made.append(
+            generate(model, start, part_mask, settings=settings, noise=noise, on_step=on_step)
+        )
         masked.append(start)
     fine = codes[:, n:]
     return Vamped(
@@ -155,6 +172,7 @@ def coarse_to_fine(
     chunk: int,
     settings: GenerationSettings,
     noise: NoiseSource,
+    on_step: OnStep = _ignore,
 ) -> Vamped:
     """Generate the masked fine codes, given the coarse ones, chunk by chunk.
 
@@ -167,12 +185,13 @@ def coarse_to_fine(
         chunk: time steps a chunk.
         settings: of the generation.
         noise: asked chunk after chunk.
+        on_step: told every step of every chunk, in order.
     """
     steps = codes.shape[-1]
     missing = -steps % chunk
     mask = codebook_unmask(F.pad(mask, (0, missing), value=1), model.n_conditioning_codebooks)
     made = [
-        generate(model, part, part_mask, settings=settings, noise=noise)
+        generate(model, part, part_mask, settings=settings, noise=noise, on_step=on_step)
         for part, part_mask in _chunks(F.pad(codes, (0, missing)), mask, chunk)
     ]
     tokens = torch.cat(made, dim=-1)[..., :steps]

@@ -17,7 +17,7 @@ from configs.settings import GenerationSettings, Mode
 from .checks import require_codes, require_mask
 from .components import Transformer
 from .noise import Floats, Integers, NoiseSource
-from .session import Session
+from .session import Graph
 
 # Told the number of the step, from 0, and the predicted codebooks after it: all of them
 # sampled, and with the least certain masked again; int64 [B, P, T] each.
@@ -26,7 +26,7 @@ OnStep = Callable[[int, Integers, Integers], None]
 
 def generate(
     model: Transformer,
-    sampler: Session,
+    sampler: Graph,
     codes: Integers,
     mask: Integers | None,
     *,
@@ -43,7 +43,7 @@ def generate(
 
     Args:
         model: predicts the logits.
-        sampler: session of the sampler's graph.
+        sampler: the sampler's graph.
         codes: int64 [B, C, T], mask token allowed.
         mask: int64 [B, C, T] of 0 and 1, or None for all but the conditioning codebooks.
         settings: steps, temperatures, filters, mode.

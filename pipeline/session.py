@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -13,6 +14,13 @@ from configs.manifest import TensorSignature
 
 # What ONNX Runtime calls the element types that are not called as in NumPy.
 _DTYPES = {"float": "float32", "double": "float64"}
+
+
+class Graph(Protocol):
+    """Anything that computes arrays by name from arrays by name, such as a `Session`."""
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Compute every output."""
 
 
 class Session:

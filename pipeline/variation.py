@@ -19,7 +19,7 @@ from .checks import require_codes, require_mask
 from .components import Codec, Transformer
 from .generate import apply_mask, generate
 from .noise import Integers, NoiseSource
-from .session import Session
+from .session import Graph
 
 # Told what is at work (such as ``coarse``), how many of its steps are done and how many
 # there are.
@@ -61,7 +61,7 @@ def vamp(
     *,
     coarse: Transformer,
     c2f: Transformer | None,
-    sampler: Session,
+    sampler: Graph,
     codec: Codec,
     settings: VampSettings,
     noise: NoiseSource,
@@ -74,7 +74,7 @@ def vamp(
         mask: int64 [1 or B, C, T] of 0 and 1.
         coarse: generates the coarse codebooks.
         c2f: generates the fine ones; None keeps those of the input, by request.
-        sampler: session of the sampler's graph.
+        sampler: the sampler's graph.
         codec: for seconds to frames and the number of codebooks.
         settings: see `VampSettings`; `batch_size` is B.
         noise: what drives the generation.
@@ -149,7 +149,7 @@ def stretch(codes: Integers, mask: Integers, factor: int) -> tuple[Integers, Int
 
 def _coarse_vamp(
     model: Transformer,
-    sampler: Session,
+    sampler: Graph,
     codes: Integers,
     mask: Integers,
     *,
@@ -178,7 +178,7 @@ def _coarse_vamp(
 
 def _coarse_to_fine(
     model: Transformer,
-    sampler: Session,
+    sampler: Graph,
     codes: Integers,
     mask: Integers,
     *,

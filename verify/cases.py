@@ -1,6 +1,7 @@
 """Seeded inputs as data: the same case gives the same bytes on any machine (`verify.seeded`).
 
-Cases of the networks are here, those of the drawn components in `verify.drawn_cases`.
+Cases of the networks are here, those of the drawn components in `verify.drawn_cases`, those of
+whole generations in `verify.generation_cases`.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ import numpy as np
 from configs.config import VerifySection
 from configs.manifest import ComponentRecord
 
-from . import drawn_cases
+from . import drawn_cases, generation_cases
 from .drawn_cases import DRAWN
+from .generation_cases import GENERATION
 from .seeded import Random, integer_dim, made_audio
 
 
@@ -61,6 +63,9 @@ def cases_for(component: ComponentRecord, matrix: VerifySection) -> list[Case]:
     """
     if component.name in DRAWN:
         return [Case(component.id, *case) for case in drawn_cases.extents(component, matrix)]
+    if component.name == GENERATION:
+        found = generation_cases.extents(component, matrix)
+        return [Case(component.id, *case) for case in found]
     return [
         Case(component.id, seed, batch, length, books)
         for seed in matrix.seeds
@@ -83,6 +88,10 @@ def make_inputs(case: Case, component: ComponentRecord) -> dict[str, np.ndarray]
     if component.name in DRAWN:
         extent = (case.batch, case.length, case.codebooks, case.setting)
         return drawn_cases.inputs(component, random, *extent)
+    if component.name == GENERATION:
+        return generation_cases.inputs(
+            component, random, case.seed, case.batch, case.length, case.setting
+        )
     dims = component.dims
     if component.name == "codec_encoder":
         return {"audio": made_audio(random, case.batch, case.length)}

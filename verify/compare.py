@@ -11,8 +11,10 @@ from configs.manifest import ComponentRecord
 
 from . import metrics
 from .compare_drawn import compare_drawn
+from .compare_generation import compare_generation
 from .computed import Computed
 from .drawn_cases import DRAWN
+from .generation_cases import GENERATION
 from .measures import Comparison, TokenCounts, float_metrics, nonfinite, nonfinite_message
 from .ties import TokenDifferences, independent_differences, residual_differences
 
@@ -39,6 +41,8 @@ def compare(
     """
     if component.name in DRAWN:
         return compare_drawn(component, reference, export, ties)
+    if component.name == GENERATION:
+        return compare_generation(component, reference, export, ties)
     if component.name == "codec_encoder":
         return _compare_encoder(component, reference, export, ties)
     if component.name == "codec_decoder":

@@ -86,13 +86,10 @@ def _sample(inputs: _Inputs, mask_token: int) -> Computed:
     )
     masked = sampling.flatten_codes(codes) == mask_token
     again = (result.codes == mask_token).long()
-    count = sampling.count_to_mask(step, settings.steps, at_start, masked.sum(dim=-1))
-    remasking = _remask_margin(count, result.confidence)
-    remasking[_uncertain_count(step, settings, at_start)] = 0.0
-    drawing = torch.minimum(
-        _draw_margin(logits.transpose(1, 2), exponential, settings),
-        _filter_margin(logits.transpose(1, 2), settings),
-    )
+    margins = sampling_margins(
+        logits, codes, result, step=step, at_start=at_start, mask_token=mask_token,
+        settings=settings, exponential=exponential,
+    )  # fmt: skip
     confidence = torch.where(masked, result.confidence, 0.0)
     return Computed(
         {
@@ -101,8 +98,47 @@ def _sample(inputs: _Inputs, mask_token: int) -> Computed:
             "sampled": result.sampled.numpy(),
             "confidence": confidence.numpy(),
         },
-        np.stack([drawing.numpy(), remasking.nan_to_num(nan=np.inf).numpy()]),
+        margins,
     )
+
+
+def sampling_margins(
+    logits: Tensor,
+    codes: Tensor,
+    result: sampling.StepResult,
+    *,
+    step: int,
+    at_start: Tensor,
+    mask_token: int,
+    settings: GenerationSettings,
+    exponential: Tensor | None,
+) -> np.ndarray:
+    """Return how far a sampling step was from deciding otherwise.
+
+    Args:
+        logits: float32 [B, V, N].
+        codes: before the step, int64 [B, P, T].
+        result: of the step.
+        step: its number, from 0.
+        at_start: masked codes before the first step, int64 [B] or scalar.
+        mask_token: its index.
+        settings: filters count where the mode lets them have an effect.
+        exponential: as `models.sampling.sampling_step`.
+
+    Returns:
+        float [2, B, N]: of the drawn tokens, relative to the best score and infinite where
+        the argmax is taken; of the remasking, in units of confidence.
+    """
+    masked_now = (sampling.flatten_codes(codes) == mask_token).sum(dim=-1)
+    count = sampling.count_to_mask(step, settings.steps, at_start, masked_now)
+    remasking = _remask_margin(count, result.confidence)
+    uncertain = _uncertain_count(step, settings, at_start)
+    remasking[uncertain.expand(len(remasking))] = 0.0
+    drawing = torch.minimum(
+        _draw_margin(logits.transpose(1, 2), exponential, settings),
+        _filter_margin(logits.transpose(1, 2), settings),
+    )
+    return np.stack([drawing.numpy(), remasking.nan_to_num(nan=np.inf).numpy()])
 
 
 def _generation_settings(inputs: _Inputs) -> GenerationSettings:
@@ -169,7 +205,8 @@ def _filter_margin(logits: Tensor, settings: GenerationSettings) -> Tensor:
     Top-k compares the logits themselves, which are the same on both sides.
     """
     margin = torch.full(logits.shape[:2], torch.inf, dtype=torch.float64)
-    if settings.typical_filtering:
+    corrected = settings.mode is Mode.CORRECTED
+    if corrected and settings.typical_filtering:
         log_p = logits.double().log_softmax(dim=-1)
         entropy = -(log_p * log_p.exp()).sum(dim=-1, keepdim=True)
         distance, order = (-log_p - entropy).abs().sort(dim=-1)
@@ -185,7 +222,7 @@ def _filter_margin(logits: Tensor, settings: GenerationSettings) -> Tensor:
         logits = sampling.keep_typical(
             logits, settings.typical_mass, settings.typical_min_tokens
         )
-    if settings.top_k is not None:
+    if corrected and settings.top_k is not None:
         logits = sampling.keep_top_k(logits, settings.top_k)
     if settings.top_p is not None:
         probabilities = logits.double().softmax(dim=-1)

@@ -28,6 +28,8 @@ from .cases import Case, cases_for, make_inputs
 from .computed import Computed
 from .drawn_cases import DRAWN
 from .drawn_reference import run_drawn
+from .generation import run_generation
+from .generation_cases import GENERATION
 from .ties import top_two_margin
 
 
@@ -95,10 +97,15 @@ class Reference:
         Args:
             component: from the manifest.
             inputs: arrays by the component's input names.
+
+        Raises:
+            FloatingPointError: in a generation, where logits are not finite.
         """
         with torch.inference_mode():
             if component.name in DRAWN:
                 return run_drawn(component, inputs, self._codec().dims)
+            if component.name == GENERATION:
+                return run_generation(component, inputs, self._models)
             if component.name == "codec_encoder":
                 return self._encode(self._tensor(inputs["audio"]))
             if component.name == "codec_decoder":

@@ -27,7 +27,9 @@ from pipeline.artifacts import Artifacts
 from pipeline.session import Session
 from reports import Component, Report, Source, Verdict
 
-from .component import check_component
+from .component import RunExport, check_component
+from .generation import ExportedGeneration
+from .generation_cases import GENERATION, NEEDED, generation_record, parts_of
 from .origin import require_same_sources
 from .reference import Oracle, Reference
 
@@ -66,7 +68,8 @@ def verify_artifacts(
         InputError: the checkpoints are not those of the artifacts, or nothing is left.
     """
     records = _chosen(artifacts.manifest, only)
-    if any(record.name in TRANSFORMERS for record in records):
+    at_work = [part for r in records for part in parts_of(r, artifacts.manifest)]
+    if any(part.name in TRANSFORMERS for part in at_work):
         _require_same_lora(lora, artifacts)
     if matrix.threads:
         torch.set_num_threads(matrix.threads)
@@ -74,37 +77,49 @@ def verify_artifacts(
     models, opened_for = None, None
     for record in records:
         progress(record.id, 0, 1)
-        needed = (record.name,) if record.name in ("coarse", "c2f") else ()
+        parts = parts_of(record, artifacts.manifest)
+        needed = tuple(part.name for part in parts if part.name in TRANSFORMERS)
         if models is None or needed != opened_for:
             models = None  # given back before the next ones are read
             overlays = {n: p for n, p in lora.items() if n in needed}
             models = open_models(checkpoint, only=needed, lora=overlays)
             opened_for = needed
-        require_same_sources(models, artifacts.manifest.sources, artifacts.path(record))
-        _require_same_dims(models, artifacts, record)
+        for part in parts:
+            require_same_sources(models, artifacts.manifest.sources, artifacts.path(part))
+            _require_same_dims(models, artifacts, part)
         reference = oracle(models)
         described = reference.description
         if not only and not reference.knows(record):
             left_out.append(record.id)
             continue
-        session = Session(artifacts.path(record), threads=matrix.threads)
+        export, mismatches = _opened(artifacts, record, matrix.threads)
         components.append(
             check_component(
                 record,
                 reference=reference,
-                export=session.run,
+                export=export,
                 matrix=matrix,
                 gates=gates,
-                mismatches=signature_mismatches(record, session),
+                mismatches=mismatches,
                 progress=partial(progress, record.id),
             )
         )
-        del session, reference
+        del export, reference
     if not components:
         raise InputError(f"{described} has nothing to compare {', '.join(left_out)} with")
     return build_report(
         artifacts, components, described, left_out, matrix=matrix, toolchain=toolchain
     )
+
+
+def _opened(
+    artifacts: Artifacts, record: ComponentRecord, threads: int
+) -> tuple[RunExport, list[str]]:
+    """Return what runs a component, and how its signature differs from the manifest's."""
+    if record.name == GENERATION:
+        return ExportedGeneration(artifacts, record, threads=threads).run, []
+    session = Session(artifacts.path(record), threads=threads)
+    return session.run, signature_mismatches(record, session)
 
 
 def signature_mismatches(record: ComponentRecord, session: Session) -> list[str]:
@@ -153,6 +168,7 @@ def build_report(
             for name in artifacts.changed
         ]
         + [f"not verified, since the reference has no part like it: {n}" for n in left_out]
+        + _without_generation(manifest)
         + [note for component in components for note in _next_steps(component)],
         reference=reference,
         seeds=list(matrix.seeds),
@@ -179,7 +195,9 @@ def gate_records(report: Report) -> tuple[GateRecord, ...]:
 
 
 def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[ComponentRecord]:
-    known = [record.id for record in manifest.components]
+    whole = generation_record(manifest)
+    records = [*manifest.components, *([whole] if whole else [])]
+    known = [record.id for record in records]
     unknown = [name for name in only if name not in known]
     if unknown:
         raise InputError(f"no component {unknown[0]!r} here; there are {', '.join(known)}")
@@ -192,9 +210,16 @@ def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[ComponentRecord]:
         raise InputError(
             f"the manifest lists {strange[0]!r}, which this version of the tool does not know"
         )
-    if not known:
+    if not manifest.components:
         raise InputError("the manifest lists no components, so there is nothing to verify")
-    return [record for record in manifest.components if not only or record.id in only]
+    return [record for record in records if not only or record.id in only]
+
+
+def _without_generation(manifest: Manifest) -> list[str]:
+    """Say so where no whole generation can be compared."""
+    if generation_record(manifest) is not None:
+        return []
+    return [f"no whole generation was compared: that takes {', '.join(NEEDED)}"]
 
 
 def _next_steps(component: Component) -> list[str]:

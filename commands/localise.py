@@ -90,12 +90,12 @@ def localise(
     from verify.locate import Request, run_request
 
     if (checkpoint is None) == (new is None):
-        raise InputError("give --checkpoint DIR or a second version to compare with, one of them")
+        raise InputError("give --checkpoint DIR, or a second version to compare with")
     recorded = reference == "golden"
     if recorded and (checkpoint is None or length is not None):
         raise InputError(
-            "--reference golden goes with --checkpoint DIR, the folder of the recorded set, and"
-            " takes the recorded inputs: no --length"
+            "--reference golden takes the inputs of the recorded set in --checkpoint DIR, so"
+            " no --length"
         )
     request = Request(
         artifacts, new, checkpoint, recorded, component, seed, length, batch,

@@ -19,11 +19,11 @@ from models.random_checkpoint import write_random_set
 from verify.bundle import Facts, replay, write_bundle
 from verify.cases import Case, make_inputs
 from verify.defects import ALL_DEFECTS
-from verify.forensics import CHECKPOINT, EXPORT, NEITHER, find_birth
+from verify.forensics import CHECKPOINT_ALONE, EXPORT, NEITHER, find_birth
 from verify.graph_modules import GraphModules
-from verify.locate import locate, locate_between
+from verify.locate import locate, locate_between, reference_source
 from verify.self_test import chosen_defects, run_defects, run_sound
-from verify.trace import trace_module
+from verify.trace import TorchSource
 
 # One of each kind: a module lost, a module wrong, a weight wrong, a graph edited, a graph that
 # does not run, an axis renamed, an export refused.
@@ -115,12 +115,12 @@ def test_the_first_node_that_makes_a_nan_is_named_and_the_export_blamed(
     weight.const_value = ir.tensor(np.full_like(weight.const_value.numpy(), np.inf))
     edited = tmp_path / "edited.onnx"
     save_graph(model, edited)
-    trace = trace_module(build_component("c2f", tiny).module.eval(), sound["inputs"])
-    birth = find_birth(trace, GraphModules(edited), sound["inputs"])
+    with reference_source(tiny, sound["record"], sound["inputs"]) as source:
+        birth = find_birth(source, GraphModules(edited))
+        assert find_birth(source, GraphModules(sound["path"])).verdict == NEITHER
     assert birth.verdict == EXPORT
     assert birth.node_module == "transformer.layers.1.norm_1"
     assert birth.operator == "Mul"
-    assert find_birth(trace, GraphModules(sound["path"]), sound["inputs"]).verdict == NEITHER
 
 
 def test_a_checkpoint_that_overflows_is_told_from_an_export_that_does(
@@ -129,10 +129,9 @@ def test_a_checkpoint_that_overflows_is_told_from_an_export_that_does(
     module = build_component("c2f", tiny).module.eval()
     layer = module.get_submodule("transformer.layers.0.norm_3")
     layer.weight = torch.nn.Parameter(torch.full_like(layer.weight, 1e38), requires_grad=False)
-    birth = find_birth(
-        trace_module(module, sound["inputs"]), GraphModules(sound["path"]), sound["inputs"]
-    )
-    assert birth.verdict == CHECKPOINT
+    overflowing = TorchSource(module, sound["inputs"], frozenset)
+    birth = find_birth(overflowing, GraphModules(sound["path"]))
+    assert birth.verdict == CHECKPOINT_ALONE
     assert birth.module.startswith("transformer.layers.0")
 
 

@@ -101,9 +101,8 @@ class GraphModules:
             if node is not None and node not in found:
                 found.add(node)
                 ahead += [name for name in _names(_used(node)) if name not in known]
-        return [
-            (_names(_used(node)), _names(node.outputs)) for node in self._nodes if node in found
-        ]
+        chosen = (node for node in self._nodes if node in found)
+        return [(_names(_used(node)), _names(node.outputs)) for node in chosen]
 
     def used_after(self, made: Collection[str]) -> set[str]:
         """Return the values that nodes use of which not every output is made."""

@@ -53,9 +53,7 @@ class Lane:
             self._values |= self._run(nodes, fetched)
         found = {name: self._values[name] for name in names if name in self._values}
         live = self._graph.used_after(self._done)
-        self._values = {
-            n: v for n, v in self._values.items() if n in live or n in self._keep
-        }
+        self._values = {n: v for n, v in self._values.items() if n in live or n in self._keep}
         return found
 
     def _run(

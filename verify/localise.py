@@ -300,14 +300,5 @@ def _forms(array: np.ndarray) -> list[np.ndarray]:
     return [array, swapped, array[None], swapped[None], array[:, None]]
 
 
-def _finding(walk: _Walk, path: str) -> Finding:
-    io, actual = walk.reference.modules[path], walk.actual.modules[path]
-    error = distance(io.outputs, actual.outputs)
-    verdict = SOUND if error <= _limit(walk, path) else PASSES_ON
-    return Finding(
-        path, error, walk.own.get(path, float("nan")), walk.culprits.get(path, verdict)
-    )
-
-
 def _nan_last(value: float) -> float:
     return float("inf") if np.isnan(value) else value

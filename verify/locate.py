@@ -155,7 +155,8 @@ def reference_source(
     """
     built = build_component(record.name, models, variant=record.variant)
     if isinstance(built, TracedComponent):
-        yield TorchSource(built.module.eval(), inputs, partial(_left_by_passes, models, record))
+        left = partial(_left_by_passes, models, record)
+        yield TorchSource(built.module.eval(), inputs, left)
         return
     with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
         path = Path(folder) / "drawn.onnx"
@@ -192,7 +193,7 @@ def _recorded_source(
 ) -> tuple[RecordedSource, Case]:
     recorded, record = RecordedSet(folder), opened.record
     reference = RecordedReference(recorded, models)
-    cases = {case.seed: case for case in reference.cases(record, VerifySection.model_construct())}
+    cases = {case.seed: case for case in reference.recorded_cases(record)}
     if index not in cases:
         raise InputError(
             f"{folder}: no recorded case {index} of {record.id}; --seed may be"

@@ -116,7 +116,11 @@ class RecordedReference:
         return component.id in _RECORDED_AS
 
     def cases(self, component: ComponentRecord, matrix: VerifySection) -> list[Case]:
-        """Return the recorded cases; the matrix has no say.
+        """Return the recorded cases; the matrix has no say."""
+        return self.recorded_cases(component)
+
+    def recorded_cases(self, component: ComponentRecord) -> list[Case]:
+        """Return the recorded cases of a component; their seeds are their numbers.
 
         Raises:
             InputError: the set has none of the component.

@@ -191,6 +191,7 @@ def stages_of(sizes: Mapping[str, int]) -> list[str]:
     Args:
         sizes: bytes of weights at or below each path, the root's under the empty one.
     """
+
     def is_stage(path: str) -> bool:
         return sizes[path] <= STAGE_BYTES or not any(is_below(p, path) for p in sizes)
 

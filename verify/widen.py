@@ -27,7 +27,7 @@ def float64_twin(module: nn.Module) -> nn.Module:
     """
     twin = sharing_copy(module)
     for part in twin.modules():
-        own = {name: p for name, p in part.named_parameters(recurse=False)}
+        own = dict(part.named_parameters(recurse=False))
         if sum(p.nbytes for p in own.values()) > _AT_ONCE_BYTES:
             part.register_forward_pre_hook(lambda part, _inputs, own=own: _widen(part, own))
             part.register_forward_hook(

@@ -9,8 +9,8 @@ import numpy as np
 
 from configs.config import GateRule, Gates, VerifySection
 from configs.manifest import ComponentRecord
+from reports import BadSeed, Component, Gate, HeatMap, Scatter, Verdict
 from reports import Case as CaseReport
-from reports import Component, Gate, HeatMap, Scatter, Verdict
 
 from .cases import Case
 from .measures import Comparison
@@ -68,6 +68,7 @@ def check_component(
     measured = _of_the_whole(record, cases, reference, export, gates, outcomes, mismatches)
     judged = [_gate(name, rule, outcomes, measured) for name, rule in rules.items()]
     compared = [o.comparison for o in outcomes if o.comparison is not None]
+    reported = [_case_report(outcome, rules) for outcome in outcomes]
     return Component(
         name=record.name,
         variant=record.variant,
@@ -75,7 +76,8 @@ def check_component(
         sha256=record.file.sha256,
         verdict=_overall(judged, outcomes),
         gates=judged,
-        cases=[_case_report(outcome, rules) for outcome in outcomes],
+        cases=reported,
+        bad_seeds=_bad_seeds(record, reported),
         metrics=_worst_metrics(compared),
         accuracy_per_codebook=_accuracy_per_codebook(compared),
         heat_map=_heat_map(worst),
@@ -179,6 +181,25 @@ def _case_report(outcome: Outcome, rules: Mapping[str, GateRule]) -> CaseReport:
         nonfinite_export=int(values.get("nonfinite_export", 0)),
         message=outcome.message,
     )
+
+
+def _bad_seeds(record: ComponentRecord, cases: Sequence[CaseReport]) -> list[BadSeed]:
+    by_seed: dict[int, list[CaseReport]] = {}
+    for case in cases:
+        by_seed.setdefault(case.seed, []).append(case)
+    return [
+        BadSeed(
+            seed=seed,
+            failed=sum(case.verdict is Verdict.FAIL for case in own),
+            cases=len(own),
+            nonfinite_reference=sum(case.nonfinite_reference for case in own),
+            nonfinite_export=sum(case.nonfinite_export for case in own),
+            replay="vampnet-onnx verify ARTIFACTS --checkpoint DIR"
+            f" --component {record.id} --seeds {seed}",
+        )
+        for seed, own in by_seed.items()
+        if any(case.verdict is Verdict.FAIL for case in own)
+    ]
 
 
 def _overall(gates: list[Gate], outcomes: Sequence[Outcome]) -> Verdict:

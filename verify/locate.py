@@ -95,8 +95,8 @@ def run_request(request: Request) -> Located:
     if request.new is not None:
         other = open_component(request.new, opened.record.id, unsealed=request.unsealed)
         case = _case(request, opened.record)
-        source = GraphSource(opened.graph, make_inputs(case, opened.record))
-        found = localise(source, other.graph), find_birth(source, other.graph)
+        old = GraphSource(opened.graph, make_inputs(case, opened.record))
+        found = localise(old, other.graph), find_birth(old, other.graph)
         return _located(opened.record, found, (*opened.unvouched, *other.unvouched), case)
     if request.checkpoint is None:
         raise InputError("localise compares with a checkpoint or with a second file")
@@ -110,7 +110,7 @@ def run_request(request: Request) -> Located:
         return _located(opened.record, found, opened.unvouched, case)
     case = _case(request, opened.record)
     with reference_source(models, opened.record, make_inputs(case, opened.record)) as source:
-        found = _walk(source, opened.graph), find_birth(source, opened.graph)
+        found = walk(source, opened.graph), find_birth(source, opened.graph)
     return _located(opened.record, found, opened.unvouched, case)
 
 
@@ -126,7 +126,7 @@ def locate(
         inputs: arrays by input name.
     """
     with reference_source(models, record, inputs) as source:
-        return _walk(source, GraphModules(path))
+        return walk(source, GraphModules(path))
 
 
 def locate_between(old: Path, new: Path, inputs: Mapping[str, np.ndarray]) -> Localisation:
@@ -164,8 +164,13 @@ def reference_source(
         yield GraphSource(GraphModules(path), inputs)
 
 
-def _walk(source: Source, graph: GraphModules) -> Localisation:
-    """Walk an export beside its reference, which for what is drawn is a graph itself."""
+def walk(source: Source, graph: GraphModules) -> Localisation:
+    """Walk an export beside its reference, which for what is drawn is a graph itself.
+
+    Args:
+        source: from `reference_source`.
+        graph: the export.
+    """
     if isinstance(source, GraphSource):
         return locate_drawn(source, graph)
     return localise(source, graph)

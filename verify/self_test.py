@@ -30,10 +30,10 @@ from reports import DefectTrial, Verdict
 from .cases import cases_for, make_inputs
 from .component import check_component
 from .defects import ALL_DEFECTS, Defect, GraphDefect, ModuleDefect
-from .localise import ROOT
+from .exported import signature_mismatches
 from .locate import locate
 from .reference import Reference
-from .run import signature_mismatches
+from .trace import ROOT
 
 # Enough to meet every defect: both sides of the traced size, past the bucket border, a batch.
 MATRIX = VerifySection(seeds=[0, 1, 2], frames=[1, 13, 29, 150], batches=[1, 3], threads=0)

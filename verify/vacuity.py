@@ -139,18 +139,26 @@ def _by_input(
     left = {n: 0.0 for n in names if (record.name, n) not in SHAPE_ONLY}
     for base in _settings(record, like):
         inputs = make_inputs(base, record)
-        outputs = export(inputs)
+        outputs = _tried(export, inputs)
         for donor in _donors(record, base):
             others = make_inputs(donor, record)
             for name in [n for n, moved in left.items() if moved < enough]:
-                if _is_another(inputs[name], others[name]):
-                    found = export({**inputs, name: others[name]})
-                    moved = [_moved(outputs[output], found[output]) for output in outputs]
+                if outputs and _is_another(inputs[name], others[name]):
+                    found = _tried(export, {**inputs, name: others[name]})
+                    moved = [_moved(outputs[output], array) for output, array in found.items()]
                     left[name] = float(np.max([left[name], *moved]))
         if all(moved >= enough for moved in left.values()):
             break
     for name, value in left.items():
         yield Sensitivity(value, f"all outputs with input {name}")
+
+
+def _tried(export: RunExport, inputs: _Arrays) -> _Arrays:
+    """Run on inputs that may not go together, such as a draw without noise to draw by."""
+    try:
+        return export(inputs)
+    except Exception:  # ONNX Runtime's errors share no other base; it says nothing here
+        return {}
 
 
 def _settings(record: ComponentRecord, like: Case) -> list[Case]:

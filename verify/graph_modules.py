@@ -104,6 +104,13 @@ class GraphModules:
         chosen = (node for node in self._nodes if node in found)
         return [(_names(_used(node)), _names(node.outputs)) for node in chosen]
 
+    def follows_from(self, name: str, known: Collection[str]) -> bool:
+        """Return whether a value can be computed from others alone."""
+        nodes = self.needed([name], known)
+        made = {output for _, outputs in nodes for output in outputs}
+        taken = {used for inputs, _ in nodes for used in inputs}
+        return bool(nodes) and bool(taken) and taken <= made | set(known)
+
     def used_after(self, made: Collection[str]) -> set[str]:
         """Return the values that nodes use of which not every output is made."""
         return {

@@ -209,9 +209,17 @@ class _Walk:
         return LoneModule(self._graph.part(feeds, border.outputs), feeds, found, io.outputs)
 
     def _feeds(self, border: Border, io: ModuleIO) -> dict[str, np.ndarray]:
-        """Return what a border takes, the reference's arrays where they are known."""
-        own = {name: self._values[name] for name in border.inputs}
-        return own | _matched(border.inputs, self._values, io.inputs)
+        """Return what to run a module on: the reference's arrays where they are known.
+
+        What the graph makes of those on the way into the module (two norms of one value share
+        its square) is computed from them; what comes from elsewhere is the graph's own.
+        """
+        given = _matched(border.inputs, self._values, io.inputs)
+        return given | {
+            name: self._values[name]
+            for name in border.inputs
+            if name not in given and not self._graph.follows_from(name, given)
+        }
 
     def _made(self, path: str) -> list[np.ndarray]:
         names = self._graph.border(path).outputs
@@ -251,15 +259,10 @@ def _matched(
     arrays = [array for array in arrays if array.dtype.kind == "f"]
     if len(floats) == len(arrays) == 1 and values[floats[0]].ndim == arrays[0].ndim:
         # Nothing else it could be, even if a defect before it changed its length.
-        fitting = [f for f in _forms(arrays[0]) if f.shape == values[floats[0]].shape]
+        fitting = _fitting(arrays[0], values[floats[0]].shape)
         return {floats[0]: fitting[0] if fitting else arrays[0]}
     for name in floats:
-        fitting = [
-            form
-            for array in arrays
-            for form in _forms(array)
-            if form.shape == values[name].shape
-        ]
+        fitting = [form for array in arrays for form in _fitting(array, values[name].shape)]
         if fitting:
             pairs[name] = min(
                 fitting, key=lambda form: _nan_last(metrics.relative_l2(form, values[name]))
@@ -278,8 +281,8 @@ def distance(reference: Sequence[np.ndarray], export: Sequence[np.ndarray]) -> f
         fitting = [
             _nan_last(_error(form, value))
             for value in export
-            for form in _forms(array)
-            if form.shape == value.shape and form.dtype.kind == value.dtype.kind
+            if array.dtype.kind == value.dtype.kind
+            for form in _fitting(array, value.shape)
         ]
         if fitting:
             errors.append(min(fitting))
@@ -292,12 +295,17 @@ def _error(reference: np.ndarray, export: np.ndarray) -> float:
     return float((reference != export).mean())
 
 
-def _forms(array: np.ndarray) -> list[np.ndarray]:
-    """Return the shapes in which the exporter may have left an array."""
+def _fitting(array: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Return the forms of a shape in which the exporter may have left an array.
+
+    The last two axes are taken the other way round only where they do not fit as they are:
+    what is square and transposed is wrong.
+    """
     if array.ndim < 2:
-        return [array]
+        return [array] if array.shape == shape else []
     swapped = np.swapaxes(array, -1, -2)
-    return [array, swapped, array[None], swapped[None], array[:, None]]
+    straight = [f for f in (array, array[None], array[:, None]) if f.shape == shape]
+    return straight or [f for f in (swapped, swapped[None]) if f.shape == shape]
 
 
 def _nan_last(value: float) -> float:

@@ -34,7 +34,7 @@ from .recorded import RecordedReference, RecordedSet
 from .recorded_trace import RecordedSource
 from .trace import Source, TorchSource
 
-_FRAMES = 24  # enough for every module to see its neighbours, few enough for any memory
+_FRAMES = 23  # enough to see neighbours, few for any memory; prime, so no dimension is like it
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +13,7 @@ import torch
 
 from configs.errors import InputError
 from export.components import build_component
-from export.export_set import component_record
+from export.export_set import annotate, component_record
 from export.exporter import export_component
 from export.onnx_file import save_graph
 from models import ModelSet, open_models
@@ -21,9 +23,16 @@ from verify.cases import Case, make_inputs
 from verify.defects import ALL_DEFECTS
 from verify.forensics import CHECKPOINT_ALONE, EXPORT, NEITHER, find_birth
 from verify.graph_modules import GraphModules
-from verify.locate import locate, locate_between, reference_source
+from verify.locate import (
+    Request,
+    locate,
+    locate_between,
+    reference_source,
+    run_request,
+)
 from verify.self_test import chosen_defects, run_defect, run_sound
 from verify.trace import TorchSource
+from verify.widen import float64_twin
 
 # One of each kind: a module lost, a module wrong, a weight wrong, a graph edited, a graph that
 # does not run, an axis renamed, an export refused.
@@ -49,10 +58,13 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> ModelSet:
 def sound(tiny: ModelSet, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """A sound export of c2f: its record, file, and an input."""
     exported = export_component(build_component("c2f", tiny))
-    path = tmp_path_factory.mktemp("sound") / "c2f.onnx"
+    folder = tmp_path_factory.mktemp("sound")
+    path, annotated = folder / "plain.onnx", folder / "c2f.onnx"
     record = component_record(exported, *save_graph(exported.model, path))
+    annotate(exported, "tiny", [], {})
+    save_graph(exported.model, annotated)
     inputs = make_inputs(Case("c2f", 17, 2, 24), record)
-    return {"record": record, "path": path, "inputs": inputs}
+    return {"record": record, "path": path, "annotated": annotated, "inputs": inputs}
 
 
 @pytest.mark.parametrize("name", PLANTED_HERE)
@@ -105,6 +117,79 @@ def test_two_versions_of_a_graph_are_compared_module_by_module(
     assert locate_between(sound["path"], sound["path"], sound["inputs"]).culprits == ()
     found = locate_between(sound["path"], edited, sound["inputs"])
     assert found.culprits == ("transformer.layers.0.feed_forward.w_2",)
+
+
+def scaled(sound: dict, name: str, factor: float, folder: Path) -> Path:
+    """Save the sound graph with one weight scaled."""
+    model = ir.load(sound["path"])
+    weight = model.graph.initializers[name]
+    weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(factor))
+    save_graph(model, folder / "edited.onnx")
+    return folder / "edited.onnx"
+
+
+REQUEST = Request(
+    artifacts=Path(), new=None, checkpoint=None, recorded=False, component=None, seed=0,
+    length=None, batch=2, lora={}, unsealed=False,
+)  # fmt: skip
+
+
+def test_two_plain_files_are_compared_by_the_facts_in_them(
+    tiny: ModelSet, sound: dict, tmp_path: Path
+) -> None:
+    exported = sound["annotated"]
+    edited = tmp_path / "edited.onnx"
+    model = ir.load(exported)
+    weight = model.graph.initializers["transformer.layers.1.self_attn.fc.weight"]
+    weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(1.01))
+    save_graph(model, edited)
+    found = run_request(replace(REQUEST, artifacts=exported, new=edited))
+    assert found.component == "c2f" and set(found.unvouched) == {"c2f.onnx", "edited.onnx"}
+    assert found.localisation.culprits == ("transformer.layers.1.self_attn.fc",)
+    with pytest.raises(InputError, match="holds c2f, not coarse"):
+        run_request(replace(REQUEST, artifacts=exported, new=edited, component="coarse"))
+    with pytest.raises(InputError, match="holds no facts of this tool"):
+        run_request(replace(REQUEST, artifacts=sound["path"], new=edited))
+
+
+def test_a_walk_in_small_stages_finds_what_one_in_a_single_stage_finds(
+    tiny: ModelSet, sound: dict, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "transformer.layers.1.feed_forward.w_1"
+    edited = scaled(sound, f"{name}.weight", 1.001, tmp_path)
+    whole = locate(tiny, sound["record"], edited, sound["inputs"])
+    monkeypatch.setattr("verify.trace.STAGE_BYTES", 30_000)  # a layer has 47 kB
+    with reference_source(tiny, sound["record"], sound["inputs"]) as source:
+        seen: list[int] = []
+        source.stream(lambda trace: seen.append(len(trace.modules)))
+        assert len(source.stages) > 8 and max(seen) <= 6
+    staged = locate(tiny, sound["record"], edited, sound["inputs"])
+    assert staged.culprits == whole.culprits == (name,)
+    assert {f.path for f in staged.findings} == {f.path for f in whole.findings}
+    assert locate(tiny, sound["record"], sound["path"], sound["inputs"]).culprits == ()
+    between = locate_between(sound["path"], edited, sound["inputs"])
+    assert between.culprits == (name,)
+
+
+def test_a_layer_left_out_is_named_whatever_the_stages(
+    tiny: ModelSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("verify.trace.STAGE_BYTES", 100_000)
+    trial = run_defect(tiny, *chosen_defects(["LayerDropped"]))
+    assert trial.caught and trial.right, trial.named
+
+
+def test_a_float64_twin_computes_what_a_cast_module_does(
+    tiny: ModelSet, sound: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = build_component("c2f", tiny).module.eval()
+    monkeypatch.setattr("verify.widen._AT_ONCE_BYTES", 2_000)
+    codes = torch.from_numpy(sound["inputs"]["codes"])
+    with torch.inference_mode():
+        found = float64_twin(module)(codes)
+        assert found.dtype == torch.float64
+        assert torch.equal(found, copy.deepcopy(module).double()(codes))
+    assert all(p.dtype == torch.float32 for p in module.parameters())
 
 
 def test_the_first_node_that_makes_a_nan_is_named_and_the_export_blamed(

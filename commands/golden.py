@@ -27,23 +27,40 @@ def check(
     folders: Annotated[
         list[Path], typer.Argument(metavar="DIR...", help="Folders of recorded sets.")
     ],
+    artifacts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Hold these exported files to the set, instead of this project's models.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare this project's models with recorded sets, case by case.
+    """Compare this project's models, or exported files, with recorded sets, case by case.
 
-    Exit code 1 means that a limit was exceeded, or that a set holds something unknown.
+    Files are run as the pipeline runs them, with torch's noise: codes, logits and audio, and
+    whole generations down to their audio. Exit code 1 means that a limit was exceeded, or
+    that a set holds something unknown.
 
-    Example:
+    Examples:
       vampnet-onnx golden check tests/golden/a tests/golden/b
+
+      vampnet-onnx golden check tests/golden/a --artifacts artifacts/a
     """
     require_export_tools()
+    from pipeline.artifacts import open_artifacts
     from verify.golden import check_set
+    from verify.golden_models import ModelRun
+    from verify.golden_pipeline import PipelineRun
+    from verify.recorded import RecordedSet
 
+    opened = open_artifacts(artifacts) if artifacts is not None else None
     started = time.monotonic()
     found: dict[str, list[Finding]] = {}
     for folder in folders:
         with progress_bar(err) as bar:
-            found[str(folder)] = check_set(folder, progress=bar)
+            run = PipelineRun(RecordedSet(folder), opened) if opened else ModelRun(folder)
+            found[str(folder)] = check_set(run, progress=bar)
     verdicts = {finding.verdict for findings in found.values() for finding in findings}
     failed = "FAIL" in verdicts
     if as_json:

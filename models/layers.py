@@ -130,6 +130,17 @@ class LoRALinear(nn.Module):
             return self.weight
         return self.weight + (self.lora_B @ self.lora_A) * (self.alpha / self.rank)
 
+    def merge(self) -> None:
+        """Make the effective weight the weight, as ``loralib`` does on ``eval()``.
+
+        What every forward would compute is computed once; the layer has no update after it.
+        """
+        if self.rank:
+            with torch.no_grad():
+                self.weight.copy_(self.merged_weight())
+            del self.lora_A, self.lora_B
+            self.rank = 0
+
     def forward(self, x: Tensor) -> Tensor:
         """Map x (float [..., in]) to [..., out]."""
         return F.linear(x, self.merged_weight())

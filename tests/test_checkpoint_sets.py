@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from models import check_set, load_vampnet, open_models, read_checkpoint, read_lora
+from models.layers import LoRALinear
 from models.random_checkpoint import sizes, write_random_file, write_random_set
 from tests.checkpoint_files import (
     audio,
@@ -70,6 +71,23 @@ def test_a_lora_file_replaces_the_checkpoints_own_update(
     for stem, weight in expected.items():
         found = model.get_submodule(stem).merged_weight()
         torch.testing.assert_close(found, weight, rtol=1e-6, atol=1e-6)
+
+
+def test_a_merged_layer_computes_the_same_bits_without_an_update(
+    nano: Path, tmp_path: Path
+) -> None:
+    path = saved(lora_of(nano), tmp_path / "style.pth")
+    model = load_vampnet(read_checkpoint(nano / "coarse.pth"), lora=path)
+    latents = torch.randn(1, 10, 7, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        before = model(latents)
+    layers = [layer for layer in model.modules() if isinstance(layer, LoRALinear)]
+    assert any(layer.rank for layer in layers)
+    for layer in layers:
+        layer.merge()
+    assert not any("lora" in name for name, _ in model.named_parameters())
+    with torch.inference_mode():
+        torch.testing.assert_close(model(latents), before, rtol=0, atol=0)
 
 
 def test_a_lora_file_may_have_another_rank_than_the_checkpoint(

@@ -19,7 +19,8 @@ from configs.errors import InputError
 from tests.conftest import GOLDEN
 from vampnet_onnx import app
 from verify import golden
-from verify.golden import KINDS, Finding, check_set
+from verify.golden import Finding, check_set
+from verify.golden_models import ModelRun
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,7 @@ def failures(findings: list[Finding]) -> list[Finding]:
 
 def test_both_sets_pass_in_every_kind() -> None:
     for name, kinds in (("a", 13), ("b", 12)):  # b has no sampling cases
-        findings = check_set(GOLDEN / name)
+        findings = check_set(ModelRun(GOLDEN / name))
         assert not failures(findings)
         assert len({finding.kind for finding in findings}) == kinds
         skipped = [finding.kind for finding in findings if finding.skipped]
@@ -62,7 +63,7 @@ def test_both_sets_pass_in_every_kind() -> None:
 
 def test_every_rule_belongs_to_a_kind_and_has_a_reason() -> None:
     rules = load_golden_rules()
-    assert set(rules) == set(KINDS)
+    assert set(rules) == set(ModelRun.kinds)
     assert all(len(rule.reason) > 10 for kind in rules.values() for rule in kind.values())
 
 
@@ -91,7 +92,9 @@ def test_a_corrupted_array_fails_and_is_named(tmp_path: Path, key: str, quantity
 
     kind = key.split("/")[0]
     keep = ("masks/z", kind) if kind == "seeded_masks" else (kind,)
-    failed = failures(check_set(small_set(tmp_path / "set", keep=keep, change=corrupt)))
+    failed = failures(
+        check_set(ModelRun(small_set(tmp_path / "set", keep=keep, change=corrupt)))
+    )
     assert (kind, quantity, key) in [(f.kind, f.quantity, f.where) for f in failed]
 
 
@@ -100,7 +103,9 @@ def test_values_that_are_not_finite_fail(tmp_path: Path, value: float) -> None:
     def spoil(arrays: dict[str, np.ndarray], _header: object) -> None:
         arrays["coarse/0/logits"].flat[3] = value
 
-    failed = failures(check_set(small_set(tmp_path / "set", keep=("coarse/",), change=spoil)))
+    failed = failures(
+        check_set(ModelRun(small_set(tmp_path / "set", keep=("coarse/",), change=spoil)))
+    )
     assert [(f.quantity, f.where) for f in failed] == [("logits", "coarse/0/logits")]
 
 
@@ -112,7 +117,9 @@ def test_unknown_kinds_arrays_and_cases_are_reported(tmp_path: Path) -> None:
         header["cases"]["vamp/77"] = {"seed": 77}
 
     keep = ("decode/0", "masks/")
-    failed = failures(check_set(small_set(tmp_path / "set", keep=keep, change=extend)))
+    failed = failures(
+        check_set(ModelRun(small_set(tmp_path / "set", keep=keep, change=extend)))
+    )
     assert {(f.kind, f.where) for f in failed} == {
         ("beat_mask", "beat_mask/0/mask"),
         ("decode", "decode/0/stereo"),
@@ -128,7 +135,9 @@ def test_a_missing_array_a_wrong_shape_and_a_wrong_type_are_named(tmp_path: Path
         arrays["decode/1/latents"] = arrays["decode/1/latents"][..., :-1]
         arrays["decode/2/latents"] = arrays["decode/2/latents"].astype(np.int64)
 
-    failed = failures(check_set(small_set(tmp_path / "set", keep=("decode/",), change=spoil)))
+    failed = failures(
+        check_set(ModelRun(small_set(tmp_path / "set", keep=("decode/",), change=spoil)))
+    )
     messages = " ".join(f"{f.where}: {f.message}" for f in failed)
     assert "decode/0/audio is missing" in messages
     assert "shape [2, 30, 5], recorded [2, 30, 4]" in messages
@@ -139,7 +148,9 @@ def test_parameters_without_a_case_of_ours_do_not_pass(tmp_path: Path) -> None:
         header["cases"]["generate_c2f/0/default"]["warp"] = 9
 
     keep = ("generate_c2f/0/default",)
-    failed = failures(check_set(small_set(tmp_path / "set", keep=keep, change=spoil)))
+    failed = failures(
+        check_set(ModelRun(small_set(tmp_path / "set", keep=keep, change=spoil)))
+    )
     assert any("'warp'" in f.message and f.where == keep[0] for f in failed)
 
 
@@ -147,7 +158,7 @@ def test_without_librosa_onset_masks_are_skipped_aloud(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(golden.importlib.util, "find_spec", lambda _name: None)
-    (found,) = check_set(small_set(tmp_path / "set", keep=("onset_mask/",)))
+    (found,) = check_set(ModelRun(small_set(tmp_path / "set", keep=("onset_mask/",))))
     assert found.verdict == "SKIP" and "librosa" in found.message
 
 
@@ -165,7 +176,7 @@ def test_a_damaged_set_is_refused(tmp_path: Path, spoil: Any, says: str) -> None
     folder = small_set(tmp_path / "set", keep=("decode/0",))
     spoil(folder)
     with pytest.raises(InputError, match=says):
-        check_set(folder)
+        check_set(ModelRun(folder))
 
 
 def test_the_command_prints_a_line_an_array_and_fails_with_one(

@@ -32,6 +32,7 @@ from tests.reference_cases import cases, header, parameters
 from vampnet_onnx import app, main
 from verify import upstream
 from verify.golden import check_set
+from verify.golden_models import ModelRun
 from verify.golden_record import record_set
 from verify.recorded import RecordedReference, RecordedSet
 from verify.reference import Reference
@@ -299,7 +300,7 @@ def test_a_set_recorded_through_the_worker_has_the_format_and_passes(
     assert mine.header["coarse_chunk_size_s"] == chunk
     # The stand-in detects no onsets, so only those masks may differ where librosa is there.
     torch.set_num_threads(1)
-    failed = {f.kind for f in check_set(out) if f.verdict == "FAIL"}
+    failed = {f.kind for f in check_set(ModelRun(out)) if f.verdict == "FAIL"}
     torch.set_num_threads(2)
     assert failed <= {"onset_mask"}
     with pytest.raises(InputError, match="never overwritten"):

@@ -233,7 +233,9 @@ def _heat_map(worst: Outcome | None) -> HeatMap | None:
     cells = np.maximum.reduceat(comparison.error, starts, axis=1)
     return HeatMap(
         case=worst.case.id,
-        quantity=f"largest absolute error of {comparison.quantity}",
+        quantity="codes that differ"
+        if comparison.of_codes
+        else f"largest absolute error of {comparison.quantity}",
         rows=comparison.rows,
         columns_per_cell=pooled,
         column_unit=comparison.unit,

@@ -7,7 +7,7 @@ read from it.  Everything random comes from the case's seed on both sides.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -101,15 +101,15 @@ def codec_of(record: ComponentRecord) -> Codec:
 def options(setting: int, batch: int, codec: Codec) -> VampSettings:
     """Return the options of a setting: its index in `SETTINGS`."""
     name = SETTINGS[setting]
-    coarse = generation_settings(steps=6)
+    coarse = generation_settings(steps=4)
     if name == "filtered":
         coarse = generation_settings(
-            steps=6, mode=Mode.CORRECTED, temperature=0.8, sample_cutoff=0.5, top_p=0.9,
+            steps=4, mode=Mode.CORRECTED, temperature=0.8, sample_cutoff=0.5, top_p=0.9,
             mask_temperature=3.0,
         )  # fmt: skip
     frame_s = codec.hop_length / codec.sample_rate
     twice = 2 if name == "stretched" else 1
-    found = vamp_settings(
+    return vamp_settings(
         coarse,
         batch_size=batch,
         feedback_steps=twice,
@@ -118,7 +118,6 @@ def options(setting: int, batch: int, codec: Codec) -> VampSettings:
         coarse_chunk_s=(_COARSE_CHUNK - 0.5) * frame_s,
         c2f_chunk_s=(_C2F_CHUNK - 0.5) * frame_s,
     )
-    return replace(found, c2f=replace(found.c2f, steps=3))
 
 
 def steps_of(record: ComponentRecord, settings: VampSettings, frames: int) -> list[Step]:
@@ -155,8 +154,9 @@ def extents(
     """
     books = integer_dim(component.dims, "n_codebooks")
     for i, seed in enumerate(matrix.seeds):
-        batch = matrix.batches[i % len(matrix.batches)]
-        yield seed, batch, _FRAMES, books, SETTINGS[i % len(SETTINGS)]
+        batch, setting = matrix.batches[i % len(matrix.batches)], SETTINGS[i % len(SETTINGS)]
+        frames = _FRAMES // 2 if setting == "stretched" else _FRAMES
+        yield seed, batch, frames, books, setting
 
 
 def inputs(

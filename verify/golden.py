@@ -1,30 +1,31 @@
-"""Our models against a recorded set: every kind of case, every recorded array.
+"""Ours against a recorded set: every kind of case, every recorded array.
 
 Each kind has a function that computes what was recorded and names the recorded key and the
-rule it falls under (``configs/golden.toml``).  Whatever a set holds beyond that, a kind
-without a function, an array nobody computed, a case without arrays, is a finding, too.
+rule it falls under (``configs/golden.toml``).  Our models compute every kind
+(`verify.golden_models`), exported files the kinds they are for (`verify.golden_pipeline`).
+Whatever a set holds beyond that, a kind without a function, an array nobody computed, a case
+without arrays, is a finding, too.
 """
 
 from __future__ import annotations
 
 import importlib.util
 import math
-import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
 
 from configs.config import GoldenRule, load_golden_rules
 from configs.errors import InputError
-from models import LAC, ModelSet, audio, interface, masks, open_models, sampling
-from models.generate import TokenModel, generate, token_model
-from models.noise import TorchNoise
-from models.settings import generation_settings, mask_settings, vamp_settings
+from configs.settings import (
+    GenerationSettings,
+    VampSettings,
+    generation_settings,
+    vamp_settings,
+)
 
 from . import metrics
 from .recorded import RecordedSet
@@ -32,8 +33,8 @@ from .recorded import RecordedSet
 # Our names of published options.
 _OURS = {"_sampling_steps": "steps", "_dropout": "dropout", "ncc": "n_conditioning_codebooks"}
 
-# The first sets leave these minima out of their parameters.
-_UNRECORDED_MINIMA = {"typical_filtered_mass_09": 1, "typical_filtered_mass_03": 2}
+# Quantity, recorded key, our value.
+Computed = Iterator[tuple[str, str, Any]]
 
 
 @dataclass(frozen=True)
@@ -68,28 +69,32 @@ class Finding:
         return "PASS" if self.worst <= self.rule.limit else "FAIL"
 
 
-Computed = Iterator[tuple[str, str, Any]]
+def ours(options: dict[str, Any]) -> dict[str, Any]:
+    """Return published options under our names."""
+    return {_OURS.get(name, name): value for name, value in options.items()}
 
 
-class _Run:
-    """A set being checked: remembers which arrays were looked at."""
+class Run:
+    """What is held to a recorded set; remembers which arrays were looked at.
+
+    Attributes:
+        kinds: by kind of case, a function of the run and the case: quantity, recorded key and
+            our value of everything that it computes.
+        whole: whether what a set holds and nothing here computes is a failure.
+    """
+
+    kinds: Mapping[str, Callable[[Any, str], Computed]]
+    whole: bool
 
     def __init__(self, recorded: RecordedSet) -> None:
+        """Take an opened set."""
         self.recorded = recorded
-        self.models: ModelSet = open_models(recorded.folder)
         self.used: set[str] = set()
 
-    @property
-    def codec(self) -> LAC:
-        assert self.models.codec is not None, "the set has no codec.pth"
-        return self.models.codec
-
     def array(self, key: str) -> np.ndarray:
+        """Return a recorded array."""
         self.used.add(key)
         return self.recorded.array(key)
-
-    def tensor(self, key: str) -> Tensor:
-        return torch.from_numpy(self.array(key))
 
     def names(self, case: str) -> list[str]:
         """Return the names of a case's arrays."""
@@ -97,51 +102,69 @@ class _Run:
         return [name for found, _, name in keys if found == case]
 
     def options(self, case: str) -> dict[str, Any]:
-        """Return a case's parameters under our names."""
+        """Return a case's parameters under our names.
+
+        Raises:
+            InputError: the set has none.
+        """
         found = self.recorded.parameters.get(case)
         if not isinstance(found, dict):
             raise InputError(f"reference.json has no parameters of {case}")
-        return _ours(found)
+        return ours(found)
 
-    def token_model(self, name: str) -> TokenModel:
-        return token_model(name, self.models.transformers[name], self.codec.quantizer)
+    def vamp_options(self, case: str) -> tuple[int, VampSettings]:
+        """Return the seed and the options of a recorded ``vamp``."""
+        given, header = self.options(case), self.recorded.header
+        seed = given.pop("seed")
+        del given["sample_rate"]  # of the audio
+        names = ("batch_size", "feedback_steps", "time_stretch_factor")
+        of_vamp = {name: given.pop(name) for name in names if name in given}
+        return seed, vamp_settings(
+            generation_settings(**given),
+            coarse_chunk_s=header["coarse_chunk_size_s"],
+            c2f_chunk_s=header["c2f_chunk_size_s"],
+            **of_vamp,
+        )
+
+    def generate_options(self, case: str) -> tuple[int, GenerationSettings]:
+        """Return the seed and the options of a recorded ``generate``."""
+        given = self.options(case)
+        given.pop("mask", None)
+        return given.pop("seed"), generation_settings(**given)
 
 
 def check_set(
-    folder: Path, *, progress: Callable[[str, int, int], None] = lambda _n, _d, _t: None
+    run: Run,
+    *,
+    progress: Callable[[str, int, int], None] = lambda _n, _d, _t: None,
 ) -> list[Finding]:
-    """Compare our models with a recorded set.
+    """Compare ours with a recorded set.
 
     Args:
-        folder: of the set.
+        run: computes what was recorded.
         progress: told kind, cases done and cases in all.
 
     Returns:
         One finding for each kind and recorded array, in the recorded order.
-
-    Raises:
-        InputError: no set, or a damaged one.
     """
-    recorded = RecordedSet(folder)
-    run, rules = _Run(recorded), load_golden_rules()
+    rules = load_golden_rules()
     findings: dict[tuple[str, str], Finding] = {}
     by_kind: dict[str, list[str]] = {}
-    for case in recorded.cases:
+    for case in run.recorded.cases:
         by_kind.setdefault(case.split("/")[0], []).append(case)
     for kind, cases in by_kind.items():
         for done, case in enumerate(cases):
             progress(kind, done, len(cases))
-            for finding in _check_case(run, kind, case, rules.get(kind, {})):
+            for finding in _check_case(run, case, rules.get(kind, {})):
                 known = findings.get((kind, finding.quantity))
                 findings[kind, finding.quantity] = _worse(known, finding)
         progress(kind, len(cases), len(cases))
-    return [*findings.values(), *_leftovers(run, by_kind)]
+    return [*findings.values(), *_leftovers(run)]
 
 
-def _check_case(
-    run: _Run, kind: str, case: str, rules: dict[str, GoldenRule]
-) -> Iterator[Finding]:
-    if kind not in KINDS:
+def _check_case(run: Run, case: str, rules: dict[str, GoldenRule]) -> Iterator[Finding]:
+    kind = case.split("/")[0]
+    if kind not in run.kinds:
         return  # every array of it is left over
     if kind == "onset_mask" and importlib.util.find_spec("librosa") is None:
         run.used.update(f"{case}/{name}" for name in run.names(case))
@@ -150,7 +173,7 @@ def _check_case(
         return
     try:
         with torch.inference_mode():
-            for quantity, key, found in KINDS[kind](run, case):
+            for quantity, key, found in run.kinds[kind](run, case):
                 rule, expected = rules.get(quantity), run.array(key)
                 if rule is None:
                     yield Finding(kind, quantity, 1, where=key, message="no rule for it")
@@ -175,227 +198,20 @@ def _worse(known: Finding | None, new: Finding) -> Finding:
     return replace(worst, cases=known.cases + new.cases)
 
 
-def _leftovers(run: _Run, by_kind: dict[str, list[str]]) -> Iterator[Finding]:
+def _leftovers(run: Run) -> Iterator[Finding]:
     """Report what the set holds and nobody looked at."""
     left: dict[tuple[str, str], list[str]] = {}
     for key in run.recorded.keys:
         if key not in run.used:
             kind, name = key.split("/")[0], key.rpartition("/")[2]
-            left.setdefault((kind, name if kind in KINDS else "*"), []).append(key)
+            left.setdefault((kind, name if kind in run.kinds else "*"), []).append(key)
     for (kind, name), keys in left.items():
-        what = "this array is" if kind in KINDS else "this kind of case is"
-        yield Finding(kind, name, len(keys), where=keys[0], message=f"{what} not known here")
+        what = "this array is" if kind in run.kinds else "this kind of case is"
+        message = f"{what} not known here" if run.whole else "no exported file gives it"
+        yield Finding(
+            kind, name, len(keys), where=keys[0], message=message, skipped=not run.whole
+        )
     for case in run.recorded.parameters:
         if case not in run.recorded.cases and case != "seeded_masks":
             kind = case.split("/")[0]
             yield Finding(kind, "(case)", 1, where=case, message="it has no recorded arrays")
-
-
-def _ours(options: dict[str, Any]) -> dict[str, Any]:
-    return {_OURS.get(name, name): value for name, value in options.items()}
-
-
-# What is computed for a case of each kind: quantity, recorded key, our value.
-
-
-def _encode(run: _Run, case: str) -> Computed:
-    samples = run.tensor(f"{case}/audio")
-    encoded = run.codec.encode(samples)
-    yield "z_continuous", f"{case}/z_continuous", run.codec.encoder(run.codec.pad(samples))
-    yield "latents", f"{case}/latents", encoded.latents
-    yield "z_quantized", f"{case}/z_quantized", encoded.z
-    yield "codes", f"{case}/codes", encoded.codes
-
-
-def _decode(run: _Run, case: str) -> Computed:
-    codes = run.tensor(f"{case}/codes")
-    found = run.codec.quantizer.from_codes(codes)
-    yield "z_quantized", f"{case}/z_quantized", found.z
-    yield "latents", f"{case}/latents", found.latents
-    yield "audio", f"{case}/audio", run.codec.decode_codes(codes)
-    yield from _decode_masked(run, case)
-
-
-def _decode_masked(run: _Run, case: str) -> Computed:
-    found = run.codec.decode_requantised(run.tensor(f"{case}/codes"))
-    yield "audio_by_interface", f"{case}/audio_by_interface", found
-
-
-def _transformer(run: _Run, case: str) -> Computed:
-    model = run.models.transformers[case.split("/")[0]]
-    outputs: list[Tensor] = []
-
-    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
-        outputs.append(output)
-
-    latents = model.embedding.from_codes(run.tensor(f"{case}/codes"), run.codec.quantizer)
-    hooks = [layer.register_forward_hook(keep) for layer in model.transformer.layers]
-    try:
-        logits = model(latents)
-    finally:
-        for hook in hooks:
-            hook.remove()
-    yield "latents", f"{case}/latents", latents
-    yield "logits", f"{case}/logits", logits
-    yield "activations", f"{case}/activations", torch.stack(outputs)
-
-
-def _masks(run: _Run, case: str) -> Computed:
-    codes = run.tensor(f"{case}/z")
-    everything, nothing = masks.full_mask(codes), torch.zeros_like(codes)
-    makers: dict[str, Callable[..., Tensor]] = {
-        "inpaint": lambda *n: masks.inpaint(codes, *n),
-        "periodic": lambda *n: masks.periodic_mask(codes, *n),
-        "codebook_mask": lambda n: masks.codebook_mask(nothing, n),
-        "codebook_unmask": lambda n: masks.codebook_unmask(everything, n),
-        "time_stretch": lambda n: masks.time_stretch_mask(codes, n),
-    }
-    for name in run.names(case):
-        parsed = re.fullmatch(r"([a-z_]+?)((?:_\d+)+)", name)
-        if parsed and parsed[1] in makers:
-            numbers = [int(number) for number in parsed[2][1:].split("_")]
-            yield "mask", f"{case}/{name}", makers[parsed[1]](*numbers)
-
-
-def _onset_mask(run: _Run, case: str) -> Computed:
-    dims = run.codec.dims
-    samples = run.tensor(f"{case}/audio")
-    onsets = masks.onset_frames(samples, dims.sample_rate, dims.hop_length)
-    found = masks.onset_mask(run.tensor(f"{case}/z"), onsets, run.options(case)["width"])
-    yield "mask", f"{case}/mask", found
-
-
-def _seeded_masks(run: _Run, case: str) -> Computed:
-    codes = run.tensor("masks/z")
-    for name, recorded in run.options("seeded_masks").items():
-        given = _ours(recorded)
-        draw = torch.Generator().manual_seed(int(case.split("/")[1]))
-        if name.startswith("random_"):
-            found = masks.random(codes, given["r"], generator=draw)
-        elif name.startswith("linear_random_"):
-            found = masks.linear_random(codes, given["r"], generator=draw)
-        elif name.startswith("dropout_"):
-            period, width = (int(n) for n in re.findall(r"\d+", given["of"]))
-            periodic = masks.periodic_mask(codes, period, width, generator=draw)
-            found = masks.dropout(periodic, given["p"], generator=draw)
-        elif name.startswith("periodic_"):
-            found = masks.periodic_mask(codes, **given, generator=draw)
-        elif name.startswith("build_"):
-            options = mask_settings(**given)
-            found = masks.build_mask(codes, options, run.codec.dims, generator=draw)
-        else:
-            continue
-        yield "mask", f"{case}/{name}", found
-
-
-def _preprocess(run: _Run, case: str) -> Computed:
-    samples, rate = run.tensor(f"{case}/audio"), int(run.array(f"{case}/sample_rate"))
-    measured = audio.loudness(samples, rate)
-    yield "input_loudness", f"{case}/input_loudness", measured
-    yield "output", f"{case}/output", audio.preprocess(samples, rate, run.codec.dims)
-
-
-def _sampling(run: _Run, case: str) -> Computed:
-    given, logits = run.options(case), run.tensor(f"{case}/logits")
-    exponential = run.tensor(f"{case}/exponential_noise")
-    uniform = run.tensor(f"{case}/uniform_noise")
-    drawn = TorchNoise(given["seed"]).exponential(tuple(exponential.shape))
-    yield "exponential_noise", f"{case}/exponential_noise", drawn
-    drawn = TorchNoise(given["seed"]).uniform(tuple(uniform.shape))
-    yield "uniform_noise", f"{case}/uniform_noise", drawn
-    tokens, probabilities = sampling.sample_from_logits(
-        logits, exponential, temperature=given["temperature"]
-    )
-    yield "tokens", f"{case}/tokens", tokens
-    yield "token_probs", f"{case}/token_probs", probabilities
-    for name in run.names(case):
-        if name.startswith("top_"):
-            kept = (
-                sampling.keep_top_k(logits, given["top_k"])
-                if name.startswith("top_k_")
-                else sampling.keep_top_p(logits, given["top_p"])
-            )
-            filtered, _ = sampling.sample_from_logits(
-                kept, exponential, temperature=given["filters_temperature"]
-            )
-            yield "filtered_tokens", f"{case}/{name}", filtered
-        elif name.startswith("typical_filtered"):
-            mass, least = _typical_options(name, given)
-            yield "typical_filtered", f"{case}/{name}", sampling.keep_typical(
-                logits, mass, least
-            )  # fmt: skip
-    remasked = sampling.mask_by_random_topk(
-        run.tensor(f"{case}/num_to_mask")[:, 0],
-        run.tensor(f"{case}/token_probs"),
-        torch.tensor(given["remask_temperature"]),
-        uniform,
-    )
-    yield "remask", f"{case}/remask", remasked
-
-
-def _typical_options(name: str, given: dict[str, Any]) -> tuple[float, int]:
-    """Return mass and minimum: recorded by name, or the mass in the name itself."""
-    recorded = given["typical"] if name == "typical_filtered" else given.get(name)
-    if recorded is not None:
-        return recorded["mass"], recorded["min_tokens"]
-    return int(name.rpartition("_")[2]) / 10, _UNRECORDED_MINIMA[name]
-
-
-def _generate(run: _Run, case: str) -> Computed:
-    given = run.options(case)
-    seed, model = given.pop("seed"), case.split("/")[0].removeprefix("generate_")
-    given.pop("mask", None)
-    mask = run.tensor(f"{case}/mask") if f"{case}/mask" in run.recorded else None
-    tokens = generate(
-        run.token_model(model),
-        run.tensor(f"{case}/start_tokens"),
-        mask,
-        settings=generation_settings(**given),
-        noise=TorchNoise(seed),
-    )
-    yield "tokens", f"{case}/tokens", tokens
-
-
-def _vamp(run: _Run, case: str) -> Computed:
-    given, header = run.options(case), run.recorded.header
-    seed, rate = given.pop("seed"), given.pop("sample_rate")
-    names = ("batch_size", "feedback_steps", "time_stretch_factor")
-    of_vamp = {name: given.pop(name) for name in names if name in given}
-    yield "codes", f"{case}/codes", interface.encode(
-        run.tensor(f"{case}/audio"), rate, run.codec
-    )  # fmt: skip
-    made = interface.vamp(
-        run.tensor(f"{case}/codes"),
-        run.tensor(f"{case}/mask"),
-        coarse=run.token_model("coarse"),
-        c2f=run.token_model("c2f"),
-        dims=run.codec.dims,
-        settings=vamp_settings(
-            generation_settings(**given),
-            coarse_chunk_s=header["coarse_chunk_size_s"],
-            c2f_chunk_s=header["c2f_chunk_size_s"],
-            **of_vamp,
-        ),
-        noise=TorchNoise(seed),
-    )
-    yield "tokens", f"{case}/tokens", made.tokens
-    yield "masked_tokens", f"{case}/masked_tokens", made.masked_tokens
-    decoded = run.codec.decode_requantised(made.tokens)
-    yield "output_audio", f"{case}/output_audio", decoded
-
-
-KINDS: dict[str, Callable[[_Run, str], Computed]] = {
-    "encode": _encode,
-    "decode": _decode,
-    "decode_masked": _decode_masked,
-    "coarse": _transformer,
-    "c2f": _transformer,
-    "masks": _masks,
-    "onset_mask": _onset_mask,
-    "seeded_masks": _seeded_masks,
-    "preprocess": _preprocess,
-    "sampling": _sampling,
-    "generate_coarse": _generate,
-    "generate_c2f": _generate,
-    "vamp": _vamp,
-}

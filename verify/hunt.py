@@ -27,7 +27,7 @@ from pipeline.artifacts import Artifacts
 from .cases import Case
 from .exported import open_export
 from .outcome import Outcome, RunExport, run_case
-from .reference import Reference
+from .reference import Reference, merge_lora
 
 # From so many seeds on, processes are started unasked: below, opening models takes longer.
 MANY_SEEDS = 32
@@ -112,6 +112,7 @@ def _open(job: Job) -> None:
     threads = job.threads or 1
     torch.set_num_threads(threads)
     models = open_models(job.checkpoint, only=job.transformers, lora=job.lora)
+    merge_lora(models)
     export, _ = open_export(job.artifacts, job.record, threads)
     _opened = _Opened(job, Reference(models), export)
 

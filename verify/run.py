@@ -31,7 +31,7 @@ from .exported import open_export
 from .generation_cases import GENERATION, NEEDED, generation_record, parts_of
 from .hunt import Job, in_processes
 from .origin import require_same_sources
-from .reference import Oracle, Reference
+from .reference import Oracle, Reference, merge_lora
 
 Progress = Callable[[str, int, int], None]
 
@@ -87,6 +87,7 @@ def verify_artifacts(
             models = None  # given back before the next ones are read
             overlays = {n: p for n, p in lora.items() if n in needed}
             models = open_models(checkpoint, only=needed, lora=overlays)
+            merge_lora(models)
             opened_for = needed
         for part in parts:
             require_same_sources(models, artifacts.manifest.sources, artifacts.path(part))

@@ -149,7 +149,11 @@ def _write_bundle(folder: Path, found: Located) -> None:
 def _print(found: Localisation) -> None:
     table = Table("module", "error so far", "own error", "verdict", box=None, pad_edge=False)
     named = [f for f in found.findings if f.path in found.culprits]
-    others = [f for f in found.findings if f.path not in found.culprits]
+    # Those that ran by themselves come before what only the whole was watched for.
+    others = sorted(
+        (f for f in found.findings if f.path not in found.culprits),
+        key=lambda f: f.own_error != f.own_error,
+    )
     for finding in (*named, *others)[:_SHOWN]:
         style = "red" if finding.path in found.culprits else None
         table.add_row(

@@ -26,6 +26,8 @@ OWN_ERROR_LIMIT = 1e-6
 # A module may differ by this multiple of its own float32 rounding on the same inputs, where
 # that is larger: a stack of periodic activations amplifies it.
 NOISE_FACTOR = 3.0
+# Ten times what the gates allow for rounding at most; beyond it none is measured.
+BEYOND_ROUNDING = 1e-3
 # Where the rounding cannot be measured (two graphs), for a module with others inside.  Twenty
 # layers reorder up to 2.4e-6; a module lost or wired wrongly costs 1e-4 and more.
 UNMEASURED_STACK_LIMIT = 1e-5
@@ -227,8 +229,8 @@ class _Walk:
 
     def _within_rounding(self, trace: Trace, path: str, own: float) -> bool:
         """Return whether float32 alone explains an error; measured only where it matters."""
-        if own <= OWN_ERROR_LIMIT:
-            return True
+        if own <= OWN_ERROR_LIMIT or not own <= BEYOND_ROUNDING:
+            return own <= OWN_ERROR_LIMIT
         if path not in trace.measures:
             stack = any(is_below(other, path) for other in self._order)
             return stack and own <= UNMEASURED_STACK_LIMIT

@@ -11,6 +11,8 @@ import sys
 
 import typer
 
+from commands.bench import bench
+from commands.compare import compare
 from commands.decode import decode
 from commands.doctor import doctor
 from commands.encode import encode
@@ -42,6 +44,8 @@ for command in (
     report,
     localise,
     replay,
+    compare,
+    bench,
     self_test,
     vamp,
     encode,

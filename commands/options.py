@@ -65,7 +65,7 @@ def settings_from(
     export_options: dict[str, Any],
 ) -> Config:
     """Combine a configuration file, if there is one, with options of the command."""
-    overlays = dict(_lora_option(item) for item in lora or ())
+    overlays = lora_overlays(lora)
     given = {key: value for key, value in export_options.items() if value is not None}
     if config is None:
         if checkpoint is None:
@@ -82,6 +82,15 @@ def settings_from(
         changed["checkpoint"] |= {"path": checkpoint, "like": None}
     changed["checkpoint"]["lora"] |= overlays
     return config_from(changed, source=f"{config} with options")
+
+
+def lora_overlays(given: list[str] | None) -> dict[str, Path]:
+    """Read the values of --lora: LoRA file by transformer.
+
+    Raises:
+        InputError: something else was written.
+    """
+    return dict(_lora_option(item) for item in given or ())
 
 
 def _lora_option(text: str) -> tuple[str, Path]:

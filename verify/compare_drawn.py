@@ -73,6 +73,7 @@ def _compare_masks(component: ComponentRecord, r: np.ndarray, e: np.ndarray) -> 
         error=differs.any(axis=0).astype(np.float64),
         rows=[f"codebook {i}" for i in range(books)],
         unit="frames",
+        of_codes=True,
         reference=r,
         export=e,
         tokens=_counts(differs.transpose(1, 0, 2), 0),

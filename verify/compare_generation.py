@@ -57,6 +57,7 @@ def compare_generation(
         error=final.any(axis=0).astype(np.float64),
         rows=[f"codebook {i}" for i in range(final.shape[1])],
         unit="frames",
+        of_codes=True,
         reference=r[equal],
         export=e[equal],
         tokens=TokenCounts(

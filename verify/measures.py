@@ -31,12 +31,13 @@ class Comparison:
     Attributes:
         metrics: by name.
         quantity: what error and scatter are of.
-        error: absolute error, float [rows, time].
+        error: absolute error, float [rows, time]; of codes, 1 where any item differs.
         rows: label of each row.
         unit: of the time axis.
         reference: main float output, for the scatter.
         export: the same of the export.
         tokens: counts, if the component gives tokens.
+        of_codes: error says where codes differ, not by how much a quantity does.
         message: what went wrong and where, empty if nothing did.
     """
 
@@ -48,6 +49,7 @@ class Comparison:
     reference: np.ndarray
     export: np.ndarray
     tokens: TokenCounts | None = None
+    of_codes: bool = False
     message: str = ""
 
 

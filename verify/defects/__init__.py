@@ -9,9 +9,10 @@ from .codec import CODEC_DEFECTS
 from .drawn import DRAWN_DEFECTS
 from .graph import GRAPH_DEFECTS
 from .transformer import TRANSFORMER_DEFECTS
+from .wiring import WIRING_DEFECTS
 
 ALL_DEFECTS: tuple[Defect, ...] = (
-    *TRANSFORMER_DEFECTS, *CODEC_DEFECTS, *GRAPH_DEFECTS, *DRAWN_DEFECTS
+    *TRANSFORMER_DEFECTS, *WIRING_DEFECTS, *CODEC_DEFECTS, *GRAPH_DEFECTS, *DRAWN_DEFECTS
 )  # fmt: skip
 
 __all__ = ["ALL_DEFECTS", "Defect", "GraphDefect", "ModuleDefect"]

@@ -260,7 +260,7 @@ def test_artifacts_verify_against_the_worker_and_a_recorded_set(
     )
     recorded = RecordedSet(GOLDEN / "a")
     for oracle, says, n_cases in (
-        (lambda _models: UpstreamReference(worker), "vampnet and lac", [2, 2]),
+        (lambda _models: UpstreamReference(worker), "vampnet and lac", [3, 2]),
         (lambda models: RecordedReference(recorded, models), "recorded set 'a'", [3, 4]),
     ):
         report = verify_artifacts(

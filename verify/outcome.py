@@ -20,7 +20,7 @@ from .reference import Oracle
 RunExport = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 # Metrics of which more is better; of all others less is.
-_HIGHER_IS_BETTER = frozenset({"pearson", "snr_db", "token_accuracy", "input_sensitivity"})
+HIGHER_IS_BETTER = frozenset({"pearson", "snr_db", "token_accuracy", "input_sensitivity"})
 
 
 @dataclass(frozen=True)
@@ -139,7 +139,7 @@ def rank(name: str, value: float) -> float:
     """Order values from best to worst, NaN worst of all."""
     if np.isnan(value):
         return float("inf")
-    return -value if name in _HIGHER_IS_BETTER else value
+    return -value if name in HIGHER_IS_BETTER else value
 
 
 def badness(outcome: Outcome, rules: Mapping[str, GateRule]) -> tuple[int, float]:

@@ -1,5 +1,6 @@
 """Sessions for developers and CI; venv and pip, pinned by constraints.txt."""
 
+import re
 import shutil
 import tomllib
 from pathlib import Path
@@ -49,15 +50,23 @@ def demo(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def upstream(session: nox.Session) -> None:
-    """Build build/upstream/bin/python with the published packages (needs github.com)."""
+    """Build build/upstream/bin/python with the published packages (needs github.com).
+
+    Requirements given after -- replace those of the same name.
+    """
     names = ("python3.11", "python3.10", "python3.9")
     python = next((found for name in names if (found := shutil.which(name))), None)
     if python is None:
         session.error(f"the published packages need one of {', '.join(names)}")
     project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
     packages = project["optional-dependencies"]["upstream"]
+    given = {_named(need): need for need in (*UPSTREAM_NEEDS, *session.posargs)}
     session.run(python, "-m", "venv", "--clear", str(UPSTREAM), external=True)
     pip = (str(UPSTREAM / "bin" / "python"), "-m", "pip", "install")
-    session.run(*pip, *UPSTREAM_NEEDS, external=True)
+    session.run(*pip, *given.values(), external=True)
     session.run(*pip, "--no-deps", *packages, external=True)
     session.log(f"give it as: --upstream-python {UPSTREAM / 'bin' / 'python'}")
+
+
+def _named(requirement: str) -> str:
+    return re.split(r"[<>=!~ ]", requirement)[0].lower()

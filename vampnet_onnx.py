@@ -11,6 +11,8 @@ import sys
 
 import typer
 
+from commands.bench import bench
+from commands.compare import compare
 from commands.decode import decode
 from commands.demo_clip import demo_clip
 from commands.doctor import doctor
@@ -43,6 +45,8 @@ for command in (
     report,
     localise,
     replay,
+    compare,
+    bench,
     self_test,
     vamp,
     encode,

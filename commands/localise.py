@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -12,7 +12,7 @@ from rich.table import Table
 from configs.errors import InputError
 
 from .doctor import require_export_tools
-from .options import Checkpoint, Json, Unsealed
+from .options import Checkpoint, Json, Lora, Unsealed, lora_overlays
 from .output import err, out, print_json, spinner
 
 if TYPE_CHECKING:
@@ -24,17 +24,33 @@ _SHOWN = 40
 
 def localise(
     artifacts: Annotated[
-        Path, typer.Argument(metavar="ARTIFACTS", help="A version, a model or a store.")
+        Path,
+        typer.Argument(
+            metavar="ARTIFACTS", help="A version, a model or a store; or one .onnx file."
+        ),
     ],
     new: Annotated[
         Path | None,
-        typer.Argument(metavar="NEW", help="Compare this version with the first instead."),
+        typer.Argument(metavar="NEW", help="Compare this one with the first instead."),
     ] = None,
     checkpoint: Checkpoint = None,
     component: Annotated[
-        str, typer.Option(help="Component to walk, such as c2f or coarse.latents.")
-    ] = "coarse",
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the input.")] = 0,
+        str | None,
+        typer.Option(
+            help="Component to walk, such as c2f or coarse.latents; coarse if left out, or"
+            " whatever the file holds."
+        ),
+    ] = None,
+    reference: Annotated[
+        Literal["models", "golden"],
+        typer.Option(
+            help="What to compare with: our models, or the activations that a recorded set in"
+            " the checkpoint folder holds (golden)."
+        ),
+    ] = "models",
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of the input, or number of the recorded case.")
+    ] = 0,
     length: Annotated[
         int | None, typer.Option(min=1, help="Frames, or samples of audio.")
     ] = None,
@@ -48,6 +64,7 @@ def localise(
             metavar="DIR", help="Write the first culprit with its inputs; see replay."
         ),
     ] = None,
+    lora: Lora = None,
     unsealed: Unsealed = False,
     as_json: Json = False,
 ) -> None:
@@ -55,8 +72,8 @@ def localise(
 
     Every module of the export runs on the reference's own inputs: one whose output is wrong
     then introduces the error, one that is wrong only in the whole passes it on. With NEW, two
-    versions are compared with each other instead of with the checkpoint. If values are not
-    finite, the first module and node that made them are named.
+    versions, or two files, are compared with each other instead of with the checkpoint. If
+    values are not finite, the first module and node that made them are named.
 
     Exit code 1 means that a module was named.
 
@@ -64,21 +81,35 @@ def localise(
       vampnet-onnx localise artifacts --checkpoint checkpoints/mine --component c2f --seed 17
 
       vampnet-onnx localise artifacts/mine/v1 artifacts/mine/v2 --component coarse
+
+      vampnet-onnx localise old.onnx new.onnx
+
+      vampnet-onnx localise artifacts --checkpoint tests/golden/a --reference golden
     """
     require_export_tools()
     from verify.locate import Request, run_request
 
-    if checkpoint is None and new is None:
+    if (checkpoint is None) == (new is None):
         raise InputError("give --checkpoint DIR, or a second version to compare with")
-    request = Request(artifacts, new, checkpoint, component, seed, length, batch, unsealed)
-    with spinner(err, f"walking {component}"):
+    recorded = reference == "golden"
+    if recorded and (checkpoint is None or length is not None):
+        raise InputError(
+            "--reference golden takes the inputs of the recorded set in --checkpoint DIR, so"
+            " no --length"
+        )
+    request = Request(
+        artifacts, new, checkpoint, recorded, component, seed, length, batch,
+        lora_overlays(lora, checkpoint), unsealed,
+    )  # fmt: skip
+    with spinner(err, "walking module by module"):
         found = run_request(request)
+    title = f"{found.component}, seed {seed}"
     if plot is not None:
         from verify.depth_plot import plot_depth
 
-        plot_depth(found.localisation, plot, title=f"{component}, seed {seed}")
+        plot_depth(found.localisation, plot, title=title)
     if bundle is not None:
-        _write_bundle(bundle, component, found)
+        _write_bundle(bundle, found)
     if as_json:
         print_json(
             {
@@ -86,22 +117,22 @@ def localise(
                 "culprits": found.localisation.culprits,
                 "findings": [dataclasses.asdict(f) for f in found.localisation.findings],
                 "nonfinite": dataclasses.asdict(found.birth),
-                "unsealed": found.changed,
+                "unsealed": found.unvouched,
             }
         )
     else:
-        for name in found.changed:
-            out.print(
-                f"[yellow]unsealed:[/yellow] {name} is not what the manifest vouches for"
-            )
+        for name in found.unvouched:
+            out.print(f"[yellow]unsealed:[/yellow] no manifest vouches for {name} as it is")
         _print(found.localisation)
+        if recorded and found.localisation.culprits:
+            out.print("  what nothing was recorded of belongs to the next part that is named")
         out.print(f"  non-finite values: {found.birth}", markup=False)
         if plot is not None:
             out.print(f"  picture    {plot}")
     raise typer.Exit(1 if found.localisation.culprits else 0)
 
 
-def _write_bundle(folder: Path, component: str, found: Located) -> None:
+def _write_bundle(folder: Path, found: Located) -> None:
     from verify.bundle import Facts, write_bundle
     from verify.localise import distance
 
@@ -110,7 +141,7 @@ def _write_bundle(folder: Path, component: str, found: Located) -> None:
         err.print("no bundle: there is no culprit in the export to cut out")
         return
     error = distance(alone.reference, list(alone.outputs.values()))
-    facts = Facts(component, found.localisation.culprits[0], found.case, error)
+    facts = Facts(found.component, found.localisation.culprits[0], found.case, error)
     write_bundle(folder, facts, alone)
     err.print(f"bundle in {folder}; run it with: vampnet-onnx replay {folder}")
 
@@ -118,7 +149,11 @@ def _write_bundle(folder: Path, component: str, found: Located) -> None:
 def _print(found: Localisation) -> None:
     table = Table("module", "error so far", "own error", "verdict", box=None, pad_edge=False)
     named = [f for f in found.findings if f.path in found.culprits]
-    others = [f for f in found.findings if f.path not in found.culprits]
+    # Those that ran by themselves come before what only the whole was watched for.
+    others = sorted(
+        (f for f in found.findings if f.path not in found.culprits),
+        key=lambda f: f.own_error != f.own_error,
+    )
     for finding in (*named, *others)[:_SHOWN]:
         style = "red" if finding.path in found.culprits else None
         table.add_row(

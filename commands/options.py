@@ -76,7 +76,7 @@ def settings_from(
         if checkpoint is None:
             raise InputError("give --checkpoint DIR (or --config FILE)")
         name = model or checkpoint.resolve().name
-        overlays = _overlays(lora, checkpoint)
+        overlays = lora_overlays(lora, checkpoint)
         source = {"path": checkpoint, "lora": overlays}
         values = {"model": name, "checkpoint": source, "export": given}
         return config_from(values, source="options")
@@ -86,11 +86,13 @@ def settings_from(
     changed["export"] |= given
     if checkpoint is not None:
         changed["checkpoint"] |= {"path": checkpoint, "like": None}
-    changed["checkpoint"]["lora"] |= _overlays(lora, checkpoint or settings.checkpoint.path)
+    changed["checkpoint"]["lora"] |= lora_overlays(
+        lora, checkpoint or settings.checkpoint.path
+    )
     return config_from(changed, source=f"{config} with options")
 
 
-def _overlays(options: list[str] | None, folder: Path | None) -> dict[str, Path]:
+def lora_overlays(options: list[str] | None, folder: Path | None) -> dict[str, Path]:
     """Return LoRA files by the transformer they are for.
 
     Raises:

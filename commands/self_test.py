@@ -37,22 +37,18 @@ def self_test(
       vampnet-onnx self-test --into report
     """
     require_export_tools()
-    from export.components import COMPONENTS
-    from models import open_models
     from models.random_checkpoint import write_random_set
-    from reports import SelfTest, read_report, write_reports
-    from verify.self_test import chosen_defects, run_defects, run_sound
+    from reports import read_report, write_reports
+    from verify.self_test import chosen_defects, run_self_test
 
     existing = read_report(into / "report.json") if into is not None else None
 
     with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
         write_random_set(Path(folder), like="tiny", seed=0)
-        models = open_models(Path(folder))
         defects = chosen_defects(tuple(only or ()))
         with progress_bar(err) as bar:
-            trials = list(run_defects(models, defects, progress=bar))
-            count, alarms = run_sound(models, COMPONENTS, runs=runs, progress=bar)
-    result = SelfTest(trials=trials, sound_runs=count, alarms=alarms)
+            result = run_self_test(Path(folder), defects, runs=runs, progress=bar)
+    trials, count, alarms = result.trials, result.sound_runs, result.alarms
     if into is not None and existing is not None:
         write_reports(existing.model_copy(update={"self_test": result}), into)
     caught = sum(trial.caught for trial in trials)

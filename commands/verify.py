@@ -57,6 +57,20 @@ def verify(
     seeds: Annotated[
         str | None, typer.Option(metavar="LIST", help="Seeds of the cases, such as 0,1,2.")
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=1,
+            max=256,
+            help="Processes that run cases, each with models of its own; if left out, one, and"
+            " from 32 seeds on one for every core.",
+        ),
+    ] = None,
+    exit_first: Annotated[
+        bool, typer.Option("--exitfirst", "-x", help="Stop at the first case that fails.")
+    ] = False,
     lora: Lora = None,
     unsealed: Unsealed = False,
     reference: Annotated[
@@ -72,10 +86,16 @@ def verify(
     """Verify artifacts against the checkpoints they were made from, and report.
 
     Hashes are checked first. Every component runs over a matrix of seeds, lengths and batch
-    sizes on both sides. Exit code 1 means that a gate failed.
+    sizes on both sides. Exit code 1 means that a gate failed. Many seeds (0:2000) run in
+    parallel; every seed that failed is listed with the command that runs it again. Where
+    values are not finite, the report says which module and node made them, and whose fault
+    it is.
 
     Examples:
       vampnet-onnx verify artifacts --checkpoint checkpoints/mine --report report
+
+      vampnet-onnx verify artifacts --checkpoint checkpoints/mine --component c2f
+          --seeds 0:2000 --exitfirst
 
       vampnet-onnx verify artifacts --checkpoint ckpt --reference upstream
           --upstream-python build/upstream/bin/python
@@ -84,6 +104,8 @@ def verify(
     from export.toolchain import toolchain
     from pipeline.artifacts import open_artifacts
     from reports import write_reports
+    from reports.summary import label
+    from verify.hunt import jobs_for
     from verify.run import verify_artifacts
 
     settings = settings_from(config, checkpoint, "verify", lora, {})
@@ -92,6 +114,11 @@ def verify(
     matrix = settings.verify
     if seeds is not None:
         matrix = matrix.model_copy(update={"seeds": seed_list(seeds)})
+    if jobs is not None and jobs > 1 and reference != "models":
+        raise InputError("--jobs goes with --reference models; the others are one process")
+    if jobs is None:
+        many = reference == "models"
+        jobs = jobs_for(len(matrix.seeds), matrix.threads) if many else 1
     started = time.monotonic()
     with spinner(err, "checking hashes"):
         opened = open_artifacts(artifacts, unsealed=unsealed)
@@ -109,6 +136,8 @@ def verify(
             lora=overlays,
             toolchain=toolchain(),
             only=tuple(component or ()),
+            jobs=jobs,
+            exit_first=exit_first,
             progress=bar,
             **given,
         )
@@ -118,6 +147,11 @@ def verify(
             {
                 "verdict": result.verdict,
                 "verdict_line": result.verdict_line,
+                "notes": result.notes,
+                "bad_seeds": {
+                    label(part): [bad.model_dump(mode="json") for bad in part.bad_seeds]
+                    for part in result.components
+                },
                 "artifacts": str(opened.folder),
                 "report": {name: str(path) for name, path in files.items()},
                 **cost(started),

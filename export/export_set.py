@@ -124,7 +124,7 @@ def export_set(
                 f"{request.checkpoint}: {component.id} computes NaN or infinite values with"
                 " these weights, though each of them is finite; the checkpoint is damaged"
             ) from error
-        _annotate(exported, request.model, own, versions)
+        annotate(exported, request.model, own, versions)
         path = staged / f"{component.id}.onnx"
         file, data = save_graph(exported.model, path, external=request.external_data)
         records.append(component_record(exported, file, data))
@@ -221,10 +221,17 @@ def _own_sources(name: str, models: ModelSet) -> list[SourceFile]:
     return [source for source in models.sources if source.name == "codec.pth"]
 
 
-def _annotate(
+def annotate(
     exported: Exported, model: str, sources: list[SourceFile], versions: dict[str, str]
 ) -> None:
-    """Write the facts of the manifest into the file itself."""
+    """Write the facts of the manifest into the graph itself.
+
+    Args:
+        exported: its graph is changed.
+        model: name of the model.
+        sources: checkpoint files it was made from.
+        versions: of the toolchain.
+    """
     component = exported.component
     facts: dict[str, object] = {
         "model": model,

@@ -3,6 +3,7 @@
 from reports.render import write_reports
 from reports.schema import (
     SCHEMA_VERSION,
+    BadSeed,
     Case,
     Component,
     DefectTrial,
@@ -19,6 +20,7 @@ from reports.schema import (
 
 __all__ = [
     "SCHEMA_VERSION",
+    "BadSeed",
     "Case",
     "Component",
     "DefectTrial",

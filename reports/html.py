@@ -29,6 +29,8 @@ from reports.summary import (
     worst_first,
 )
 
+_MOST_CASES = 1000  # in a table of the page; the JSON has all of them
+
 
 @dataclass(frozen=True)
 class CaseView:
@@ -129,7 +131,7 @@ def _view(component: Component, anchor: str) -> ComponentView:
         gates=[_gate_view(gate, by_id) for gate in component.gates],
         passed=sum(gate.verdict is not Verdict.FAIL for gate in component.gates),
         tightest=_gate_view(tightest, by_id) if tightest else None,
-        cases=[cases[id(case)] for case in worst_first(component.cases)],
+        cases=_shown(component, by_id),
         metrics=list(dict.fromkeys(name for case in component.cases for name in case.metrics)),
         worst=cases[id(worst)] if worst else None,
         heat=figures.heat_figure(heat) if heat else None,
@@ -138,6 +140,17 @@ def _view(component: Component, anchor: str) -> ComponentView:
         # NaN compares as false with everything, and must not hide behind a good value.
         lowest_accuracy=min(accuracy, key=lambda a: a if a == a else -1.0, default=None),
     )
+
+
+def _shown(component: Component, by_id: dict[str, CaseView]) -> list[CaseView]:
+    """Return the cases to list, failed ones first; of very many, those that links lead to."""
+    ordered = [by_id[case.id] for case in worst_first(component.cases)]
+    linked = [by_id[gate.worst_case] for gate in component.gates if gate.worst_case in by_id]
+    worst = worst_case(component)
+    linked += [by_id[worst.id]] if worst else []
+    shown = ordered[:_MOST_CASES]
+    shown += [view for view in linked if view not in shown]
+    return list({view.anchor: view for view in shown}.values())
 
 
 def _gate_view(gate: Gate, cases: dict[str, CaseView]) -> GateView:

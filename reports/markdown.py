@@ -106,6 +106,7 @@ def _components(report: Report) -> Iterator[str]:
         yield ""
         yield from _gates(component)
         yield from _worst(component)
+        yield from _bad_seeds(component)
 
 
 def _overview(component: Component) -> tuple[str, ...]:
@@ -152,6 +153,25 @@ def _worst(component: Component) -> Iterator[str]:
     )
     yield f"Worst {escape(text)}."
     yield ""
+
+
+def _bad_seeds(component: Component) -> Iterator[str]:
+    if not component.bad_seeds:
+        return
+    yield "Seeds that failed:"
+    yield ""
+    yield from _table(
+        ("seed", "cases that failed", "not finite (reference / export)", "to run it again"),
+        (
+            (
+                str(bad.seed),
+                f"{bad.failed} of {bad.cases}",
+                f"{bad.nonfinite_reference} / {bad.nonfinite_export}",
+                escape(bad.replay),
+            )
+            for bad in component.bad_seeds
+        ),
+    )
 
 
 def _provenance(report: Report) -> Iterator[str]:

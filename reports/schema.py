@@ -71,6 +71,17 @@ class Case(_Model):
     message: str = ""
 
 
+class BadSeed(_Model):
+    """A seed with which a component failed."""
+
+    seed: int
+    failed: int = Field(description="cases of this seed that failed")
+    cases: int = Field(description="cases of this seed that ran")
+    nonfinite_reference: int = Field(description="non-finite values of the reference, in all")
+    nonfinite_export: int = Field(description="non-finite values of the export, in all")
+    replay: str = Field(description="command that runs this seed again")
+
+
 class HeatMap(_Model):
     """Largest absolute error by time and codebook (or by time alone) of one case."""
 
@@ -103,6 +114,9 @@ class Component(_Model):
     verdict: Verdict
     gates: list[Gate]
     cases: list[Case]
+    bad_seeds: list[BadSeed] = Field(
+        default_factory=list, description="every seed with a case that failed, in their order"
+    )
     metrics: dict[str, Number] = Field(description="worst value of each metric over all cases")
     accuracy_per_codebook: list[Number] = Field(default_factory=list)
     heat_map: HeatMap | None = None

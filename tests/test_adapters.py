@@ -180,8 +180,8 @@ def test_localisation_finds_its_way_in_an_adaptable_graph(
 ) -> None:
     found = run_request(
         Request(
-            artifacts=adaptable.folder, new=None, checkpoint=nano, component="c2f", seed=0,
-            length=7, batch=1, unsealed=False,
+            artifacts=adaptable.folder, new=None, checkpoint=nano, recorded=False,
+            component="c2f", seed=0, length=7, batch=1, lora={}, unsealed=False,
         )
     )  # fmt: skip
     assert found.localisation.culprits == ()

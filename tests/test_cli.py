@@ -442,6 +442,57 @@ def test_a_gate_that_fails_exits_with_1_and_says_which(
     assert verify(cli, store, nano, config, "--json").json["verdict"] == "FAIL"
 
 
+def test_seeds_that_failed_are_given_with_the_command_that_runs_them_again(
+    cli: Cli, store: Path, nano: Path, config: Path
+) -> None:
+    config.write_text(config.read_text() + "[gates.transformer.relative_l2]\nlimit = 0.0\n")
+    result = verify(cli, store, nano, config, "--seeds", "0:3", "--json")
+    (bad, *_) = result.json["bad_seeds"]["coarse"]
+    assert result.code == 1 and bad["replay"].endswith("--component coarse --seeds 0")
+    stopped = verify(cli, store, nano, config, "--seeds", "0:3", "-x", "--json")
+    assert [item["seed"] for item in stopped.json["bad_seeds"]["coarse"]] == [0]
+    assert any("stopped at the first failure" in note for note in stopped.json["notes"])
+
+
+def test_processes_are_for_the_standard_reference_only(
+    cli: Cli, store: Path, nano: Path, config: Path
+) -> None:
+    refused(verify(cli, store, nano, config, "--jobs", "2", "--reference", "golden"), "--jobs")
+
+
+# Localise, compare.
+
+
+def test_localise_wants_one_thing_to_compare_with(
+    cli: Cli, store: Path, nano: Path, tmp_path: Path
+) -> None:
+    refused(cli("localise", store), "give --checkpoint DIR")
+    refused(cli("localise", store, store, "--checkpoint", nano), "give --checkpoint DIR")
+    refused(cli("localise", store, store, "--reference", "golden"), "--reference golden")
+    refused(cli("localise", store, "--checkpoint", nano, "--component", "c2f"), "coarse")
+    golden = ("--reference", "golden", "--checkpoint", nano)
+    refused(cli("localise", store, *golden), "no recorded set")
+
+
+def test_localise_finds_nothing_in_a_sound_version(cli: Cli, store: Path, nano: Path) -> None:
+    result = cli("localise", store, "--checkpoint", nano, "--json")
+    assert result.code == 0 and result.json["culprits"] == []
+    assert result.json["findings"] and result.json["unsealed"] == []
+
+
+def test_compare_exits_with_1_where_versions_depart(
+    cli: Cli, store: Path, tmp_path: Path
+) -> None:
+    old = store / "nano" / "v1"
+    new = Path(shutil.copytree(old, tmp_path / "new"))
+    assert cli("compare", old, new).code == 0
+    vouch_for(new, lambda record: record["dims"].update(n_heads=7))
+    result = cli("compare", old, new, "--json")
+    assert result.code == 1 and result.json["holds"] is False
+    assert result.json["components"][0]["dims"] == ["n_heads 3 is now 7"]
+    refused(cli("compare", old, old), "compared with itself")
+
+
 # Release.
 
 

@@ -197,3 +197,17 @@ def test_the_command_prints_a_line_an_array_and_fails_with_one(
     row = next(r for r in found["sets"][str(bad)] if r["quantity"] == "audio")
     assert row["verdict"] == "FAIL" and row["worst"] == pytest.approx(2.0)
     assert {r["verdict"] for r in found["sets"][str(good)]} == {"PASS"}
+
+
+def test_tokens_of_a_torch_that_draws_other_noise_fail_for_that_reason(tmp_path: Path) -> None:
+    def draw_otherwise(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> None:
+        for key in arrays:
+            if key.endswith(("/exponential_noise", "generate_coarse/0/cold/tokens")):
+                arrays[key] = arrays[key] + 1
+        header["torch"] = "2.4.1"
+
+    keep = ("sampling/0", "generate_coarse/0/cold", "generate_coarse/0/top_p")
+    other = small_set(tmp_path / "set", keep=keep, change=draw_otherwise)
+    failed = {f.quantity: f for f in failures(check_set(ModelRun(other))) if f.rule}
+    assert not failed["exponential_noise"].message
+    assert "draws other noise from a seed than torch 2.4.1" in failed["tokens"].message

@@ -263,7 +263,10 @@ def test_a_broken_mask_generator_fails_its_gates(
 ) -> None:
     monkeypatch.setattr(exported, *BROKEN[name])
     component = mask_generator(golden_a.models.codec.dims)
-    assert failed_gates(verified(component, golden_a.models, seeds=3)) == {"codes_differing"}
+    # Without the cosine, the input that asks for it does nothing.
+    deaf = {"input_sensitivity"} if name == "no cosine" else set()
+    failed = failed_gates(verified(component, golden_a.models, seeds=3))
+    assert failed == {"codes_differing"} | deaf
 
 
 @pytest.mark.parametrize(

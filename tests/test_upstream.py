@@ -31,6 +31,7 @@ from tests.conftest import GOLDEN, GoldenSet, assert_within
 from tests.reference_cases import cases, header, parameters
 from vampnet_onnx import app, main
 from verify import upstream
+from verify.generation_cases import NEEDED
 from verify.golden import check_set
 from verify.golden_models import ModelRun
 from verify.golden_record import record_set
@@ -219,6 +220,13 @@ def test_a_lora_file_is_laid_over_the_published_model(
     assert np.abs(logits - golden_a.array("coarse/1/logits")).max() > 0.01
 
 
+@pytest.mark.parametrize("name", ["generation", "sampler", "audio_processor"])
+def test_what_the_packages_have_no_part_like_is_not_known(worker: Worker, name: str) -> None:
+    theirs = UpstreamReference(worker)
+    assert theirs.knows(component("codec_decoder")) and theirs.knows(component("c2f"))
+    assert not theirs.knows(component(name))
+
+
 def test_a_component_the_packages_do_not_have_is_refused(worker: Worker) -> None:
     with pytest.raises(InputError, match="mask_generator"):
         UpstreamReference(worker).run(component("mask_generator"), {})
@@ -235,7 +243,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 update={"path": GOLDEN / "a", "like": None}
             ),
             "export": config.export.model_copy(
-                update={"components": ["coarse"], "inputs": ["codes"]}
+                update={"components": list(NEEDED), "inputs": ["codes"]}
             ),
         }
     )
@@ -252,8 +260,8 @@ def test_artifacts_verify_against_the_worker_and_a_recorded_set(
     )
     recorded = RecordedSet(GOLDEN / "a")
     for oracle, says, n_cases in (
-        (lambda _models: UpstreamReference(worker), "vampnet and lac", 2),
-        (lambda models: RecordedReference(recorded, models), "recorded set 'a'", 4),
+        (lambda _models: UpstreamReference(worker), "vampnet and lac", [3, 2]),
+        (lambda models: RecordedReference(recorded, models), "recorded set 'a'", [3, 4]),
     ):
         report = verify_artifacts(
             open_artifacts(artifacts), GOLDEN / "a", matrix=matrix, gates=load_gates(),
@@ -261,7 +269,11 @@ def test_artifacts_verify_against_the_worker_and_a_recorded_set(
         )  # fmt: skip
         assert report.verdict == "PASS", report.verdict_line
         assert says in report.reference
-        assert sum(len(part.cases) for part in report.components) == n_cases
+        assert [part.name for part in report.components] == ["codec_decoder", "coarse"]
+        assert [len(part.cases) for part in report.components] == n_cases
+        # The files of a whole generation are there, and neither oracle has one.
+        left_out = [note for note in report.notes if "no part like it" in note]
+        assert [note.split()[-1] for note in left_out] == ["sampler", "generation"]
     torch.set_num_threads(2)
 
 
@@ -384,19 +396,55 @@ def test_an_interpreter_goes_with_the_upstream_reference_only(tmp_path: Path) ->
     assert isinstance(found.exception, InputError)
 
 
+def test_a_version_that_adds_up_a_list_of_steps_generates_the_same(
+    tmp_path: Path, golden_a: GoldenSet
+) -> None:
+    packages = changed_stub(
+        tmp_path, "modules/transformer.py",
+        ("_sampling_steps=12", "_sampling_steps=(12,)"),
+        ("steps=_sampling_steps", "steps=sum(_sampling_steps)"),
+    )  # fmt: skip
+    case = "generate_c2f/7/masked"
+    given = {n: golden_a.array(f"{case}/{n}") for n in ("start_tokens", "mask")}
+    options = {"_sampling_steps": 3}
+    with open_worker(python_with(tmp_path, packages, ROOT), GOLDEN / "a") as found:
+        made = found.call("generate", given, model="c2f", arguments=options, seed=7)
+    np.testing.assert_array_equal(made["tokens"], golden_a.array(f"{case}/tokens"))
+
+
+def test_a_version_without_a_function_or_an_option_is_refused_by_its_name(
+    tmp_path: Path,
+) -> None:
+    packages = changed_stub(tmp_path, "interface.py", ("def vamp(", "def vary("))
+    codes = np.zeros((1, 4, 4), np.int64)
+    given = {"codes": codes, "mask": np.ones_like(codes)}
+    with open_worker(python_with(tmp_path, packages, ROOT), GOLDEN / "a") as found:
+        with pytest.raises(EnvironmentLacksError, match=r"vampnet\.interface has no 'vamp'"):
+            found.call("vamp", given, arguments={}, seed=0)
+        tokens, options = {"start_tokens": codes[:, :2]}, {"steps": 3}
+        with pytest.raises(EnvironmentLacksError, match="vampnet has no option 'steps'"):
+            found.call("generate", tokens, model="coarse", arguments=options, seed=0)
+
+
+def changed_stub(folder: Path, module: str, *changes: tuple[str, str]) -> Path:
+    """Copy the stand-ins and replace text in a module of their ``vampnet``."""
+    packages = folder / "packages"
+    shutil.copytree(STUB, packages)
+    path = packages / "vampnet" / module
+    text = path.read_text()
+    for old, new in changes:
+        assert old in text
+        text = text.replace(old, new)
+    path.write_text(text)
+    return packages
+
+
 def test_a_checkpoint_that_the_installed_version_loads_in_part_is_refused(
     tmp_path: Path,
 ) -> None:
-    packages = tmp_path / "packages"
-    shutil.copytree(STUB, packages)
-    module = packages / "vampnet" / "modules" / "transformer.py"
-    text = module.read_text()
-    module.write_text(
-        text.replace(
-            "return self.ours.state_dict()",
-            "return {**self.ours.state_dict(), 'ctrl_encoders.rms.weight': 0}",
-        )
-    )
+    state = "return self.ours.state_dict()"
+    more = "return {**self.ours.state_dict(), 'ctrl_encoders.rms.weight': 0}"
+    packages = changed_stub(tmp_path, "modules/transformer.py", (state, more))
     codes = {"codes": np.zeros((1, 2, 4), np.int64)}
     with open_worker(python_with(tmp_path, packages, ROOT), GOLDEN / "a") as found:
         with pytest.raises(EnvironmentLacksError, match=r"ctrl_encoders\.rms\.weight"):

@@ -39,7 +39,7 @@ def prepared_pieces(
         yield preprocess(torch.stack(made)[:, None], rate, dims)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def encoded_pieces(codec: LAC, style: Style, seeds: Sequence[int], *, frames: int) -> Tensor:
     """Return the codes of pieces, int64 [pieces, codebooks, frames], on the CPU."""
     device = next(codec.parameters()).device

@@ -111,7 +111,7 @@ def measure(folder: Path, recipe: Recipe, *, clips: int) -> Quality:
     return Quality(clips, codec_quality(codec, codes, recipe), transformers, lora)
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def codec_quality(codec: LAC, codes: Tensor, recipe: Recipe) -> CodecQuality:
     """Measure a codec on held-out pieces of the style it was trained on.
 
@@ -138,7 +138,7 @@ def codec_quality(codec: LAC, codes: Tensor, recipe: Recipe) -> CodecQuality:
     )
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def token_quality(
     model: VampNet, quantizer: ResidualVectorQuantize, codes: Tensor
 ) -> TokenQuality:

@@ -7,7 +7,7 @@ whole generations in `verify.generation_cases`.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -18,6 +18,8 @@ from . import drawn_cases, generation_cases
 from .drawn_cases import DRAWN
 from .generation_cases import GENERATION
 from .seeded import Random, integer_dim, made_audio
+
+MASKED = "masked"  # of the decoder: a quarter of the codes are mask tokens
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def cases_for(component: ComponentRecord, matrix: VerifySection) -> list[Case]:
     """Return the cases of a component, in a fixed order.
 
     Audio is tried on and off the hop at every length, and at a single sample.  The decoder is
-    given all codebooks, one, and numbers in between.
+    given all codebooks, one, and numbers in between, and mask tokens at the greatest length.
 
     Args:
         component: from the manifest.
@@ -66,12 +68,15 @@ def cases_for(component: ComponentRecord, matrix: VerifySection) -> list[Case]:
     if component.name == GENERATION:
         found = generation_cases.extents(component, matrix)
         return [Case(component.id, *case) for case in found]
-    return [
+    cases = [
         Case(component.id, seed, batch, length, books)
         for seed in matrix.seeds
         for batch in matrix.batches
         for length, books in _extents(component, matrix.frames, seed)
     ]
+    if component.name == "codec_decoder":
+        cases += [replace(c, setting=MASKED) for c in cases if c.length == max(matrix.frames)]
+    return cases
 
 
 def make_inputs(case: Case, component: ComponentRecord) -> dict[str, np.ndarray]:
@@ -97,8 +102,10 @@ def make_inputs(case: Case, component: ComponentRecord) -> dict[str, np.ndarray]
         return {"audio": made_audio(random, case.batch, case.length)}
     if component.name == "codec_decoder":
         size = integer_dim(dims, "codebook_size")
-        codes = random.integers((case.batch, case.codebooks, case.length), size)
-        return {"codes": codes}
+        shape = (case.batch, case.codebooks, case.length)
+        codes = random.integers(shape, size)
+        masked = random.unit(shape) < np.float32(0.25 if case.setting == MASKED else 0)
+        return {"codes": np.where(masked, size, codes)}
     books = integer_dim(dims, "n_codebooks")
     if component.variant:
         width = books * integer_dim(dims, "latent_dim")

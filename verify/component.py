@@ -2,48 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
 from configs.config import GateRule, Gates, VerifySection
 from configs.manifest import ComponentRecord
+from reports import BadSeed, Component, Gate, HeatMap, Scatter, Verdict
 from reports import Case as CaseReport
-from reports import Component, Gate, HeatMap, Scatter, Verdict
 
-from .cases import Case, make_inputs
-from .compare import Comparison, SignatureError, compare, require_same_signature
-from .drawn_cases import DRAWN
-from .generation_cases import GENERATION
-from .metrics import relative_l2
-from .noise import measure_noise, widened_limit, widened_ties
+from .cases import Case
+from .measures import Comparison
+from .outcome import Outcome, RunExport, badness, excess, failed, rank, run_case, satisfies
 from .reference import Oracle
+from .vacuity import identical_sides, input_sensitivity, vacuous_limits
 
-RunExport = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
-
-# Metrics of which more is better; of all others less is.
-_HIGHER_IS_BETTER = frozenset({"pearson", "snr_db", "token_accuracy", "input_sensitivity"})
 _HEAT_MAP_COLUMNS = 160
 _SCATTER_POINTS = 1200
-
-
-@dataclass(frozen=True)
-class _Outcome:
-    """A case that ran.
-
-    Attributes:
-        case: which.
-        comparison: None where the sides could not be compared.
-        limits: by metric, as widened by the reference's own rounding.
-        message: what went wrong and where.
-    """
-
-    case: Case
-    comparison: Comparison | None
-    limits: Mapping[str, float]
-    message: str = ""
 
 
 def check_component(
@@ -54,6 +30,8 @@ def check_component(
     matrix: VerifySection,
     gates: Gates,
     mismatches: list[str],
+    run_cases: Callable[[Sequence[Case]], Iterable[Outcome]] | None = None,
+    exit_first: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Component:
     """Run every case of a component on both sides and judge it.
@@ -65,26 +43,32 @@ def check_component(
         matrix: seeds, lengths and batches.
         gates: thresholds.
         mismatches: how the file's signature differs from the manifest's, a line a tensor.
+        run_cases: runs cases in their order; None runs them here, one after the other.
+        exit_first: run no more cases after the first that fails.
         progress: told how many cases are done and how many there are.
     """
     rules = gates.for_component(record.name)
     cases = reference.cases(record, matrix)
-    outcomes: list[_Outcome] = []
-    worst: _Outcome | None = None
-    for done, case in enumerate(cases):
-        progress(done, len(cases))
-        inputs = reference.inputs(case, record)
-        outcome = _run_case(case, record, inputs, reference, export, gates)
-        if worst is None or _badness(outcome, rules) > _badness(worst, rules):
-            worst = outcome
-        # Arrays are kept for the worst case only.
-        outcomes.append(outcome if outcome is worst else _without_arrays(outcome))
-    progress(len(cases), len(cases))
-    sensitivity = input_sensitivity(record, cases[-1], export)
-    judged = [
-        _gate(name, rule, outcomes, sensitivity, mismatches) for name, rule in rules.items()
-    ]
+
+    def run(case: Case) -> Outcome:
+        return run_case(case, record, reference, export, gates)
+
+    outcomes: list[Outcome] = []
+    worst: Outcome | None = None
+    progress(0, len(cases))
+    for outcome in map(run, cases) if run_cases is None else run_cases(cases):
+        if worst is None or badness(outcome, rules) > badness(worst, rules):
+            worst = outcome  # the only one whose arrays are kept
+        outcomes.append(outcome.without_arrays())
+        progress(len(outcomes), len(cases))
+        if exit_first and failed(outcome, rules):
+            break
+    if worst is not None and worst.comparison is not None and not worst.has_arrays:
+        worst = run(worst.case)  # another process ran it and kept them
+    measured = _of_the_whole(record, cases, reference, export, gates, outcomes, mismatches)
+    judged = [_gate(name, rule, outcomes, measured) for name, rule in rules.items()]
     compared = [o.comparison for o in outcomes if o.comparison is not None]
+    reported = [_case_report(outcome, rules) for outcome in outcomes]
     return Component(
         name=record.name,
         variant=record.variant,
@@ -92,7 +76,8 @@ def check_component(
         sha256=record.file.sha256,
         verdict=_overall(judged, outcomes),
         gates=judged,
-        cases=[_case_report(outcome, rules) for outcome in outcomes],
+        cases=reported,
+        bad_seeds=_bad_seeds(record, reported),
         metrics=_worst_metrics(compared),
         accuracy_per_codebook=_accuracy_per_codebook(compared),
         heat_map=_heat_map(worst),
@@ -100,106 +85,69 @@ def check_component(
     )
 
 
-def input_sensitivity(record: ComponentRecord, like: Case, export: RunExport) -> float:
-    """Return how far outputs move when the input does, the least of all outputs.
-
-    Every input differs between two cases of other seeds, so an output that stays where it was
-    is not computed from the input at all.
-
-    Args:
-        record: from the manifest.
-        like: a case whose shape to use.
-        export: runs the artifact.
-
-    Returns:
-        ||second - first|| / ||first|| of the output that moves least.
-    """
-    try:
-        first, second = (
-            export(make_inputs(replace(like, seed=like.seed + offset), record))
-            for offset in (0, 1)
-        )
-    except Exception:  # the cases have the message; here it only means: nothing was measured
-        return float("nan")
-    # Not Python's min, which loses a NaN that is not the first.
-    return float(np.min([relative_l2(first[name], second[name]) for name in first]))
-
-
-def _run_case(
-    case: Case,
+def _of_the_whole(
     record: ComponentRecord,
-    inputs: Mapping[str, np.ndarray],
+    cases: Sequence[Case],
     reference: Oracle,
     export: RunExport,
     gates: Gates,
-) -> _Outcome:
-    rules = gates.for_component(record.name)
-    limits = {name: rule.limit for name, rule in rules.items()}
-    try:
-        expected = reference.run(record, inputs)
-    except FloatingPointError as error:
-        return _Outcome(case, None, limits, f"the reference failed: {error}")
-    try:
-        found = export(inputs)
-    except Exception as error:  # ONNX Runtime's errors share no other base
-        return _Outcome(case, None, limits, f"the artifact failed to run: {error}")
-    try:
-        require_same_signature(expected.outputs, found)
-    except SignatureError as error:
-        return _Outcome(case, None, limits, str(error))
-    comparison = compare(record, expected, found, gates.ties)
-    # What is drawn has no weights whose rounding could amplify, and a generation has the
-    # rounding of its logits in its margins: their limits stay.
-    if record.name not in (*DRAWN, GENERATION) and _broken(comparison, rules, limits):
-        noise = measure_noise(record, expected, reference.in_float64.run(record, inputs))
-        ties = widened_ties(gates.ties, noise, gates.noise)
-        comparison = compare(record, expected, found, ties)
-        limits = {n: widened_limit(n, rule, noise, gates.noise) for n, rule in rules.items()}
-    return _Outcome(case, comparison, limits, comparison.message)
+    outcomes: Sequence[Outcome],
+    mismatches: Sequence[str],
+) -> dict[str, tuple[float, str]]:
+    """Return what is measured of all cases at once, with what there is to say of it."""
+    rule = gates.for_component(record.name).get("input_sensitivity")
+    sensitivity = input_sensitivity(record, cases[-1], export, rule.limit if rule else 0.0)
+    vacuous = vacuous_limits(record, cases, reference, gates)
+    identical = identical_sides(record, outcomes)
+    held = f"a shuffled output would hold {', '.join(vacuous)}; set a tighter limit"
+    alike = "every value is the same to the last bit: the export is compared with itself"
+    return {
+        "input_sensitivity": (sensitivity.value, sensitivity.message),
+        "signature_mismatches": (float(len(mismatches)), "; ".join(mismatches)),
+        "vacuous_limits": (float(len(vacuous)), held if vacuous else ""),
+        "identical_sides": (float(identical), alike if identical else ""),
+    }
 
 
 def _gate(
     name: str,
     rule: GateRule,
-    outcomes: list[_Outcome],
-    sensitivity: float,
-    mismatches: list[str],
+    outcomes: Sequence[Outcome],
+    measured: Mapping[str, tuple[float, str]],
 ) -> Gate:
-    failed = [o for o in outcomes if o.comparison is None]
-    ambiguous = sum(_ties(o) for o in outcomes)
+    incomparable = [o for o in outcomes if o.comparison is None]
+    ambiguous = sum(o.ties for o in outcomes)
     value: float | None
     worst_case, message, limit = "", "", rule.limit
-    if name == "input_sensitivity":
-        value = sensitivity
-    elif name == "signature_mismatches":
-        value, message = float(len(mismatches)), "; ".join(mismatches)
+    if name in measured:
+        value, message = measured[name]
     elif name == "tokens_ambiguous_share":
         counts = [o.comparison.tokens for o in outcomes if o.comparison]
         tokens = sum(int(c.compared.sum()) for c in counts if c)
         value = ambiguous / tokens if tokens else None
     else:
-        measured = [
-            (_excess(name, o), _rank(name, o.comparison.metrics[name]), o)
+        by_case = [
+            (excess(name, o), rank(name, o.comparison.metrics[name]), o)
             for o in outcomes
             if o.comparison is not None and name in o.comparison.metrics
         ]
         value = None
-        if measured:
-            worst = max(measured, key=lambda item: item[:2])[2]
+        if by_case:
+            worst = max(by_case, key=lambda item: item[:2])[2]
             value = worst.comparison.metrics[name] if worst.comparison else None
             limit = worst.limits[name]
             message = worst.message
             # With no error anywhere, no case is worse than another.
             worst_case = worst.case.id if value else ""
-    passed = not failed and value is not None and _satisfies(value, rule, limit)
+    passed = not incomparable and value is not None and satisfies(value, rule, limit)
     tie = ""
-    if passed and value is not None and not _satisfies(value, rule, rule.limit):
+    if passed and value is not None and not satisfies(value, rule, rule.limit):
         tie = f"within the reference's own float32 rounding, which allows {limit:.3g} here"
     elif passed and name == "tokens_ambiguous_share" and ambiguous:
         tie = f"{ambiguous} of the differing tokens are ties of the reference"
-    if failed:
-        worst_case = failed[0].case.id
-        message = f"{len(failed)} cases could not be compared; {failed[0].message}"
+    if incomparable:
+        worst_case = incomparable[0].case.id
+        message = f"{len(incomparable)} cases could not be compared; {incomparable[0].message}"
     return Gate(
         name=name,
         verdict=Verdict.AMBIGUOUS if tie else Verdict.PASS if passed else Verdict.FAIL,
@@ -213,57 +161,13 @@ def _gate(
     )
 
 
-def _ties(outcome: _Outcome) -> int:
-    tokens = outcome.comparison.tokens if outcome.comparison else None
-    return tokens.ambiguous if tokens else 0
-
-
-def _satisfies(value: float, rule: GateRule, limit: float) -> bool:
-    """Compare so that NaN fails."""
-    return value <= limit if rule.direction == "at most" else value >= limit
-
-
-def _broken(
-    comparison: Comparison, rules: Mapping[str, GateRule], limits: Mapping[str, float]
-) -> int:
-    """Return how many of a case's own limits are broken."""
-    values = comparison.metrics
-    return sum(
-        not _satisfies(values[name], rule, limits[name])
-        for name, rule in rules.items()
-        if name in values
-    )
-
-
-def _excess(name: str, outcome: _Outcome) -> float:
-    """Return how far a metric is beyond the case's own limit; negative where it holds."""
-    assert outcome.comparison is not None
-    value, limit = outcome.comparison.metrics[name], outcome.limits[name]
-    return max(0.0, _rank(name, value) - _rank(name, limit))
-
-
-def _rank(name: str, value: float) -> float:
-    """Order values from best to worst, NaN worst of all."""
-    if np.isnan(value):
-        return float("inf")
-    return -value if name in _HIGHER_IS_BETTER else value
-
-
-def _badness(outcome: _Outcome, rules: Mapping[str, GateRule]) -> tuple[int, float]:
-    """Order outcomes by the number of limits broken, then by the main error."""
-    if outcome.comparison is None:
-        return len(rules) + 1, float("inf")
-    broken = _broken(outcome.comparison, rules, outcome.limits)
-    return broken, _rank("relative_l2", outcome.comparison.metrics.get("relative_l2", 0.0))
-
-
-def _case_report(outcome: _Outcome, rules: Mapping[str, GateRule]) -> CaseReport:
+def _case_report(outcome: Outcome, rules: Mapping[str, GateRule]) -> CaseReport:
     case, comparison = outcome.case, outcome.comparison
-    if comparison is None or _badness(outcome, rules)[0]:
+    if failed(outcome, rules):
         verdict = Verdict.FAIL
     else:
         widened = any(outcome.limits[name] != rule.limit for name, rule in rules.items())
-        verdict = Verdict.AMBIGUOUS if _ties(outcome) or widened else Verdict.PASS
+        verdict = Verdict.AMBIGUOUS if outcome.ties or widened else Verdict.PASS
     values = comparison.metrics if comparison else {}
     return CaseReport(
         id=case.id,
@@ -272,14 +176,33 @@ def _case_report(outcome: _Outcome, rules: Mapping[str, GateRule]) -> CaseReport
         length=case.length,
         verdict=verdict,
         metrics=values,
-        ambiguous=_ties(outcome),
+        ambiguous=outcome.ties,
         nonfinite_reference=int(values.get("nonfinite_reference", 0)),
         nonfinite_export=int(values.get("nonfinite_export", 0)),
         message=outcome.message,
     )
 
 
-def _overall(gates: list[Gate], outcomes: list[_Outcome]) -> Verdict:
+def _bad_seeds(record: ComponentRecord, cases: Sequence[CaseReport]) -> list[BadSeed]:
+    by_seed: dict[int, list[CaseReport]] = {}
+    for case in cases:
+        by_seed.setdefault(case.seed, []).append(case)
+    return [
+        BadSeed(
+            seed=seed,
+            failed=sum(case.verdict is Verdict.FAIL for case in own),
+            cases=len(own),
+            nonfinite_reference=sum(case.nonfinite_reference for case in own),
+            nonfinite_export=sum(case.nonfinite_export for case in own),
+            replay="vampnet-onnx verify ARTIFACTS --checkpoint DIR"
+            f" --component {record.id} --seeds {seed}",
+        )
+        for seed, own in by_seed.items()
+        if any(case.verdict is Verdict.FAIL for case in own)
+    ]
+
+
+def _overall(gates: list[Gate], outcomes: Sequence[Outcome]) -> Verdict:
     failed = any(gate.verdict is Verdict.FAIL for gate in gates)
     return Verdict.FAIL if failed or not gates or not outcomes else Verdict.PASS
 
@@ -289,7 +212,7 @@ def _worst_metrics(compared: list[Comparison]) -> dict[str, float]:
     for comparison in compared:
         for name, value in comparison.metrics.items():
             found.setdefault(name, []).append(value)
-    return {name: max(values, key=partial(_rank, name)) for name, values in found.items()}
+    return {name: max(values, key=partial(rank, name)) for name, values in found.items()}
 
 
 def _accuracy_per_codebook(compared: list[Comparison]) -> list[float]:
@@ -301,17 +224,7 @@ def _accuracy_per_codebook(compared: list[Comparison]) -> list[float]:
     return [float(share) for share in 1 - differing / total]
 
 
-def _without_arrays(outcome: _Outcome) -> _Outcome:
-    if outcome.comparison is None:
-        return outcome
-    empty = np.zeros((0, 0))
-    return replace(
-        outcome,
-        comparison=replace(outcome.comparison, error=empty, reference=empty, export=empty),
-    )
-
-
-def _heat_map(worst: _Outcome | None) -> HeatMap | None:
+def _heat_map(worst: Outcome | None) -> HeatMap | None:
     if worst is None or worst.comparison is None or not worst.comparison.error.size:
         return None
     comparison = worst.comparison
@@ -330,7 +243,7 @@ def _heat_map(worst: _Outcome | None) -> HeatMap | None:
     )
 
 
-def _scatter(worst: _Outcome | None) -> Scatter | None:
+def _scatter(worst: Outcome | None) -> Scatter | None:
     if worst is None or worst.comparison is None or not worst.comparison.reference.size:
         return None
     comparison = worst.comparison

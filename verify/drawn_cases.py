@@ -40,6 +40,11 @@ def audio_rate(component: ComponentRecord) -> int:
     return int(component.variant.removeprefix("from_")) if component.variant else own
 
 
+def settings(component: ComponentRecord) -> tuple[str, ...]:
+    """Return the settings in which a component is tried; none for what has no options."""
+    return {"mask_generator": MASKS, "sampler": SAMPLING}.get(component.name, ())
+
+
 def extents(component: ComponentRecord, matrix: VerifySection) -> Iterator[Extent]:
     """Yield the extents of every case, in a fixed order.
 
@@ -57,9 +62,8 @@ def extents(component: ComponentRecord, matrix: VerifySection) -> Iterator[Exten
             # Counted from the end, so that the last case has the last setting.
             yield seed, batch, length, books, AUDIO[(i - len(found)) % len(AUDIO)]
         return
-    settings = {"mask_generator": MASKS, "sampler": SAMPLING}[component.name]
     batches = cycle(matrix.batches)
-    for seed, length, setting in product(matrix.seeds, lengths, settings):
+    for seed, length, setting in product(matrix.seeds, lengths, settings(component)):
         yield seed, next(batches), length, books, setting
 
 
@@ -215,8 +219,8 @@ def _sampler_inputs(
         "top_k": np.int64(1 + vocab // 8 if filters["top_k"] else 0),
         "top_p": np.float32(0.8 if filters["top_p"] else 1.0),
         "typical_filtering": np.bool_(filters["typical"]),
-        "typical_mass": np.float32(0.4),
-        "typical_min_tokens": np.int64(1 + vocab // 16),
+        "typical_mass": np.float32(0.6 if setting == "all_filters" else 0.4),
+        "typical_min_tokens": np.int64(1 + vocab // (4 if setting == "all_filters" else 16)),
         "exponential": _open_unit(random, (batch * positions if draws else 0, vocab)),
         "uniform": _open_unit(random, (batch, positions)),
     }

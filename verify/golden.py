@@ -159,7 +159,7 @@ def check_set(
                 known = findings.get((kind, finding.quantity))
                 findings[kind, finding.quantity] = _worse(known, finding)
         progress(kind, len(cases), len(cases))
-    return [*findings.values(), *_leftovers(run)]
+    return [*_with_other_noise(run, list(findings.values())), *_leftovers(run)]
 
 
 def _check_case(run: Run, case: str, rules: dict[str, GoldenRule]) -> Iterator[Finding]:
@@ -183,6 +183,29 @@ def _check_case(run: Run, case: str, rules: dict[str, GoldenRule]) -> Iterator[F
     except Exception as error:  # whatever a strange set makes the models stumble over
         reason = f"{type(error).__name__}: {error}"
         yield Finding(kind, "(case)", 1, where=case, message=reason)
+
+
+def _with_other_noise(run: Run, findings: list[Finding]) -> list[Finding]:
+    """Give the reason why seeded tokens fail where torch draws other noise than recorded.
+
+    Versions of torch differ in what ``exponential_`` draws under a seed (2.4 and 2.13 do).
+    """
+    noise = [found for found in findings if found.quantity == "exponential_noise"]
+    if all(found.verdict == "PASS" for found in noise):
+        return findings
+    theirs = run.recorded.header.get("torch", "of another version")
+    reason = (
+        f"torch {torch.__version__} draws other noise from a seed than torch {theirs}, which"
+        " recorded the set: nothing that was generated can be compared"
+    )
+    seeded = {("generate_coarse", "tokens"), ("generate_c2f", "tokens"), ("vamp", "tokens"),
+              ("vamp", "output_audio")}  # fmt: skip
+    return [
+        replace(found, message=found.message or reason)
+        if found.verdict == "FAIL" and (found.kind, found.quantity) in seeded
+        else found
+        for found in findings
+    ]
 
 
 def _worse(known: Finding | None, new: Finding) -> Finding:

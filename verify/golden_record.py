@@ -180,7 +180,7 @@ class _Recorder:
     ) -> tuple[np.ndarray, ...]:
         """Call a function of the packages."""
         found = self.worker.call(
-            "function", dict(zip("xy", arrays, strict=False)), module=module, name=name,
+            "function", dict(zip("xyz", arrays, strict=False)), module=module, name=name,
             arguments=arguments or [], keywords=keywords, seed=seed,
         )  # fmt: skip
         return tuple(found[str(i)] for i in range(len(found)))
@@ -319,7 +319,7 @@ def _sampling(r: _Recorder) -> None:
             )[0]  # fmt: skip
         found["remask"] = r.function(
             "modules.transformer", "mask_by_random_topk", found["num_to_mask"],
-            found["token_probs"], arguments=[7.875], seed=seed,
+            found["token_probs"], np.array(7.875), seed=seed,
         )[0]  # fmt: skip
         r.keep(f"sampling/{seed}", found)
         r.parameters[f"sampling/{seed}"] = given

@@ -7,9 +7,8 @@ other inputs, which tells whether it introduces an error or passes one on.
 
 from __future__ import annotations
 
-import contextlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,8 +20,6 @@ import onnxruntime as ort
 from configs.errors import InputError
 from export.graph import MODULE_KEY
 from export.onnx_file import save_graph
-
-from .trace import ModuleIO, Trace
 
 _GRAPH = ir.AttributeType.GRAPH
 
@@ -48,7 +45,10 @@ class GraphModules:
             InputError: the nodes carry no module paths.
         """
         self._model = ir.load(path)
+        self.metadata = dict(self._model.metadata_props)
         self._nodes = list(self._model.graph)
+        self._maker = {str(made.name): node for node in self._nodes for made in node.outputs}
+        self._borders: dict[str, Border] = {}
         self._around = {inner: node for node in self._nodes for inner in _inner_nodes(node)}
         if not any(node.metadata_props.get(MODULE_KEY) for node in self._nodes):
             raise InputError(
@@ -65,23 +65,60 @@ class GraphModules:
             last |= {".".join(parts[:n]): i for n in range(len(parts) + 1)}
         return sorted(last, key=lambda path: (last[path], -len(path)))
 
+    def sizes(self) -> dict[str, int]:
+        """Return the bytes of the weights that each path's nodes use, by path."""
+        found = dict.fromkeys(self.paths, 0)
+        for node in self._nodes:
+            held = [v.const_value for v in _used(node) if v.is_initializer()]
+            size = sum(tensor.nbytes for tensor in held if tensor is not None)
+            parts = node.metadata_props.get(MODULE_KEY, "").split(".")
+            for path in {".".join(parts[:n]) for n in range(len(parts) + 1)}:
+                found[path] += size
+        return found
+
     def border(self, path: str) -> Border:
         """Return what crosses the border of a module."""
-        inside = self._inside(path)
-        members = set(inside)
-        ends = {id(value) for value in self._model.graph.outputs}
-        inputs: dict[str, None] = {}
-        outputs: dict[str, None] = {}
-        for node in inside:
-            for used in _used(node):
-                if used.is_initializer() or used.producer() in members:
-                    continue
-                inputs[str(used.name)] = None
-            for made in node.outputs:
-                leaves = any(self._outermost(use.node) not in members for use in made.uses())
-                if leaves or id(made) in ends:
-                    outputs[str(made.name)] = None
-        return Border(tuple(inputs), tuple(outputs))
+        if path not in self._borders:
+            self._borders[path] = self._find_border(path)
+        return self._borders[path]
+
+    def needed(
+        self, wanted: Collection[str], known: Collection[str]
+    ) -> list[tuple[list[str], list[str]]]:
+        """Return the nodes that lie between some values and others.
+
+        Args:
+            wanted: names of values.
+            known: names of values that need not be computed.
+
+        Returns:
+            Names of inputs and outputs of each node, in order.
+        """
+        found = set[ir.Node]()
+        ahead = [name for name in wanted if name not in known]
+        while ahead:
+            node = self._maker.get(ahead.pop())
+            if node is not None and node not in found:
+                found.add(node)
+                ahead += [name for name in _names(_used(node)) if name not in known]
+        chosen = (node for node in self._nodes if node in found)
+        return [(_names(_used(node)), _names(node.outputs)) for node in chosen]
+
+    def follows_from(self, name: str, known: Collection[str]) -> bool:
+        """Return whether a value can be computed from others alone."""
+        nodes = self.needed([name], known)
+        made = {output for _, outputs in nodes for output in outputs}
+        taken = {used for inputs, _ in nodes for used in inputs}
+        return bool(nodes) and bool(taken) and taken <= made | set(known)
+
+    def used_after(self, made: Collection[str]) -> set[str]:
+        """Return the values that nodes use of which not every output is made."""
+        return {
+            name
+            for node in self._nodes
+            if any(output not in made for output in _names(node.outputs))
+            for name in _names(_used(node))
+        }
 
     def run(
         self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str]
@@ -131,22 +168,6 @@ class GraphModules:
         graph.opset_imports.update(self._model.opset_imports)
         return ir.Model(graph, ir_version=self._model.ir_version)
 
-    def trace(self, inputs: Mapping[str, np.ndarray]) -> tuple[Trace, dict[str, np.ndarray]]:
-        """Return the values at every module's border, by module and by name."""
-        borders = {path: self.border(path) for path in self.paths}
-        names = [n for b in borders.values() for n in (*b.inputs, *b.outputs)]
-        try:
-            values = self.run(inputs, names)
-        except Exception:  # ONNX Runtime's errors share no other base
-            values = self._run_as_far_as_it_goes(inputs, names)
-        trace = Trace()
-        for path, border in borders.items():
-            trace.modules[path] = ModuleIO(
-                tuple(values[n] for n in border.inputs if n in values),
-                tuple(values[n] for n in border.outputs if n in values),
-            )
-        return trace, values
-
     def operators(self) -> list[tuple[str, str, str, list[str], list[str]]]:
         """Return name, type, module path, inputs and outputs of every node, in order."""
         return [
@@ -158,15 +179,22 @@ class GraphModules:
             for node in self._nodes
         ]  # fmt: skip
 
-    def _run_as_far_as_it_goes(
-        self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str]
-    ) -> dict[str, np.ndarray]:
-        """Compute each value by itself, leaving out those the graph fails to reach."""
-        values = dict(inputs)
-        for name in dict.fromkeys(wanted):
-            with contextlib.suppress(Exception):  # what fails is the finding, not an error
-                values |= self.run(inputs, [name])
-        return values
+    def _find_border(self, path: str) -> Border:
+        inside = self._inside(path)
+        members = set(inside)
+        ends = {id(value) for value in self._model.graph.outputs}
+        inputs: dict[str, None] = {}
+        outputs: dict[str, None] = {}
+        for node in inside:
+            for used in _used(node):
+                if used.is_initializer() or used.producer() in members:
+                    continue
+                inputs[str(used.name)] = None
+            for made in node.outputs:
+                leaves = any(self._outermost(use.node) not in members for use in made.uses())
+                if leaves or id(made) in ends:
+                    outputs[str(made.name)] = None
+        return Border(tuple(inputs), tuple(outputs))
 
     def _outermost(self, node: ir.Node) -> ir.Node:
         """Return the node of the main graph that a node is in, which may be itself."""
@@ -191,6 +219,11 @@ def _used(node: ir.Node) -> list[ir.Value]:
     own |= {value for graph in graphs for value in graph.inputs}
     taken = [v for n in (node, *inside) for v in n.inputs if v is not None and v not in own]
     return list(dict.fromkeys(taken))
+
+
+def _names(values: Iterable[ir.Value]) -> list[str]:
+    """Return the names of values that are neither left out nor weights."""
+    return [str(v.name) for v in values if v.name and not v.is_initializer()]
 
 
 def _inner_nodes(node: ir.Node) -> list[ir.Node]:

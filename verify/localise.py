@@ -2,31 +2,36 @@
 
 Two questions are asked of every module.  How far is its output from the reference's when
 the whole export runs (the error so far)?  And how far when the module alone runs on the
-reference's own inputs (its own error)?  The walk goes down from the root into whatever has an
-error of its own; the deepest such module introduces it.  A module that a sound export has and
-this one lacks is named when its parent goes wrong.
+reference's own inputs (its own error)?  The walk goes stage by stage, down into whatever has
+an error of its own; the deepest such module introduces it.  A module that a sound export has
+and this one lacks is named when the module around it goes wrong.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
 
 from . import metrics
 from .graph_modules import Border, GraphModules
-from .trace import ModuleIO, Trace
+from .lane import Lane, border_values
+from .trace import ROOT, ModuleIO, Source, Trace, children_of, is_below
 
 # Float32 reordering inside one module measures up to 2e-7, inside a stack of them 6e-7; an
 # RMSNorm eps ten times too large costs its module 4e-6.
 OWN_ERROR_LIMIT = 1e-6
-# A module may differ by this multiple of what the reference's own float32 rounding has become
-# by there, as deep stacks of periodic activations amplify it.
+# A module may differ by this multiple of its own float32 rounding on the same inputs, where
+# that is larger: a stack of periodic activations amplifies it.
 NOISE_FACTOR = 3.0
+# Ten times what the gates allow for rounding at most; beyond it none is measured.
+BEYOND_ROUNDING = 1e-3
+# Where the rounding cannot be measured (two graphs), for a module with others inside.  Twenty
+# layers reorder up to 2.4e-6; a module lost or wired wrongly costs 1e-4 and more.
+UNMEASURED_STACK_LIMIT = 1e-5
 
-ROOT = ""
 MISSING = "missing in the export"
 INTRODUCES = "introduces the error"
 PASSES_ON = "passes it on"
@@ -82,111 +87,165 @@ class Localisation:
     cut_out: LoneModule | None = None
 
 
-@dataclass
-class _Walk:
-    reference: Trace
-    graph: GraphModules
-    values: Mapping[str, np.ndarray]
-    actual: Trace
-    noise: Mapping[str, float]
-    expected: frozenset[str]
-    own: dict[str, float] = field(default_factory=dict)
-    culprits: dict[str, str] = field(default_factory=dict)
-
-
-def localise(
-    reference: Trace,
-    graph: GraphModules,
-    inputs: Mapping[str, np.ndarray],
-    noise: Mapping[str, float],
-    expected: frozenset[str],
-) -> Localisation:
+def localise(source: Source, graph: GraphModules) -> Localisation:
     """Walk both sides.
 
     Args:
-        reference: what every module of the reference took and gave.
+        source: what is taken as right, with the input both sides run on.
         graph: the export.
-        inputs: the input both sides run on, by the graph's names.
-        noise: the reference's own float32 rounding by module (`trace_noise`).
-        expected: modules that a sound export has; others are folded into neighbours.
     """
-    actual, values = graph.trace(inputs)
-    walk = _Walk(reference, graph, values, actual, noise, expected)
-    for path in reference.children(ROOT):
-        _descend(walk, path)
-    whole = distance(reference.modules[ROOT].outputs, actual.modules[ROOT].outputs)
-    if not walk.culprits and whole > _limit(walk, ROOT):
-        walk.culprits[ROOT] = INTRODUCES
-    findings = tuple(
-        _finding(walk, path) for path in reference.modules if path and path in actual.modules
-    )
-    missing = tuple(
-        Finding(path, float("nan"), float("nan"), MISSING)
-        for path, verdict in walk.culprits.items()
-        if verdict == MISSING
-    )
-    order = list(reference.modules)
-    ranked = sorted(walk.culprits, key=order.index)
-    cut_out = _cut_out(walk, ranked[0]) if ranked else None
-    return Localisation(findings + missing, tuple(ranked), cut_out)
+    walk = _Walk(source, graph)
+    source.stream(walk.visit)
+    return walk.result()
 
 
-def _descend(walk: _Walk, path: str) -> None:
-    """Find the deepest modules at or below a path that have an error of their own."""
-    own = _own_error(walk, path)
-    walk.own[path] = own
-    if own <= _limit(walk, path):
-        return
-    children = walk.reference.children(path)
-    before = len(walk.culprits)
-    for child in children:
-        if child in walk.actual.modules:
-            _descend(walk, child)
-        elif child in walk.expected:
-            walk.culprits[child] = MISSING
-    if len(walk.culprits) == before:
-        walk.culprits[path] = INTRODUCES
+class _Walk:
+    """Compares stage by stage; what a stage computed is let go with it."""
 
+    def __init__(self, source: Source, graph: GraphModules) -> None:
+        self._source, self._graph = source, graph
+        self._known = frozenset(graph.paths)
+        self._lane = Lane(graph, source.inputs, border_values(graph, source.stages))
+        self._values: dict[str, np.ndarray] = {}
+        self._errors: dict[str, float] = {}
+        self._own: dict[str, float] = {}
+        self._order: list[str] = []
+        self._culprits: dict[str, str] = {}
+        self._cut_out: tuple[str, LoneModule | None] | None = None
 
-def _own_error(walk: _Walk, path: str) -> float:
-    """Run a module on the reference's inputs and compare with the reference's outputs."""
-    if path not in walk.actual.modules:
-        return float("inf")
-    io = walk.reference.modules[path]
-    border = walk.graph.border(path)
-    if any(name not in walk.values for name in (*border.inputs, *border.outputs)):
-        return distance(io.outputs, walk.actual.modules[path].outputs)
-    feeds = _feeds(walk, border, io)
-    try:
-        found = walk.graph.run(feeds, border.outputs)
-    except Exception:  # ONNX Runtime's errors share no other base; a failing module is wrong
-        return float("inf")
-    return distance(io.outputs, [found[name] for name in border.outputs])
+    def visit(self, trace: Trace) -> None:
+        """Compare the modules that finished with those of the graph."""
+        borders = [self._graph.border(path) for path in trace.modules if path in self._known]
+        names = [name for b in borders for name in (*b.inputs, *b.outputs)]
+        self._values = self._lane.reach(names)
+        self._order += trace.modules
+        for path, io in trace.modules.items():
+            if path in self._known:
+                self._errors[path] = distance(io.outputs, self._made(path))
+        inside = [path for path in trace.modules if path != ROOT and self._in_a_stage(path)]
+        for path in inside:
+            if not any(is_below(path, other) for other in inside):
+                self._descend(trace, path)
+        for path in trace.modules:
+            if path not in inside:
+                self._judge_container(trace, path)
 
+    def result(self) -> Localisation:
+        """Return what was found."""
+        ranked = tuple(sorted(self._culprits, key=self._order.index))
+        missing = tuple(
+            Finding(path, float("nan"), float("nan"), MISSING)
+            for path in ranked
+            if self._culprits[path] == MISSING
+        )
+        first = self._cut_out if self._cut_out and ranked[0] == self._cut_out[0] else None
+        findings = tuple(self._finding(path, ranked) for path in self._errors if path)
+        return Localisation(findings + missing, ranked, first[1] if first else None)
 
-def _cut_out(walk: _Walk, path: str) -> LoneModule | None:
-    if path not in walk.actual.modules:
-        return None
-    border, io = walk.graph.border(path), walk.reference.modules[path]
-    if any(name not in walk.values for name in border.inputs):
-        return None
-    feeds = _feeds(walk, border, io)
-    try:
-        found = walk.graph.run(feeds, border.outputs)
-    except Exception:  # ONNX Runtime's errors share no other base; nothing to record then
-        return None
-    outputs = {name: found[name] for name in border.outputs}
-    return LoneModule(walk.graph.part(feeds, border.outputs), feeds, outputs, io.outputs)
+    def _descend(self, trace: Trace, path: str) -> None:
+        """Find the deepest modules at or below a path that have an error of their own."""
+        if path not in self._known:
+            return  # its container tells whether it is missed
+        own = self._own[path] = self._own_error(trace, path)
+        if self._within_rounding(trace, path, own):
+            return
+        before = len(self._culprits)
+        for child in trace.children(path):
+            if child in self._known:
+                self._descend(trace, child)
+            elif child in self._source.expected:
+                self._culprits[child] = MISSING
+        if len(self._culprits) == before:
+            self._blame(trace, path)
 
+    def _judge_container(self, trace: Trace, path: str) -> None:
+        """Find out whether modules that are right by themselves are put together wrongly."""
+        if path not in self._known or self._errors[path] <= OWN_ERROR_LIMIT:
+            return
+        if any(is_below(culprit, path) for culprit in self._culprits):
+            return
+        own = self._errors[path] if path == ROOT else self._own_error(trace, path)
+        self._own[path] = own
+        if self._within_rounding(trace, path, own):
+            return
+        absent = [
+            child
+            for child in children_of(path, self._order)
+            if child not in self._known and child in self._source.expected
+        ]
+        self._culprits |= dict.fromkeys(absent, MISSING)
+        if not absent:
+            self._blame(trace, path)
 
-def _feeds(walk: _Walk, border: Border, io: ModuleIO) -> dict[str, np.ndarray]:
-    """Return what a module's border takes, the reference's arrays where they are known."""
-    own = {name: walk.values[name] for name in border.inputs}
-    return own | _matched(border.inputs, walk.values, io.inputs)
+    def _blame(self, trace: Trace, path: str) -> None:
+        self._culprits[path] = INTRODUCES
+        if self._cut_out is None:
+            self._cut_out = (path, self._cut(path, trace.modules[path]))
 
+    def _own_error(self, trace: Trace, path: str) -> float:
+        """Run a module on the reference's inputs and compare with the reference's outputs."""
+        io, border = trace.modules[path], self._graph.border(path)
+        if any(name not in self._values for name in (*border.inputs, *border.outputs)):
+            return distance(io.outputs, self._made(path))
+        found = self._run(path, self._feeds(border, io))
+        if any(name not in found for name in border.outputs):
+            return float("inf")  # a module that does not run is wrong
+        return distance(io.outputs, [found[name] for name in border.outputs])
 
-def _limit(walk: _Walk, path: str) -> float:
-    return max(OWN_ERROR_LIMIT, NOISE_FACTOR * walk.noise.get(path, 0.0))
+    def _run(self, path: str, feeds: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Run a module by itself, stage by stage if it holds several."""
+        lane = Lane(self._graph, feeds)
+        for stage in self._source.stages:
+            if is_below(stage, path) and stage in self._known:
+                lane.reach(self._graph.border(stage).outputs)
+        return lane.reach(self._graph.border(path).outputs)
+
+    def _cut(self, path: str, io: ModuleIO) -> LoneModule | None:
+        border = self._graph.border(path)
+        if any(name not in self._values for name in border.inputs):
+            return None
+        feeds = self._feeds(border, io)
+        found = self._run(path, feeds)
+        if any(name not in found for name in border.outputs):
+            return None
+        return LoneModule(self._graph.part(feeds, border.outputs), feeds, found, io.outputs)
+
+    def _feeds(self, border: Border, io: ModuleIO) -> dict[str, np.ndarray]:
+        """Return what to run a module on: the reference's arrays where they are known.
+
+        What the graph makes of those on the way into the module (two norms of one value share
+        its square) is computed from them; what comes from elsewhere is the graph's own.
+        """
+        given = _matched(border.inputs, self._values, io.inputs)
+        return given | {
+            name: self._values[name]
+            for name in border.inputs
+            if name not in given and not self._graph.follows_from(name, given)
+        }
+
+    def _made(self, path: str) -> list[np.ndarray]:
+        names = self._graph.border(path).outputs
+        return [self._values[name] for name in names if name in self._values]
+
+    def _within_rounding(self, trace: Trace, path: str, own: float) -> bool:
+        """Return whether float32 alone explains an error; measured only where it matters."""
+        if own <= OWN_ERROR_LIMIT or not own <= BEYOND_ROUNDING:
+            return own <= OWN_ERROR_LIMIT
+        if path not in trace.measures:
+            stack = any(is_below(other, path) for other in self._order)
+            return stack and own <= UNMEASURED_STACK_LIMIT
+        return own <= NOISE_FACTOR * trace.rounding(path)
+
+    def _in_a_stage(self, path: str) -> bool:
+        return any(path == s or is_below(path, s) for s in self._source.stages)
+
+    def _finding(self, path: str, ranked: Sequence[str]) -> Finding:
+        error, own = self._errors[path], self._own.get(path, float("nan"))
+        at = self._order.index(path)
+        # With nothing wrong at or before it, what it differs by is rounding that added up.
+        after = any(self._order.index(c) <= at or is_below(path, c) for c in ranked)
+        verdict = PASSES_ON if after and not error <= OWN_ERROR_LIMIT else SOUND
+        return Finding(path, error, own, self._culprits.get(path, verdict))
 
 
 def _matched(
@@ -202,15 +261,10 @@ def _matched(
     arrays = [array for array in arrays if array.dtype.kind == "f"]
     if len(floats) == len(arrays) == 1 and values[floats[0]].ndim == arrays[0].ndim:
         # Nothing else it could be, even if a defect before it changed its length.
-        fitting = [f for f in _forms(arrays[0]) if f.shape == values[floats[0]].shape]
+        fitting = _fitting(arrays[0], values[floats[0]].shape)
         return {floats[0]: fitting[0] if fitting else arrays[0]}
     for name in floats:
-        fitting = [
-            form
-            for array in arrays
-            for form in _forms(array)
-            if form.shape == values[name].shape
-        ]
+        fitting = [form for array in arrays for form in _fitting(array, values[name].shape)]
         if fitting:
             pairs[name] = min(
                 fitting, key=lambda form: _nan_last(metrics.relative_l2(form, values[name]))
@@ -229,8 +283,8 @@ def distance(reference: Sequence[np.ndarray], export: Sequence[np.ndarray]) -> f
         fitting = [
             _nan_last(_error(form, value))
             for value in export
-            for form in _forms(array)
-            if form.shape == value.shape and form.dtype.kind == value.dtype.kind
+            if array.dtype.kind == value.dtype.kind
+            for form in _fitting(array, value.shape)
         ]
         if fitting:
             errors.append(min(fitting))
@@ -243,21 +297,17 @@ def _error(reference: np.ndarray, export: np.ndarray) -> float:
     return float((reference != export).mean())
 
 
-def _forms(array: np.ndarray) -> list[np.ndarray]:
-    """Return the shapes in which the exporter may have left an array."""
+def _fitting(array: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
+    """Return the forms of a shape in which the exporter may have left an array.
+
+    The last two axes are taken the other way round only where they do not fit as they are:
+    what is square and transposed is wrong.
+    """
     if array.ndim < 2:
-        return [array]
+        return [array] if array.shape == shape else []
     swapped = np.swapaxes(array, -1, -2)
-    return [array, swapped, array[None], swapped[None], array[:, None]]
-
-
-def _finding(walk: _Walk, path: str) -> Finding:
-    io, actual = walk.reference.modules[path], walk.actual.modules[path]
-    error = distance(io.outputs, actual.outputs)
-    verdict = SOUND if error <= _limit(walk, path) else PASSES_ON
-    return Finding(
-        path, error, walk.own.get(path, float("nan")), walk.culprits.get(path, verdict)
-    )
+    straight = [f for f in (array, array[None], array[:, None]) if f.shape == shape]
+    return straight or [f for f in (swapped, swapped[None]) if f.shape == shape]
 
 
 def _nan_last(value: float) -> float:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +18,22 @@ from export.component import TracedComponent
 from export.components import build_component, required_checkpoint
 from export.exporter import export_component
 from export.onnx_file import save_graph
-from export.passes import run_module_passes
 from models import ModelSet, open_models
-from pipeline.artifacts import Artifacts, open_artifacts
 
 from .cases import Case, cases_for, make_inputs
 from .drawn_cases import DRAWN
 from .forensics import Birth, find_birth
 from .graph_modules import GraphModules
+from .lane import GraphSource
 from .localise import Localisation, localise
 from .locate_drawn import locate_drawn
-from .trace import Trace, trace_module, trace_noise
+from .opened import OpenedComponent, open_component
+from .origin import require_same_sources
+from .recorded import RecordedReference, RecordedSet
+from .recorded_trace import RecordedSource
+from .trace import Source, TorchSource
 
-_FRAMES = 24  # enough for every module to see its neighbours, few enough for any memory
+_FRAMES = 23  # enough to see neighbours, few for any memory; prime, so no dimension is like it
 
 
 @dataclass(frozen=True)
@@ -38,23 +41,27 @@ class Request:
     """What to walk.
 
     Attributes:
-        artifacts: a version, a model or a store.
-        new: a second version to compare with the first; None compares with the checkpoint.
-        checkpoint: folder of the checkpoints; None when two versions are compared.
-        component: with variant.
-        seed: of the input.
+        artifacts: a version, a model or a store, or an ``.onnx`` file.
+        new: a second one to compare with the first; None compares with the checkpoint.
+        checkpoint: folder of the checkpoints; None when two graphs are compared.
+        recorded: compare with what a recorded set in the checkpoint folder holds.
+        component: with variant; None for coarse, or what the file holds.
+        seed: of the input, or number of the recorded case.
         length: of the input in frames, or samples of audio; None for a default.
         batch: items of the input.
+        lora: LoRA overlay by transformer.
         unsealed: accept files whose hash is wrong.
     """
 
     artifacts: Path
     new: Path | None
     checkpoint: Path | None
-    component: str
+    recorded: bool
+    component: str | None
     seed: int
     length: int | None
     batch: int
+    lora: dict[str, Path]
     unsealed: bool
 
 
@@ -63,15 +70,17 @@ class Located:
     """What a walk found.
 
     Attributes:
+        component: with variant.
         localisation: module by module.
         birth: where non-finite values come from, if there are any.
-        changed: files whose content the manifest does not vouch for.
+        unvouched: files whose content no manifest vouches for.
         case: id of the input.
     """
 
+    component: str
     localisation: Localisation
     birth: Birth
-    changed: tuple[str, ...]
+    unvouched: tuple[str, ...]
     case: str
 
 
@@ -81,25 +90,27 @@ def run_request(request: Request) -> Located:
     Raises:
         InputError: something it names is not there or does not fit.
     """
-    opened = open_artifacts(request.artifacts, unsealed=request.unsealed)
-    record = _record(opened, request.component)
-    case = _case(request, record)
-    inputs = make_inputs(case, record)
+    opened = open_component(request.artifacts, request.component, unsealed=request.unsealed)
     if request.new is not None:
-        other = open_artifacts(request.new, unsealed=request.unsealed)
-        path = other.path(_record(other, request.component))
-        found = locate_between(opened.path(record), path, inputs)
-        reference, _ = GraphModules(opened.path(record)).trace(inputs)
-        changed = (*opened.changed, *other.changed)
-        birth = find_birth(reference, GraphModules(path), inputs)
-        return Located(found, birth, changed, case.id)
+        other = open_component(request.new, opened.record.id, unsealed=request.unsealed)
+        case = _case(request, opened.record)
+        old = GraphSource(opened.graph, make_inputs(case, opened.record))
+        found = localise(old, other.graph), find_birth(old, other.graph)
+        return _located(opened.record, found, (*opened.unvouched, *other.unvouched), case)
     if request.checkpoint is None:
-        raise InputError("localise compares with a checkpoint or with a second version")
-    models = open_models(request.checkpoint, only=required_checkpoint(record.name))
-    path = opened.path(record)
-    reference = _reference_trace(models, record, inputs)
-    birth = find_birth(reference, GraphModules(path), inputs)
-    return Located(locate(models, record, path, inputs), birth, opened.changed, case.id)
+        raise InputError("localise compares with a checkpoint or with a second file")
+    needed = required_checkpoint(opened.record.name)
+    lora = {name: path for name, path in request.lora.items() if name in needed}
+    models = open_models(request.checkpoint, only=needed, lora=lora)
+    require_same_sources(models, opened.sources, opened.path)
+    if request.recorded:
+        recorded, case = _recorded_source(request.checkpoint, request.seed, models, opened)
+        found = localise(recorded, opened.graph), find_birth(recorded, opened.graph)
+        return _located(opened.record, found, opened.unvouched, case)
+    case = _case(request, opened.record)
+    with reference_source(models, opened.record, make_inputs(case, opened.record)) as source:
+        found = walk(source, opened.graph), find_birth(source, opened.graph)
+    return _located(opened.record, found, opened.unvouched, case)
 
 
 def locate(
@@ -107,27 +118,14 @@ def locate(
 ) -> Localisation:
     """Find the modules in which an export departs from its checkpoint.
 
-    What is drawn has no modules in PyTorch; it is compared with what is drawn from the
-    checkpoint now, scope by scope.
-
     Args:
         models: holds the checkpoint of the component.
         record: from the manifest.
         path: of the graph.
         inputs: arrays by input name.
     """
-    built = build_component(record.name, models, variant=record.variant)
-    if not isinstance(built, TracedComponent):
-        with _drawn_now(models, record) as sound_file:
-            return locate_drawn(GraphModules(sound_file), GraphModules(path), inputs)
-    sound = built.module.eval()
-    single = trace_module(sound, inputs)
-    double = trace_module(copy.deepcopy(sound).double(), inputs)
-    folded = build_component(record.name, models, variant=record.variant)
-    assert isinstance(folded, TracedComponent)
-    run_module_passes(folded.module, folded.passes, folded.example)
-    expected = frozenset(name for name, _ in folded.module.named_modules())
-    return localise(single, GraphModules(path), inputs, trace_noise(single, double), expected)
+    with reference_source(models, record, inputs) as source:
+        return walk(source, GraphModules(path))
 
 
 def locate_between(old: Path, new: Path, inputs: Mapping[str, np.ndarray]) -> Localisation:
@@ -137,43 +135,81 @@ def locate_between(old: Path, new: Path, inputs: Mapping[str, np.ndarray]) -> Lo
         old: taken as right.
         new: walked.
         inputs: arrays by input name.
-
-    Raises:
-        InputError: the old graph does not run on the inputs.
     """
-    reference, _ = GraphModules(old).trace(inputs)
-    if not reference.modules[""].outputs:
-        raise InputError(f"{old}: does not run on the inputs of the case")
-    kept = Trace({path: io for path, io in reference.modules.items() if io.outputs})
-    return localise(kept, GraphModules(new), inputs, {}, frozenset(kept.modules))
-
-
-def _reference_trace(
-    models: ModelSet, record: ComponentRecord, inputs: Mapping[str, np.ndarray]
-) -> Trace:
-    built = build_component(record.name, models, variant=record.variant)
-    if isinstance(built, TracedComponent):
-        return trace_module(built.module.eval(), inputs)
-    with _drawn_now(models, record) as sound_file:
-        return GraphModules(sound_file).trace(inputs)[0]
+    return localise(GraphSource(GraphModules(old), inputs), GraphModules(new))
 
 
 @contextmanager
-def _drawn_now(models: ModelSet, record: ComponentRecord) -> Iterator[Path]:
-    """Give a file of the component as it is drawn from the checkpoint now."""
+def reference_source(
+    models: ModelSet, record: ComponentRecord, inputs: Mapping[str, np.ndarray]
+) -> Iterator[Source]:
+    """Give the reference of a component as the side of a walk that is taken as right.
+
+    What is drawn has no modules in PyTorch: there it is what is drawn from the checkpoint now.
+
+    Args:
+        models: holds the checkpoint of the component.
+        record: from the manifest.
+        inputs: arrays by input name.
+    """
     built = build_component(record.name, models, variant=record.variant)
+    if isinstance(built, TracedComponent):
+        left = partial(_left_by_passes, models, record)
+        yield TorchSource(built.module.eval(), inputs, left)
+        return
     with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
         path = Path(folder) / "drawn.onnx"
         save_graph(export_component(built, opset=record.opset).model, path)
-        yield path
+        yield GraphSource(GraphModules(path), inputs)
 
 
-def _record(artifacts: Artifacts, component: str) -> ComponentRecord:
-    record = artifacts.manifest.component(component)
-    if record is None:
-        known = ", ".join(item.id for item in artifacts.manifest.components)
-        raise InputError(f"{artifacts.folder}: no component {component!r}; there are {known}")
-    return record
+def walk(source: Source, graph: GraphModules) -> Localisation:
+    """Walk an export beside its reference, which for what is drawn is a graph itself.
+
+    Args:
+        source: from `reference_source`.
+        graph: the export.
+    """
+    if isinstance(source, GraphSource):
+        return locate_drawn(source, graph)
+    return localise(source, graph)
+
+
+def _left_by_passes(models: ModelSet, record: ComponentRecord) -> frozenset[str]:
+    """Return the modules that the passes leave; they fold the others into neighbours."""
+    folded = build_component(record.name, models, variant=record.variant)
+    assert isinstance(folded, TracedComponent)
+    for item in folded.passes:
+        item.call(folded.module)  # that they change no number was checked at export
+    return frozenset(name for name, _ in folded.module.named_modules())
+
+
+def _located(
+    record: ComponentRecord,
+    found: tuple[Localisation, Birth],
+    unvouched: tuple[str, ...],
+    case: Case,
+) -> Located:
+    return Located(record.id, *found, unvouched, case.id)
+
+
+def _recorded_source(
+    folder: Path, index: int, models: ModelSet, opened: OpenedComponent
+) -> tuple[RecordedSource, Case]:
+    recorded, record = RecordedSet(folder), opened.record
+    reference = RecordedReference(recorded, models)
+    cases = {case.seed: case for case in reference.recorded_cases(record)}
+    if index not in cases:
+        raise InputError(
+            f"{folder}: no recorded case {index} of {record.id}; --seed may be"
+            f" {', '.join(map(str, cases))}"
+        )
+    built = build_component(record.name, models, variant=record.variant)
+    assert isinstance(built, TracedComponent)
+    inputs = reference.inputs(cases[index], record)
+    outputs = reference.run(record, inputs).outputs
+    name = reference.recorded_case(cases[index], record)
+    return RecordedSource(recorded, name, inputs, outputs, built.module.eval()), cases[index]
 
 
 def _case(request: Request, record: ComponentRecord) -> Case:

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .graph_modules import GraphModules
+from .lane import GraphSource, Lane
 from .localise import (
     INTRODUCES,
     OWN_ERROR_LIMIT,
@@ -25,18 +26,17 @@ from .metrics import relative_l2
 _Arrays = Mapping[str, np.ndarray]
 
 
-def locate_drawn(sound: GraphModules, graph: GraphModules, inputs: _Arrays) -> Localisation:
+def locate_drawn(sound: GraphSource, graph: GraphModules) -> Localisation:
     """Find the scopes in which a graph departs from a sound one.
 
     Args:
-        sound: drawn now.
+        sound: drawn now, with the input.
         graph: the export.
-        inputs: arrays by input name.
     """
-    _, right = sound.trace(inputs)
-    _, values = graph.trace(inputs)
+    right = _border_values(sound.graph, sound.inputs)
+    values = _border_values(graph, sound.inputs)
     findings: list[Finding] = []
-    known = set(sound.paths)
+    known = set(sound.graph.paths)
 
     def error_of(path: str) -> float:
         names = graph.border(path).outputs
@@ -57,6 +57,12 @@ def locate_drawn(sound: GraphModules, graph: GraphModules, inputs: _Arrays) -> L
     )  # fmt: skip
     cut_out = _cut_out(graph, culprits[0], right) if culprits else None
     return Localisation(judged, tuple(culprits), cut_out)
+
+
+def _border_values(graph: GraphModules, inputs: _Arrays) -> dict[str, np.ndarray]:
+    borders = [graph.border(path) for path in graph.paths]
+    names = [name for b in borders for name in (*b.inputs, *b.outputs)]
+    return Lane(graph, inputs).reach(names)
 
 
 def _own_error(graph: GraphModules, path: str, right: _Arrays) -> float:

@@ -20,6 +20,7 @@ from configs.manifest import ComponentRecord
 from .compare import compare
 from .computed import Computed
 
+_ONE_ROUNDING = float(np.finfo(np.float32).eps)
 _SCALING = frozenset({"relative_l2", "max_abs"})
 
 
@@ -56,13 +57,17 @@ def measure_noise(component: ComponentRecord, single: Computed, double: Computed
     return Noise(found.metrics, margin, float(np.abs(found.reference).max(initial=0.0)))
 
 
-def widened_ties(ties: Ties, noise: Noise, allowance: NoiseAllowance) -> Ties:
-    """Return tie margins no smaller than the measured rounding allows."""
-    margin = allowance.factor * noise.margin
-    share = margin / noise.scale if noise.scale else 0.0
+def measured_ties(ties: Ties, noise: Noise, allowance: NoiseAllowance) -> Ties:
+    """Return tie margins as the measured rounding allows, within a cap.
+
+    A token may differ only where the reference's own float32 could have decided otherwise.
+    One rounding is always allowed: a few tokens may show less by chance.
+    """
+    margin = max(allowance.factor * noise.margin, _ONE_ROUNDING)
+    share = max(margin / noise.scale if noise.scale else 0.0, _ONE_ROUNDING)
     return Ties(
-        codes_margin=max(ties.codes_margin, min(margin, allowance.cap * ties.codes_margin)),
-        logits_margin=max(ties.logits_margin, min(share, allowance.cap * ties.logits_margin)),
+        codes_margin=min(margin, allowance.cap * ties.codes_margin),
+        logits_margin=min(share, allowance.cap * ties.logits_margin),
         draws_margin=ties.draws_margin,
     )
 

@@ -116,7 +116,11 @@ class RecordedReference:
         return component.id in _RECORDED_AS
 
     def cases(self, component: ComponentRecord, matrix: VerifySection) -> list[Case]:
-        """Return the recorded cases; the matrix has no say.
+        """Return the recorded cases; the matrix has no say."""
+        return self.recorded_cases(component)
+
+    def recorded_cases(self, component: ComponentRecord) -> list[Case]:
+        """Return the recorded cases of a component; their seeds are their numbers.
 
         Raises:
             InputError: the set has none of the component.
@@ -132,8 +136,8 @@ class RecordedReference:
 
     def inputs(self, case: Case, component: ComponentRecord) -> dict[str, np.ndarray]:
         """Return a case's recorded input."""
-        kind, name, _ = _RECORDED_AS[component.id]
-        return {name: self._recorded.array(f"{kind}/{case.seed}/{name}")}
+        name = _RECORDED_AS[component.id][1]
+        return {name: self._recorded.array(f"{self.recorded_case(case, component)}/{name}")}
 
     def run(self, component: ComponentRecord, inputs: Mapping[str, np.ndarray]) -> Computed:
         """Look up what was recorded for a component's recorded input."""
@@ -146,6 +150,10 @@ class RecordedReference:
                 found = {out: self._recorded.array(f"{case}/{out}") for out in outputs}
                 return Computed(found, self._margins(component, found))
         raise ValueError(f"no recorded case of {component.id} has this input")
+
+    def recorded_case(self, case: Case, component: ComponentRecord) -> str:
+        """Return the name under which a case is recorded, such as ``coarse/0``."""
+        return f"{_RECORDED_AS[component.id][0]}/{case.seed}"
 
     def _case(self, component: ComponentRecord, case: str, name: str) -> Case:
         shape = self._recorded.array(f"{case}/{name}").shape

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from configs.config import VerifySection
 from configs.manifest import ComponentRecord
 from models import LAC, ModelSet
+from models.layers import LoRALinear
 from models.quantize import VectorQuantize
 
 from .cases import Case, cases_for, make_inputs
@@ -138,6 +139,18 @@ class Reference:
         if self._models.codec is None:
             raise ValueError("the reference needs codec.pth")
         return self._models.codec
+
+
+def merge_lora(models: ModelSet) -> None:
+    """Form every effective weight once, which at released size takes 0.5 s a forward.
+
+    Args:
+        models: changed in place.
+    """
+    for model in models.transformers.values():
+        for layer in model.modules():
+            if isinstance(layer, LoRALinear):
+                layer.merge()
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -16,24 +15,23 @@ from configs.errors import InputError
 from configs.files import is_there
 from configs.manifest import (
     MANIFEST_NAME,
-    AdapterRecord,
     ComponentRecord,
     GateRecord,
     Manifest,
-    SourceRecord,
 )
 from export.components import is_known
 from models import ModelSet, open_models
 from models.checkpoint import CODEC, TRANSFORMERS, source_file
-from models.layers import LoRALinear
 from pipeline.artifacts import Artifacts
-from pipeline.session import Session
 from reports import Component, Report, Source, Verdict
 
-from .component import RunExport, check_component
-from .generation import ExportedGeneration
+from .component import check_component
+from .explain import explain_nonfinite, first_nonfinite
+from .exported import adapters_of, open_export
 from .generation_cases import GENERATION, NEEDED, generation_record, parts_of
-from .reference import Oracle, Reference
+from .hunt import Job, in_processes
+from .origin import require_same_sources
+from .reference import Oracle, Reference, merge_lora
 
 Progress = Callable[[str, int, int], None]
 
@@ -47,6 +45,8 @@ def verify_artifacts(
     lora: dict[str, Path],
     toolchain: dict[str, str],
     only: tuple[str, ...] = (),
+    jobs: int = 1,
+    exit_first: bool = False,
     oracle: Callable[[ModelSet], Oracle] = Reference,
     progress: Progress,
 ) -> Report:
@@ -61,6 +61,8 @@ def verify_artifacts(
             switched on there.
         toolchain: versions for the report.
         only: components to check; empty for all.
+        jobs: processes that run cases; more than one for the standard oracle only.
+        exit_first: stop at the first case that fails.
         oracle: makes the reference from our models of the checkpoint.
         progress: told component, cases done and cases in all.
 
@@ -76,8 +78,10 @@ def verify_artifacts(
         _require_same_lora(lora, artifacts)
     if matrix.threads:
         torch.set_num_threads(matrix.threads)
-    components, left_out, switched = [], list[str](), list[str]()
-    models, opened_for = None, None
+    components, left_out, notes = list[Component](), list[str](), list[str]()
+    models, opened_for, overlays = None, None, dict[str, Path]()
+    manifest = artifacts.manifest
+    known = {*manifest.sources, *(adapter.source for adapter in manifest.adapters)}
     for record in records:
         progress(record.id, 0, 1)
         parts = parts_of(record, artifacts.manifest)
@@ -86,91 +90,71 @@ def verify_artifacts(
             models = None  # given back before the next ones are read
             overlays = {n: p for n, p in lora.items() if n in needed}
             models = open_models(checkpoint, only=needed, lora=overlays)
-            _merge_lora(models)
+            merge_lora(models)
             opened_for = needed
         for part in parts:
-            _require_same_sources(models, artifacts, part)
+            require_same_sources(models, known, artifacts.path(part))
             _require_same_dims(models, artifacts, part)
         reference = oracle(models)
         described = reference.description
         if not only and not reference.knows(record):
             left_out.append(record.id)
             continue
-        adapters = _adapters_of(parts, lora, artifacts.manifest)
-        switched += [
+        export, mismatches = open_export(artifacts, record, matrix.threads, lora=overlays)
+        notes += [
             f"{record.id} was verified with the adapter {adapter.name} of {adapter.component}"
-            for adapter in adapters
+            for adapter in adapters_of(record, artifacts.manifest, overlays)
         ]
-        export, mismatches = _opened(artifacts, record, adapters, matrix.threads)
-        components.append(
-            check_component(
-                record,
-                reference=reference,
-                export=export,
-                matrix=matrix,
-                gates=gates,
-                mismatches=mismatches,
-                progress=partial(progress, record.id),
-            )
+        job = Job(artifacts, record, checkpoint, needed, overlays, gates, matrix.threads)
+        found = check_component(
+            record,
+            reference=reference,
+            export=export,
+            matrix=matrix,
+            gates=gates,
+            mismatches=mismatches,
+            run_cases=in_processes(job, jobs) if jobs > 1 else None,
+            exit_first=exit_first,
+            progress=partial(progress, record.id),
         )
-        del export, reference
+        components.append(found)
+        del export
+        notes += _nonfinite(found, record, reference, matrix, models, artifacts)
+        del reference
+        if exit_first and found.verdict is Verdict.FAIL:
+            notes.append(f"stopped at the first failure, in {record.id}, as was asked")
+            break
     if not components:
         raise InputError(f"{described} has nothing to compare {', '.join(left_out)} with")
+    notes += [f"not verified, since the reference has no part like it: {n}" for n in left_out]
     return build_report(
-        artifacts,
-        components,
-        described,
-        left_out,
-        notes=switched,
-        matrix=matrix,
-        toolchain=toolchain,
+        artifacts, components, described, notes, matrix=matrix, toolchain=toolchain
     )
 
 
-def _merge_lora(models: ModelSet) -> None:
-    """Form every effective weight once, which at released size takes 0.5 s a forward."""
-    for model in models.transformers.values():
-        for layer in model.modules():
-            if isinstance(layer, LoRALinear):
-                layer.merge()
-
-
-def _opened(
-    artifacts: Artifacts,
+def _nonfinite(
+    found: Component,
     record: ComponentRecord,
-    adapters: list[AdapterRecord],
-    threads: int,
-) -> tuple[RunExport, list[str]]:
-    """Return what runs a component, and how its signature differs from the manifest's."""
-    if record.name == GENERATION:
-        generation = ExportedGeneration(artifacts, record, adapters=adapters, threads=threads)
-        return generation.run, []
-    session = Session(artifacts.path(record), threads=threads)
-    for adapter in adapters:
-        session.use_adapter(artifacts.folder / adapter.file.name)
-    return session.run, signature_mismatches(record, session)
-
-
-def signature_mismatches(record: ComponentRecord, session: Session) -> list[str]:
-    """Return how a file's inputs and outputs differ from what the manifest says of them."""
-    lines = []
-    for kind, wanted, found in (
-        ("input", record.inputs, session.inputs),
-        ("output", record.outputs, session.outputs),
-    ):
-        for expected, actual in itertools.zip_longest(wanted, found):
-            if expected != actual:
-                lines.append(f"{kind} {actual or 'missing'}, should be {expected or 'absent'}")
-    return lines
+    reference: Oracle,
+    matrix: VerifySection,
+    models: ModelSet,
+    artifacts: Artifacts,
+) -> list[str]:
+    """Explain non-finite values, if there are any; a generation's are those of its parts."""
+    case = first_nonfinite(found.cases, reference.cases(record, matrix))
+    if case is None or record.name == GENERATION:
+        return []
+    inputs = reference.inputs(case, record)
+    path = artifacts.path(record)
+    return [explain_nonfinite(found.cases, case, inputs, record, models, path)]
 
 
 def build_report(
     artifacts: Artifacts,
     components: list[Component],
     reference: str,
-    left_out: Sequence[str] = (),
-    *,
     notes: Sequence[str] = (),
+    *,
     matrix: VerifySection,
     toolchain: dict[str, str],
 ) -> Report:
@@ -180,8 +164,7 @@ def build_report(
         artifacts: that were verified.
         components: what was found of each.
         reference: what they were compared with.
-        left_out: components that it has nothing to compare with.
-        notes: what else a reader must know.
+        notes: what else there is to say.
         matrix: seeds, for the record.
         toolchain: versions.
     """
@@ -199,7 +182,6 @@ def build_report(
             for name in artifacts.changed
         ]
         + list(notes)
-        + [f"not verified, since the reference has no part like it: {n}" for n in left_out]
         + _without_generation(manifest)
         + [note for component in components for note in _next_steps(component)],
         reference=reference,
@@ -252,29 +234,6 @@ def _without_generation(manifest: Manifest) -> list[str]:
     if generation_record(manifest) is not None:
         return []
     return [f"no whole generation was compared: that takes {', '.join(NEEDED)}"]
-
-
-def _require_same_sources(
-    models: ModelSet, artifacts: Artifacts, record: ComponentRecord
-) -> None:
-    manifest = artifacts.manifest
-    listed = {*manifest.sources, *(adapter.source for adapter in manifest.adapters)}
-    for source in models.sources:
-        if SourceRecord(**dataclasses.asdict(source)) not in listed:
-            raise InputError(
-                f"{models.folder / source.name}: {artifacts.path(record)} was not made from"
-                " this file (its sha256 is not in the manifest); give the checkpoint it was"
-                " made from"
-            )
-
-
-def _adapters_of(
-    parts: Sequence[ComponentRecord], lora: dict[str, Path], manifest: Manifest
-) -> list[AdapterRecord]:
-    """Return the adapters made from the LoRA files given for components at work."""
-    names = {part.name for part in parts} & set(lora)
-    made = [adapter for adapter in manifest.adapters if adapter.component in names]
-    return [a for a in made if a.source.sha256 == source_file(lora[a.component]).sha256]
 
 
 def _next_steps(component: Component) -> list[str]:

@@ -7,9 +7,12 @@ same set run over many seeds and must raise no alarm.
 
 from __future__ import annotations
 
+import os
+import signal
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from functools import partial
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -18,90 +21,117 @@ from configs.config import Gates, VerifySection, load_gates
 from configs.errors import InputError, nearest
 from configs.manifest import ComponentRecord
 from export.component import Component, TracedComponent
-from export.components import build_component
+from export.components import COMPONENTS, build_component
 from export.export_set import component_record
 from export.exporter import DEFAULT_OPSET, export_component
 from export.onnx_file import save_graph
 from export.passes.base import PassError
-from models import ModelSet
+from models import ModelSet, open_models
 from pipeline.session import Session
-from reports import DefectTrial, Verdict
+from reports import DefectTrial, SelfTest, Verdict
 
 from .cases import cases_for, make_inputs
 from .component import check_component
 from .defects import ALL_DEFECTS, Defect, GraphDefect, ModuleDefect
-from .localise import ROOT
+from .exported import signature_mismatches
 from .locate import locate
 from .reference import Reference
-from .run import signature_mismatches
+from .trace import ROOT
 
 # Enough to meet every defect: both sides of the traced size, past the bucket border, a batch.
-MATRIX = VerifySection(seeds=[0, 1, 2], frames=[1, 13, 29, 150], batches=[1, 3], threads=0)
+MATRIX = VerifySection(seeds=[0, 1], frames=[1, 13, 29, 150], batches=[1, 3], threads=0)
 
 _SOUND_FRAMES = [7, 29]
+_SOUND_WALKS = 6
+_FIRST_SEED = 100  # none of those that defects are tried with
 
 NO_MODULE = "(the whole file)"
 
 
-def run_defects(
-    models: ModelSet,
-    defects: Sequence[Defect] = ALL_DEFECTS,
-    *,
-    progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
-) -> Iterator[DefectTrial]:
-    """Plant every defect in turn.
+def run_defect(models: ModelSet, defect: Defect) -> DefectTrial:
+    """Plant a defect, put it through the gates and ask which module it is.
 
     Args:
         models: a small set; left as it is.
-        defects: what to plant.
-        progress: told the defect, how many are done and how many there are.
+        defect: what to plant.
     """
-    gates = load_gates()
-    for done, defect in enumerate(defects):
-        progress(defect.name, done, len(defects))
-        with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
-            yield _try(defect, models, gates, Path(folder))
-    progress("done", len(defects), len(defects))
+    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
+        return _try(defect, models, load_gates(), Path(folder))
 
 
-def run_sound(
-    models: ModelSet,
-    components: Sequence[str],
-    *,
-    runs: int,
-    progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
-) -> tuple[int, list[str]]:
-    """Verify sound exports over many seeds.
+def run_sound(models: ModelSet, component: str, *, runs: int) -> tuple[int, list[str]]:
+    """Verify a sound export over many seeds, and walk it for some.
 
     Args:
         models: a small set.
-        components: by name.
-        runs: how many in all; rounded up to whole seeds.
-        progress: told the component, cases done and cases in all.
+        component: by name.
+        runs: how many; rounded up to whole seeds.
 
     Returns:
-        How many runs there were, and what failed in them.
+        How many runs there were, and what was raised in them.
     """
-    gates = load_gates()
-    seeds = list(range(100, 100 + -(-runs // (len(_SOUND_FRAMES) * len(components)))))
-    done_runs, alarms = 0, list[str]()
-    for name in components if seeds else ():
-        matrix = VerifySection(seeds=seeds, frames=_SOUND_FRAMES, batches=[2], threads=0)
-        with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
-            record, path = _export(build_component(name, models), None, Path(folder))
-            report = check_component(
-                record,
-                reference=Reference(models),
-                export=Session(path).run,
-                matrix=matrix,
-                gates=gates,
-                mismatches=[],
-                progress=partial(progress, f"sound {name}"),
-            )
-        done_runs += len(report.cases)
-        alarms += [case.id for case in report.cases if case.verdict is Verdict.FAIL]
-        alarms += [f"{name}: {g.name}" for g in report.gates if g.verdict is Verdict.FAIL]
-    return done_runs, alarms
+    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
+        record, path = _export(build_component(component, models), None, Path(folder))
+        matrix = VerifySection(seeds=[0], frames=_SOUND_FRAMES, batches=[2], threads=0)
+        seeds = -(-runs // len(cases_for(record, matrix)))
+        matrix = matrix.model_copy(
+            update={"seeds": list(range(_FIRST_SEED, _FIRST_SEED + seeds))}
+        )
+        report = check_component(
+            record,
+            reference=Reference(models),
+            export=Session(path).run,
+            matrix=matrix,
+            gates=load_gates(),
+            mismatches=[],
+        )
+        walked = cases_for(record, matrix)[:_SOUND_WALKS]
+        named = [
+            f"{case.id}: {found.culprits[0] or NO_MODULE} was named"
+            for case in walked
+            if (found := locate(models, record, path, make_inputs(case, record))).culprits
+        ]
+    alarms = [case.id for case in report.cases if case.verdict is Verdict.FAIL]
+    alarms += [f"{component}: {g.name}" for g in report.gates if g.verdict is Verdict.FAIL]
+    return len(report.cases) + len(walked), alarms + named
+
+
+def run_self_test(
+    checkpoint: Path,
+    defects: Sequence[Defect],
+    *,
+    runs: int,
+    progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
+) -> SelfTest:
+    """Try defects and sound exports, with a process for every core.
+
+    Args:
+        checkpoint: folder of a small set.
+        defects: what to plant.
+        runs: of sound exports in all, rounded up.
+        progress: told what is at work, how much is done and how much there is.
+    """
+    jobs = len(os.sched_getaffinity(0))
+    each = -(-runs // len(COMPONENTS))
+    # Spawned, not forked: the runtimes' threads do not survive a fork.
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _open, (checkpoint,))
+    try:
+        trials = [pool.submit(_trial, defect.name) for defect in defects]
+        sound = [pool.submit(_sound, name, each) for name in COMPONENTS if each]
+        found, checked = [], []
+        for i, trial in enumerate(trials):
+            progress("defects", i, len(trials))
+            found.append(trial.result())
+        for i, run in enumerate(sound):
+            progress("sound exports", i, len(sound))
+            checked.append(run.result())
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return SelfTest(
+        trials=found,
+        sound_runs=sum(count for count, _ in checked),
+        alarms=[alarm for _, alarms in checked for alarm in alarms],
+    )
 
 
 def chosen_defects(names: Sequence[str]) -> Sequence[Defect]:
@@ -115,6 +145,27 @@ def chosen_defects(names: Sequence[str]) -> Sequence[Defect]:
         if name not in known:
             raise InputError(f"no defect {name!r}{nearest(name, list(known))}")
     return [known[name] for name in names] or ALL_DEFECTS
+
+
+_models: ModelSet | None = None  # of this process
+
+
+def _open(checkpoint: Path) -> None:
+    global _models
+    # An interrupt reaches every process of a terminal; the first one ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    _models = open_models(checkpoint)
+
+
+def _trial(name: str) -> DefectTrial:
+    assert _models is not None
+    return run_defect(_models, *chosen_defects([name]))
+
+
+def _sound(component: str, runs: int) -> tuple[int, list[str]]:
+    assert _models is not None
+    return run_sound(_models, component, runs=runs)
 
 
 def _try(defect: Defect, models: ModelSet, gates: Gates, folder: Path) -> DefectTrial:

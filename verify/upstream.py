@@ -2,9 +2,6 @@
 
 The worker runs in another interpreter, since the packages need an old torch and an old NumPy.
 It opens checkpoints with ``weights_only=True`` whatever its torch would do by itself.
-
-The worker has so far been run against stand-ins for the packages only, for want of access to
-their Git repositories; a first run with the packages themselves is a test of the worker, too.
 """
 
 from __future__ import annotations
@@ -26,11 +23,11 @@ import numpy as np
 from configs.config import VerifySection
 from configs.errors import EnvironmentLacksError, InputError
 from configs.manifest import ComponentRecord
+from models.checkpoint import TRANSFORMERS
 from models.settings import vamp_settings
 
 from .cases import Case, cases_for, make_inputs
 from .computed import Computed
-from .drawn_cases import DRAWN
 from .margins import code_margins
 from .ties import top_two_margin
 
@@ -144,12 +141,11 @@ def open_worker(
     if interpreter is None:
         raise InputError(f"--upstream-python {python}: no such program. {REMEDY}")
     published = vamp_settings()
-    coarse, c2f = chunk_seconds or (published.coarse_chunk_s, published.c2f_chunk_s)
+    chunks = chunk_seconds or (published.coarse_chunk_s, published.c2f_chunk_s)
     settings = {
         "checkpoint": str(checkpoint.resolve()),
         "lora": {name: str(path.resolve()) for name, path in (lora or {}).items()},
-        "coarse_chunk_size_s": coarse,
-        "c2f_chunk_size_s": c2f,
+        "chunk_sizes_s": chunks,
         "threads": threads,
     }
     with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as temporary:
@@ -197,7 +193,7 @@ class UpstreamReference:
 
     def knows(self, component: ComponentRecord) -> bool:
         """Whether the packages have a part of a component's shape."""
-        return component.name not in DRAWN
+        return component.name in ("codec_encoder", "codec_decoder", *TRANSFORMERS)
 
     def cases(self, component: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Return the seeded cases of the matrix."""
@@ -225,7 +221,7 @@ class UpstreamReference:
         if component.name == "codec_decoder":
             found = self._worker.call("decode", inputs, precision=precision)
             return Computed({"audio": found["audio"]})
-        if component.name in ("coarse", "c2f"):
+        if component.name in TRANSFORMERS:
             found = self._worker.call(
                 "logits", inputs, model=component.name, precision=precision
             )

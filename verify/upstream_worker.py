@@ -8,14 +8,10 @@ beside them.  So the file imports nothing of ours and keeps to Python 3.9.
 Only public names are used, of versions whose ``generate`` takes ``_sampling_steps``; where
 versions differ (an argument more or less, a dictionary or a tensor) the signature decides.
 Beat tracking is never used and need not be installed.
-
-The file was written from the packages' public signatures and has so far been run against
-stand-ins for them only (``tests/upstream_stub``).
 """
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import inspect
 import json
@@ -25,7 +21,6 @@ import sys
 import traceback
 import types
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,67 +31,54 @@ Arrays = dict[str, Any]
 
 
 class LacksError(Exception):
-    """A package, or a part of one, is not there."""
+    """A package, or a part of one, is not there, or is of a version that cannot be used."""
 
 
 class Published:
     """The published models of a folder of checkpoints, each loaded when first asked for."""
 
     def __init__(
-        self,
-        checkpoint: str,
-        lora: dict[str, str],
-        coarse_chunk_size_s: float,
-        c2f_chunk_size_s: float,
+        self, checkpoint: str, lora: dict[str, str], chunk_sizes_s: tuple[float, float]
     ) -> None:
-        self._folder = Path(checkpoint)
+        self._paths = {n: Path(checkpoint, f"{n}.pth") for n in ("codec", "coarse", "c2f")}
         self._lora = lora
-        self._chunks = (coarse_chunk_size_s, c2f_chunk_size_s)
+        self._chunks = chunk_sizes_s
         self._models: dict[tuple[str, str], Any] = {}
         self._interface: Any = None
 
     def model(self, name: str, precision: str = "float32") -> Any:
         """Return ``codec``, ``coarse`` or ``c2f``."""
         if (name, precision) not in self._models:
-            made = _model_class(name).load(Path(self._path(name)))
+            made = _model_class(name).load(self._paths[name])
             self._models[name, precision] = self._ready(name, made, precision)
         return self._models[name, precision]
 
     def interface(self) -> Any:
         """Return the published interface around the models, without beat tracking."""
         if self._interface is None:
-            present = [n for n in ("codec", "coarse", "c2f") if Path(self._path(n)).exists()]
-            make = _vampnet("interface").Interface
+            present = {n: str(path) for n, path in self._paths.items() if path.exists()}
+            make = _member(_vampnet("interface"), "Interface")
             for name in ("codec", "coarse"):  # it loads by these classes
                 _model_class(name)
             made = make(
-                codec_ckpt=self._path("codec"),
-                coarse_ckpt=self._path("coarse"),
-                coarse2fine_ckpt=self._path("c2f") if "c2f" in present else None,
-                coarse_chunk_size_s=self._chunks[0],
-                coarse2fine_chunk_size_s=self._chunks[1],
+                codec_ckpt=present["codec"], coarse_ckpt=present["coarse"],
+                coarse2fine_ckpt=present.get("c2f"),
+                coarse_chunk_size_s=self._chunks[0], coarse2fine_chunk_size_s=self._chunks[1],
                 **_accepted(make.__init__, wavebeat_ckpt=None, device="cpu", compile=False),
-            )
+            )  # fmt: skip
             for name in present:
                 self._models[name, "float32"] = self._ready(name, getattr(made, name))
             self._interface = made
         return self._interface
 
-    def _path(self, name: str) -> str:
-        return str(self._folder / f"{name}.pth")
-
     def _ready(self, name: str, model: Any, precision: str = "float32") -> Any:
-        """Make sure that the file was loaded whole, and lay a LoRA file over it.
-
-        LoRA weights are merged when a model is set to evaluate, so that comes last.
-        """
-        state = _require_loaded(model, self._path(name))
+        """Require the whole file, lay a LoRA file over it, and then evaluate: that merges."""
+        state = _require_loaded(model, self._paths[name])
         if name in self._lora:
             overlay = torch.load(self._lora[name], map_location="cpu", weights_only=True)
             model.train()
-            model.load_state_dict(
-                {**state, **overlay.get("state_dict", overlay)}, strict=False
-            )
+            state.update(overlay.get("state_dict", overlay))
+            model.load_state_dict(state, strict=False)
         return model.to(getattr(torch, precision)).eval()
 
 
@@ -107,8 +89,8 @@ def describe(models: Published, arrays: Arrays) -> Arrays:
     _model_class("codec")
     _model_class("coarse")
     _vampnet("mask")
-    versions = {"torch": torch.__version__, "numpy": np.__version__}
-    return {**versions, "python": platform.python_version()}
+    python = platform.python_version()
+    return {"torch": torch.__version__, "numpy": np.__version__, "python": python}
 
 
 def tables(models: Published, arrays: Arrays) -> Arrays:
@@ -123,12 +105,8 @@ def encode(models: Published, arrays: Arrays, precision: str = "float32") -> Arr
     audio = _tensor(arrays["audio"], precision)
     padded = codec.preprocess(audio, codec.sample_rate)
     encoded = codec.encode(audio, codec.sample_rate)
-    return {
-        "z_continuous": codec.encoder(_first(padded)),
-        "codes": encoded["codes"],
-        "latents": encoded["latents"],
-        "z_quantized": encoded["z"],
-    }
+    found = {"z_continuous": codec.encoder(_first(padded)), "z_quantized": encoded["z"]}
+    return {**found, "codes": encoded["codes"], "latents": encoded["latents"]}
 
 
 def decode(models: Published, arrays: Arrays, precision: str = "float32") -> Arrays:
@@ -147,8 +125,7 @@ def interface_decode(models: Published, arrays: Arrays) -> Arrays:
 
 def interface_encode(models: Published, arrays: Arrays, sample_rate: int) -> Arrays:
     """Prepare and encode ``audio``."""
-    signal = _signal(arrays["audio"], sample_rate)
-    return {"codes": models.interface().encode(signal)}
+    return {"codes": models.interface().encode(_signal(arrays["audio"], sample_rate))}
 
 
 def preprocess(models: Published, arrays: Arrays, sample_rate: int) -> Arrays:
@@ -175,8 +152,8 @@ def logits(
     keep = lambda _module, _inputs, output: outputs.append(_first(output))  # noqa: E731
     hooks = [layer.register_forward_hook(keep) for layer in network.transformer.layers]
     # Older versions take a schedule time second, which has no effect without conditioning.
-    needed = [p for p in _parameters(network.forward)[1:] if p.default is p.empty
-              and p.kind is p.POSITIONAL_OR_KEYWORD]  # fmt: skip
+    rest = _parameters(network.forward)[1:]
+    needed = [p for p in rest if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     found = _first(network(latents, *(torch.zeros(len(latents)) for _ in needed)))
     for hook in hooks:
         hook.remove()
@@ -184,17 +161,15 @@ def logits(
 
 
 def function(
-    models: Published,
-    arrays: Arrays,
-    module: str,
-    name: str,
-    arguments: list[Any],
-    keywords: dict[str, Any],
-    seed: int | None,
-) -> Arrays:
-    """Call a function of ``vampnet`` on ``x``, ``y`` and arguments; results are ``0`` ..."""
-    call = getattr(_vampnet(module), name)
-    given = [_tensor(arrays[key]) for key in ("x", "y") if key in arrays] + arguments
+    models: Published, arrays: Arrays, module: str, name: str, arguments: list[Any],
+    keywords: dict[str, Any], seed: int | None,
+) -> Arrays:  # fmt: skip
+    """Call a function of ``vampnet`` on ``x``, ``y``, ``z`` and arguments: ``0``, ``1`` ...
+
+    What the packages pass as a tensor is an array, be it one number: they use its methods.
+    """
+    call = _member(_vampnet(module), name)
+    given = [_tensor(arrays[key]) for key in "xyz" if key in arrays] + arguments
     rest = [p for p in _parameters(call)[len(given) :] if p.name not in keywords]
     missing = [None for p in rest if p.default is p.empty]
     if seed is not None:  # else draws go on where they stopped
@@ -207,7 +182,7 @@ def function(
 def onset_mask(models: Published, arrays: Arrays, width: int) -> Arrays:
     """Make the onset mask of ``z`` from ``audio`` (float32 [samples])."""
     interface = models.interface()
-    call = _vampnet("mask").onset_mask
+    call = _member(_vampnet("mask"), "onset_mask")
     signal = _signal(arrays["audio"][None, None], interface.codec.sample_rate)
     by_hop = _parameters(call)[2].name == "hop_length"
     where = int(interface.codec.hop_length) if by_hop else interface
@@ -236,12 +211,11 @@ def generate(
 ) -> Arrays:
     """Generate from ``start_tokens`` under ``mask``, or everything without one."""
     network = models.model(model)
+    arguments = _understood(network.generate, arguments)
     tokens = _tensor(arrays["start_tokens"])
     mask = _tensor(arrays["mask"]) if "mask" in arrays else None
-    fixed = _accepted(
-        network.generate,
-        codec=models.model("codec"), time_steps=tokens.shape[-1], return_signal=False,
-    )  # fmt: skip
+    codec, steps = models.model("codec"), tokens.shape[-1]
+    fixed = _accepted(network.generate, codec=codec, time_steps=steps, return_signal=False)
     torch.manual_seed(seed)
     return {"tokens": network.generate(start_tokens=tokens, mask=mask, **fixed, **arguments)}
 
@@ -249,24 +223,21 @@ def generate(
 def vamp(models: Published, arrays: Arrays, arguments: dict[str, Any], seed: int) -> Arrays:
     """Make variations of ``codes`` under ``mask``, seeded once, and decode them."""
     interface = models.interface()
+    call = _member(interface, "vamp")
+    # What it does not know itself it hands on to the coarse model.
+    arguments = _understood(call, arguments, interface.coarse.generate)
     torch.manual_seed(seed)
-    tokens, masked = interface.vamp(
+    tokens, masked = call(
         _tensor(arrays["codes"]), _tensor(arrays["mask"]), return_mask=True, **arguments
     )
     audio = _audio(interface.decode(tokens.clone()))
     return {"tokens": tokens, "masked_tokens": masked, "output_audio": audio}
 
 
-OPERATIONS: dict[str, Callable[..., Arrays]] = {
-    call.__name__: call
-    for call in (
-        describe, tables, encode, decode, interface_decode, interface_encode, preprocess,
-        logits, function, onset_mask, build_mask, noise, generate, vamp,
-    )
-}  # fmt: skip
-
-
-# Getting at the packages.
+OPERATIONS: dict[str, Any] = {call.__name__: call for call in (
+    describe, tables, encode, decode, interface_decode, interface_encode, preprocess,
+    logits, function, onset_mask, build_mask, noise, generate, vamp,
+)}  # fmt: skip
 
 
 def _model_class(name: str) -> Any:
@@ -277,7 +248,7 @@ def _model_class(name: str) -> Any:
 
     codec = name == "codec"
     module = _module("lac.model.lac") if codec else _vampnet("modules.transformer")
-    found = module.LAC if codec else module.VampNet
+    found = _member(module, "LAC" if codec else "VampNet")
     found._load_package = refuse
     return found
 
@@ -323,11 +294,11 @@ def _open_bare_vampnet() -> None:
         sys.modules["vampnet.beats"] = beats
 
 
-def _require_loaded(model: Any, path: str) -> dict[str, Any]:
+def _require_loaded(model: Any, path: Path) -> Arrays:
     """Refuse a model that the file did not fill: ``load`` passes over keys in silence."""
     mapped = zipfile.is_zipfile(path)
     content = torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
-    state: dict[str, Any] = content["state_dict"]
+    state: Arrays = content["state_dict"]
     given, wanted = set(state), set(model.state_dict())
     lora = {key for key in wanted - given if key.endswith((".lora_A", ".lora_B"))}
     wrong = sorted((wanted ^ given) - lora)
@@ -339,9 +310,6 @@ def _require_loaded(model: Any, path: str) -> dict[str, Any]:
     return state
 
 
-# Small things.
-
-
 def _parameters(call: Any) -> list[inspect.Parameter]:
     return [p for p in inspect.signature(call).parameters.values() if p.name != "self"]
 
@@ -350,6 +318,26 @@ def _accepted(call: Any, **given: Any) -> dict[str, Any]:
     """Keep the arguments that a function of this version has."""
     names = [p.name for p in _parameters(call)]
     return {name: value for name, value in given.items() if name in names}
+
+
+def _understood(call: Any, given: Arrays, *then: Any) -> Arrays:
+    """Return the options as this version takes them; refuse one that it does not have."""
+    known = {p.name: p for made in (*then, call) for p in _parameters(made)}
+    for name in given:
+        if name not in known:
+            raise LacksError(f"the installed version of vampnet has no option {name!r}")
+    steps = given.get("_sampling_steps")
+    if steps is not None and isinstance(known["_sampling_steps"].default, (list, tuple)):
+        return {**given, "_sampling_steps": [steps]}  # some versions add up a list
+    return given
+
+
+def _member(owner: Any, name: str) -> Any:
+    """Return what a module or an object of the packages has under a name."""
+    if not hasattr(owner, name):
+        where = getattr(owner, "__name__", type(owner).__module__)
+        raise LacksError(f"the installed version of {where} has no {name!r}")
+    return getattr(owner, name)
 
 
 def _tensor(array: Any, precision: str = "float32") -> Any:
@@ -367,9 +355,8 @@ def _first(value: Any) -> Any:
 
 def _audio(value: Any) -> Any:
     """Return the samples of what decoding gives: a dictionary, a signal or a tensor."""
-    if isinstance(value, dict):
-        return value["audio"]
-    return getattr(value, "audio_data", value)
+    found = value["audio"] if isinstance(value, dict) else value
+    return getattr(found, "audio_data", found)
 
 
 def _answer(models: Published, request: dict[str, Any]) -> dict[str, str]:

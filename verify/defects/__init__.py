@@ -4,14 +4,17 @@ The harness is tested with them (`verify.self_test`): each must be caught by the
 and the module must be named.
 """
 
+from .attention import ATTENTION_DEFECTS
 from .base import Defect, GraphDefect, ModuleDefect
 from .codec import CODEC_DEFECTS
 from .drawn import DRAWN_DEFECTS
 from .graph import GRAPH_DEFECTS
 from .transformer import TRANSFORMER_DEFECTS
+from .wiring import WIRING_DEFECTS
 
 ALL_DEFECTS: tuple[Defect, ...] = (
-    *TRANSFORMER_DEFECTS, *CODEC_DEFECTS, *GRAPH_DEFECTS, *DRAWN_DEFECTS
+    *TRANSFORMER_DEFECTS, *ATTENTION_DEFECTS, *WIRING_DEFECTS, *CODEC_DEFECTS, *GRAPH_DEFECTS,
+    *DRAWN_DEFECTS,
 )  # fmt: skip
 
 __all__ = ["ALL_DEFECTS", "Defect", "GraphDefect", "ModuleDefect"]

@@ -40,6 +40,29 @@ class GatesLeftOpen(GraphDefect):
         _change_constant(model, self.culprit, "Add", -10.0, -100.0)
 
 
+class LoudestChannelTaken(GraphDefect):
+    """Channels are mixed by their maximum instead of their mean."""
+
+    component = "audio_processor"
+    culprit = ""
+
+    def plant(self, model: ir.Model) -> None:
+        mix = next(n for n in _nodes(model, self.culprit) if n.op_type == "ReduceMean")
+        mix.op_type = "ReduceMax"
+
+
+class PrefixOneTooLong(GraphDefect):
+    """One frame more than asked for is kept at the start."""
+
+    component = "mask_generator"
+    culprit = "inpaint"
+
+    def plant(self, model: ir.Model) -> None:
+        bound = next(v for v in model.graph.inputs if v.name == "prefix_frames")
+        less = next(u.node for u in bound.uses() if u.node.op_type == "Less")
+        less.op_type = "LessOrEqual"
+
+
 class AnotherTarget(GraphDefect):
     """Audio is brought to -23 LUFS."""
 
@@ -148,7 +171,8 @@ class NucleusTooWide(GraphDefect):
 DRAWN_DEFECTS: tuple[Defect, ...] = tuple(
     kind()
     for kind in (
-        FilterForgets, GatesLeftOpen, AnotherTarget, PeaksPass, RolledBackwards,
+        FilterForgets, GatesLeftOpen, LoudestChannelTaken, AnotherTarget, PeaksPass,
+        PrefixOneTooLong, RolledBackwards,
         UpperCodebooksFromOneLater, AlwaysAnd, GumbelSubtracted, CountRoundedUp,
         NoiseMultiplied, NucleusTooWide,
     )

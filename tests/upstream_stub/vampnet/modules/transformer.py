@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-
 from models import load_vampnet, read_checkpoint, sampling
 from models.generate import generate, token_model
 from models.noise import TorchNoise
@@ -94,6 +92,5 @@ def typical_filter(logits, typical_mass=0.95, typical_min_tokens=1):
 
 def mask_by_random_topk(num_to_mask, probs, temperature=1.0):
     uniform = TorchNoise().uniform(tuple(probs.shape))
-    return sampling.mask_by_random_topk(
-        num_to_mask[:, 0], probs, torch.tensor(temperature), uniform
-    )
+    scale = temperature.reshape(())  # a number has no such method
+    return sampling.mask_by_random_topk(num_to_mask[:, 0], probs, scale, uniform)

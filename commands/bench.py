@@ -1,0 +1,72 @@
+"""``vampnet-onnx bench``: PyTorch against ONNX Runtime."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from .doctor import require_export_tools
+from .options import Checkpoint, Json, Threads
+from .output import err, out, print_json, progress_bar, spinner
+
+
+def bench(
+    artifacts: Annotated[
+        Path, typer.Argument(metavar="ARTIFACTS", help="A version, a model or a store.")
+    ],
+    checkpoint: Checkpoint = None,
+    threads: Threads = 0,
+    as_json: Json = False,
+) -> None:
+    """Time every network on ONNX Runtime and, given a checkpoint, on PyTorch beside it.
+
+    Rounds alternate between the two in one run; medians of five are printed, a batch of one at
+    three lengths. ONNX Runtime's threads do not spin between rounds.
+
+    Example:
+      vampnet-onnx bench artifacts --checkpoint checkpoints/mine
+    """
+    require_export_tools()
+    import torch
+
+    from export.toolchain import toolchain
+    from pipeline.artifacts import open_artifacts
+    from verify.bench import ROUNDS, bench_networks
+
+    with spinner(err, "checking hashes"):
+        opened = open_artifacts(artifacts)
+    with progress_bar(err) as bar:
+        timings = bench_networks(opened, checkpoint, threads=threads, progress=bar)
+    facts = {
+        "rounds": ROUNDS,
+        "cores": len(os.sched_getaffinity(0)),
+        "torch_threads": torch.get_num_threads(),
+        "onnxruntime_threads": threads or "its choice",
+        "spinning": False,
+        "toolchain": toolchain(),
+    }
+    if as_json:
+        rows = [{**dataclasses.asdict(t), "ratio": t.ratio} for t in timings]
+        print_json({**facts, "timings": rows})
+        return
+    table = Table("component", "frames", "torch ms", "onnx ms", "times as fast", box=None,
+                  pad_edge=False)  # fmt: skip
+    for item in timings:
+        torch_ms = "" if item.torch_ms is None else f"{item.torch_ms:.2f}"
+        ratio = "" if item.ratio is None else f"{item.ratio:.2f}"
+        table.add_row(item.component, str(item.frames), torch_ms, f"{item.onnx_ms:.2f}", ratio)
+    out.print(table)
+    versions = ", ".join(
+        f"{name} {version}"
+        for name, version in toolchain().items()
+        if name in ("torch", "onnxruntime")
+    )
+    out.print(
+        f"  {versions}; {facts['cores']} cores, {facts['torch_threads']} threads of torch,"
+        f" {facts['onnxruntime_threads']} of ONNX Runtime, no spinning; medians of {ROUNDS}"
+    )

@@ -1,0 +1,125 @@
+"""PyTorch eager against ONNX Runtime, side by side in one run.
+
+Rounds alternate between the two, so whatever else the machine does falls on both; ONNX
+Runtime's idle threads do not spin, since they would slow PyTorch's rounds down.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from configs.manifest import ComponentRecord
+from export.component import TracedComponent
+from export.components import build_component, required_checkpoint
+from models import open_models
+from pipeline.artifacts import Artifacts
+from pipeline.session import Session
+
+from .cases import Case, make_inputs
+from .drawn_cases import DRAWN
+from .origin import require_same_sources
+
+FRAMES = (50, 200, 575)  # 0.9, 3.5 and 10 seconds of the released codec
+ROUNDS = 5
+
+
+@dataclass(frozen=True)
+class Timing:
+    """One component at one length, a batch of one.
+
+    Attributes:
+        component: with variant.
+        frames: of codes, or of the audio that stands for them.
+        onnx_ms: median of ONNX Runtime.
+        torch_ms: median of PyTorch; None without a checkpoint.
+    """
+
+    component: str
+    frames: int
+    onnx_ms: float
+    torch_ms: float | None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times as long PyTorch takes."""
+        return None if self.torch_ms is None else self.torch_ms / self.onnx_ms
+
+
+def bench_networks(
+    artifacts: Artifacts,
+    checkpoint: Path | None,
+    *,
+    threads: int,
+    progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
+) -> list[Timing]:
+    """Time every network of a version.
+
+    Args:
+        artifacts: opened.
+        checkpoint: folder of the checkpoints it was made from; None times ONNX Runtime alone.
+        threads: of both; 0 leaves the choice to each.
+        progress: told component, rounds done and rounds in all.
+
+    Raises:
+        InputError: the checkpoints are others.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    found = []
+    for record in artifacts.manifest.components:
+        if record.name not in DRAWN:
+            found += _timed(artifacts, record, checkpoint, threads, progress)
+    return found
+
+
+def _timed(
+    artifacts: Artifacts,
+    record: ComponentRecord,
+    checkpoint: Path | None,
+    threads: int,
+    progress: Callable[[str, int, int], None],
+) -> list[Timing]:
+    session = Session(artifacts.path(record), threads=threads)
+    module = None
+    if checkpoint is not None:
+        models = open_models(checkpoint, only=required_checkpoint(record.name))
+        require_same_sources(models, artifacts.manifest.sources, artifacts.path(record))
+        built = build_component(record.name, models, variant=record.variant)
+        assert isinstance(built, TracedComponent)
+        module = built.module.eval()
+    timings = []
+    for i, frames in enumerate(FRAMES):
+        inputs = make_inputs(_case(record, frames), record)
+        tensors = [torch.from_numpy(array) for array in inputs.values()]
+        onnx, eager = list[float](), list[float]()
+        with torch.inference_mode():
+            for done in range(ROUNDS + 1):  # the first one warms up
+                progress(record.id, i * (ROUNDS + 1) + done, len(FRAMES) * (ROUNDS + 1))
+                onnx.append(_milliseconds(partial(session.run, inputs)))
+                if module is not None:
+                    eager.append(_milliseconds(partial(module, *tensors)))
+        median = statistics.median(eager[1:]) if eager else None
+        timings.append(Timing(record.id, frames, statistics.median(onnx[1:]), median))
+    progress(record.id, len(FRAMES) * (ROUNDS + 1), len(FRAMES) * (ROUNDS + 1))
+    return timings
+
+
+def _case(record: ComponentRecord, frames: int) -> Case:
+    books = record.dims["n_codebooks"] if record.name == "codec_decoder" else 0
+    hop = int(np.prod(record.dims["decoder_rates"])) if record.name == "codec_encoder" else 1
+    assert isinstance(books, int)
+    return Case(record.id, 0, 1, frames * hop, books)
+
+
+def _milliseconds(run: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    run()
+    return 1e3 * (time.perf_counter() - started)

@@ -1,0 +1,232 @@
+"""Two artifact versions side by side: what they say of themselves, and what they compute."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from configs.config import GateRule, Gates, VerifySection
+from configs.errors import InputError
+from configs.manifest import ComponentRecord
+from pipeline.artifacts import Artifacts
+from pipeline.session import Session
+
+from .cases import Case, cases_for, make_inputs
+from .compare import SignatureError, compare, require_same_signature
+from .computed import Computed
+from .outcome import rank, satisfies
+from .ties import top_two_margin
+
+# Both sides of the traced size and past the bucket border.
+MATRIX = VerifySection(seeds=[0, 1], frames=[7, 150], batches=[2], threads=0)
+
+
+@dataclass(frozen=True)
+class GateResult:
+    """A gate's metric between the two versions, the worst case of all."""
+
+    name: str
+    value: float
+    limit: float
+    holds: bool
+    worst_case: str
+
+
+@dataclass(frozen=True)
+class ComponentChange:
+    """What became of one component.
+
+    Attributes:
+        name: with variant.
+        bytes_old: of its files.
+        bytes_new: of its files.
+        same_file: the graphs are the same, byte for byte.
+        signature: how inputs and outputs differ, a line a tensor.
+        dims: dimensions that differ.
+        passes: how the passes differ, a line a pass.
+        gates: measured on seeded cases; empty where the versions cannot be compared.
+        message: what went wrong; empty if nothing did.
+    """
+
+    name: str
+    bytes_old: int
+    bytes_new: int
+    same_file: bool
+    signature: list[str]
+    dims: list[str]
+    passes: list[str]
+    gates: list[GateResult]
+    message: str = ""
+
+    @property
+    def holds(self) -> bool:
+        """Whether the versions take, give and compute the same."""
+        return not (self.signature or self.dims or self.message) and all(
+            gate.holds for gate in self.gates
+        )
+
+
+@dataclass(frozen=True)
+class VersionChange:
+    """What differs between two versions.
+
+    Attributes:
+        toolchain: tools whose versions differ, old and new.
+        sources_differ: they were made from other checkpoint files.
+        only_old: components that the new one lacks.
+        only_new: components that the old one lacks.
+        components: that both have.
+    """
+
+    toolchain: dict[str, tuple[str, str]]
+    sources_differ: bool
+    only_old: list[str]
+    only_new: list[str]
+    components: list[ComponentChange]
+
+    @property
+    def holds(self) -> bool:
+        """Whether the new version does all that the old one does."""
+        return not self.only_old and all(change.holds for change in self.components)
+
+
+def compare_versions(
+    old: Artifacts,
+    new: Artifacts,
+    *,
+    gates: Gates,
+    progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
+) -> VersionChange:
+    """Compare a version with another one.
+
+    Args:
+        old: taken as right.
+        new: judged.
+        gates: thresholds; metrics are the same as between an export and its checkpoint.
+        progress: told component, cases done and cases in all.
+
+    Raises:
+        InputError: they are one and the same, or have no component in common.
+    """
+    if old.folder.resolve() == new.folder.resolve():
+        raise InputError(f"{old.folder}: compared with itself; give two versions")
+    records = {record.id: record for record in old.manifest.components}
+    others = {record.id: record for record in new.manifest.components}
+    both = [name for name in records if name in others]
+    if not both:
+        raise InputError(f"{old.folder} and {new.folder} have no component in common")
+    tools = old.manifest.toolchain, new.manifest.toolchain
+    return VersionChange(
+        toolchain={
+            tool: (tools[0].get(tool, "none"), tools[1].get(tool, "none"))
+            for tool in sorted({*tools[0], *tools[1]})
+            if tools[0].get(tool) != tools[1].get(tool)
+        },
+        sources_differ=set(old.manifest.sources) != set(new.manifest.sources),
+        only_old=[name for name in records if name not in others],
+        only_new=[name for name in others if name not in records],
+        components=[
+            _component(old, new, records[name], others[name], gates, partial(progress, name))
+            for name in both
+        ],
+    )
+
+
+def _component(
+    old: Artifacts,
+    new: Artifacts,
+    record: ComponentRecord,
+    other: ComponentRecord,
+    gates: Gates,
+    progress: Callable[[int, int], None],
+) -> ComponentChange:
+    signature = [
+        f"{kind} {was or 'none'} is now {now or 'none'}"
+        for kind, before, after in (
+            ("input", record.inputs, other.inputs), ("output", record.outputs, other.outputs)
+        )
+        for was, now in itertools.zip_longest(before, after)
+        if was != now
+    ]  # fmt: skip
+    dims = [
+        f"{name} {record.dims.get(name)} is now {other.dims.get(name)}"
+        for name in sorted({*record.dims, *other.dims})
+        if record.dims.get(name) != other.dims.get(name)
+    ]
+    passes = [
+        f"{was.name if was else 'none'} ({was.details if was else ''}) is now"
+        f" {now.name if now else 'none'} ({now.details if now else ''})"
+        for was, now in itertools.zip_longest(record.passes, other.passes)
+        if was != now
+    ]
+    found, message = list[GateResult](), ""
+    if not signature and not dims:
+        try:
+            found = _measured(old, new, record, other, gates, progress)
+        except SignatureError as error:
+            message = str(error)
+    return ComponentChange(
+        name=record.id,
+        bytes_old=_bytes(record),
+        bytes_new=_bytes(other),
+        same_file=record.file.sha256 == other.file.sha256,
+        signature=signature,
+        dims=dims,
+        passes=passes,
+        gates=found,
+        message=message,
+    )
+
+
+def _measured(
+    old: Artifacts,
+    new: Artifacts,
+    record: ComponentRecord,
+    other: ComponentRecord,
+    gates: Gates,
+    progress: Callable[[int, int], None],
+) -> list[GateResult]:
+    """Run both on seeded cases.
+
+    Raises:
+        SignatureError: outputs are not of one type and shape.
+    """
+    first, second = Session(old.path(record)), Session(new.path(other))
+    rules = gates.for_component(record.name)
+    worst: dict[str, tuple[float, Case]] = {}
+    cases = cases_for(record, MATRIX)
+    for done, case in enumerate(cases):
+        progress(done, len(cases))
+        inputs = make_inputs(case, record)
+        before, after = first.run(inputs), second.run(inputs)
+        require_same_signature(before, after)
+        reference = Computed(before, _margins(record, before))
+        metrics = compare(record, reference, after, gates.ties).metrics
+        for name in rules.keys() & metrics.keys():
+            known = worst.get(name)
+            if known is None or rank(name, metrics[name]) > rank(name, known[0]):
+                worst[name] = (metrics[name], case)
+    progress(len(cases), len(cases))
+    return [_judged(name, rules[name], *worst[name]) for name in rules if name in worst]
+
+
+def _margins(record: ComponentRecord, outputs: dict[str, np.ndarray]) -> np.ndarray | None:
+    """Return margins where outputs tell them; elsewhere nothing that differs is a tie."""
+    if "logits" in outputs:
+        return top_two_margin(outputs["logits"], axis=1)
+    if record.name == "sampler":
+        return np.full((2, *outputs["confidence"].shape), np.inf)
+    return np.full(outputs["codes"].shape, np.inf) if "codes" in outputs else None
+
+
+def _judged(name: str, rule: GateRule, value: float, case: Case) -> GateResult:
+    holds = satisfies(value, rule, rule.limit)
+    return GateResult(name, value, rule.limit, holds, case.id if value else "")
+
+
+def _bytes(record: ComponentRecord) -> int:
+    return record.file.size + (record.data.size if record.data else 0)

@@ -43,13 +43,12 @@ def export(
     ] = False,
     lora: Lora = None,
     lora_adapters: Annotated[
-        list[str] | None,
+        bool,
         typer.Option(
-            "--lora-adapter",
-            metavar="NAME=FILE",
-            help="LoRA file to switch to at run time; repeatable.",
+            "--lora-adapters",
+            help="Make adapters of the --lora files, to switch to at run time, and merge none.",
         ),
-    ] = None,
+    ] = False,
     version: Annotated[
         int | None, typer.Option(min=1, help="Version number to make; the next if left out.")
     ] = None,
@@ -64,21 +63,24 @@ def export(
       vampnet-onnx export --checkpoint checkpoints/mine --out artifacts
 
       vampnet-onnx export --checkpoint checkpoints/mine --input latents --component coarse
+
+      vampnet-onnx export --checkpoint checkpoints/mine --lora style.pth --lora-adapters
     """
     require_export_tools()
     from export.export_set import Request, export_set
     from export.store import publish
 
-    settings = settings_from(config, checkpoint, model, lora, {
+    settings = settings_from(config, checkpoint, model, None if lora_adapters else lora, {
         "components": component, "inputs": inputs, "rates": rates, "opset": opset,
         "external_data": external_data or None,
     })  # fmt: skip
     if settings.checkpoint.path is None:
         raise InputError("export reads a folder: give --checkpoint DIR")
     source = settings.checkpoint.path
-    request = Request.from_config(
-        settings, source, adapters=adapters_from(lora_adapters, source)
-    )
+    if lora_adapters and not lora:
+        raise InputError("--lora-adapters makes adapters of LoRA files: give --lora FILE")
+    adapters = adapters_from(lora, source) if lora_adapters else ()
+    request = Request.from_config(settings, source, adapters=adapters)
     started = time.monotonic()
     home = output / settings.model
     with staging_folder(home) as staged:

@@ -108,26 +108,29 @@ def lora_overlays(options: list[str] | None, folder: Path | None) -> dict[str, P
 
 
 def adapters_from(options: list[str] | None, folder: Path) -> tuple[Adapter, ...]:
-    """Return the adapters that NAME=FILE options ask for.
+    """Return adapters of the files that --lora options name.
+
+    Files of one style for both transformers have one name: that of the file without the
+    transformer's, as in ``music-box-coarse.pth`` and ``music-box-c2f.pth``.
 
     Raises:
-        InputError: something else was written, a file fits none or both, or a name is given
-            twice for the same transformer.
+        InputError: a file fits none or both, its name makes none for an adapter, or two files
+            make the same name for the same transformer.
     """
     from export.adapters import Adapter
-    from models import lora_owner
 
     found: dict[tuple[str, str], Adapter] = {}
     for text in options or ():
-        name, separator, path = text.partition("=")
-        if not separator or not _ADAPTER_NAME.fullmatch(name):
-            raise InputError(f"--lora-adapter {text}: write NAME=FILE, NAME of a-z, 0-9, -")
-        adapter = Adapter(name, lora_owner(folder, Path(path)), Path(path))
-        if (name, adapter.component) in found:
+        component, path = _lora_option(text, folder)
+        name = path.stem.lower().replace("_", "-").removesuffix(f"-{component}")
+        if not _ADAPTER_NAME.fullmatch(name):
             raise InputError(
-                f"--lora-adapter {text}: {adapter.component} has an adapter {name!r} already"
+                f"--lora {text}: an adapter is named after its file, with a-z, 0-9 and -"
+                f" alone, and {name!r} is no such name; rename the file"
             )
-        found[name, adapter.component] = adapter
+        if (name, component) in found:
+            raise InputError(f"--lora {text}: {component} has an adapter {name!r} already")
+        found[name, component] = Adapter(name, component, path)
     return tuple(found.values())
 
 

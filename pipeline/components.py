@@ -142,7 +142,7 @@ class Components:
             known = ", ".join(sorted({adapter.name for adapter in there}))
             raise InputError(
                 f"{self.artifacts.folder}: has no adapter {name!r}; it has {known or 'none'}"
-                " (export --lora-adapter makes them)"
+                " (export --lora FILE --lora-adapters makes them)"
             )
         self.use_adapters([adapter for adapter in there if adapter.name == name])
 

@@ -203,26 +203,39 @@ def test_an_adapter_is_switched_on_by_name_in_whole_pipelines(adaptable: Artifac
         parts.switch_adapter("tenor")
 
 
-def test_options_name_adapters_and_files_find_their_transformers(
+def named(loras: dict, style: str, transformer: str, folder: Path, name: str) -> str:
+    return str(shutil.copy(loras[style, transformer], folder / name))
+
+
+def test_adapters_are_named_after_files_which_find_their_transformers(
     nano: Path, loras: dict, tmp_path: Path
 ) -> None:
-    texts = [f"opera={loras['opera', name]}" for name in ("c2f", "coarse")]
+    texts = [
+        named(loras, "opera", "c2f", tmp_path, "Big_Opera-c2f.pth"),
+        "coarse=" + named(loras, "opera", "coarse", tmp_path, "big-opera-coarse.pth"),
+    ]
     found = adapters_from(texts, nano)
-    assert [(a.name, a.component) for a in found] == [("opera", "c2f"), ("opera", "coarse")]
-    assert found[0].file_name == "c2f.opera.onnx_adapter"
+    assert [(a.name, a.component) for a in found] == [
+        ("big-opera", "c2f"), ("big-opera", "coarse")
+    ]  # fmt: skip
+    assert found[0].file_name == "c2f.big-opera.onnx_adapter"
 
 
-@pytest.mark.parametrize(
-    "text, words",
-    [("opera", "write NAME=FILE"), ("=x.pth", "write NAME=FILE"), ("a/b=x", "write NAME=FILE"),
-     ("opera=none.pth", "none.pth: no such file")],
-)  # fmt: skip
-def test_an_option_that_names_no_adapter_is_refused(nano: Path, text: str, words: str) -> None:
-    with pytest.raises(InputError, match=words):
-        adapters_from([text], nano)
+def test_a_file_that_makes_no_adapter_is_refused(
+    nano: Path, loras: dict, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="'große oper' is no such name; rename the file"):
+        adapters_from([named(loras, "opera", "coarse", tmp_path, "Große Oper.pth")], nano)
+    with pytest.raises(InputError, match=r"none\.pth: no such file"):
+        adapters_from(["none.pth"], nano)
 
 
-def test_a_name_stands_for_one_adapter_a_transformer(nano: Path, loras: dict) -> None:
-    text = f"opera={loras['opera', 'coarse']}"
+def test_a_name_stands_for_one_adapter_a_transformer(
+    nano: Path, loras: dict, tmp_path: Path
+) -> None:
+    texts = [
+        named(loras, "opera", "coarse", tmp_path, "opera.pth"),
+        named(loras, "opera", "coarse", tmp_path, "opera-coarse.pth"),
+    ]
     with pytest.raises(InputError, match="coarse has an adapter 'opera' already"):
-        adapters_from([text, text], nano)
+        adapters_from(texts, nano)

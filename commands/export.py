@@ -46,7 +46,7 @@ def export(
         bool,
         typer.Option(
             "--lora-adapters",
-            help="Make adapters of the --lora files, to switch to at run time, and merge none.",
+            help="Make adapters of the --lora files, to switch to at run time; merge none.",
         ),
     ] = False,
     version: Annotated[

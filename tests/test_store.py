@@ -390,7 +390,7 @@ def test_a_manifest_holds_no_time_and_no_place(tmp_path: Path) -> None:
     text = (folder / "manifest.json").read_text("utf-8")
     assert "special" not in text and set(json.loads(text)) == {
         "schema_version", "model", "random_weights", "sources", "toolchain", "components",
-        "gates",
+        "adapters", "gates",
     }  # fmt: skip
 
 

@@ -90,7 +90,7 @@ def train_lora(
     """
     generator = torch.Generator().manual_seed(stage.seed)
     model = VampNet(base.dims, rank=stage.rank)
-    model.load_state_dict(base.state_dict(), strict=False)
+    model.load_state_dict(base.state_dict(), strict=False)  # the base has no update yet
     for name, parameter in model.named_parameters():
         parameter.requires_grad_(name.endswith((".lora_A", ".lora_B")))
         if name.endswith(".lora_A"):

@@ -29,10 +29,9 @@ from training.quality import measure, si_sdr, token_quality
 from training.quantiser import QuantiserTraining
 from training.recipe import LoraStage, Recipe, Stage, load_recipe
 from training.stages import STAGES, lora_file, train_stage
-from training.styles import STYLES
 from training.token_training import random_masks
 
-STAGE = {"style": "ensemble", "seed": 0, "clips": 4, "segment_frames": 64, "batch": 2,
+STAGE = {"styles": ["ensemble"], "seed": 0, "clips": 4, "segment_frames": 64, "batch": 2,
          "steps": 50, "warmup": 5, "learning_rate": 3e-3}  # fmt: skip
 TINY = {**NANO, "codec": {**NANO["codec"], "quantizer_dropout": 0.5}}
 
@@ -55,7 +54,7 @@ def nano_recipe(**changed: Any) -> Recipe:
         "coarse": STAGE,
         "c2f": STAGE,
     }
-    values |= {"lora": {**STAGE, "style": "music-box", "rank": 2}}
+    values |= {"lora": {**STAGE, "styles": ["music-box"], "rank": 2}}
     return Recipe(**{**values, **changed})
 
 
@@ -216,9 +215,9 @@ def test_a_model_that_knows_nothing_has_the_entropy_of_all_entries() -> None:
 
 def test_pieces_reach_the_codec_as_prepared_audio() -> None:
     codec, _ = quantiser()
-    audio = next(prepared_pieces(STYLES["band"], range(2), frames=500, dims=codec.dims))
+    audio = next(prepared_pieces(["band"], range(2), frames=500, dims=codec.dims))
     assert audio.shape == (2, 1, 500 * 4) and audio.abs().max() <= 1
-    codes = encoded_pieces(codec, STYLES["band"], range(2), frames=500)
+    codes = encoded_pieces(codec, ["band"], range(2), frames=500)
     assert torch.equal(codes, codec.encode(audio).codes)
 
 

@@ -15,7 +15,6 @@ from .optimise import Progress, device, optimise
 from .quantiser import QuantiserTraining
 from .recipe import Stage
 from .spectra import reconstruction_loss
-from .styles import STYLES
 
 # Shares of the steps: before the first nothing is quantised, after the second codebooks only
 # settle.
@@ -54,9 +53,7 @@ def train_codec(
         settle=int(_SETTLED * stage.steps),
     )
     corpus = torch.cat(
-        list(
-            prepared_pieces(STYLES[stage.style], range(stage.clips), frames=frames, dims=dims)
-        )
+        list(prepared_pieces(stage.styles, range(stage.clips), frames=frames, dims=dims))
     )
 
     def loss(_step: int) -> Tensor:

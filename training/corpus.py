@@ -11,19 +11,19 @@ from models import LAC, CodecDims
 from models.audio import preprocess
 
 from .music import piece
-from .styles import Style
+from .styles import STYLES
 
 AT_ONCE = 8  # pieces
 
 
 def prepared_pieces(
-    style: Style, seeds: Sequence[int], *, frames: int, dims: CodecDims
+    styles: Sequence[str], seeds: Sequence[int], *, frames: int, dims: CodecDims
 ) -> Iterator[Tensor]:
     """Yield pieces, prepared as audio is in front of the codec's encoder.
 
     Args:
-        style: of the pieces.
-        seeds: one a piece.
+        styles: names of styles, one after the other.
+        seeds: of the pieces in each.
         frames: of the codec a piece has.
         dims: of the codec.
 
@@ -32,18 +32,20 @@ def prepared_pieces(
     """
     rate = dims.sample_rate
     seconds = frames * dims.hop_length / rate
-    for first in range(0, len(seeds), AT_ONCE):
-        some = seeds[first : first + AT_ONCE]
+    wanted = [(STYLES[style], seed) for style in styles for seed in seeds]
+    for first in range(0, len(wanted), AT_ONCE):
         made = [torch.from_numpy(piece(style, seed, seconds=seconds, rate=rate))
-                for seed in some]  # fmt: skip
+                for style, seed in wanted[first : first + AT_ONCE]]  # fmt: skip
         yield preprocess(torch.stack(made)[:, None], rate, dims)
 
 
 @torch.no_grad()
-def encoded_pieces(codec: LAC, style: Style, seeds: Sequence[int], *, frames: int) -> Tensor:
+def encoded_pieces(
+    codec: LAC, styles: Sequence[str], seeds: Sequence[int], *, frames: int
+) -> Tensor:
     """Return the codes of pieces, int64 [pieces, codebooks, frames], on the CPU."""
     device = next(codec.parameters()).device
-    pieces = prepared_pieces(style, seeds, frames=frames, dims=codec.dims)
+    pieces = prepared_pieces(styles, seeds, frames=frames, dims=codec.dims)
     return torch.cat([codec.encode(audio.to(device)).codes.cpu() for audio in pieces])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from .corpus import AT_ONCE, prepared_pieces
 from .recipe import Recipe
 from .spectra import log_mel, magnitudes
 from .stages import lora_file, open_codec, piece_codes
-from .styles import STYLES
 from .token_training import masked_cross_entropy, random_masks
 
 _WINDOW, _BANDS = 1024, 64
@@ -97,35 +97,35 @@ def measure(folder: Path, recipe: Recipe, *, clips: int) -> Quality:
     for name in TRANSFORMERS:
         checkpoint = read_checkpoint(folder / f"{name}.pth")
         model = load_vampnet(checkpoint)
-        codes = _held_out(codec, getattr(recipe, name).style, recipe, clips)
+        codes = _held_out(codec, getattr(recipe, name).styles, recipe, clips)
         transformers[name] = token_quality(model, codec.quantizer, codes)
-        overlay = lora_file(folder, recipe.lora.style, name)
+        overlay = lora_file(folder, recipe.lora.styles[0], name)
         if overlay.exists():
-            codes = _held_out(codec, recipe.lora.style, recipe, clips)
+            codes = _held_out(codec, recipe.lora.styles, recipe, clips)
             tuned = load_vampnet(checkpoint, lora=overlay)
             lora[name] = LoraQuality(
                 token_quality(model, codec.quantizer, codes).cross_entropy,
                 token_quality(tuned, codec.quantizer, codes).cross_entropy,
             )
-    codes = _held_out(codec, recipe.codec.style, recipe, clips)
+    codes = _held_out(codec, recipe.codec.styles, recipe, clips)
     return Quality(clips, codec_quality(codec, codes, recipe), transformers, lora)
 
 
 @torch.no_grad()
 def codec_quality(codec: LAC, codes: Tensor, recipe: Recipe) -> CodecQuality:
-    """Measure a codec on held-out pieces of the style it was trained on.
+    """Measure a codec on held-out pieces of the styles it was trained on.
 
     Args:
         codec: to measure.
-        codes: that it gives them, int64 [clips, codebooks, frames].
+        codes: that it gives them, int64 [pieces, codebooks, frames].
         recipe: for the pieces.
     """
     distances, ratios = [], []
     rate = codec.dims.sample_rate
-    seeds = range(recipe.first_held_out, recipe.first_held_out + len(codes))
-    pieces = prepared_pieces(
-        STYLES[recipe.codec.style], seeds, frames=recipe.frames, dims=codec.dims
-    )
+    styles = recipe.codec.styles
+    clips = len(codes) // len(styles)
+    seeds = range(recipe.first_held_out, recipe.first_held_out + clips)
+    pieces = prepared_pieces(styles, seeds, frames=recipe.frames, dims=codec.dims)
     for audio, own in zip(pieces, codes.split(AT_ONCE), strict=True):
         made = codec.decode_codes(own)
         distances.append((mel(made, rate) - mel(audio, rate)).abs().mean((1, 2)))
@@ -177,8 +177,8 @@ def si_sdr(made: Tensor, audio: Tensor) -> Tensor:
     return 10 * (projected.square().sum(-1) / noise).log10()
 
 
-def _held_out(codec: LAC, style: str, recipe: Recipe, clips: int) -> Tensor:
-    return piece_codes(codec, style, recipe, clips=clips, first_seed=recipe.first_held_out)
+def _held_out(codec: LAC, styles: Sequence[str], recipe: Recipe, clips: int) -> Tensor:
+    return piece_codes(codec, styles, recipe, clips=clips, first_seed=recipe.first_held_out)
 
 
 def _entropy(codes: Tensor) -> Tensor:

@@ -23,9 +23,9 @@ class Stage(_Section):
     """One network's training.
 
     Attributes:
-        style: of the music, see `training.styles`.
+        styles: of the music, see `training.styles`.
         seed: of its initial weights and of every draw.
-        clips: pieces of music, seeds from 0 up.
+        clips: pieces of each style, seeds from 0 up.
         segment_frames: frames a batch item has.
         batch: items a step.
         steps: how many.
@@ -33,7 +33,7 @@ class Stage(_Section):
         learning_rate: of AdamW, at its height.
     """
 
-    style: Style
+    styles: Annotated[tuple[Style, ...], Field(min_length=1)]
     seed: Whole
     clips: Positive
     segment_frames: Positive
@@ -47,9 +47,11 @@ class LoraStage(Stage):
     """A low-rank fine-tune of both transformers.
 
     Attributes:
+        styles: the one that it is for.
         rank: of the update.
     """
 
+    styles: tuple[Style]
     rank: Positive
 
 

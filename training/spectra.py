@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_WAVEFORM = 20.0  # weight of the waveforms' distance
+_WAVEFORM = 12.0  # weight of the waveforms' distance
+_LOG_MEL = 2.0  # and of the log-mel spectra's
 _RESOLUTIONS = ((128, 16), (256, 32), (512, 48), (1024, 64))  # window and mel bands
 _FLOOR = 3e-4  # -70 dB of full scale: what is below does not count
 
@@ -84,5 +85,5 @@ def reconstruction_loss(made: Tensor, audio: Tensor, rate: int) -> Tensor:
     for window, bands in _RESOLUTIONS:
         ours, theirs = magnitudes(made, window), magnitudes(audio, window)
         distance = F.l1_loss(log_mel(ours, bands, rate), log_mel(theirs, bands, rate))
-        total = total + distance + (ours - theirs).norm() / theirs.norm()
+        total = total + _LOG_MEL * distance + (ours - theirs).norm() / theirs.norm()
     return total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,6 @@ from .codec_training import train_codec
 from .corpus import encoded_pieces
 from .optimise import Progress, device
 from .recipe import Recipe, Stage
-from .styles import STYLES
 from .token_training import train_lora, train_transformer
 
 LORA = "lora"
@@ -53,19 +53,19 @@ def lora_file(folder: Path, style: str, name: str) -> Path:
 
 
 def piece_codes(
-    codec: LAC, style: str, recipe: Recipe, *, clips: int, first_seed: int = 0
+    codec: LAC, styles: Sequence[str], recipe: Recipe, *, clips: int, first_seed: int = 0
 ) -> Tensor:
-    """Return the codes of pieces, int64 [clips, codebooks, frames].
+    """Return the codes of pieces, int64 [styles * clips, codebooks, frames].
 
     Args:
         codec: that makes them; moved to the training device and back.
-        style: of the pieces.
+        styles: of the pieces.
         recipe: for their length.
-        clips: how many.
+        clips: how many of each style.
         first_seed: of the first piece.
     """
     seeds = range(first_seed, first_seed + clips)
-    codes = encoded_pieces(codec.to(device()), STYLES[style], seeds, frames=recipe.frames)
+    codes = encoded_pieces(codec.to(device()), styles, seeds, frames=recipe.frames)
     codec.cpu()
     return codes
 
@@ -91,7 +91,7 @@ def _train_transformer(folder: Path, name: str, recipe: Recipe, progress: Progre
         return
     stage: Stage = getattr(recipe, name)
     codec = open_codec(folder)
-    corpus = piece_codes(codec, stage.style, recipe, clips=stage.clips)
+    corpus = piece_codes(codec, stage.styles, recipe, clips=stage.clips)
     kwargs = sizes()[recipe.size][name]
     model, curve = train_transformer(kwargs, codec, corpus, stage, progress=progress)
     _write(target, model, kwargs)
@@ -100,12 +100,12 @@ def _train_transformer(folder: Path, name: str, recipe: Recipe, progress: Progre
 
 def _train_lora(folder: Path, name: str, recipe: Recipe, progress: Progress) -> None:
     stage = recipe.lora
-    target = lora_file(folder, stage.style, name)
+    target = lora_file(folder, stage.styles[0], name)
     if is_there(target):
         return
     codec = open_codec(folder)
     base = load_vampnet(read_checkpoint(folder / f"{name}.pth"))
-    corpus = piece_codes(codec, stage.style, recipe, clips=stage.clips)
+    corpus = piece_codes(codec, stage.styles, recipe, clips=stage.clips)
     state, curve = train_lora(base, codec, corpus, stage, progress=progress)
     with replacing(target) as temporary:
         save_checkpoint(state, temporary)

@@ -113,6 +113,16 @@ def write_adapter(values: Mapping[str, NDArray[np.float32]], path: Path) -> None
     file.export_adapter(str(path))
 
 
+def adapter_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
+    """Return what an adapter file gives the inputs of its graph, by name.
+
+    Args:
+        path: of the ``.onnx_adapter`` file.
+    """
+    file = ort.AdapterFormat.read_adapter(str(path))  # which owns the memory of its values
+    return {name: value.numpy().copy() for name, value in file.get_parameters().items()}
+
+
 def _is_adapted(node: ir.Node) -> bool:
     layer = node.metadata_props[MODULE_KEY].rpartition(".")[2]
     return node.op_type == "MatMul" and layer in _ADAPTED

@@ -12,7 +12,7 @@ import torch
 from commands.options import adapters_from
 from configs.config import load_config, load_gates
 from configs.errors import InputError
-from export.adapters import Adapter
+from export.adapters import Adapter, adapter_tensors, write_adapter
 from models import load_vampnet, open_models, read_checkpoint
 from pipeline.artifacts import Artifacts, open_artifacts
 from pipeline.components import Components
@@ -175,16 +175,34 @@ def test_an_adapter_for_what_is_not_exported_is_refused(
         )  # fmt: skip
 
 
-def test_localisation_finds_its_way_in_an_adaptable_graph(
-    nano: Path, adaptable: Artifacts
-) -> None:
+def localised(folder: Path, nano: Path, lora: dict[str, Path]) -> tuple[str, ...]:
     found = run_request(
         Request(
-            artifacts=adaptable.folder, new=None, checkpoint=nano, recorded=False,
-            component="c2f", seed=0, length=7, batch=1, lora={}, unsealed=False,
+            artifacts=folder, new=None, checkpoint=nano, recorded=False,
+            component="c2f", seed=0, length=7, batch=1, lora=lora, unsealed=True,
         )
     )  # fmt: skip
-    assert found.localisation.culprits == ()
+    return found.localisation.culprits
+
+
+def test_localisation_finds_its_way_in_an_adaptable_graph(
+    nano: Path, loras: dict, adaptable: Artifacts
+) -> None:
+    assert localised(adaptable.folder, nano, {}) == ()
+    assert localised(adaptable.folder, nano, {"c2f": loras["opera", "c2f"]}) == ()
+
+
+def test_localisation_names_the_layer_of_which_an_adapter_is_wrong(
+    nano: Path, loras: dict, adaptable: Artifacts, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(adaptable.folder, tmp_path / "v1")
+    layer = "transformer.layers.0.feed_forward.w_2"
+    file = folder / "c2f.opera.onnx_adapter"
+    values = adapter_tensors(file)
+    values[f"{layer}.adapter_up"] = -values[f"{layer}.adapter_up"]
+    write_adapter(values, file)
+    assert localised(folder, nano, {"c2f": loras["opera", "c2f"]}) == (layer,)
+    assert localised(folder, nano, {}) == ()
 
 
 def test_an_adapter_is_switched_on_by_name_in_whole_pipelines(adaptable: Artifacts) -> None:

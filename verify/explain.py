@@ -35,6 +35,7 @@ def explain_nonfinite(
     record: ComponentRecord,
     models: ModelSet,
     path: Path,
+    adapters: Sequence[Path] = (),
 ) -> str:
     """Say in how many cases values are not finite, and where they come from in one of them.
 
@@ -45,6 +46,7 @@ def explain_nonfinite(
         record: of the component.
         models: holds its checkpoint.
         path: of the graph.
+        adapters: that were switched on.
     """
     bad = [c for c in reports if c.nonfinite_reference or c.nonfinite_export]
     seeds = list(dict.fromkeys(c.seed for c in bad))
@@ -54,7 +56,7 @@ def explain_nonfinite(
         f" of {of_seeds} seeds ({_listed([str(seed) for seed in seeds])}). {case.id}:"
     )
     try:
-        graph = GraphModules(path)
+        graph = GraphModules(path, adapters)
         with reference_source(models, record, inputs) as source:
             birth = find_birth(source, graph)
             found = walk(source, graph) if birth.verdict == EXPORT else None

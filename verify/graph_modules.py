@@ -18,6 +18,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from configs.errors import InputError
+from export.adapters import adapter_tensors
 from export.graph import MODULE_KEY
 from export.onnx_file import save_graph
 
@@ -35,16 +36,20 @@ class Border:
 class GraphModules:
     """One graph, its modules, and ways to run it whole or in part."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, adapters: Sequence[Path] = ()) -> None:
         """Load a graph.
 
         Args:
             path: an artifact's ``.onnx`` file.
+            adapters: ``.onnx_adapter`` files whose values take the place of its defaults.
 
         Raises:
             InputError: the nodes carry no module paths.
         """
         self._model = ir.load(path)
+        for adapter in adapters:
+            for name, tensor in adapter_tensors(adapter).items():
+                self._model.graph.initializers[name].const_value = ir.tensor(tensor, name=name)
         self.metadata = dict(self._model.metadata_props)
         self._nodes = list(self._model.graph)
         self._maker = {str(made.name): node for node in self._nodes for made in node.outputs}

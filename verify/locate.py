@@ -90,7 +90,9 @@ def run_request(request: Request) -> Located:
     Raises:
         InputError: something it names is not there or does not fit.
     """
-    opened = open_component(request.artifacts, request.component, unsealed=request.unsealed)
+    opened = open_component(
+        request.artifacts, request.component, unsealed=request.unsealed, lora=request.lora
+    )
     if request.new is not None:
         other = open_component(request.new, opened.record.id, unsealed=request.unsealed)
         case = _case(request, opened.record)

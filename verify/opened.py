@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ from configs.manifest import METADATA_PREFIX, ComponentRecord, FileRecord, Sourc
 from export.components import is_known
 from pipeline.artifacts import open_artifacts
 
+from .exported import adapters_of
 from .graph_modules import GraphModules
 
 _STANDARD = "coarse"
@@ -29,21 +31,27 @@ class OpenedComponent:
         path: of the graph.
         sources: checkpoint files it was made from, and perhaps others of its version.
         unvouched: files whose content no manifest vouches for.
+        adapters: files that are switched on.
     """
 
     record: ComponentRecord
     path: Path
     sources: tuple[SourceRecord, ...]
     unvouched: tuple[str, ...]
+    adapters: tuple[Path, ...] = ()
 
     @cached_property
     def graph(self) -> GraphModules:
         """The graph by its modules, read when first asked for."""
-        return GraphModules(self.path)
+        return GraphModules(self.path, self.adapters)
 
 
 def open_component(
-    path: Path, component: str | None, *, unsealed: bool = False
+    path: Path,
+    component: str | None,
+    *,
+    unsealed: bool = False,
+    lora: Mapping[str, Path] | None = None,
 ) -> OpenedComponent:
     """Open one component.
 
@@ -52,6 +60,7 @@ def open_component(
             beside it or not.
         component: with variant; None for the one the file holds, or coarse of a version.
         unsealed: accept files whose hash differs from the manifest's.
+        lora: LoRA overlay by transformer; a version's adapter made of it is switched on.
 
     Raises:
         InputError: nothing there, another component than asked for, or a foreign file.
@@ -65,8 +74,14 @@ def open_component(
         raise InputError(
             f"{artifacts.folder}: no component {component or _STANDARD!r}; there are {known}"
         )
-    sources = artifacts.manifest.sources
-    return OpenedComponent(record, artifacts.path(record), sources, artifacts.changed)
+    adapters = adapters_of(record, artifacts.manifest, lora or {})
+    return OpenedComponent(
+        record,
+        artifacts.path(record),
+        (*artifacts.manifest.sources, *(adapter.source for adapter in adapters)),
+        artifacts.changed,
+        tuple(artifacts.folder / adapter.file.name for adapter in adapters),
+    )
 
 
 def _plain(path: Path, component: str | None) -> OpenedComponent:

@@ -15,6 +15,7 @@ from configs.errors import InputError
 from configs.files import is_there
 from configs.manifest import (
     MANIFEST_NAME,
+    AdapterRecord,
     ComponentRecord,
     GateRecord,
     Manifest,
@@ -101,9 +102,10 @@ def verify_artifacts(
             left_out.append(record.id)
             continue
         export, mismatches = open_export(artifacts, record, matrix.threads, lora=overlays)
+        adapters = adapters_of(record, artifacts.manifest, overlays)
         notes += [
             f"{record.id} was verified with the adapter {adapter.name} of {adapter.component}"
-            for adapter in adapters_of(record, artifacts.manifest, overlays)
+            for adapter in adapters
         ]
         job = Job(artifacts, record, checkpoint, needed, overlays, gates, matrix.threads)
         found = check_component(
@@ -119,7 +121,7 @@ def verify_artifacts(
         )
         components.append(found)
         del export
-        notes += _nonfinite(found, record, reference, matrix, models, artifacts)
+        notes += _nonfinite(found, record, reference, matrix, models, artifacts, adapters)
         del reference
         if exit_first and found.verdict is Verdict.FAIL:
             notes.append(f"stopped at the first failure, in {record.id}, as was asked")
@@ -139,6 +141,7 @@ def _nonfinite(
     matrix: VerifySection,
     models: ModelSet,
     artifacts: Artifacts,
+    adapters: Sequence[AdapterRecord],
 ) -> list[str]:
     """Explain non-finite values, if there are any; a generation's are those of its parts."""
     case = first_nonfinite(found.cases, reference.cases(record, matrix))
@@ -146,7 +149,8 @@ def _nonfinite(
         return []
     inputs = reference.inputs(case, record)
     path = artifacts.path(record)
-    return [explain_nonfinite(found.cases, case, inputs, record, models, path)]
+    files = [artifacts.folder / adapter.file.name for adapter in adapters]
+    return [explain_nonfinite(found.cases, case, inputs, record, models, path, files)]
 
 
 def build_report(

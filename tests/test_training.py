@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from matplotlib.image import imread
 
+from configs.errors import InputError
 from models import (
     LAC,
     CodecDims,
@@ -24,6 +27,7 @@ from tests.conftest import NANO
 from training import recipe as recipe_module
 from training import stages
 from training.corpus import encoded_pieces, prepared_pieces, random_segments
+from training.curves import plot_curves
 from training.optimise import rate_factor
 from training.quality import measure, si_sdr, token_quality
 from training.quantiser import QuantiserTraining
@@ -77,6 +81,17 @@ def test_a_fine_tune_lowers_the_loss_on_its_style(trained: Path) -> None:
     for lora in quality.lora.values():
         assert lora.cross_entropy_after < lora.cross_entropy_before
     assert set(quality.lora) == set(quality.transformers) == {"coarse", "c2f"}
+
+
+def test_loss_curves_are_drawn(trained: Path, tmp_path: Path) -> None:
+    plot_curves(trained, tmp_path / "curves.png")
+    five = imread(tmp_path / "curves.png")
+    shutil.copytree(trained / "losses", tmp_path / "losses")
+    (tmp_path / "losses" / "c2f.json").unlink()
+    plot_curves(tmp_path, tmp_path / "curves.png")
+    assert imread(tmp_path / "curves.png").shape[1] < five.shape[1]
+    with pytest.raises(InputError, match="no loss curves"):
+        plot_curves(tmp_path / "none", tmp_path / "curves.png")
 
 
 def test_what_is_written_is_a_whole_set_that_is_not_labelled_as_random(trained: Path) -> None:

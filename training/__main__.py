@@ -20,6 +20,7 @@ from models.checkpoint import CODEC
 from models.random_checkpoint import sizes
 from pipeline.audio_files import write_audio
 
+from .curves import plot_curves
 from .music import piece
 from .quality import measure
 from .recipe import Recipe, load_recipe
@@ -99,6 +100,16 @@ def recognise(
          for name in trained},
         output,
     )  # fmt: skip
+
+
+@app.command()
+def curves(folder: Folder, picture: Annotated[Path, typer.Argument(metavar="FILE")]) -> None:
+    """Draw the loss curves.
+
+    Example:
+      python -m training curves checkpoints/demo docs/training.png
+    """
+    plot_curves(folder, picture)
 
 
 def _write_clip(target: Path, recipe: Recipe) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from .recipe import Stage
 
 _CLIP = 1.0  # norm of the gradient
-_NOTED = 25  # steps a point of the loss curve is the mean of
+NOTED = 25  # steps a point of the loss curve is the mean of
 
 Progress = Callable[[int, int, float], None]
 
@@ -66,7 +66,7 @@ def optimise(
         optimiser.step()
         schedule.step()
         recent.append(value.item())
-        if len(recent) == _NOTED or step == stage.steps - 1:
+        if len(recent) == NOTED or step == stage.steps - 1:
             curve.append(round(fmean(recent), 5))
             recent.clear()
             progress(step + 1, stage.steps, curve[-1])

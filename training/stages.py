@@ -22,6 +22,7 @@ from .recipe import Recipe, Stage
 from .token_training import train_lora, train_transformer
 
 LORA = "lora"
+LOSSES = "losses"  # folder beside the checkpoints
 STAGES = (CODEC, *TRANSFORMERS, LORA)
 _NOTE = "from scratch, on procedural music, by the training package of vampnet-onnx"
 
@@ -122,5 +123,5 @@ def _write(target: Path, module: nn.Module, kwargs: dict[str, Any]) -> None:
 
 
 def _write_curve(folder: Path, name: str, curve: list[float]) -> None:
-    with replacing(folder / "losses" / f"{name}.json") as temporary:
+    with replacing(folder / LOSSES / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(curve) + "\n", "utf-8")

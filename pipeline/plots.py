@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from configs.files import replacing
 
@@ -16,9 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_WINDOW = 1024  # samples a spectrum is taken of
+_WINDOW_S = 0.05  # a spectrum is taken of about so much
 _COLUMNS = 1600  # spectra a picture, about its pixels
-_RANGE_DB = 90.0
+_RANGE_DB = 70.0
+_TICKS_HZ = (100, 250, 500, 1000, 2000, 4000, 8000, 16000)
 _WIDTH = 12.0  # inches
 
 
@@ -66,30 +69,45 @@ def plot_codes(
 def plot_spectrograms(path: Path, *, sample_rate: int, before: Floats, after: Floats) -> None:
     """Draw the spectrograms of two pieces of audio, float32 [samples] each, on one scale."""
     figure, axes = _figure(2)
-    levels = [_levels(audio) for audio in (before, after)]
-    top = max(float(level.max()) for level in levels)
-    for axis, audio, level, title in zip(
-        axes, (before, after), levels, ("before (prepared)", "after"), strict=True
+    window = 2 ** round(math.log2(_WINDOW_S * sample_rate))
+    drawn = [_levels(audio, window) for audio in (before, after)]
+    top = max(float(level.max()) for _, level in drawn)
+    hertz = np.arange(window // 2 + 1) * sample_rate / window
+    ticks = [tick for tick in _TICKS_HZ if tick <= sample_rate / 2]
+    for axis, (starts, level), title in zip(
+        axes, drawn, ("before (prepared)", "after"), strict=True
     ):
-        shown = axis.imshow(
-            level, aspect="auto", origin="lower", cmap="magma", vmin=top - _RANGE_DB, vmax=top,
-            extent=(0, len(audio) / sample_rate, 0, sample_rate / 2000),
+        shown = axis.pcolormesh(
+            (starts + window / 2) / sample_rate, hertz, level, shading="nearest",
+            cmap="magma", vmin=top - _RANGE_DB, vmax=top, rasterized=True,
         )  # fmt: skip
+        axis.set_yscale("function", functions=(_mel, _hertz))
+        axis.set_yticks(ticks, [f"{tick / 1000:g}" for tick in ticks])
+        axis.minorticks_off()
         axis.set_title(title, loc="left", fontsize=10)
-        axis.set_ylabel("kHz")
+        axis.set_ylabel("kHz, mel scale")
         figure.colorbar(shown, ax=axis, pad=0.01, label="dB")
     axes[-1].set_xlabel("seconds")
     _save(figure, path)
 
 
-def _levels(audio: Floats) -> Floats:
-    """Return levels in dB, float32 [bins, up to `_COLUMNS`], of audio of any length."""
-    padded = np.pad(audio, (0, max(0, _WINDOW - len(audio))))
-    last = len(padded) - _WINDOW
-    starts = np.linspace(0, last, min(_COLUMNS, last // (_WINDOW // 4) + 1)).astype(int)
-    frames = np.stack([padded[start : start + _WINDOW] for start in starts])
-    power = np.abs(np.fft.rfft(frames * np.hanning(_WINDOW), axis=1)) ** 2
-    return (10 * np.log10(power.T + 1e-12)).astype(np.float32)
+def _levels(audio: Floats, window: int) -> tuple[Integers, Floats]:
+    """Return where spectra start, int64 [T], and their levels in dB, float32 [bins, T]."""
+    padded = np.pad(audio, (0, max(0, window - len(audio))))
+    last = len(padded) - window
+    starts = np.linspace(0, last, max(2, min(_COLUMNS, last // (window // 8) + 1))).astype(int)
+    frames = np.stack([padded[start : start + window] for start in starts])
+    power = np.abs(np.fft.rfft(frames * np.hanning(window), axis=1)) ** 2
+    return starts, (10 * np.log10(power.T + 1e-12)).astype(np.float32)
+
+
+def _mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
+    """O'Shaughnessy, "Speech Communication" (1987)."""
+    return 2595 * np.log10(1 + np.maximum(hertz, 0) / 700)
+
+
+def _hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
+    return 700 * (np.power(10, mel / 2595) - 1)
 
 
 def _figure(rows: int) -> tuple[Figure, list[Axes]]:

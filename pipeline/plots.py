@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from configs.files import replacing
 
 from .components import Codec
+from .mel_scale import to_hertz, to_mel
 from .noise import Floats, Integers
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def plot_spectrograms(path: Path, *, sample_rate: int, before: Floats, after: Fl
             (starts + window / 2) / sample_rate, hertz, level, shading="nearest",
             cmap="magma", vmin=top - _RANGE_DB, vmax=top, rasterized=True,
         )  # fmt: skip
-        axis.set_yscale("function", functions=(_mel, _hertz))
+        axis.set_yscale("function", functions=(to_mel, to_hertz))
         axis.set_yticks(ticks, [f"{tick / 1000:g}" for tick in ticks])
         axis.minorticks_off()
         axis.set_title(title, loc="left", fontsize=10)
@@ -99,15 +99,6 @@ def _levels(audio: Floats, window: int) -> tuple[Integers, Floats]:
     frames = np.stack([padded[start : start + window] for start in starts])
     power = np.abs(np.fft.rfft(frames * np.hanning(window), axis=1)) ** 2
     return starts, (10 * np.log10(power.T + 1e-12)).astype(np.float32)
-
-
-def _mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
-    """O'Shaughnessy, "Speech Communication" (1987)."""
-    return 2595 * np.log10(1 + np.maximum(hertz, 0) / 700)
-
-
-def _hertz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 700 * (np.power(10, mel / 2595) - 1)
 
 
 def _figure(rows: int) -> tuple[Figure, list[Axes]]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from pipeline.mel_scale import mel_triangles
 
 _WAVEFORM = 12.0  # weight of the waveforms' distance
 _LOG_MEL = 2.0  # and of the log-mel spectra's
@@ -54,16 +55,8 @@ def log_mel(spectrum: Tensor, bands: int, rate: int) -> Tensor:
 
 @lru_cache(maxsize=16)
 def _mel_filters(bins: int, bands: int, rate: int) -> Tensor:
-    """Return triangular filters evenly spaced in mel, float32 [bands, bins].
-
-    mel(f) = 2595 log10(1 + f / 700): O'Shaughnessy, "Speech Communication" (1987).
-    """
-    top = 2595 * math.log10(1 + rate / 2 / 700)
-    edges = 700 * (10 ** (torch.linspace(0, top, bands + 2, dtype=torch.float64) / 2595) - 1)
-    frequency = torch.linspace(0, rate / 2, bins, dtype=torch.float64)
-    rising = (frequency - edges[:-2, None]) / (edges[1:-1] - edges[:-2])[:, None]
-    falling = (edges[2:, None] - frequency) / (edges[2:] - edges[1:-1])[:, None]
-    triangles = torch.minimum(rising, falling).clamp(min=0)
+    """Return mel filters whose weights sum to 1, float32 [bands, bins]."""
+    triangles = torch.from_numpy(mel_triangles(bins, bands, rate))
     return (triangles / triangles.sum(1, keepdim=True).clamp(min=1e-9)).float()
 
 

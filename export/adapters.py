@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from configs.errors import InputError
 from models import VampNet
 from models.layers import LoRALinear
 
@@ -118,8 +119,14 @@ def adapter_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
 
     Args:
         path: of the ``.onnx_adapter`` file.
+
+    Raises:
+        InputError: ONNX Runtime cannot read the file.
     """
-    file = ort.AdapterFormat.read_adapter(str(path))  # which owns the memory of its values
+    try:
+        file = ort.AdapterFormat.read_adapter(str(path))  # which owns the memory of its values
+    except Exception as error:  # ONNX Runtime's errors share no other base
+        raise InputError(f"{path}: ONNX Runtime cannot read it: {error}") from error
     return {name: value.numpy().copy() for name, value in file.get_parameters().items()}
 
 

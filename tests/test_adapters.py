@@ -203,6 +203,12 @@ def test_localisation_names_the_layer_of_which_an_adapter_is_wrong(
     write_adapter(values, file)
     assert localised(folder, nano, {"c2f": loras["opera", "c2f"]}) == (layer,)
     assert localised(folder, nano, {}) == ()
+    write_adapter({"elsewhere.adapter_up": np.zeros((2, 3), np.float32)}, file)
+    with pytest.raises(InputError, match=r"elsewhere\.adapter_up, which the graph does not"):
+        localised(folder, nano, {"c2f": loras["opera", "c2f"]})
+    file.write_bytes(b"no adapter")
+    with pytest.raises(InputError, match=r"opera\.onnx_adapter: ONNX Runtime cannot read it"):
+        localised(folder, nano, {"c2f": loras["opera", "c2f"]})
 
 
 def test_an_adapter_is_switched_on_by_name_in_whole_pipelines(adaptable: Artifacts) -> None:

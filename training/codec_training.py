@@ -20,8 +20,7 @@ from .spectra import reconstruction_loss
 # settle.
 _QUANTISED = 0.08
 _SETTLED = 0.8
-
-
+# Factors of the first weights: of Snake's alpha, and of a residual branch.
 _FIRST_ALPHA = 0.2
 _FIRST_BRANCH = 0.3
 

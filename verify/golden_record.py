@@ -180,7 +180,8 @@ class _Recorder:
     ) -> tuple[np.ndarray, ...]:
         """Call a function of the packages."""
         found = self.worker.call(
-            "function", dict(zip("xyz", arrays, strict=False)), module=module, name=name,
+            "function", dict(zip("xyz", arrays, strict=False)),  # as many as there are
+            module=module, name=name,
             arguments=arguments or [], keywords=keywords, seed=seed,
         )  # fmt: skip
         return tuple(found[str(i)] for i in range(len(found)))

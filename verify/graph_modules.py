@@ -44,12 +44,11 @@ class GraphModules:
             adapters: ``.onnx_adapter`` files whose values take the place of its defaults.
 
         Raises:
-            InputError: the nodes carry no module paths.
+            InputError: the nodes carry no module paths, or an adapter is not for this graph.
         """
         self._model = ir.load(path)
         for adapter in adapters:
-            for name, tensor in adapter_tensors(adapter).items():
-                self._model.graph.initializers[name].const_value = ir.tensor(tensor, name=name)
+            self._switch_on(adapter)
         self.metadata = dict(self._model.metadata_props)
         self._nodes = list(self._model.graph)
         self._maker = {str(made.name): node for node in self._nodes for made in node.outputs}
@@ -60,6 +59,14 @@ class GraphModules:
                 f"{path}: its nodes carry no module path ({MODULE_KEY}), so no layer can be"
                 " named; only files this tool exported have them"
             )
+
+    def _switch_on(self, adapter: Path) -> None:
+        """Put an adapter's values in the place of the defaults."""
+        defaults = self._model.graph.initializers
+        for name, tensor in adapter_tensors(adapter).items():
+            if name not in defaults:
+                raise InputError(f"{adapter}: gives {name}, which the graph does not take")
+            defaults[name].const_value = ir.tensor(tensor, name=name)
 
     @cached_property
     def paths(self) -> list[str]:

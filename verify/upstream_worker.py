@@ -78,7 +78,7 @@ class Published:
             overlay = torch.load(self._lora[name], map_location="cpu", weights_only=True)
             model.train()
             state.update(overlay.get("state_dict", overlay))
-            model.load_state_dict(state, strict=False)
+            model.load_state_dict(state, strict=False)  # LoRA layers that no file fills
         return model.to(getattr(torch, precision)).eval()
 
 

@@ -11,18 +11,14 @@ from models import LAC, CodecDims
 from models.random_checkpoint import random_state
 
 from .corpus import prepared_pieces, random_segments
+from .lapped_start import start_lapped
 from .optimise import Progress, device, optimise
-from .quantiser import QuantiserTraining
+from .quantiser import QuantiserTraining, fit_books
 from .recipe import Stage
 from .spectra import reconstruction_loss
 
-# Shares of the steps: before the first nothing is quantised, after the second codebooks only
-# settle.
-_QUANTISED = 0.08
-_SETTLED = 0.8
-# Factors of the first weights: of Snake's alpha, and of a residual branch.
-_FIRST_ALPHA = 0.2
-_FIRST_BRANCH = 0.3
+_SETTLED = 0.8  # share of the steps after which codebooks only settle
+_FITTED = 100  # batches that the first codebooks are fitted to
 
 
 def train_codec(
@@ -42,24 +38,32 @@ def train_codec(
     generator = torch.Generator().manual_seed(stage.seed)
     dims = CodecDims.from_kwargs(kwargs, "the recipe")
     codec = LAC(dims)
-    codec.load_state_dict(_near_linear(random_state(codec, generator)))
+    codec.load_state_dict(random_state(codec, generator))
+    start_lapped(codec)
+    corpus = torch.cat(
+        list(prepared_pieces(stage.styles, range(stage.clips), frames=frames, dims=dims))
+    )
     codec.to(device())
+
+    def segments(batch: int) -> Tensor:
+        drawn = random_segments(
+            corpus, length=stage.segment_frames * dims.hop_length, batch=batch,
+            frame=dims.hop_length, generator=generator,
+        )  # fmt: skip
+        return drawn.to(device())
+
+    with torch.no_grad():
+        encoded = [codec.encoder(segments(stage.batch)) for _ in range(_FITTED)]
+    fit_books(codec.quantizer, torch.cat(encoded), generator)
     quantise = QuantiserTraining(
         codec.quantizer,
         generator,
         dropout=float(kwargs["quantizer_dropout"]),
-        start=int(_QUANTISED * stage.steps),
         settle=int(_SETTLED * stage.steps),
-    )
-    corpus = torch.cat(
-        list(prepared_pieces(stage.styles, range(stage.clips), frames=frames, dims=dims))
     )
 
     def loss(_step: int) -> Tensor:
-        audio = random_segments(
-            corpus, length=stage.segment_frames * dims.hop_length,
-            batch=stage.batch, generator=generator,
-        ).to(device())  # fmt: skip
+        audio = segments(stage.batch)
         quantised = quantise(codec.encoder(audio))
         made = codec.decoder(quantised.z)
         return reconstruction_loss(made, audio, dims.sample_rate) + quantised.loss
@@ -67,12 +71,3 @@ def train_codec(
     trained = [parameter for parameter in codec.parameters() if parameter.requires_grad]
     curve = optimise(trained, loss, stage, progress=progress)
     return codec.cpu().eval().requires_grad_(False), curve
-
-
-def _near_linear(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Flatten Snake and lower residual branches, so that waveforms pass from the start."""
-    factors = {"alpha": _FIRST_ALPHA, "3.weight_g": _FIRST_BRANCH}
-    return {
-        name: value * next((f for end, f in factors.items() if name.endswith(end)), 1.0)
-        for name, value in state.items()
-    }

@@ -50,7 +50,7 @@ def encoded_pieces(
 
 
 def random_segments(
-    data: Tensor, *, length: int, batch: int, generator: torch.Generator
+    data: Tensor, *, length: int, batch: int, generator: torch.Generator, frame: int = 1
 ) -> Tensor:
     """Draw segments of the last axis, all of one length.
 
@@ -59,6 +59,8 @@ def random_segments(
         length: of a segment.
         batch: how many segments.
         generator: of the draws.
+        frame: every other segment starts at a multiple of it.  Music that is tuned to the
+            codec's frame repeats its codes from there only; a recording starts anywhere.
 
     Returns:
         [batch, ..., length].
@@ -66,6 +68,7 @@ def random_segments(
     items = torch.randint(len(data), (batch,), generator=generator)
     last = data.shape[-1] - length
     starts = torch.randint(last + 1, (batch,), generator=generator)
+    starts[::2] -= starts[::2] % frame
     return torch.stack(
         [data[int(item), ..., int(start) : int(start) + length]
          for item, start in zip(items, starts, strict=True)]

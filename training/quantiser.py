@@ -16,10 +16,13 @@ from torch.nn import functional as F
 from models import ResidualVectorQuantize
 from models.quantize import VectorQuantize
 
+from .lapped_start import set_weight
+
 _COMMITMENT = 0.25
-_MEMORY = 0.97  # of the running means, a step
+_MEMORY = 0.99  # of the running means, a step
 _DEAD = 0.1  # of the average use
 _CHECKED = 20  # steps between two looks for dead entries
+_ROUNDS = 20  # of k-means
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,6 @@ class QuantiserTraining:
         quantizer: its codebooks are changed in place, and need no gradient from here on.
         generator: on the CPU; draws entries and dropped codebooks.
         dropout: share of the items that get the first codebooks only.
-        start: steps before which nothing is quantised, so that codebooks start from latents
-            that mean something.
         settle: step from which dead entries stay dead.
     """
 
@@ -57,13 +58,12 @@ class QuantiserTraining:
         generator: torch.Generator,
         *,
         dropout: float,
-        start: int,
         settle: int,
     ) -> None:
         self._books = [quantizer.book(index) for index in range(len(quantizer.quantizers))]
         self._generator = generator
         self._dropout = dropout
-        self._start, self._settle = start, settle
+        self._settle = settle
         self._steps = 0
         for book in self._books:
             book.codebook.requires_grad_(False)
@@ -77,13 +77,11 @@ class QuantiserTraining:
         kept = self._kept_books(len(encoded)).to(encoded.device)
         for index, book in enumerate(self._books):
             latents = book.in_proj(residual)
-            passed = latents
-            if self._steps >= self._start:
-                self._replace_entries(index, latents)
-                entries = self._nearest_entries(index, book, latents)
-                loss = loss + _COMMITMENT * F.mse_loss(latents, entries)
-                passed = latents + (entries - latents).detach()
-            projected = book.out_proj(passed)
+            self._replace_entries(index, latents)
+            entries = self._nearest_entries(index, book, latents)
+            distance = F.mse_loss(latents, entries) / latents.detach().square().mean()
+            loss = loss + _COMMITMENT * distance
+            projected = book.out_proj(_turned(latents) + (entries - latents).detach())
             total = total + projected * (kept > index)[:, None, None]
             residual = residual - projected
         self._steps += 1
@@ -109,19 +107,60 @@ class QuantiserTraining:
     @torch.no_grad()
     def _replace_entries(self, index: int, latents: Tensor) -> None:
         """Put latents of the batch (float [B, width, T]) where entries are dead."""
-        counts = self._counts[index]
-        if self._steps == self._start:
-            dead = torch.ones_like(counts, dtype=torch.bool)
-            counts.fill_(latents[:, 0].numel() / len(counts))
-        elif self._steps < self._settle and self._steps % _CHECKED == 0:
-            dead = counts < _DEAD * counts.mean()
-        else:
+        if self._steps >= self._settle or self._steps % _CHECKED:
             return
+        counts = self._counts[index]
+        dead = counts < _DEAD * counts.mean()
         pool = _rows(latents)
-        drawn = torch.randint(len(pool), (int(dead.sum()),), generator=self._generator)
+        drawn = _drawn_rows(pool, int(dead.sum()), self._generator)
         counts[dead] = counts.mean()
-        self._sums[index][dead] = pool[drawn.to(pool.device)] * counts.mean()
+        self._sums[index][dead] = drawn * counts.mean()
         self._books[index].codebook.weight.copy_(self._sums[index] / counts[:, None])
+
+
+@torch.no_grad()
+def fit_books(
+    quantizer: ResidualVectorQuantize, encoded: Tensor, generator: torch.Generator
+) -> None:
+    """Start a quantiser from what an encoder gives, one codebook after the other.
+
+    Each projects to the axes along which the earlier ones left most, and back; its entries
+    are found as k-means finds them (Lloyd 1982), nearness taken as the codec takes it.
+
+    Args:
+        quantizer: changed in place.
+        encoded: float32 [B, latent_dim, T], with more steps than a codebook has entries.
+        generator: draws the first entries, and others for those that nothing is near to.
+    """
+    residual = _rows(encoded)
+    for index in range(len(quantizer.quantizers)):
+        book = quantizer.book(index)
+        entries = book.codebook.weight
+        size, width = entries.shape
+        axes = torch.linalg.eigh(residual.t() @ residual).eigenvectors[:, -width:]
+        set_weight(book.in_proj, axes.t()[:, :, None])
+        set_weight(book.out_proj, axes[:, :, None])
+        latents = residual @ axes
+        entries.copy_(_drawn_rows(latents, size, generator))
+        for _ in range(_ROUNDS):
+            codes = book.nearest(latents.t()[None])[0]
+            hits = codes.bincount(minlength=size)
+            entries.zero_().index_add_(0, codes, latents).div_(hits.clamp(min=1)[:, None])
+            entries[hits == 0] = _drawn_rows(latents, int((hits == 0).sum()), generator)
+        residual = residual - entries[book.nearest(latents.t()[None])[0]] @ axes.t()
+
+
+def _turned(latents: Tensor) -> Tensor:
+    """Return latents (float [B, width, T]) with gradients that turn them only.
+
+    The choice of an entry depends on the direction of a latent alone.  A gradient along it
+    would promise what no change of length can give, and lengths would grow without end.
+    """
+    return F.normalize(latents, dim=1) * latents.detach().norm(dim=1, keepdim=True)
+
+
+def _drawn_rows(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    return rows[torch.randint(len(rows), (count,), generator=generator).to(rows.device)]
 
 
 def _rows(latents: Tensor) -> Tensor:

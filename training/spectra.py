@@ -10,8 +10,8 @@ from torch.nn import functional as F
 
 from pipeline.mel_scale import mel_triangles
 
-_WAVEFORM = 12.0  # weight of the waveforms' distance
-_LOG_MEL = 2.0  # and of the log-mel spectra's
+_WAVEFORM = 6.0  # weight of the waveforms' distance
+_LOG_MEL = 4.0  # and of the log-mel spectra's
 _RESOLUTIONS = ((128, 16), (256, 32), (512, 48), (1024, 64))  # window and mel bands
 _FLOOR = 3e-4  # -70 dB of full scale: what is below does not count
 

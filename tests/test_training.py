@@ -28,9 +28,10 @@ from training import recipe as recipe_module
 from training import stages
 from training.corpus import encoded_pieces, prepared_pieces, random_segments
 from training.curves import plot_curves
+from training.lapped_start import lapped_basis, start_lapped
 from training.optimise import rate_factor
 from training.quality import measure, si_sdr, token_quality
-from training.quantiser import QuantiserTraining
+from training.quantiser import QuantiserTraining, _turned, fit_books
 from training.recipe import LoraStage, Recipe, Stage, load_recipe
 from training.stages import STAGES, lora_file, train_stage
 from training.token_training import random_masks
@@ -142,6 +143,15 @@ def test_segments_come_from_everywhere_and_hold_together() -> None:
     assert set(found[:, 0, 0].tolist()) == set(range(11))
 
 
+def test_every_other_segment_starts_with_a_frame() -> None:
+    data = torch.arange(100).expand(3, 1, 100)
+    found = random_segments(
+        data, length=10, batch=40, generator=torch.Generator().manual_seed(0), frame=8
+    )
+    assert (found[::2, 0, 0] % 8 == 0).all() and (found[1::2, 0, 0] % 8 != 0).any()
+    assert (found.diff() == 1).all()
+
+
 def test_masks_leave_conditioning_alone_and_have_ratios_of_their_own() -> None:
     codes = torch.zeros(200, 4, 50, dtype=torch.int64)
     masks = random_masks(codes, 2, torch.Generator().manual_seed(0))
@@ -151,32 +161,23 @@ def test_masks_leave_conditioning_alone_and_have_ratios_of_their_own() -> None:
     assert abs(ratios.mean() - 2 / torch.pi) < 0.05  # of cos(r pi / 2) with r uniform
 
 
-def quantiser(start: int = 0) -> tuple[LAC, QuantiserTraining]:
-    codec = LAC(CodecDims.from_kwargs(NANO["codec"], "nano"))
+def quantiser() -> tuple[LAC, QuantiserTraining]:
+    codec = nano_codec()
     generator = torch.Generator().manual_seed(0)
-    codec.load_state_dict(random_state(codec, generator))
-    codec.requires_grad_(False)
-    return codec, QuantiserTraining(
-        codec.quantizer, generator, dropout=0.0, start=start, settle=10_000
-    )
+    return codec, QuantiserTraining(codec.quantizer, generator, dropout=0.0, settle=10_000)
+
+
+def nano_codec(**changed: Any) -> LAC:
+    codec = LAC(CodecDims.from_kwargs(NANO["codec"] | changed, "nano"))
+    codec.load_state_dict(random_state(codec, torch.Generator().manual_seed(0)))
+    return codec.requires_grad_(False)
 
 
 def test_training_quantises_as_the_codec_does() -> None:
     codec, training = quantiser()
     encoded = torch.randn(2, 6, 30, generator=torch.Generator().manual_seed(1))
-    training(encoded)  # which makes codebooks of it
     expected = codec.quantizer(encoded).z
     assert torch.allclose(training(encoded).z, expected, atol=1e-6)
-
-
-def test_before_its_start_nothing_is_quantised() -> None:
-    codec, training = quantiser(start=1)
-    encoded = torch.randn(2, 6, 30, generator=torch.Generator().manual_seed(1))
-    book = codec.quantizer.book(0)
-    before = book.codebook.weight.clone()
-    made = training(encoded)
-    assert made.loss == 0 and torch.equal(book.codebook.weight, before)
-    assert training(encoded).loss > 0 and not torch.equal(book.codebook.weight, before)
 
 
 def test_gradients_pass_through_the_choice_of_entries() -> None:
@@ -186,10 +187,94 @@ def test_gradients_pass_through_the_choice_of_entries() -> None:
     assert encoded.grad is not None and encoded.grad.abs().min() > 0
 
 
+def test_gradients_turn_a_latent_and_leave_its_length() -> None:
+    latents = torch.randn(2, 5, 30, requires_grad=True)
+    weight = torch.randn(2, 5, 30)
+    turned = _turned(latents)
+    (turned * weight).sum().backward()
+    assert torch.allclose(turned, latents, atol=1e-6) and latents.grad is not None
+    along = (latents * latents.grad).sum(1)
+    assert along.abs().max() < 1e-4 and latents.grad.norm(dim=1).min() > 0
+
+
+def test_the_commitment_does_not_depend_on_the_scale() -> None:
+    encoded = torch.randn(2, 6, 30, generator=torch.Generator().manual_seed(1))
+    losses = []
+    for scale in (1.0, 100.0):
+        codec = nano_codec()
+        for index in range(3):
+            book = codec.quantizer.book(index)
+            book.in_proj.bias.zero_(), book.out_proj.bias.zero_()
+            book.codebook.weight.mul_(scale)
+        training = QuantiserTraining(
+            codec.quantizer, torch.Generator(), dropout=0.0, settle=10_000
+        )
+        losses.append(training(scale * encoded).loss.item())
+    assert losses[0] > 0.1 and losses[1] == pytest.approx(losses[0], rel=1e-4)
+
+
+def test_codebooks_start_with_what_earlier_ones_left() -> None:
+    codec = nano_codec()
+    draw = torch.Generator().manual_seed(1)
+    spread = torch.tensor([3.0, 0.01, 2.0, 1.0, 1.5, 2.5])[:, None]
+    encoded = spread * torch.randn(4, 6, 200, generator=draw)
+    fit_books(codec.quantizer, encoded, draw)
+    first = codec.quantizer.book(0)
+    assert first.in_proj.weight()[:, 1].abs().max() < 0.02  # the axis with nothing on it
+    assert len(first.nearest(first.in_proj(encoded)).unique()) == 11
+    left = [1.0]
+    for count in (1, 2, 3):
+        codes = codec.quantizer(encoded).codes[:, :count]
+        missed = encoded - codec.quantizer.from_codes(codes).z
+        left.append((missed.square().sum() / encoded.square().sum()).item())
+    assert left[1] < 0.6 and left == sorted(left, reverse=True)
+
+
+@pytest.mark.parametrize(
+    "rates, widths",
+    [(([4], [4]), (3, 10)), (([2, 4], [4, 2]), (4, 32)), (([4, 2, 2], [8, 2]), (4, 32))],
+)
+def test_a_codec_starts_by_giving_audio_back(
+    rates: tuple[list[int], list[int]], widths: tuple[int, int]
+) -> None:
+    codec = nano_codec(
+        encoder_rates=rates[0], decoder_rates=rates[1],
+        encoder_dim=widths[0], decoder_dim=widths[1],
+    )  # fmt: skip
+    start_lapped(codec)
+    hop = codec.dims.hop_length
+    audio = 0.1 * torch.randn(2, 1, 50 * hop, generator=torch.Generator().manual_seed(1))
+    made = codec.decoder(codec.encoder(audio))
+    inner = slice(hop, -hop)  # the windows at the ends have no neighbour
+    assert si_sdr(made[..., inner], audio[..., inner]).min() > 20
+
+
+def test_a_codec_of_few_latents_starts_with_the_low_bands() -> None:
+    codec = nano_codec(encoder_dim=4, encoder_rates=[16], decoder_dim=32, decoder_rates=[16])
+    start_lapped(codec)
+    time = torch.arange(800.0)
+    low, high = (0.1 * torch.sin(torch.pi * share * time)[None, None] for share in (0.1, 0.9))
+    assert si_sdr(codec.decoder(codec.encoder(low)), low).item() > 15
+    assert codec.decoder(codec.encoder(high)).square().mean() < 0.05 * high.square().mean()
+
+
+def test_a_codec_without_room_for_the_transform_is_refused() -> None:
+    codec = nano_codec(encoder_dim=3, encoder_rates=[8, 2], decoder_dim=64, decoder_rates=[16])
+    with pytest.raises(ValueError, match="has no room for a transform's 8 x 1"):
+        start_lapped(codec)
+
+
+def test_the_transform_is_orthonormal_and_its_overlaps_cancel() -> None:
+    basis = lapped_basis(12, 12)
+    first, second = basis[:, :12], basis[:, 12:]
+    assert torch.allclose(basis @ basis.t(), torch.eye(12), atol=1e-6)
+    assert torch.allclose(first @ second.t(), torch.zeros(12, 12), atol=1e-6)
+
+
 def test_entries_become_the_mean_of_what_is_nearest_to_them() -> None:
     codec, training = quantiser()
     encoded = torch.randn(4, 6, 100, generator=torch.Generator().manual_seed(1))
-    for _ in range(600):
+    for _ in range(1500):
         training(encoded)
     book = codec.quantizer.book(0)
     latents = book.in_proj(encoded)

@@ -18,11 +18,12 @@ from typing import cast
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from models import LAC
 from models.lac import DecoderBlock, EncoderBlock, EncoderLayer, ResidualLayer
 from models.layers import Snake1d, WNConv1d, WNConvTranspose1d
+
+from .weight_norm import set_weight
 
 _ALPHA = 0.01  # of Snake: what it adds to x is about alpha x^2
 _BRANCH = 0.03  # factor of a residual branch's gain
@@ -52,27 +53,14 @@ def start_lapped(codec: LAC) -> None:
             module.alpha.fill_(_ALPHA)
         elif isinstance(module, WNConv1d | WNConvTranspose1d):
             module.bias.zero_()
-    for module in codec.modules():
-        if isinstance(module, EncoderLayer):
+        elif isinstance(module, EncoderLayer):
             cast(WNConv1d, module.block[3]).weight_g.mul_(_BRANCH)
         elif isinstance(module, ResidualLayer):
             cast(WNConv1d, module.layer[3]).weight_g.mul_(_BRANCH)
-    dims = codec.dims
-    basis = lapped_basis(
-        min(dims.latent_dim, dims.decoder_dim, dims.hop_length), dims.hop_length
-    )
+    dims, hop = codec.dims, codec.dims.hop_length
+    basis = lapped_basis(min(dims.latent_dim, dims.decoder_dim, hop), hop)
     _start_encoder(codec, basis)
     _start_decoder(codec, basis)
-
-
-def set_weight(conv: WNConv1d | WNConvTranspose1d, weight: Tensor) -> None:
-    """Give a convolution a weight of its shape, as norm and direction.
-
-    The direction has entries of about unit size, as random ones have: how far a step of Adam
-    turns it depends on that.
-    """
-    conv.weight_g.copy_(weight.norm(dim=(1, 2), keepdim=True))
-    conv.weight_v.copy_(F.normalize(weight, dim=(1, 2)) * math.sqrt(weight[0].numel()))
 
 
 def _start_encoder(codec: LAC, basis: Tensor) -> None:
@@ -120,11 +108,12 @@ def _phases(samples: int, stride: int) -> Tensor:
 
 def _windows(basis: Tensor, samples: int) -> Tensor:
     """Return the basis (float32 [bands, 2 * hop]) as [bands, samples, steps]."""
-    return basis.unflatten(1, (-1, samples)).transpose(1, 2)
+    windows: Tensor = basis.unflatten(1, (-1, samples)).transpose(1, 2)
+    return windows
 
 
 def _set_outputs(conv: WNConv1d, kernel: Tensor) -> None:
-    """Make the first outputs of a convolution what a kernel gives, of the first inputs alone."""
+    """Let a kernel make the first outputs of a convolution, of its first inputs alone."""
     outputs, inputs, _ = kernel.shape
     _check_room(conv.weight_v, outputs, inputs)
     weight = conv.weight().clone()
@@ -134,7 +123,7 @@ def _set_outputs(conv: WNConv1d, kernel: Tensor) -> None:
 
 
 def _set_inputs(conv: WNConvTranspose1d, kernel: Tensor) -> None:
-    """Make the first outputs of a transposed convolution what a kernel gives likewise."""
+    """Let a kernel make the first outputs of a transposed convolution likewise."""
     inputs, outputs, _ = kernel.shape
     _check_room(conv.weight_v, inputs, outputs)
     weight = conv.weight().clone()

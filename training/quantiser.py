@@ -2,7 +2,7 @@
 
 Source: van den Oord et al., "VQ-VAE" (2017), for the gradients, the commitment and codebooks
 that follow running means; Zeghidour et al., "SoundStream" (2021), for codebooks that start
-from a batch, entries that are replaced when they die, and the dropout of codebooks.
+as k-means finds them, entries that are replaced when they die, and the dropout of codebooks.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch.nn import functional as F
 from models import ResidualVectorQuantize
 from models.quantize import VectorQuantize
 
-from .lapped_start import set_weight
+from .weight_norm import set_weight
 
-_COMMITMENT = 0.25
+_COMMITMENT = 0.25  # weight of a codebook's squared error, relative to what it quantises
 _MEMORY = 0.99  # of the running means, a step
 _DEAD = 0.1  # of the average use
 _CHECKED = 20  # steps between two looks for dead entries
@@ -79,8 +79,8 @@ class QuantiserTraining:
             latents = book.in_proj(residual)
             self._replace_entries(index, latents)
             entries = self._nearest_entries(index, book, latents)
-            distance = F.mse_loss(latents, entries) / latents.detach().square().mean()
-            loss = loss + _COMMITMENT * distance
+            size = latents.detach().square().mean()
+            loss = loss + _COMMITMENT * F.mse_loss(latents, entries) / size
             projected = book.out_proj(_turned(latents) + (entries - latents).detach())
             total = total + projected * (kept > index)[:, None, None]
             residual = residual - projected
@@ -156,7 +156,8 @@ def _turned(latents: Tensor) -> Tensor:
     The choice of an entry depends on the direction of a latent alone.  A gradient along it
     would promise what no change of length can give, and lengths would grow without end.
     """
-    return F.normalize(latents, dim=1) * latents.detach().norm(dim=1, keepdim=True)
+    turned: Tensor = F.normalize(latents, dim=1) * latents.detach().norm(dim=1, keepdim=True)
+    return turned
 
 
 def _drawn_rows(rows: Tensor, count: int, generator: torch.Generator) -> Tensor:

@@ -18,6 +18,9 @@ from .recipe import Stage
 from .spectra import reconstruction_loss
 
 _SETTLED = 0.8  # share of the steps after which codebooks only settle
+# Factor of the learning rate of what decides on codes: gradients that pass through a choice are
+# a guess, and at the decoder's rate the encoder spoils in a thousand steps what it started as.
+_SLOWER = 0.1
 _FITTED = 100  # batches that the first codebooks are fitted to
 
 
@@ -68,6 +71,10 @@ def train_codec(
         made = codec.decoder(quantised.z)
         return reconstruction_loss(made, audio, dims.sample_rate) + quantised.loss
 
-    trained = [parameter for parameter in codec.parameters() if parameter.requires_grad]
+    chosen = [*codec.encoder.parameters(), *codec.quantizer.parameters()]
+    trained = {
+        1.0: codec.decoder.parameters(),
+        _SLOWER: [parameter for parameter in chosen if parameter.requires_grad],
+    }
     curve = optimise(trained, loss, stage, progress=progress)
     return codec.cpu().eval().requires_grad_(False), curve

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from statistics import fmean
 
 import torch
@@ -31,7 +31,7 @@ def rate_factor(step: int, stage: Stage) -> float:
 
 
 def optimise(
-    parameters: Iterable[nn.Parameter],
+    parameters: Mapping[float, Iterable[nn.Parameter]],
     loss: Callable[[int], Tensor],
     stage: Stage,
     *,
@@ -40,7 +40,7 @@ def optimise(
     """Minimise a loss with AdamW.
 
     Args:
-        parameters: to be changed.
+        parameters: to be changed, by factor of the learning rate.
         loss: from the number of a step to a scalar that depends on them.
         stage: steps and learning rate.
         progress: told the steps done, the steps in all and the loss of late.
@@ -51,8 +51,12 @@ def optimise(
     Raises:
         FloatingPointError: the loss is not finite.
     """
-    trained = list(parameters)
-    optimiser = torch.optim.AdamW(trained, lr=stage.learning_rate, betas=(0.9, 0.98))
+    groups = [
+        {"params": list(own), "lr": factor * stage.learning_rate}
+        for factor, own in parameters.items()
+    ]
+    trained = [parameter for group in groups for parameter in group["params"]]
+    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: rate_factor(s, stage))
     curve: list[float] = []
     recent: list[float] = []

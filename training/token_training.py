@@ -125,7 +125,7 @@ def _fit(
         ).mean()
 
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    curve = optimise(trained, loss, stage, progress=progress)
+    curve = optimise({1.0: trained}, loss, stage, progress=progress)
     quantizer.cpu()
     model.cpu().eval().requires_grad_(False)
     return curve

@@ -51,12 +51,15 @@ def optimise(
     Raises:
         FloatingPointError: the loss is not finite.
     """
-    groups = [
-        {"params": list(own), "lr": factor * stage.learning_rate}
-        for factor, own in parameters.items()
-    ]
-    trained = [parameter for group in groups for parameter in group["params"]]
-    optimiser = torch.optim.AdamW(groups, betas=(0.9, 0.98))
+    groups = {factor: list(own) for factor, own in parameters.items()}
+    trained = [parameter for own in groups.values() for parameter in own]
+    optimiser = torch.optim.AdamW(
+        [
+            {"params": own, "lr": factor * stage.learning_rate}
+            for factor, own in groups.items()
+        ],
+        betas=(0.9, 0.98),
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: rate_factor(s, stage))
     curve: list[float] = []
     recent: list[float] = []

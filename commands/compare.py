@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 def compare(
     old: Annotated[Path, typer.Argument(metavar="OLD", help="A version, a model or a store.")],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The version to judge.")],
+    adapter: Annotated[
+        str | None, typer.Option(help="Adapter to switch on in the new version, by name.")
+    ] = None,
     unsealed: Unsealed = False,
     as_json: Json = False,
 ) -> None:
@@ -31,8 +34,10 @@ def compare(
     seeded cases with the metrics and limits of the gates, the old version taken as right.
     Exit code 1 means that a gate failed, or that the new one lacks what the old one has.
 
-    Example:
+    Examples:
       vampnet-onnx compare artifacts/mine/v1 artifacts/mine/v2
+
+      vampnet-onnx compare merged styled --adapter music-box
     """
     require_export_tools()
     from pipeline.artifacts import open_artifacts
@@ -41,7 +46,7 @@ def compare(
     with spinner(err, "checking hashes"):
         opened = [open_artifacts(path, unsealed=unsealed) for path in (old, new)]
     with progress_bar(err) as bar:
-        found = compare_versions(*opened, gates=load_gates(), progress=bar)
+        found = compare_versions(*opened, gates=load_gates(), adapter=adapter, progress=bar)
     if as_json:
         unsealed_files = [name for artifacts in opened for name in artifacts.changed]
         print_json(

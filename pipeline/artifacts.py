@@ -10,7 +10,13 @@ from pydantic import ValidationError
 
 from configs.errors import InputError
 from configs.files import file_errors, is_there, sha256
-from configs.manifest import MANIFEST_NAME, SCHEMA_VERSION, ComponentRecord, Manifest
+from configs.manifest import (
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    AdapterRecord,
+    ComponentRecord,
+    Manifest,
+)
 
 _VERSION = re.compile(r"v([1-9][0-9]*)")
 
@@ -38,6 +44,22 @@ class Artifacts:
     def path(self, component: ComponentRecord) -> Path:
         """Return the path of a component's graph."""
         return self.folder / component.file.name
+
+    def adapters(self, name: str) -> list[AdapterRecord]:
+        """Return the adapters of a name, one for each component that has it.
+
+        Raises:
+            InputError: no component has it.
+        """
+        there = self.manifest.adapters
+        found = [adapter for adapter in there if adapter.name == name]
+        if not found:
+            known = ", ".join(sorted({adapter.name for adapter in there}))
+            raise InputError(
+                f"{self.folder}: has no adapter {name!r}; it has {known or 'none'}"
+                " (export --lora FILE --lora-adapters makes them)"
+            )
+        return found
 
 
 def open_artifacts(path: Path, *, unsealed: bool = False) -> Artifacts:

@@ -137,14 +137,7 @@ class Components:
         Raises:
             InputError: no component has it.
         """
-        there = self.artifacts.manifest.adapters
-        if name is not None and name not in {adapter.name for adapter in there}:
-            known = ", ".join(sorted({adapter.name for adapter in there}))
-            raise InputError(
-                f"{self.artifacts.folder}: has no adapter {name!r}; it has {known or 'none'}"
-                " (export --lora FILE --lora-adapters makes them)"
-            )
-        self.use_adapters([adapter for adapter in there if adapter.name == name])
+        self.use_adapters([] if name is None else self.artifacts.adapters(name))
 
     def use_adapters(self, adapters: Sequence[AdapterRecord]) -> None:
         """Switch to adapters of the manifest, at most one a component, and to no other."""

@@ -22,6 +22,7 @@ from tests.checkpoint_files import content_of, saved
 from tests.exports import export_to, record_of
 from verify.locate import Request, run_request
 from verify.run import verify_artifacts
+from verify.versions import compare_versions
 
 STYLES = {"opera": 8, "choir": 3}  # rank
 
@@ -105,6 +106,45 @@ def test_with_an_adapter_it_computes_what_the_merged_model_does(
     found = logits(adaptable, name, style)
     assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
     assert np.abs(found - logits(adaptable, name, None)).max() > 0.1
+
+
+@pytest.fixture(scope="module")
+def merged(
+    nano: Path, loras: dict[tuple[str, str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Artifacts:
+    return export_to(
+        tmp_path_factory.mktemp("merged") / "v1",
+        nano,
+        components=("coarse", "c2f", "sampler"),
+        lora={name: loras["opera", name] for name in ("coarse", "c2f")},
+    )
+
+
+def test_an_adapter_switched_on_agrees_with_the_merged_export(
+    adaptable: Artifacts, merged: Artifacts
+) -> None:
+    found = compare_versions(merged, adaptable, gates=load_gates(), adapter="opera")
+    assert found.holds and not found.sources_differ
+    measured = {
+        change.name: {gate.name for gate in change.gates} for change in found.components
+    }
+    assert "relative_l2" in measured["coarse"] & measured["c2f"]
+
+
+@pytest.mark.parametrize("adapter", [None, "choir"])
+def test_another_adapter_departs_from_the_merged_export(
+    adaptable: Artifacts, merged: Artifacts, adapter: str | None
+) -> None:
+    found = compare_versions(merged, adaptable, gates=load_gates(), adapter=adapter)
+    assert not found.holds and found.sources_differ
+    assert {c.name for c in found.components if not c.holds} >= {"coarse", "c2f"}
+
+
+def test_comparing_with_an_unknown_adapter_is_refused(
+    adaptable: Artifacts, merged: Artifacts
+) -> None:
+    with pytest.raises(InputError, match="no adapter 'tenor'; it has choir, opera"):
+        compare_versions(merged, adaptable, gates=load_gates(), adapter="tenor")
 
 
 def test_switching_leaves_nothing_behind(adaptable: Artifacts) -> None:

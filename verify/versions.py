@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -99,6 +100,7 @@ def compare_versions(
     new: Artifacts,
     *,
     gates: Gates,
+    adapter: str | None = None,
     progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
 ) -> VersionChange:
     """Compare a version with another one.
@@ -107,10 +109,13 @@ def compare_versions(
         old: taken as right.
         new: judged.
         gates: thresholds; metrics are the same as between an export and its checkpoint.
+        adapter: of the new version, to be switched on in it: what it should do then is what
+            a version does into which the same LoRA files were merged.
         progress: told component, cases done and cases in all.
 
     Raises:
-        InputError: they are one and the same, or have no component in common.
+        InputError: they are one and the same, or have no component in common, or no adapter
+            has that name.
     """
     if old.folder.resolve() == new.folder.resolve():
         raise InputError(f"{old.folder}: compared with itself; give two versions")
@@ -119,6 +124,9 @@ def compare_versions(
     both = [name for name in records if name in others]
     if not both:
         raise InputError(f"{old.folder} and {new.folder} have no component in common")
+    adapters = [] if adapter is None else new.adapters(adapter)
+    switched = {found.component: new.folder / found.file.name for found in adapters}
+    sources = {*new.manifest.sources, *(found.source for found in adapters)}
     tools = old.manifest.toolchain, new.manifest.toolchain
     return VersionChange(
         toolchain={
@@ -126,11 +134,19 @@ def compare_versions(
             for tool in sorted({*tools[0], *tools[1]})
             if tools[0].get(tool) != tools[1].get(tool)
         },
-        sources_differ=set(old.manifest.sources) != set(new.manifest.sources),
+        sources_differ=set(old.manifest.sources) != sources,
         only_old=[name for name in records if name not in others],
         only_new=[name for name in others if name not in records],
         components=[
-            _component(old, new, records[name], others[name], gates, partial(progress, name))
+            _component(
+                old,
+                new,
+                records[name],
+                others[name],
+                gates,
+                switched.get(records[name].name),
+                partial(progress, name),
+            )
             for name in both
         ],
     )
@@ -142,6 +158,7 @@ def _component(
     record: ComponentRecord,
     other: ComponentRecord,
     gates: Gates,
+    adapter: Path | None,
     progress: Callable[[int, int], None],
 ) -> ComponentChange:
     signature = [
@@ -166,7 +183,7 @@ def _component(
     found, message = list[GateResult](), ""
     if not signature and not dims:
         try:
-            found = _measured(old, new, record, other, gates, progress)
+            found = _measured(old, new, record, other, gates, adapter, progress)
         except SignatureError as error:
             message = str(error)
     return ComponentChange(
@@ -188,6 +205,7 @@ def _measured(
     record: ComponentRecord,
     other: ComponentRecord,
     gates: Gates,
+    adapter: Path | None,
     progress: Callable[[int, int], None],
 ) -> list[GateResult]:
     """Run both on seeded cases.
@@ -196,6 +214,7 @@ def _measured(
         SignatureError: outputs are not of one type and shape.
     """
     first, second = Session(old.path(record)), Session(new.path(other))
+    second.use_adapter(adapter)
     rules = gates.for_component(record.name)
     worst: dict[str, tuple[float, Case]] = {}
     cases = cases_for(record, MATRIX)

@@ -79,9 +79,10 @@ class QuantiserTraining:
             latents = book.in_proj(residual)
             self._replace_entries(index, latents)
             entries = self._nearest_entries(index, book, latents)
+            turned = _turned(latents)
             size = latents.detach().square().mean()
-            loss = loss + _COMMITMENT * F.mse_loss(latents, entries) / size
-            projected = book.out_proj(_turned(latents) + (entries - latents).detach())
+            loss = loss + _COMMITMENT * F.mse_loss(turned, entries) / size
+            projected = book.out_proj(turned + (entries - latents).detach())
             total = total + projected * (kept > index)[:, None, None]
             residual = residual - projected
         self._steps += 1
@@ -154,7 +155,8 @@ def _turned(latents: Tensor) -> Tensor:
     """Return latents (float [B, width, T]) with gradients that turn them only.
 
     The choice of an entry depends on the direction of a latent alone.  A gradient along it
-    would promise what no change of length can give, and lengths would grow without end.
+    would promise what no change of length can give: the reconstruction's would stretch latents
+    without end, the commitment's would shrink them, since entries are means and so shorter.
     """
     turned: Tensor = F.normalize(latents, dim=1) * latents.detach().norm(dim=1, keepdim=True)
     return turned

@@ -197,6 +197,17 @@ def test_gradients_turn_a_latent_and_leave_its_length() -> None:
     assert along.abs().max() < 1e-4 and latents.grad.norm(dim=1).min() > 0
 
 
+def test_the_commitment_turns_latents_and_leaves_their_length() -> None:
+    codec = nano_codec(n_codebooks=1)
+    codec.quantizer.book(0).in_proj.bias.zero_()
+    training = QuantiserTraining(codec.quantizer, torch.Generator(), dropout=0.0, settle=1)
+    encoded = torch.randn(2, 6, 30, requires_grad=True)
+    training(encoded).loss.backward()
+    assert encoded.grad is not None and encoded.grad.norm(dim=1).min() > 0
+    along = (encoded * encoded.grad).sum(1)
+    assert along.abs().max() < 1e-3 * (encoded.norm(dim=1) * encoded.grad.norm(dim=1)).min()
+
+
 def test_the_commitment_does_not_depend_on_the_scale() -> None:
     encoded = torch.randn(2, 6, 30, generator=torch.Generator().manual_seed(1))
     losses = []

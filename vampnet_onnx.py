@@ -60,6 +60,9 @@ for command in (
 app.add_typer(golden)
 
 
+_AGAIN_S = 0.1
+
+
 class _Interrupted(BaseException):
     """An interrupt or a request to end, so that staging folders are removed on the way out.
 
@@ -72,7 +75,7 @@ def main() -> None:
     """Run the command line and turn refusals into one line and an exit code."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
         signal.signal(number, _interrupt)
-    sys.unraisablehook = _insist
+    sys.unraisablehook = _report_unraisable
     try:
         app()
     except (InputError, EnvironmentLacksError, NotFiniteError) as error:
@@ -81,17 +84,30 @@ def main() -> None:
     except _Interrupted:
         complain("interrupted; nothing was left half-written")
         sys.exit(130)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _interrupt(_number: int, _frame: object) -> None:
-    raise _Interrupted
+    """Interrupt, and again until it is on its way out.
+
+    Finalisers drop exceptions, and so do libraries that catch everything.
+    """
+    signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+    if not _is_on_its_way():
+        raise _Interrupted
 
 
-def _insist(lost: sys.UnraisableHookArgs) -> None:
-    """Interrupt again if an interrupt fell into a finaliser, where Python drops exceptions."""
-    if lost.exc_type is _Interrupted:
-        signal.setitimer(signal.ITIMER_REAL, 0.01)
-    else:
+def _is_on_its_way() -> bool:
+    """Return whether an interrupt is being handled, so that what cleans up is left alone."""
+    error = sys.exception()
+    while error is not None and not isinstance(error, _Interrupted):
+        error = error.__context__
+    return error is not None
+
+
+def _report_unraisable(lost: sys.UnraisableHookArgs) -> None:
+    if lost.exc_type is not _Interrupted:  # which comes again
         sys.__unraisablehook__(lost)
 
 

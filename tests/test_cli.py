@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -590,6 +591,44 @@ def test_an_interrupt_that_falls_into_a_finaliser_is_not_lost(
     result = cli()
     assert result.code == 130 and "interrupted" in result.err
     assert time.monotonic() - started < 10
+
+
+def test_an_interrupt_that_a_library_catches_is_not_lost(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def app() -> None:
+        with contextlib.suppress(BaseException):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(1)
+        time.sleep(20)
+
+    monkeypatch.setattr(vampnet_onnx, "app", app)
+    started = time.monotonic()
+    result = cli()
+    assert result.code == 130 and "interrupted" in result.err
+    assert time.monotonic() - started < 10
+
+
+def test_an_interrupt_lets_what_cleans_up_finish(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cleaned = []
+
+    @contextlib.contextmanager
+    def slowly_cleaned() -> Iterator[None]:
+        try:
+            yield
+        finally:
+            time.sleep(0.5)
+            cleaned.append(True)
+
+    def app() -> None:
+        with slowly_cleaned():
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(20)
+
+    monkeypatch.setattr(vampnet_onnx, "app", app)
+    assert cli().code == 130 and cleaned == [True]
 
 
 def _small_files_only() -> None:

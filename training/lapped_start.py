@@ -133,7 +133,7 @@ def _set_inputs(conv: WNConvTranspose1d, kernel: Tensor) -> None:
 
 
 def _check_room(weight: Tensor, *needed: int) -> None:
-    if any(have < need for have, need in zip(weight.shape, needed, strict=False)):
+    if any(have < need for have, need in zip(weight.shape[:2], needed, strict=True)):
         raise ValueError(
             f"a convolution of shape {tuple(weight.shape)} has no room for a transform's "
             f"{' x '.join(map(str, needed))}: give the codec more channels"

@@ -19,7 +19,8 @@ from .spectra import reconstruction_loss
 
 _SETTLED = 0.8  # share of the steps after which codebooks only settle
 # Factor of the learning rate for what decides on codes: gradients that pass through a choice
-# are a guess, and at the decoder's rate the encoder spoils in 1500 steps what it started as.
+# are a guess.  At the decoder's rate the encoder lost what it started as; that was before the
+# commitment left lengths alone, and was not tried again.
 _SLOWER = 0.1
 _FITTED = 100  # batches that the first codebooks are fitted to
 

@@ -1,7 +1,7 @@
 """First weights of the codec: a lapped transform, from which training goes on.
 
-A codec of random weights has to find out first how to pass a waveform at all, and a training
-of an hour ends soon after.  So the encoder starts as the analysis and the decoder as the
+A codec of random weights has to find out first how to pass a waveform at all, which takes much
+of a short training.  So the encoder starts as the analysis and the decoder as the
 synthesis of a modified discrete cosine transform whose hop is the codec's, of as many of the
 lowest bands as there are latents: early strides collect samples into channels, the last one
 multiplies two hops of them by the transform's basis.  Snake starts all but linear, residual

@@ -16,12 +16,32 @@ UPSTREAM = Path("build", "upstream")
 # The published packages' own pins contradict each other (torch 2.4.1 here, newer there)
 # and pull in beat tracking and a web interface, so they are installed without dependencies.
 UPSTREAM_NEEDS = (
-    "torch==2.4.1", "torchaudio==2.4.1", "numpy>=1.23,<2", "argbind>=0.3.2", "einops",
-    "ffmpy", "flatten-dict", "huggingface-hub", "importlib-resources", "ipython", "julius",
-    "librosa", "loralib", "markdown2", "matplotlib>=3.5", "pyloudnorm", "pystoi",
-    "pytorch-ignite", "randomname", "rich", "scipy", "soundfile", "tensorboard", "torch-stoi",
+    "torch==2.4.1",
+    "torchaudio==2.4.1",
+    "numpy>=1.23,<2",
+    "argbind>=0.3.2",
+    "einops",
+    "ffmpy",
+    "flatten-dict",
+    "huggingface-hub",
+    "importlib-resources",
+    "ipython",
+    "julius",
+    "librosa",
+    "loralib",
+    "markdown2",
+    "matplotlib>=3.5",
+    "pyloudnorm",
+    "pystoi",
+    "pytorch-ignite",
+    "randomname",
+    "rich",
+    "scipy",
+    "soundfile",
+    "tensorboard",
+    "torch-stoi",
     "tqdm",
-)  # fmt: skip
+)
 
 
 @nox.session

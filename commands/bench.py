@@ -54,8 +54,9 @@ def bench(
         rows = [{**dataclasses.asdict(t), "ratio": t.ratio} for t in timings]
         print_json({**facts, "timings": rows})
         return
-    table = Table("component", "frames", "torch ms", "onnx ms", "times as fast", box=None,
-                  pad_edge=False)  # fmt: skip
+    table = Table(
+        "component", "frames", "torch ms", "onnx ms", "times as fast", box=None, pad_edge=False
+    )
     for item in timings:
         torch_ms = "" if item.torch_ms is None else f"{item.torch_ms:.2f}"
         ratio = "" if item.ratio is None else f"{item.ratio:.2f}"

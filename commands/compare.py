@@ -74,8 +74,13 @@ def _print(found: VersionChange) -> None:
         size = f"{change.bytes_old} to {change.bytes_new}"
         size = size if change.bytes_old != change.bytes_new else str(change.bytes_old)
         style = None if change.holds else "red"
-        table.add_row(change.name, size, _difference(change), "same file"
-                      if change.same_file else "", style=style)  # fmt: skip
+        table.add_row(
+            change.name,
+            size,
+            _difference(change),
+            "same file" if change.same_file else "",
+            style=style,
+        )
     out.print(table)
     for change in found.components:
         for line in (*change.signature, *change.dims, *change.passes, change.message):

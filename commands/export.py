@@ -70,10 +70,19 @@ def export(
     from export.export_set import Request, export_set
     from export.store import publish
 
-    settings = settings_from(config, checkpoint, model, None if lora_adapters else lora, {
-        "components": component, "inputs": inputs, "rates": rates, "opset": opset,
-        "external_data": external_data or None,
-    })  # fmt: skip
+    settings = settings_from(
+        config,
+        checkpoint,
+        model,
+        None if lora_adapters else lora,
+        {
+            "components": component,
+            "inputs": inputs,
+            "rates": rates,
+            "opset": opset,
+            "external_data": external_data or None,
+        },
+    )
     if settings.checkpoint.path is None:
         raise InputError("export reads a folder: give --checkpoint DIR")
     source = settings.checkpoint.path

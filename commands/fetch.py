@@ -41,8 +41,10 @@ def fetch(
     from models.fetch import fetch_finetuned, fetch_published
 
     chosen: dict[str, Any] = {
-        "only": tuple(only or ()), "repo": repo, "revision": revision,
-    }  # fmt: skip
+        "only": tuple(only or ()),
+        "repo": repo,
+        "revision": revision,
+    }
     with progress_bar(err) as bar:
         if finetuned is None:
             files = fetch_published(output, progress=bar, **chosen)

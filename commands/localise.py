@@ -98,9 +98,17 @@ def localise(
             " no --length"
         )
     request = Request(
-        artifacts, new, checkpoint, recorded, component, seed, length, batch,
-        lora_overlays(lora, checkpoint), unsealed,
-    )  # fmt: skip
+        artifacts,
+        new,
+        checkpoint,
+        recorded,
+        component,
+        seed,
+        length,
+        batch,
+        lora_overlays(lora, checkpoint),
+        unsealed,
+    )
     with spinner(err, "walking module by module"):
         found = run_request(request)
     title = f"{found.component}, seed {seed}"

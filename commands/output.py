@@ -31,9 +31,12 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 def progress_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     """Give a function ``(name, done, total)`` that draws one line a name."""
     columns = (
-        SpinnerColumn(), TextColumn("{task.description:18}"), BarColumn(),
-        MofNCompleteColumn(), TimeElapsedColumn(),
-    )  # fmt: skip
+        SpinnerColumn(),
+        TextColumn("{task.description:18}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     tasks: dict[str, int] = {}
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
@@ -62,8 +65,11 @@ def print_verdict(result: Report) -> None:
         failed = [gate for gate in part.gates if gate.verdict == "FAIL"]
         out.print(f"  {name:27} {part.verdict:10} {len(part.cases)} cases")
         for gate in failed:
-            out.print(f"    {gate.name} {gate.value} (must be {gate.direction} {gate.limit})"
-                      f" {gate.worst_case} {gate.message}", markup=False)  # fmt: skip
+            out.print(
+                f"    {gate.name} {gate.value} (must be {gate.direction} {gate.limit})"
+                f" {gate.worst_case} {gate.message}",
+                markup=False,
+            )
     for note in result.notes:
         out.print(f"  {note}", markup=False)
     out.print(result.verdict_line, style=colour, markup=False)

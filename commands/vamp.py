@@ -140,32 +140,49 @@ def vamp(
       vampnet-onnx vamp in.wav out.wav --artifacts artifacts
 
       vampnet-onnx vamp in.wav out.flac --artifacts artifacts --periodic-prompt 13 --seed 4
-    """  # fmt: skip
+    """
     from pipeline.jobs import VampJob, vamp_file
     from pipeline.vamp import VampPipeline
 
     coarse = _given(
-        steps=steps, temperature=temperature, mask_temperature=mask_temperature,
-        sample_cutoff=sample_cutoff, top_p=top_p, top_k=top_k,
-    )  # fmt: skip
+        steps=steps,
+        temperature=temperature,
+        mask_temperature=mask_temperature,
+        sample_cutoff=sample_cutoff,
+        top_p=top_p,
+        top_k=top_k,
+    )
     whole = _given(
-        batch_size=batch_size, feedback_steps=feedback_steps,
+        batch_size=batch_size,
+        feedback_steps=feedback_steps,
         time_stretch_factor=time_stretch_factor,
-    )  # fmt: skip
+    )
     mask = _given(
-        periodic_prompt=periodic_prompt, periodic_prompt_width=periodic_prompt_width,
-        prefix_s=prefix_s, suffix_s=suffix_s, onset_mask_width=onset_mask_width,
-        rand_mask_intensity=rand_mask_intensity, dropout=dropout,
+        periodic_prompt=periodic_prompt,
+        periodic_prompt_width=periodic_prompt_width,
+        prefix_s=prefix_s,
+        suffix_s=suffix_s,
+        onset_mask_width=onset_mask_width,
+        rand_mask_intensity=rand_mask_intensity,
+        dropout=dropout,
         upper_codebook_mask=upper_codebook_mask,
         n_conditioning_codebooks=n_conditioning_codebooks,
-    )  # fmt: skip
+    )
     around = _given(before_beat_s=before_beat_s, after_beat_s=after_beat_s)
     job = VampJob(
-        source=source, target=target, mask=mask_settings(**mask),
-        settings=vamp_settings(generation_settings(**coarse, mode=mode), **whole), seed=seed,
-        coarse_only=coarse_only, keep_stereo=keep_stereo, allow_clipped=allow_clipped,
-        beats=beats, around_beats=beat_settings(**around), save_tokens=save_tokens, plot=plot,
-    )  # fmt: skip
+        source=source,
+        target=target,
+        mask=mask_settings(**mask),
+        settings=vamp_settings(generation_settings(**coarse, mode=mode), **whole),
+        seed=seed,
+        coarse_only=coarse_only,
+        keep_stereo=keep_stereo,
+        allow_clipped=allow_clipped,
+        beats=beats,
+        around_beats=beat_settings(**around),
+        save_tokens=save_tokens,
+        plot=plot,
+    )
     started = time.monotonic()
     with spinner(err, "checking hashes"):
         pipeline = VampPipeline.open(artifacts, threads=threads)

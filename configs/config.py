@@ -26,9 +26,14 @@ Seed = Annotated[int, Field(ge=0, lt=1 << 63, strict=True)]
 # An infinite limit could not fail, and one of NaN could not hold.
 Limit = Annotated[float, Field(allow_inf_nan=False, strict=True)]
 ComponentName = Literal[
-    "codec_encoder", "codec_decoder", "coarse", "c2f", "audio_processor", "mask_generator",
+    "codec_encoder",
+    "codec_decoder",
+    "coarse",
+    "c2f",
+    "audio_processor",
+    "mask_generator",
     "sampler",
-]  # fmt: skip
+]
 
 
 class _Section(BaseModel):

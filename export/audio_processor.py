@@ -291,9 +291,16 @@ def _energies(
     length = weighting.response.shape[0]
     matrices = {
         name: g.constant(np.ascontiguousarray(getattr(weighting, name).T))
-        for name in ("response", "from_state", "to_state", "states", "states_from_first",
-                     "last", "last_from_first")
-    }  # fmt: skip
+        for name in (
+            "response",
+            "from_state",
+            "to_state",
+            "states",
+            "states_from_first",
+            "last",
+            "last_from_first",
+        )
+    }
     order = weighting.last_from_first.shape[0]
     position = g.constant(np.arange(stride, dtype=np.int64))
 

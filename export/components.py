@@ -50,8 +50,13 @@ __all__ = [
 
 TRANSFORMERS = ("coarse", "c2f")
 COMPONENTS = (
-    "codec_encoder", "codec_decoder", *TRANSFORMERS, audio.NAME, "mask_generator", "sampler"
-)  # fmt: skip
+    "codec_encoder",
+    "codec_decoder",
+    *TRANSFORMERS,
+    audio.NAME,
+    "mask_generator",
+    "sampler",
+)
 LATENTS = "latents"
 
 # Traced sizes are primes, so that no fixed number of the graph can be mistaken for them.

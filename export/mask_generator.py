@@ -41,8 +41,13 @@ def mask_generator(dims: CodecDims) -> DrawnComponent:
         dims: of the codec, for the record: nothing in the graph depends on them.
     """
     codes = ("batch", "codebooks", "frames")
-    integers = ("prefix_frames", "suffix_frames", "periodic_prompt", "periodic_prompt_width",
-                "roll")  # fmt: skip
+    integers = (
+        "prefix_frames",
+        "suffix_frames",
+        "periodic_prompt",
+        "periodic_prompt_width",
+        "roll",
+    )
     return DrawnComponent(
         name="mask_generator",
         variant="",

@@ -43,8 +43,11 @@ def save_graph(
     Returns:
         Name, digest and size of the graph, and of its external data if there is any.
     """
-    weights = sum(v.const_value.nbytes for v in model.graph.initializers.values()
-                  if v.const_value is not None)  # fmt: skip
+    weights = sum(
+        v.const_value.nbytes
+        for v in model.graph.initializers.values()
+        if v.const_value is not None
+    )
     if external or weights > EXTERNAL_ABOVE_BYTES:
         data = path.with_name(path.name + ".data")
         ir.save(model, path, external_data=data.name, size_threshold_bytes=_INLINE_BELOW_BYTES)

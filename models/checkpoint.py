@@ -238,8 +238,9 @@ def lora_owner(folder: Path, lora: Path) -> str:
     overlay = read_lora(lora)
     shapes = {key: tuple(value.shape) for key, value in overlay.items()}
     present = [name for name in check_set(folder) if name != CODEC]
-    fitting = [name for name in present
-               if shapes == _lora_shapes_of(folder / f"{name}.pth", overlay)]  # fmt: skip
+    fitting = [
+        name for name in present if shapes == _lora_shapes_of(folder / f"{name}.pth", overlay)
+    ]
     if len(fitting) == 1:
         return fitting[0]
     said = "both" if fitting else "none"
@@ -308,8 +309,11 @@ def _require_keys(
 
 
 def _lora_rank(state: Mapping[str, Tensor]) -> int:
-    ranks = [value.shape[0] for key, value in state.items()
-             if key.endswith(".lora_A") and value.ndim]  # fmt: skip
+    ranks = [
+        value.shape[0]
+        for key, value in state.items()
+        if key.endswith(".lora_A") and value.ndim
+    ]
     return ranks[0] if ranks else int(any(k.endswith(_LORA_SUFFIXES) for k in state))
 
 
@@ -339,8 +343,9 @@ def _check_fit(name: str, dims: VampNetDims, codec: CodecDims, folder: Path) -> 
     used = codec.codebook_dims[: dims.n_codebooks]
     problems = []
     if dims.vocab_size != codec.codebook_size:
-        problems.append(f"vocab_size {dims.vocab_size} against codebook_size"
-                        f" {codec.codebook_size}")  # fmt: skip
+        problems.append(
+            f"vocab_size {dims.vocab_size} against codebook_size {codec.codebook_size}"
+        )
     if dims.n_codebooks > codec.n_codebooks:
         problems.append(f"{dims.n_codebooks} codebooks against {codec.n_codebooks}")
     if any(width != dims.latent_dim for width in used):

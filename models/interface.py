@@ -106,9 +106,14 @@ def vamp(
     tokens = codes
     for _ in range(settings.feedback_steps):
         made = coarse_vamp(
-            coarse, tokens, mask,
-            chunk=chunk, settings=settings.coarse, noise=noise, on_step=on_step,
-        )  # fmt: skip
+            coarse,
+            tokens,
+            mask,
+            chunk=chunk,
+            settings=settings.coarse,
+            noise=noise,
+            on_step=on_step,
+        )
         tokens = made.tokens
     if c2f is None:
         return made

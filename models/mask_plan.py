@@ -141,9 +141,11 @@ def compose_mask(codes: Tensor, plan: MaskPlan, noise: MaskNoise) -> Tensor:
         parts.append(masks.inpaint(codes, plan.prefix_frames, plan.suffix_frames))
     if plan.periodic_prompt:
         periodic = masks.periodic_mask(
-            codes, plan.periodic_prompt, plan.periodic_prompt_width,
+            codes,
+            plan.periodic_prompt,
+            plan.periodic_prompt_width,
             generator=torch.Generator(),  # its draws have no effect, and none here
-        )  # fmt: skip
+        )
         parts.append(periodic.roll(noise.roll, dims=-1))
     if plan.onset_mask_width:
         onsets = list(plan.onset_frames)

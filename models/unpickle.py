@@ -87,8 +87,11 @@ def clean_state(raw: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
             f"{path}: NaN or infinite weights in {listed(nonfinite)}; the checkpoint is"
             " damaged, export it again from training"
         )
-    zero = [key for key, value in state.items() if key.endswith(".weight_v")
-            and value.ndim > 1 and not _row_norms(value).all()]  # fmt: skip
+    zero = [
+        key
+        for key, value in state.items()
+        if key.endswith(".weight_v") and value.ndim > 1 and not _row_norms(value).all()
+    ]
     if zero:
         raise InputError(
             f"{path}: rows of zeros in {listed(zero)}; weight norm divides by their length, so"

@@ -177,9 +177,13 @@ def write_audio(path: Path, stream: Iterable[Floats], sample_rate: int) -> int:
     with replacing(path) as temporary:
         try:
             with soundfile.SoundFile(
-                temporary, "w", samplerate=sample_rate, channels=len(first),
-                format=form, subtype=encoding,
-            ) as file:  # fmt: skip
+                temporary,
+                "w",
+                samplerate=sample_rate,
+                channels=len(first),
+                format=form,
+                subtype=encoding,
+            ) as file:
                 for piece in chain([first], pieces):
                     for start in range(0, piece.shape[1], _BLOCK):
                         file.write(piece[:, start : start + _BLOCK].T)

@@ -79,10 +79,15 @@ def vamp_file(pipeline: VampPipeline, job: VampJob, *, progress: Progress) -> li
     pipeline.require(coarse_only=job.coarse_only, sample_rate=file.sample_rate)
     prepared = _prepared(pipeline, file, keep_stereo=job.keep_stereo)
     made = pipeline.vary(
-        prepared, seed=job.seed, mask=job.mask, settings=job.settings,
-        coarse_only=job.coarse_only, around_beats=job.around_beats, progress=progress,
+        prepared,
+        seed=job.seed,
+        mask=job.mask,
+        settings=job.settings,
+        coarse_only=job.coarse_only,
+        around_beats=job.around_beats,
+        progress=progress,
         beats=lambda frames: _beats(job.beats, pipeline, frames),
-    )  # fmt: skip
+    )
     written = _write_pieces(pipeline, job.target, made.tokens, made.balance)
     if job.save_tokens is not None:
         _save_tokens(job.save_tokens, pipeline, made, job.seed)
@@ -149,10 +154,14 @@ def _write_pieces(
 
 def _save_tokens(path: Path, pipeline: VampPipeline, made: Variation, seed: int) -> None:
     write_tokens(
-        path, pipeline.components, TokenFile(made.tokens, made.balance),
-        input_codes=made.codes, mask=made.mask, masked_tokens=made.masked_tokens,
+        path,
+        pipeline.components,
+        TokenFile(made.tokens, made.balance),
+        input_codes=made.codes,
+        mask=made.mask,
+        masked_tokens=made.masked_tokens,
         seed=np.array(seed, np.uint64),
-    )  # fmt: skip
+    )
 
 
 def _plot(
@@ -161,14 +170,20 @@ def _plot(
     """Draw the first variation; of stereo, the first channel."""
     codes, spectrograms = folder / "codes.png", folder / "spectrograms.png"
     plot_codes(
-        codes, codec=pipeline.codec, codes=made.codes[0], mask=made.mask[0],
-        start=made.masked_tokens[0, 0], tokens=made.tokens[0, 0],
-    )  # fmt: skip
+        codes,
+        codec=pipeline.codec,
+        codes=made.codes[0],
+        mask=made.mask[0],
+        start=made.masked_tokens[0, 0],
+        tokens=made.tokens[0, 0],
+    )
     after = joined(pipeline.decode_channels(made.tokens[0, :1], made.balance[:1]))
     plot_spectrograms(
-        spectrograms, sample_rate=pipeline.codec.sample_rate,
-        before=joined(piece[0, 0] for piece in prepared.pieces()), after=after[0],
-    )  # fmt: skip
+        spectrograms,
+        sample_rate=pipeline.codec.sample_rate,
+        before=joined(piece[0, 0] for piece in prepared.pieces()),
+        after=after[0],
+    )
     return [codes, spectrograms]
 
 

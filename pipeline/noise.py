@@ -45,10 +45,14 @@ _BLOCK = 1 << 14  # numbers made at a time, so that the arrays of `log` stay in 
 # Coefficients of log((1 + s) / (1 - s)) - 2s in powers of s**2, and ln 2 in two parts of which
 # the first has zeros at its end.  Source: FreeBSD msun, e_log.c (Sun Microsystems, 1993).
 _SERIES = (
-    6.666666666666735130e-01, 3.999999999940941908e-01, 2.857142874366239149e-01,
-    2.222219843214978396e-01, 1.818357216161805012e-01, 1.531383769920937332e-01,
+    6.666666666666735130e-01,
+    3.999999999940941908e-01,
+    2.857142874366239149e-01,
+    2.222219843214978396e-01,
+    1.818357216161805012e-01,
+    1.531383769920937332e-01,
     1.479819860511658591e-01,
-)  # fmt: skip
+)
 _LN2_HIGH = 6.93147180369123816490e-01
 _LN2_LOW = 1.90821492927058770002e-10
 

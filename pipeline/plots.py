@@ -45,10 +45,11 @@ def plot_codes(
         tokens: int64 [C, T'].
     """
     rows = (
-        ("codes of the input", codes), ("mask (black: generated anew)", mask),
+        ("codes of the input", codes),
+        ("mask (black: generated anew)", mask),
         ("what generation started from (white: masked)", start),
         ("codes of the result", tokens),
-    )  # fmt: skip
+    )
     figure, axes = _figure(len(rows))
     for axis, (title, values) in zip(axes, rows, strict=True):
         if values is mask:
@@ -57,8 +58,14 @@ def plot_codes(
             shown = {"cmap": "viridis", "vmin": 0, "vmax": codec.codebook_size - 1}
         image = np.ma.masked_equal(values, codec.codebook_size)
         seconds = values.shape[1] * codec.hop_length / codec.sample_rate
-        axis.imshow(image, aspect="auto", interpolation="nearest", origin="lower",
-                    extent=(0, seconds, -0.5, len(values) - 0.5), **shown)  # fmt: skip
+        axis.imshow(
+            image,
+            aspect="auto",
+            interpolation="nearest",
+            origin="lower",
+            extent=(0, seconds, -0.5, len(values) - 0.5),
+            **shown,
+        )
         axis.set_title(title, loc="left", fontsize=10)
         axis.set_ylabel("codebook")
         axis.locator_params(axis="y", integer=True)
@@ -78,9 +85,15 @@ def plot_spectrograms(path: Path, *, sample_rate: int, before: Floats, after: Fl
         axes, drawn, ("before (prepared)", "after"), strict=True
     ):
         shown = axis.pcolormesh(
-            (starts + window / 2) / sample_rate, hertz, level, shading="nearest",
-            cmap="magma", vmin=top - _RANGE_DB, vmax=top, rasterized=True,
-        )  # fmt: skip
+            (starts + window / 2) / sample_rate,
+            hertz,
+            level,
+            shading="nearest",
+            cmap="magma",
+            vmin=top - _RANGE_DB,
+            vmax=top,
+            rasterized=True,
+        )
         axis.set_yscale("function", functions=(to_mel, to_hertz))
         axis.set_yticks(ticks, [f"{tick / 1000:g}" for tick in ticks])
         axis.minorticks_off()

@@ -172,10 +172,15 @@ class VampPipeline:
         )
         batch, books, frames = codes.shape
         return build_mask(
-            self.components.session("mask_generator"), self.codec, (batch, books, frames),
-            settings or mask_settings(), seed=seed, onsets=onsets, beats=beats,
+            self.components.session("mask_generator"),
+            self.codec,
+            (batch, books, frames),
+            settings or mask_settings(),
+            seed=seed,
+            onsets=onsets,
+            beats=beats,
             around_beats=around_beats or beat_settings(),
-        )  # fmt: skip
+        )
 
     def vamp(
         self,
@@ -254,14 +259,24 @@ class VampPipeline:
         if mask_options.onset_mask_width > 0:
             onsets = onset_frames(prepared.audio.mean(axis=(0, 1)), self.codec)
         built = self.build_mask(
-            codes[:1], mask_options, seed=seed, onsets=onsets,
-            beats=beats(codes.shape[-1]), around_beats=around_beats,
-        )  # fmt: skip
+            codes[:1],
+            mask_options,
+            seed=seed,
+            onsets=onsets,
+            beats=beats(codes.shape[-1]),
+            around_beats=around_beats,
+        )
         made = [
-            self.vamp(channel[None], built, settings, noise=PhiloxNoise(seed),
-                      coarse_only=coarse_only, progress=progress)
+            self.vamp(
+                channel[None],
+                built,
+                settings,
+                noise=PhiloxNoise(seed),
+                coarse_only=coarse_only,
+                progress=progress,
+            )
             for channel in codes
-        ]  # fmt: skip
+        ]
         return Variation(
             codes=codes,
             mask=built,
@@ -319,8 +334,12 @@ class VampPipeline:
         self.require(coarse_only=coarse_only, sample_rate=sample_rate)
         clip = audio[:, None] if keep_stereo else audio[None]
         made = self.vary(
-            self.prepare(clip, sample_rate), seed=seed, mask=mask, settings=settings,
-            coarse_only=coarse_only, progress=progress,
-        )  # fmt: skip
+            self.prepare(clip, sample_rate),
+            seed=seed,
+            mask=mask,
+            settings=settings,
+            coarse_only=coarse_only,
+            progress=progress,
+        )
         items = (joined(self.decode_channels(item, made.balance)) for item in made.tokens)
         return np.stack(list(items)), made

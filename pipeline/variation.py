@@ -98,9 +98,15 @@ def vamp(
     tokens = codes
     for _ in range(settings.feedback_steps):
         made = _coarse_vamp(
-            coarse, sampler, tokens, mask,
-            chunk=chunk, settings=settings.coarse, noise=noise, steps=steps,
-        )  # fmt: skip
+            coarse,
+            sampler,
+            tokens,
+            mask,
+            chunk=chunk,
+            settings=settings.coarse,
+            noise=noise,
+            steps=steps,
+        )
         tokens = made.tokens
     if c2f is None:
         return made
@@ -165,9 +171,17 @@ def _coarse_vamp(
         part_mask = keep_edges(given_mask)
         start = apply_mask(part, part_mask, model.mask_token)
         made.append(
-            generate(model, sampler, start, part_mask,
-                     settings=settings, noise=noise, on_step=steps, where=where)
-        )  # fmt: skip
+            generate(
+                model,
+                sampler,
+                start,
+                part_mask,
+                settings=settings,
+                noise=noise,
+                on_step=steps,
+                where=where,
+            )
+        )
         masked.append(start)
     fine = codes[:, n:]
     return Vamped(
@@ -196,10 +210,18 @@ def _coarse_to_fine(
     mask = np.pad(mask, fill, constant_values=1)
     mask[:, : model.n_conditioning_codebooks] = 0
     made = [
-        generate(model, sampler, part, part_mask,
-                 settings=settings, noise=noise, on_step=steps, where=where)
+        generate(
+            model,
+            sampler,
+            part,
+            part_mask,
+            settings=settings,
+            noise=noise,
+            on_step=steps,
+            where=where,
+        )
         for where, part, part_mask in _chunks(np.pad(codes, fill), mask, chunk)
-    ]  # fmt: skip
+    ]
     tokens = np.concatenate(made, axis=-1)[..., :length]
     return Vamped(tokens, apply_mask(tokens, mask[..., :length], model.mask_token))
 

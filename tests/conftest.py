@@ -28,18 +28,34 @@ NETWORKS = ("codec_encoder", "codec_decoder", "coarse", "c2f")
 # The smallest set there is, no dimension equal to another's: an export takes seconds.
 NANO: dict[str, dict[str, Any]] = {
     "codec": {
-        "encoder_dim": 3, "encoder_rates": [4], "decoder_dim": 10, "decoder_rates": [4],
-        "n_codebooks": 3, "codebook_size": 11, "codebook_dim": 5, "sample_rate": 8000,
+        "encoder_dim": 3,
+        "encoder_rates": [4],
+        "decoder_dim": 10,
+        "decoder_rates": [4],
+        "n_codebooks": 3,
+        "codebook_size": 11,
+        "codebook_dim": 5,
+        "sample_rate": 8000,
     },
     "coarse": {
-        "n_heads": 3, "n_layers": 1, "n_codebooks": 2, "n_conditioning_codebooks": 0,
-        "latent_dim": 5, "embedding_dim": 21, "vocab_size": 11,
+        "n_heads": 3,
+        "n_layers": 1,
+        "n_codebooks": 2,
+        "n_conditioning_codebooks": 0,
+        "latent_dim": 5,
+        "embedding_dim": 21,
+        "vocab_size": 11,
     },
     "c2f": {
-        "n_heads": 2, "n_layers": 1, "n_codebooks": 3, "n_conditioning_codebooks": 2,
-        "latent_dim": 5, "embedding_dim": 18, "vocab_size": 11,
+        "n_heads": 2,
+        "n_layers": 1,
+        "n_codebooks": 3,
+        "n_conditioning_codebooks": 2,
+        "latent_dim": 5,
+        "embedding_dim": 18,
+        "vocab_size": 11,
     },
-}  # fmt: skip
+}
 
 
 @dataclass(frozen=True)
@@ -65,8 +81,9 @@ class GoldenSet:
 
     def cases(self, kind: str) -> list[str]:
         """Return the prefixes ``kind/index`` recorded for a kind of case."""
-        return sorted({"/".join(k.split("/")[:2]) for k in self._arrays
-                       if k.startswith(f"{kind}/")})  # fmt: skip
+        return sorted(
+            {"/".join(k.split("/")[:2]) for k in self._arrays if k.startswith(f"{kind}/")}
+        )
 
 
 @pytest.fixture(scope="session", params=["a", "b"])

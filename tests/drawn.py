@@ -57,8 +57,12 @@ def mask_inputs(
     codes: torch.Tensor, plan: MaskPlan, noise: MaskNoise
 ) -> dict[str, np.ndarray]:
     """Return the inputs of the mask generator."""
-    dtypes = {"rand_mask_intensity": np.float32, "dropout": np.float64,
-              "rand_mask_cosine": np.bool_, "combine_or": np.bool_}  # fmt: skip
+    dtypes = {
+        "rand_mask_intensity": np.float32,
+        "dropout": np.float64,
+        "rand_mask_cosine": np.bool_,
+        "combine_or": np.bool_,
+    }
     values = dataclasses.asdict(plan)
     return {
         "codes": codes.numpy(),

@@ -18,9 +18,14 @@ from pipeline.artifacts import Artifacts, open_artifacts
 
 def request_for(checkpoint: Path, **changed: object) -> Request:
     values: dict[str, object] = {
-        "model": "mine", "checkpoint": checkpoint, "components": None,
-        "inputs": ("codes", "latents"), "opset": 20, "external_data": False, "lora": {},
-    }  # fmt: skip
+        "model": "mine",
+        "checkpoint": checkpoint,
+        "components": None,
+        "inputs": ("codes", "latents"),
+        "opset": 20,
+        "external_data": False,
+        "lora": {},
+    }
     return Request(**(values | changed))  # type: ignore[arg-type]
 
 

@@ -24,8 +24,11 @@ def header(golden: GoldenSet, name: str) -> Any:
 
 def parameters(golden: GoldenSet, case: str) -> dict[str, Any]:
     """Return a case's parameters under our names."""
-    renamed = {"_sampling_steps": "steps", "_dropout": "dropout",
-               "ncc": "n_conditioning_codebooks"}  # fmt: skip
+    renamed = {
+        "_sampling_steps": "steps",
+        "_dropout": "dropout",
+        "ncc": "n_conditioning_codebooks",
+    }
     found = _recorded(golden.folder)["cases"][case]
     return {renamed.get(name, name): value for name, value in found.items()}
 

@@ -81,9 +81,15 @@ def verified(artifacts: Artifacts, checkpoint: Path, lora: dict[str, Path]) -> R
         update={"seeds": [0], "frames": [1, 13], "batches": [2], "threads": 1}
     )
     return verify_artifacts(
-        artifacts, checkpoint, matrix=matrix, gates=load_gates(), lora=lora, toolchain={},
-        only=("coarse", "c2f", "c2f.latents"), progress=lambda *_: None,
-    )  # fmt: skip
+        artifacts,
+        checkpoint,
+        matrix=matrix,
+        gates=load_gates(),
+        lora=lora,
+        toolchain={},
+        only=("coarse", "c2f", "c2f.latents"),
+        progress=lambda *_: None,
+    )
 
 
 @pytest.mark.parametrize("name", ["coarse", "c2f"])
@@ -149,8 +155,11 @@ def test_comparing_with_an_unknown_adapter_is_refused(
 
 def test_switching_leaves_nothing_behind(adaptable: Artifacts) -> None:
     session = Session(adaptable.path(record_of(adaptable, "coarse")), threads=1)
-    files = {a.name: adaptable.folder / a.file.name
-             for a in adaptable.manifest.adapters if a.component == "coarse"}  # fmt: skip
+    files = {
+        a.name: adaptable.folder / a.file.name
+        for a in adaptable.manifest.adapters
+        if a.component == "coarse"
+    }
     for adapter in ("opera", None, "choir", "opera"):
         session.use_adapter(files.get(adapter))
         found = session.run({"codes": codes_for("coarse")})["logits"]
@@ -173,9 +182,11 @@ def test_the_same_export_gives_the_same_adapter(
     nano: Path, loras: dict, adaptable: Artifacts, tmp_path: Path
 ) -> None:
     again = export_to(
-        tmp_path / "v1", nano, components=("coarse",),
+        tmp_path / "v1",
+        nano,
+        components=("coarse",),
         adapters=(Adapter("opera", "coarse", loras["opera", "coarse"]),),
-    )  # fmt: skip
+    )
     assert again.manifest.adapter("coarse", "opera") == adaptable.manifest.adapter(
         "coarse", "opera"
     )
@@ -210,18 +221,28 @@ def test_an_adapter_for_what_is_not_exported_is_refused(
 ) -> None:
     with pytest.raises(InputError, match="'opera' is for a transformer that is not exported"):
         export_to(
-            tmp_path / "v1", nano, components=("coarse",),
+            tmp_path / "v1",
+            nano,
+            components=("coarse",),
             adapters=(Adapter("opera", "c2f", loras["opera", "c2f"]),),
-        )  # fmt: skip
+        )
 
 
 def localised(folder: Path, nano: Path, lora: dict[str, Path]) -> tuple[str, ...]:
     found = run_request(
         Request(
-            artifacts=folder, new=None, checkpoint=nano, recorded=False,
-            component="c2f", seed=0, length=7, batch=1, lora=lora, unsealed=True,
+            artifacts=folder,
+            new=None,
+            checkpoint=nano,
+            recorded=False,
+            component="c2f",
+            seed=0,
+            length=7,
+            batch=1,
+            lora=lora,
+            unsealed=True,
         )
-    )  # fmt: skip
+    )
     return found.localisation.culprits
 
 
@@ -280,8 +301,9 @@ def test_adapters_are_named_after_files_which_find_their_transformers(
     ]
     found = adapters_from(texts, nano)
     assert [(a.name, a.component) for a in found] == [
-        ("big-opera", "c2f"), ("big-opera", "coarse")
-    ]  # fmt: skip
+        ("big-opera", "c2f"),
+        ("big-opera", "coarse"),
+    ]
     assert found[0].file_name == "c2f.big-opera.onnx_adapter"
 
 

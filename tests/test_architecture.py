@@ -64,9 +64,15 @@ def test_what_runs_without_torch_never_imports_it(folder: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["configs.config", "configs.manifest", "pipeline.session", "pipeline.artifacts",
-               "reports"],
-)  # fmt: skip
+    "module",
+    [
+        "configs.config",
+        "configs.manifest",
+        "pipeline.session",
+        "pipeline.artifacts",
+        "reports",
+    ],
+)
 def test_importing_what_runs_without_torch_does_not_load_it(module: str) -> None:
     """What a module imports may import torch in turn, so the interpreter is asked."""
     code = f"import sys, {module}; sys.exit('torch' in sys.modules or 'onnx' in sys.modules)"

@@ -80,9 +80,12 @@ def test_prepared_audio_is_the_published_one(golden: GoldenSet) -> None:
 
 @settings(max_examples=80, deadline=None)
 @given(
-    samples=st.integers(1, 20000), channels=st.integers(1, 5), batch=st.integers(1, 3),
-    scale=st.sampled_from([1e-5, 1e-3, 0.1, 3.0]), seed=st.integers(0, 2**31),
-)  # fmt: skip
+    samples=st.integers(1, 20000),
+    channels=st.integers(1, 5),
+    batch=st.integers(1, 3),
+    scale=st.sampled_from([1e-5, 1e-3, 0.1, 3.0]),
+    seed=st.integers(0, 2**31),
+)
 def test_any_length_batch_and_number_of_channels(
     samples: int, channels: int, batch: int, scale: float, seed: int
 ) -> None:
@@ -96,9 +99,12 @@ def test_around_the_hop_the_gating_block_and_the_shortest_measured(samples: int)
 
 @settings(max_examples=30, deadline=None)
 @given(
-    rate=st.sampled_from(USUAL_RATES), own=st.sampled_from([8000, 44100, 48000]),
-    samples=st.integers(12, 9000), channels=st.integers(1, 2), seed=st.integers(0, 2**31),
-)  # fmt: skip
+    rate=st.sampled_from(USUAL_RATES),
+    own=st.sampled_from([8000, 44100, 48000]),
+    samples=st.integers(12, 9000),
+    channels=st.integers(1, 2),
+    seed=st.integers(0, 2**31),
+)
 def test_audio_at_any_usual_rate(
     rate: int, own: int, samples: int, channels: int, seed: int
 ) -> None:

@@ -16,34 +16,29 @@ from verify.cases import Case, cases_for, make_inputs
 
 # Written once; a difference means that reports of two machines are about different inputs.
 PINNED = {
-    "codec_encoder/seed=0/batch=1/length=37":
-        "688ac96c84f8f9ef164e28f37bf07a281bbdac8b4bcdd096e6f201c2bb0209df",
-    "codec_encoder/seed=17/batch=3/length=1000":
-        "f391d4de34f0681622bb5fc0dd49ca4dd234c0fbd59460c140fa3d3264ca9b8f",
-    "codec_decoder/seed=2/batch=2/length=13/codebooks=3":
-        "199c2c3a2e69f74424758772d233e07ba61e6169979ec8e48e207003396bf9ca",
-    "coarse/seed=0/batch=3/length=13":
-        "bdeef1544e0b8f28764f861feecb83dd11281d856be21da157542faeeff7202f",
-    "c2f/seed=2/batch=1/length=200":
-        "187ca2a604c38a672d8cf8f958157905e2551dbadff20092717d41e89e9c03e7",
-    "coarse.latents/seed=1/batch=2/length=7":
-        "87e6d2c82c5fb4edd9c22cd602df895db6b30dc6ccaa1392b1c746add2094f9e",
-}  # fmt: skip
+    "codec_encoder/seed=0/batch=1/length=37": "688ac96c84f8f9ef164e28f37bf07a28",
+    "codec_encoder/seed=17/batch=3/length=1000": "f391d4de34f0681622bb5fc0dd49ca4d",
+    "codec_decoder/seed=2/batch=2/length=13/codebooks=3": "199c2c3a2e69f74424758772d233e07b",
+    "coarse/seed=0/batch=3/length=13": "bdeef1544e0b8f28764f861feecb83dd",
+    "c2f/seed=2/batch=1/length=200": "187ca2a604c38a672d8cf8f958157905",
+    "coarse.latents/seed=1/batch=2/length=7": "87e6d2c82c5fb4edd9c22cd602df895d",
+}
 
 COMPONENTS = ["codec_encoder", "codec_decoder", "coarse", "c2f", "coarse.latents"]
 
 
 def digest(case: Case, component: ComponentRecord) -> str:
     (array,) = make_inputs(case, component).values()
-    return hashlib.sha256(array.tobytes()).hexdigest()
+    return hashlib.sha256(array.tobytes()).hexdigest()[:32]
 
 
 @pytest.mark.parametrize("case_id", PINNED)
 def test_the_bytes_of_a_case_never_change(case_id: str) -> None:
     name, *parts = case_id.split("/")
     values = {key: int(value) for key, value in (part.split("=") for part in parts)}
-    case = Case(name, values["seed"], values["batch"], values["length"],
-                values.get("codebooks", 0))  # fmt: skip
+    case = Case(
+        name, values["seed"], values["batch"], values["length"], values.get("codebooks", 0)
+    )
     assert case.id == case_id
     assert digest(case, record(name)) == PINNED[case_id]
 
@@ -66,9 +61,12 @@ def test_no_case_depends_on_numpys_distributions_or_on_a_sine(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    name=st.sampled_from(COMPONENTS), seed=st.integers(0, 2**40), batch=st.integers(1, 4),
-    length=st.integers(1, 300), books=st.integers(1, 3),
-)  # fmt: skip
+    name=st.sampled_from(COMPONENTS),
+    seed=st.integers(0, 2**40),
+    batch=st.integers(1, 4),
+    length=st.integers(1, 300),
+    books=st.integers(1, 3),
+)
 def test_inputs_have_the_type_shape_and_range_of_the_signature(
     name: str, seed: int, batch: int, length: int, books: int
 ) -> None:

@@ -43,9 +43,20 @@ def test_a_name_too_long_for_the_file_system_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\n", b"hello, I am text\n" * 9, b"PK\x03\x04", b"\x80", b"\x80\x02", b"\x00" * 999,
-     b"\x89PNG\r\n\x1a\n", b'{"state_dict": {}}', b"(lp0\n", b"\xff" * 64],
-)  # fmt: skip
+    [
+        b"",
+        b"\n",
+        b"hello, I am text\n" * 9,
+        b"PK\x03\x04",
+        b"\x80",
+        b"\x80\x02",
+        b"\x00" * 999,
+        b"\x89PNG\r\n\x1a\n",
+        b'{"state_dict": {}}',
+        b"(lp0\n",
+        b"\xff" * 64,
+    ],
+)
 def test_a_file_of_another_kind_is_refused(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "codec.pth"
     path.write_bytes(data)
@@ -71,9 +82,20 @@ def test_a_zip_file_of_something_else_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [torch.zeros(3), [1, 2], "text", 7, None, {}, {"weights": {}}, {"state_dict": [1]},
-     {"state_dict": None}, OrderedDict(a=torch.zeros(1)), {"model": {"state_dict": {}}}],
-)  # fmt: skip
+    [
+        torch.zeros(3),
+        [1, 2],
+        "text",
+        7,
+        None,
+        {},
+        {"weights": {}},
+        {"state_dict": [1]},
+        {"state_dict": None},
+        OrderedDict(a=torch.zeros(1)),
+        {"model": {"state_dict": {}}},
+    ],
+)
 def test_content_without_a_state_dict_is_no_checkpoint(
     tmp_path: Path, content: object
 ) -> None:
@@ -194,11 +216,19 @@ def test_a_single_non_finite_weight_is_refused_by_name(
 
 @pytest.mark.parametrize(
     "value",
-    [torch.zeros(3, dtype=torch.int64), torch.zeros(3, dtype=torch.bool), "text", None, 3.5,
-     [1.0], torch.zeros(3, dtype=torch.complex64), torch.zeros(3).to_sparse(),
-     torch.empty(3, device="meta")],
+    [
+        torch.zeros(3, dtype=torch.int64),
+        torch.zeros(3, dtype=torch.bool),
+        "text",
+        None,
+        3.5,
+        [1.0],
+        torch.zeros(3, dtype=torch.complex64),
+        torch.zeros(3).to_sparse(),
+        torch.empty(3, device="meta"),
+    ],
     ids=["int", "bool", "text", "none", "number", "list", "complex", "sparse", "meta"],
-)  # fmt: skip
+)
 def test_an_entry_that_is_no_float_tensor_is_refused_by_name(
     nano: Path, tmp_path: Path, value: object
 ) -> None:
@@ -324,14 +354,30 @@ def test_pickles_of_nonsense_structure_never_raise_anything_but_a_refusal(
 ) -> None:
     draw = random.Random(seed)
     values: list[Any] = [
-        None, 0, -1, "x", [], {}, torch.zeros(0), torch.zeros(2, 2), (1,), b"x",
-        torch.zeros((), dtype=torch.int8), float("inf"),
-    ]  # fmt: skip
+        None,
+        0,
+        -1,
+        "x",
+        [],
+        {},
+        torch.zeros(0),
+        torch.zeros(2, 2),
+        (1,),
+        b"x",
+        torch.zeros((), dtype=torch.int8),
+        float("inf"),
+    ]
     for name in ("codec", "coarse"):
         for _ in range(25):
             content = content_of(nano, name)
-            target = draw.choice([content, content["metadata"], content["metadata"]["kwargs"],
-                                  content["state_dict"]])  # fmt: skip
+            target = draw.choice(
+                [
+                    content,
+                    content["metadata"],
+                    content["metadata"]["kwargs"],
+                    content["state_dict"],
+                ]
+            )
             target[draw.choice([*list(target)[:40], "new", 3])] = draw.choice(values)
             path = saved(content, tmp_path / f"{name}.pth")
             try:

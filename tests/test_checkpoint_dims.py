@@ -20,9 +20,22 @@ from tests.checkpoint_files import (
 from tests.conftest import NANO
 
 IMPOSSIBLE: list[object] = [
-    0, -1, 1 << 21, 1 << 70, -(1 << 70), "8", True, False, 2.0, float("nan"), None, [], {},
-    torch.tensor(3), torch.ones(3),
-]  # fmt: skip
+    0,
+    -1,
+    1 << 21,
+    1 << 70,
+    -(1 << 70),
+    "8",
+    True,
+    False,
+    2.0,
+    float("nan"),
+    None,
+    [],
+    {},
+    torch.tensor(3),
+    torch.ones(3),
+]
 
 
 @pytest.mark.parametrize("value", IMPOSSIBLE, ids=lambda v: repr(v)[:24])
@@ -45,10 +58,23 @@ def test_an_impossible_codec_dimension_is_refused_by_name(
 
 @pytest.mark.parametrize(
     "value",
-    [4, "4", [], [0], [-4], [4.0], [True], ["4"], [[4]], [2] * 65, {"a": 4}, None,
-     torch.tensor([4])],
+    [
+        4,
+        "4",
+        [],
+        [0],
+        [-4],
+        [4.0],
+        [True],
+        ["4"],
+        [[4]],
+        [2] * 65,
+        {"a": 4},
+        None,
+        torch.tensor([4]),
+    ],
     ids=lambda v: repr(v)[:24],
-)  # fmt: skip
+)
 @pytest.mark.parametrize("key", ["encoder_rates", "decoder_rates"])
 def test_impossible_rates_are_refused_by_name(
     nano: Path, tmp_path: Path, key: str, value: object
@@ -91,16 +117,44 @@ def test_dimensions_that_do_not_go_together_are_refused(
 @pytest.mark.parametrize(
     "name, changed",
     [
-        ("codec", {"encoder_rates": [2] * 40, "decoder_rates": [1 << 20, 1 << 20],
-                   "decoder_dim": 1 << 20}),
-        ("codec", {"encoder_dim": 1 << 20, "encoder_rates": [2] * 20,
-                   "decoder_rates": [1 << 20], "decoder_dim": 1 << 20}),
-        ("codec", {"codebook_size": 1 << 20, "codebook_dim": 1 << 20,
-                   "encoder_dim": 1 << 20, "n_codebooks": 40}),
-        ("coarse", {"embedding_dim": 1 << 20, "n_heads": 1 << 20, "vocab_size": 1 << 20,
-                    "latent_dim": 1 << 20, "n_codebooks": 1 << 20}),
+        (
+            "codec",
+            {
+                "encoder_rates": [2] * 40,
+                "decoder_rates": [1 << 20, 1 << 20],
+                "decoder_dim": 1 << 20,
+            },
+        ),
+        (
+            "codec",
+            {
+                "encoder_dim": 1 << 20,
+                "encoder_rates": [2] * 20,
+                "decoder_rates": [1 << 20],
+                "decoder_dim": 1 << 20,
+            },
+        ),
+        (
+            "codec",
+            {
+                "codebook_size": 1 << 20,
+                "codebook_dim": 1 << 20,
+                "encoder_dim": 1 << 20,
+                "n_codebooks": 40,
+            },
+        ),
+        (
+            "coarse",
+            {
+                "embedding_dim": 1 << 20,
+                "n_heads": 1 << 20,
+                "vocab_size": 1 << 20,
+                "latent_dim": 1 << 20,
+                "n_codebooks": 1 << 20,
+            },
+        ),
     ],
-)  # fmt: skip
+)
 def test_dimensions_at_the_edge_of_the_allowed_neither_overflow_nor_fill_the_memory(
     nano: Path, tmp_path: Path, name: str, changed: dict[str, Any]
 ) -> None:

@@ -238,9 +238,16 @@ def test_a_lora_file_is_among_the_sources(nano: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "present",
-    [("codec",), ("coarse",), ("c2f",), ("codec", "coarse"), ("codec", "c2f"),
-     ("coarse", "c2f"), ("codec", "coarse", "c2f")],
-)  # fmt: skip
+    [
+        ("codec",),
+        ("coarse",),
+        ("c2f",),
+        ("codec", "coarse"),
+        ("codec", "c2f"),
+        ("coarse", "c2f"),
+        ("codec", "coarse", "c2f"),
+    ],
+)
 def test_a_folder_may_hold_any_subset(
     nano: Path, tmp_path: Path, present: tuple[str, ...]
 ) -> None:

@@ -81,9 +81,13 @@ def refused(result: Result, *words: str) -> None:
 def process(*arguments: object, **options: Any) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "vampnet_onnx", *(str(a) for a in arguments)],
-        cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}, **options,
-    )  # fmt: skip
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        **options,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -147,10 +151,18 @@ def test_help_lists_every_command(cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [(), ("nonsense",), ("export", "--nonsense"), ("verify",), ("report",),
-     ("export", "--opset", "twenty"), ("export", "--version", "0"),
-     ("make-checkpoint",), ("make-checkpoint", "x", "--seed", "-1")],
-)  # fmt: skip
+    [
+        (),
+        ("nonsense",),
+        ("export", "--nonsense"),
+        ("verify",),
+        ("report",),
+        ("export", "--opset", "twenty"),
+        ("export", "--version", "0"),
+        ("make-checkpoint",),
+        ("make-checkpoint", "x", "--seed", "-1"),
+    ],
+)
 def test_wrong_usage_exits_with_2(cli: Cli, arguments: tuple[str, ...]) -> None:
     assert cli(*arguments).code == 2
 
@@ -168,13 +180,17 @@ def test_a_missing_checkpoint_folder_is_refused(cli: Cli, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     "options, words",
     [
-        (("--component", "decoder"), "decoder"), (("--input", "text"), "text"),
-        (("--opset", "17"), "opset"), (("--opset", "24"), "opset"),
-        (("--model", "a/b"), "model"), (("--lora", "codec=x"), "write FILE, coarse=FILE"),
-        (("--lora", "x"), "x: no such file"), (("--lora", "coarse=none.pth"), "none.pth"),
+        (("--component", "decoder"), "decoder"),
+        (("--input", "text"), "text"),
+        (("--opset", "17"), "opset"),
+        (("--opset", "24"), "opset"),
+        (("--model", "a/b"), "model"),
+        (("--lora", "codec=x"), "write FILE, coarse=FILE"),
+        (("--lora", "x"), "x: no such file"),
+        (("--lora", "coarse=none.pth"), "none.pth"),
         (("--config", "none.toml"), "no such configuration file"),
     ],
-)  # fmt: skip
+)
 def test_an_option_with_an_impossible_value_is_refused(
     cli: Cli, nano: Path, tmp_path: Path, options: tuple[str, ...], words: str
 ) -> None:
@@ -224,11 +240,14 @@ def test_a_place_below_a_file_is_refused(
 
 @pytest.mark.parametrize(
     "text, words",
-    [("modle = 'x'", "did you mean 'model'?"), ("model =", "not a TOML file"),
-     ("model = 'x'\n[checkpoint]\npath = 'none'\n", "no such folder"),
-     ("model = 'x'\n[checkpoint]\nlike = 'huge'\n", "no size 'huge'"),
-     ("model = 'x'\n[checkpoint]\nlike = 'tiny'\n[gates.coarse.x]\nlimit = 1\n", "no such")],
-)  # fmt: skip
+    [
+        ("modle = 'x'", "did you mean 'model'?"),
+        ("model =", "not a TOML file"),
+        ("model = 'x'\n[checkpoint]\npath = 'none'\n", "no such folder"),
+        ("model = 'x'\n[checkpoint]\nlike = 'huge'\n", "no size 'huge'"),
+        ("model = 'x'\n[checkpoint]\nlike = 'tiny'\n[gates.coarse.x]\nlimit = 1\n", "no such"),
+    ],
+)
 def test_a_bad_configuration_is_refused(
     cli: Cli, tmp_path: Path, text: str, words: str
 ) -> None:
@@ -260,8 +279,9 @@ def test_report_refuses_what_is_no_report(cli: Cli, tmp_path: Path) -> None:
 def test_export_gives_json_alone_on_standard_output(
     cli: Cli, nano: Path, exported_store: Path, store: Path
 ) -> None:
-    again = cli("export", "--checkpoint", nano, "--out", store, "--component", "coarse",
-                "--json")  # fmt: skip
+    again = cli(
+        "export", "--checkpoint", nano, "--out", store, "--component", "coarse", "--json"
+    )
     assert again.code == 0
     found = again.json
     assert found["new"] is False and found["artifacts"] == str(store / "nano" / "v1")
@@ -284,8 +304,19 @@ def test_a_version_that_exists_with_other_content_is_refused(
     cli: Cli, nano: Path, store: Path
 ) -> None:
     before = files_below(store)
-    result = cli("export", "--checkpoint", nano, "--out", store, "--component", "coarse",
-                 "--opset", "21", "--version", "1")  # fmt: skip
+    result = cli(
+        "export",
+        "--checkpoint",
+        nano,
+        "--out",
+        store,
+        "--component",
+        "coarse",
+        "--opset",
+        "21",
+        "--version",
+        "1",
+    )
     refused(result, "v1: exists with other content")
     assert files_below(store) == before
 
@@ -294,8 +325,17 @@ def test_a_version_that_exists_with_other_content_is_refused(
 
 
 def verify(cli: Cli, store: Path, nano: Path, config: Path, *more: object) -> Result:
-    return cli("verify", store, "--checkpoint", nano, "--config", config, "--report",
-               config.parent / "report", *more)  # fmt: skip
+    return cli(
+        "verify",
+        store,
+        "--checkpoint",
+        nano,
+        "--config",
+        config,
+        "--report",
+        config.parent / "report",
+        *more,
+    )
 
 
 def test_verify_passes_and_writes_every_rendering(
@@ -306,8 +346,11 @@ def test_verify_passes_and_writes_every_rendering(
     found = result.json
     assert found["verdict"] == "PASS" and "RANDOM WEIGHTS" in found["verdict_line"]
     assert files_below(config.parent / "report") == [
-        "junit.xml", "report.html", "report.json", "report.md",
-    ]  # fmt: skip
+        "junit.xml",
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
     rendered = cli("report", found["report"]["json"], "--out", config.parent / "again")
     assert rendered.code == 0
     for name in files_below(config.parent / "again"):

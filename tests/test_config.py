@@ -82,17 +82,31 @@ def test_an_unknown_key_unlike_any_other_suggests_nothing() -> None:
 @pytest.mark.parametrize(
     "section, key, value",
     [
-        ("export", "opset", 17), ("export", "opset", 24), ("export", "opset", "20"),
-        ("export", "opset", 20.5), ("export", "inputs", []), ("export", "inputs", ["text"]),
-        ("export", "components", []), ("export", "components", ["coarse", "decoder"]),
-        ("export", "components", "coarse"), ("export", "external_data", "perhaps"),
-        ("verify", "seeds", []), ("verify", "seeds", [-1]), ("verify", "seeds", [1 << 63]),
-        ("verify", "seeds", 3), ("verify", "frames", [0]), ("verify", "frames", []),
-        ("verify", "batches", [1.5]), ("verify", "frames", [1 << 30]),
-        ("verify", "threads", -1), ("checkpoint", "lora", {"codec": "x.pth"}),
-        ("checkpoint", "path", 3), ("checkpoint", "seed", -1), ("output", "report", []),
+        ("export", "opset", 17),
+        ("export", "opset", 24),
+        ("export", "opset", "20"),
+        ("export", "opset", 20.5),
+        ("export", "inputs", []),
+        ("export", "inputs", ["text"]),
+        ("export", "components", []),
+        ("export", "components", ["coarse", "decoder"]),
+        ("export", "components", "coarse"),
+        ("export", "external_data", "perhaps"),
+        ("verify", "seeds", []),
+        ("verify", "seeds", [-1]),
+        ("verify", "seeds", [1 << 63]),
+        ("verify", "seeds", 3),
+        ("verify", "frames", [0]),
+        ("verify", "frames", []),
+        ("verify", "batches", [1.5]),
+        ("verify", "frames", [1 << 30]),
+        ("verify", "threads", -1),
+        ("checkpoint", "lora", {"codec": "x.pth"}),
+        ("checkpoint", "path", 3),
+        ("checkpoint", "seed", -1),
+        ("output", "report", []),
     ],
-)  # fmt: skip
+)
 def test_an_impossible_value_is_named_with_its_key(
     section: str, key: str, value: object
 ) -> None:
@@ -153,10 +167,14 @@ def test_input_paths_are_relative_to_the_file_and_output_paths_are_not(
 
 @pytest.mark.parametrize(
     "data, words",
-    [(b"model = ", "not a TOML file"), (b"\xff\xfe\x00", "not a TOML file"),
-     (b"[a]\n[a]\n", "not a TOML file"), (b"\x80\x02}", "not a TOML file"),
-     (b"", "key 'model' is missing")],
-)  # fmt: skip
+    [
+        (b"model = ", "not a TOML file"),
+        (b"\xff\xfe\x00", "not a TOML file"),
+        (b"[a]\n[a]\n", "not a TOML file"),
+        (b"\x80\x02}", "not a TOML file"),
+        (b"", "key 'model' is missing"),
+    ],
+)
 def test_a_file_that_is_no_configuration_is_refused(
     tmp_path: Path, data: bytes, words: str
 ) -> None:

@@ -89,6 +89,9 @@ def test_every_file_of_the_set_is_shipped_in_the_wheel() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
     patterns = project["tool"]["setuptools"]["package-data"]["checkpoints"]
     files = [p.relative_to(DEMO.parent).as_posix() for p in DEMO.rglob("*") if p.is_file()]
-    left = [f for f in files if not any(fnmatch(f, p) and f.count("/") == p.count("/")
-                                        for p in patterns)]  # fmt: skip
+    left = [
+        f
+        for f in files
+        if not any(fnmatch(f, p) and f.count("/") == p.count("/") for p in patterns)
+    ]
     assert left == [] and len(files) >= 10

@@ -97,10 +97,13 @@ def test_no_sorting_outside_of_the_branches_but_of_the_confidence() -> None:
 
 def test_a_drawing_that_contradicts_its_signature_is_refused() -> None:
     component = DrawnComponent(
-        name="odd", variant="", inputs=(signature("x", "float32", "n"),),
-        outputs=(signature("y", "int64", "n"),), dims=DIMS,
+        name="odd",
+        variant="",
+        inputs=(signature("x", "float32", "n"),),
+        outputs=(signature("y", "int64", "n"),),
+        dims=DIMS,
         draw=lambda _, given: {"y": given["x"] + 1.0},
-    )  # fmt: skip
+    )
     with pytest.raises(TypeError, match=r"y int64 \[n\].*float32"):
         export_component(component)
 
@@ -111,9 +114,13 @@ def test_a_random_operator_is_found_within_a_branch_too() -> None:
         return {"y": g.when(x.reshape() > 0.0, lambda: x.op("Bernoulli"), lambda: x)}
 
     component = DrawnComponent(
-        name="odd", variant="", inputs=(signature("x", "float32", 1),),
-        outputs=(signature("y", "float32", 1),), dims=DIMS, draw=draw,
-    )  # fmt: skip
+        name="odd",
+        variant="",
+        inputs=(signature("x", "float32", 1),),
+        outputs=(signature("y", "float32", 1),),
+        dims=DIMS,
+        draw=draw,
+    )
     with pytest.raises(PassError, match="Bernoulli"):
         export_component(component)
 
@@ -121,10 +128,13 @@ def test_a_random_operator_is_found_within_a_branch_too() -> None:
 def test_a_large_weight_may_not_be_infinite_but_a_scalar_may() -> None:
     def draw(value: np.ndarray) -> DrawnComponent:
         return DrawnComponent(
-            name="odd", variant="", inputs=(signature("x", "float32", 2),),
-            outputs=(signature("y", "float32", 2),), dims=DIMS,
+            name="odd",
+            variant="",
+            inputs=(signature("x", "float32", 2),),
+            outputs=(signature("y", "float32", 2),),
+            dims=DIMS,
             draw=lambda g, given: {"y": given["x"] + g.constant(value)},
-        )  # fmt: skip
+        )
 
     export_component(draw(np.array(-np.inf, np.float32)))
     for value in (np.array([0, np.inf], np.float32), np.array(np.nan, np.float32)):
@@ -139,10 +149,15 @@ def test_a_large_weight_may_not_be_infinite_but_a_scalar_may() -> None:
 def exported_set(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
     folder = tmp_path_factory.mktemp("set")
     request = Request(
-        model="mine", checkpoint=GOLDEN / "a", inputs=("codes",), opset=20,
-        components=("audio_processor", "mask_generator", "sampler"), external_data=False,
-        lora={}, rates=(48000, 8000),
-    )  # fmt: skip
+        model="mine",
+        checkpoint=GOLDEN / "a",
+        inputs=("codes",),
+        opset=20,
+        components=("audio_processor", "mask_generator", "sampler"),
+        external_data=False,
+        lora={},
+        rates=(48000, 8000),
+    )
     return folder, export_set(request, folder, progress=lambda *_: None)
 
 
@@ -150,8 +165,11 @@ def test_a_set_holds_them_after_the_networks(exported_set: tuple[Path, Manifest]
     assert COMPONENTS[-3:] == ("audio_processor", "mask_generator", "sampler")
     ids = [record.id for record in exported_set[1].components]
     assert ids == [
-        "audio_processor", "audio_processor.from_48000", "mask_generator", "sampler"
-    ]  # fmt: skip
+        "audio_processor",
+        "audio_processor.from_48000",
+        "mask_generator",
+        "sampler",
+    ]
     assert [source.name for source in exported_set[1].sources] == ["codec.pth"]
 
 
@@ -179,12 +197,18 @@ def test_a_rate_of_no_use_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"export\.rates"):
         export_set(
             Request(
-                model="mine", checkpoint=GOLDEN / "a", inputs=("codes",), opset=20,
-                components=("audio_processor",), external_data=False, lora={},
+                model="mine",
+                checkpoint=GOLDEN / "a",
+                inputs=("codes",),
+                opset=20,
+                components=("audio_processor",),
+                external_data=False,
+                lora={},
                 rates=(999_983,),
             ),
-            tmp_path, progress=lambda *_: None,
-        )  # fmt: skip
+            tmp_path,
+            progress=lambda *_: None,
+        )
 
 
 def test_only_the_codecs_dimensions_decide() -> None:

@@ -81,8 +81,10 @@ def test_names_types_and_axes_are_those_of_the_architecture(
     expected = {
         "codec_encoder": (
             [("audio", "float32", ["batch", 1, "samples"])],
-            [("codes", "int64", ["batch", books, "frames"]),
-             ("latents", "float32", ["batch", wide, "frames"])],
+            [
+                ("codes", "int64", ["batch", books, "frames"]),
+                ("latents", "float32", ["batch", wide, "frames"]),
+            ],
         ),
         "codec_decoder": (
             [("codes", "int64", ["batch", "codebooks", "frames"])],
@@ -104,7 +106,7 @@ def test_names_types_and_axes_are_those_of_the_architecture(
             [("latents", "float32", ["batch", 15, "frames"])],
             [("logits", "float32", ["batch", 11, "positions"])],
         ),
-    }  # fmt: skip
+    }
     assert set(expected) == {record.id for record in nano_artifacts.manifest.components}
     for record in nano_artifacts.manifest.components:
         model = onnx.load(str(nano_artifacts.path(record)))
@@ -133,9 +135,17 @@ def test_no_training_leftovers_and_no_random_operators(graph: onnx.ModelProto) -
         assert not any(leftover in name.lower() for name in names), leftover
     operators = {node.op_type for node in graph.graph.node}
     assert not operators & {
-        "RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike",
-        "Multinomial", "Bernoulli", "Dropout", "Identity", "If", "Loop",
-    }  # fmt: skip
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "Multinomial",
+        "Bernoulli",
+        "Dropout",
+        "Identity",
+        "If",
+        "Loop",
+    }
     assert {node.domain for node in graph.graph.node} == {""}
     assert not graph.functions
 
@@ -163,8 +173,9 @@ def test_weight_norm_lora_and_tables_are_folded_to_the_published_values(
 ) -> None:
     models = open_models(nano)
     path = nano_artifacts.path(record_of(nano_artifacts, "coarse"))
-    weights = {i.name: onnx.numpy_helper.to_array(i)
-               for i in onnx.load(str(path)).graph.initializer}  # fmt: skip
+    weights = {
+        i.name: onnx.numpy_helper.to_array(i) for i in onnx.load(str(path)).graph.initializer
+    }
     layer = models.transformers["coarse"].transformer.layers[0]
     merged = layer.self_attn.w_qs.merged_weight().T.numpy()
     np.testing.assert_array_equal(
@@ -177,8 +188,17 @@ def test_weight_norm_lora_and_tables_are_folded_to_the_published_values(
 def test_nothing_of_the_exporting_machine_is_in_the_bytes(
     nano: Path, nano_artifacts: Artifacts
 ) -> None:
-    suspects = [str(ROOT), str(nano), str(nano_artifacts.folder), sys.prefix, str(Path.home()),
-                "site-packages", "stack_trace", ".py", "/tmp/"]  # fmt: skip
+    suspects = [
+        str(ROOT),
+        str(nano),
+        str(nano_artifacts.folder),
+        sys.prefix,
+        str(Path.home()),
+        "site-packages",
+        "stack_trace",
+        ".py",
+        "/tmp/",
+    ]
     if len(socket.gethostname()) > 3:
         suspects.append(socket.gethostname())
     for path in nano_artifacts.folder.iterdir():
@@ -195,8 +215,10 @@ def test_every_node_says_which_module_it_came_from(
 ) -> None:
     models = open_models(nano)
     owners: dict[str, Any] = {
-        "codec_encoder": models.codec, "codec_decoder": models.codec, **models.transformers
-    }  # fmt: skip
+        "codec_encoder": models.codec,
+        "codec_decoder": models.codec,
+        **models.transformers,
+    }
     for record in nano_artifacts.manifest.components:
         published = {name for name, _ in owners[record.name].named_modules()}
         graph = onnx.load(str(nano_artifacts.path(record))).graph
@@ -288,9 +310,10 @@ def test_another_process_gives_the_same_bytes(nano: Path, tmp_path: Path) -> Non
         running.append(
             subprocess.Popen(
                 [sys.executable, "-c", code, str(target), str(nano), threads],
-                cwd=ROOT, env=environment,
+                cwd=ROOT,
+                env=environment,
             )
-        )  # fmt: skip
+        )
     assert [process.wait(timeout=300) for process in running] == [0, 0]
     first, second = tmp_path / "out-1", tmp_path / "out-77"
     names = sorted(path.name for path in first.iterdir())
@@ -365,9 +388,11 @@ def test_the_encoder_takes_any_length_and_pads_inside_the_graph(
 
 @settings(max_examples=40, deadline=None)
 @given(
-    books=st.integers(1, 3), frames=st.integers(1, 40), batch=st.integers(1, 3),
+    books=st.integers(1, 3),
+    frames=st.integers(1, 40),
+    batch=st.integers(1, 3),
     seed=st.integers(0, 99),
-)  # fmt: skip
+)
 def test_the_decoder_takes_any_number_of_codebooks(
     nano: Path, nano_artifacts: Artifacts, books: int, frames: int, batch: int, seed: int
 ) -> None:

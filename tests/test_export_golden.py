@@ -79,9 +79,17 @@ def test_the_transformer_files_give_the_published_logits(
 
 def recorded_request(golden: GoldenSet, artifacts: Path, component: str) -> Request:
     return Request(
-        artifacts=artifacts, new=None, checkpoint=golden.folder, recorded=True,
-        component=component, seed=1, length=None, batch=2, lora={}, unsealed=False,
-    )  # fmt: skip
+        artifacts=artifacts,
+        new=None,
+        checkpoint=golden.folder,
+        recorded=True,
+        component=component,
+        seed=1,
+        length=None,
+        batch=2,
+        lora={},
+        unsealed=False,
+    )
 
 
 @pytest.mark.parametrize("name", ["codec_encoder", "codec_decoder", "coarse", "c2f"])

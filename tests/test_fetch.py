@@ -28,9 +28,12 @@ SOME = 120_000  # bytes that arrive before a connection is cut
 
 FILES = {
     path: random.Random(path).randbytes(SIZE)
-    for path in [*NAMES, *(f"loras/{n}/{c}.pth" for n in ("bees", "opera")
-                           for c in ("coarse", "c2f")), "loras/half/coarse.pth"]
-}  # fmt: skip
+    for path in [
+        *NAMES,
+        *(f"loras/{n}/{c}.pth" for n in ("bees", "opera") for c in ("coarse", "c2f")),
+        "loras/half/coarse.pth",
+    ]
+}
 
 
 @pytest.fixture(autouse=True)
@@ -78,8 +81,9 @@ def test_published_set_arrives_intact(hub: Hub, tmp_path: Path) -> None:
 
 def test_only_what_is_asked_for(hub: Hub, tmp_path: Path) -> None:
     assert fetch_published(tmp_path, only=["c2f", "codec"]) == [
-        tmp_path / "codec.pth", tmp_path / "c2f.pth",
-    ]  # fmt: skip
+        tmp_path / "codec.pth",
+        tmp_path / "c2f.pth",
+    ]
     assert not any("coarse" in seen.path for seen in hub.requests)
 
 
@@ -121,8 +125,10 @@ def test_cut_connection_goes_on_where_it_stopped(
     (path,) = fetch_published(tmp_path, only=["coarse"])
     assert path.read_bytes() == FILES["coarse.pth"]
     assert [seen.range for seen in hub.downloads()] == [
-        None, f"bytes={SOME}-", f"bytes={SOME + 50_000}-",
-    ]  # fmt: skip
+        None,
+        f"bytes={SOME}-",
+        f"bytes={SOME + 50_000}-",
+    ]
 
 
 def test_next_run_goes_on_where_a_lost_one_stopped(
@@ -144,8 +150,11 @@ def test_next_run_goes_on_where_a_killed_one_stopped(hub: Hub, tmp_path: Path) -
     code = "import sys, pathlib; from models.fetch import fetch_published\n"
     code += "fetch_published(pathlib.Path(sys.argv[1]), only=['codec'])"
     env = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_TELEMETRY": "1"}
-    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "out")],
-                             env=env, cwd=Path(__file__).parents[1])  # fmt: skip
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "out")],
+        env=env,
+        cwd=Path(__file__).parents[1],
+    )
     deadline = time.monotonic() + 60
     while not any(part.stat().st_size == SOME for part in tmp_path.glob("out/.codec*.part")):
         assert child.poll() is None
@@ -304,8 +313,9 @@ def test_token_goes_to_the_hub_and_not_to_its_storage(
         assert path.read_bytes() == FILES["codec.pth"]
         assert {seen.authorization for seen in hub.requests} == {"Bearer hf_secret"}
         assert [(seen.range, seen.authorization) for seen in storage.requests] == [
-            (None, None), (f"bytes={SOME}-", None),
-        ]  # fmt: skip
+            (None, None),
+            (f"bytes={SOME}-", None),
+        ]
 
 
 def test_unreachable_hub_is_told_quickly(

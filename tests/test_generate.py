@@ -124,14 +124,23 @@ def test_recorded_noise_of_another_length_or_shape_is_refused() -> None:
 
 @settings(max_examples=40, deadline=None)
 @given(
-    batch=st.integers(1, 3), n_given=st.integers(0, 2), steps=st.integers(1, 12),
-    sampling_steps=st.integers(1, 6), portion=st.floats(0, 1), seed=st.integers(0, 2**31),
+    batch=st.integers(1, 3),
+    n_given=st.integers(0, 2),
+    steps=st.integers(1, 12),
+    sampling_steps=st.integers(1, 6),
+    portion=st.floats(0, 1),
+    seed=st.integers(0, 2**31),
     mode=st.sampled_from(Mode),
-)  # fmt: skip
+)
 def test_masked_codes_are_generated_and_nothing_else_is_touched(
-    batch: int, n_given: int, steps: int, sampling_steps: int, portion: float, seed: int,
+    batch: int,
+    n_given: int,
+    steps: int,
+    sampling_steps: int,
+    portion: float,
+    seed: int,
     mode: Mode,
-) -> None:  # fmt: skip
+) -> None:
     model = toy_model(n_conditioning=n_given)
     draw = torch.Generator().manual_seed(seed)
     codes = torch.randint(0, 11, (batch, 3, steps), generator=draw)
@@ -148,9 +157,13 @@ def test_every_step_is_reported_and_leaves_fewer_codes_masked() -> None:
     seen: list[StepResult] = []
     chosen = generation_settings(steps=5)
     found = generate(
-        toy_model(), masked_codes(), None, settings=chosen, noise=TorchNoise(0),
+        toy_model(),
+        masked_codes(),
+        None,
+        settings=chosen,
+        noise=TorchNoise(0),
         on_step=lambda step, result: seen.append(result),
-    )  # fmt: skip
+    )
     left = [int((r.codes == 11).sum()) for r in seen]
     assert len(left) == 5 and left == sorted(left, reverse=True) and left[-1] == 0
     assert torch.equal(seen[-1].sampled, found)
@@ -259,9 +272,12 @@ def test_codes_and_masks_that_do_not_fit_are_refused(
 ) -> None:
     with pytest.raises(InputError, match=says):
         generate(
-            toy_model(), codes.long(), None if mask is None else mask.long(),
-            settings=generation_settings(), noise=TorchNoise(0),
-        )  # fmt: skip
+            toy_model(),
+            codes.long(),
+            None if mask is None else mask.long(),
+            settings=generation_settings(),
+            noise=TorchNoise(0),
+        )
 
 
 def test_codes_of_another_type_are_refused() -> None:

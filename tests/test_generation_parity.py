@@ -168,9 +168,15 @@ def test_a_generation_can_be_asked_for_by_name_and_is_missed_where_a_part_is(
 ) -> None:
     def verified(opened: Artifacts, only: tuple[str, ...]) -> list[str]:
         report = verify_artifacts(
-            opened, nano, matrix=matrix(seeds=[0], frames=[13]), gates=load_gates(), lora={},
-            toolchain={}, only=only, progress=lambda *_: None,
-        )  # fmt: skip
+            opened,
+            nano,
+            matrix=matrix(seeds=[0], frames=[13]),
+            gates=load_gates(),
+            lora={},
+            toolchain={},
+            only=only,
+            progress=lambda *_: None,
+        )
         assert report.verdict is Verdict.PASS
         return [*report.notes, *(c.name for c in report.components)]
 

@@ -90,25 +90,38 @@ def vamped(
     seed: int = 0,
 ) -> Vamped:
     return interface.vamp(
-        codes, mask, coarse=COARSE, c2f=c2f, dims=DIMS, settings=chosen or toy_settings(),
+        codes,
+        mask,
+        coarse=COARSE,
+        c2f=c2f,
+        dims=DIMS,
+        settings=chosen or toy_settings(),
         noise=TorchNoise(seed),
-    )  # fmt: skip
+    )
 
 
 @settings(max_examples=25, deadline=None)
 @given(
-    steps=st.integers(1, 32), batch=st.integers(1, 3), factor=st.integers(1, 3),
-    feedback=st.integers(1, 2), seed=st.integers(0, 2**31), mode=st.sampled_from(Mode),
-)  # fmt: skip
+    steps=st.integers(1, 32),
+    batch=st.integers(1, 3),
+    factor=st.integers(1, 3),
+    feedback=st.integers(1, 2),
+    seed=st.integers(0, 2**31),
+    mode=st.sampled_from(Mode),
+)
 def test_variations_keep_what_the_mask_keeps(
     steps: int, batch: int, factor: int, feedback: int, seed: int, mode: Mode
 ) -> None:
     codes = codes_of(steps)
     mask = half_mask(codes)
     chosen = vamp_settings(
-        generation_settings(steps=2, mode=mode), coarse_chunk_s=1.0, c2f_chunk_s=0.4,
-        batch_size=batch, time_stretch_factor=factor, feedback_steps=feedback,
-    )  # fmt: skip
+        generation_settings(steps=2, mode=mode),
+        coarse_chunk_s=1.0,
+        c2f_chunk_s=0.4,
+        batch_size=batch,
+        time_stretch_factor=factor,
+        feedback_steps=feedback,
+    )
     made = vamped(codes, mask, chosen=chosen, seed=seed)
     assert made.tokens.shape == made.masked_tokens.shape == (batch, 3, steps * factor)
     assert (made.tokens < 11).all()
@@ -203,9 +216,13 @@ def test_the_fine_model_sees_whole_chunks_filled_up_with_masked_codes() -> None:
 def test_a_mask_over_coarse_codebooks_does_not_reach_the_fine_model() -> None:
     codes = codes_of(8)
     made = interface.coarse_to_fine(
-        FINE, codes, torch.ones_like(codes), chunk=4, settings=generation_settings(steps=2),
+        FINE,
+        codes,
+        torch.ones_like(codes),
+        chunk=4,
+        settings=generation_settings(steps=2),
         noise=TorchNoise(0),
-    )  # fmt: skip
+    )
     assert torch.equal(made.tokens[:, :2], codes[:, :2])
     assert torch.equal(made.masked_tokens[:, :2], codes[:, :2])
     assert (made.masked_tokens[:, 2] == 11).all()
@@ -232,17 +249,30 @@ def test_batch_items_of_one_input_are_different_variations() -> None:
     ],
 )
 def test_parts_that_do_not_fit_are_refused(change: dict[str, object], says: str) -> None:
-    parts = {"codes": codes_of(), "mask": half_mask(codes_of()), "coarse": COARSE, "c2f": FINE,
-             "dims": DIMS, "settings": toy_settings(), "noise": TorchNoise(0)}  # fmt: skip
+    parts = {
+        "codes": codes_of(),
+        "mask": half_mask(codes_of()),
+        "coarse": COARSE,
+        "c2f": FINE,
+        "dims": DIMS,
+        "settings": toy_settings(),
+        "noise": TorchNoise(0),
+    }
     with pytest.raises(InputError, match=says):
         interface.vamp(**{**parts, **change})
 
 
 @pytest.mark.parametrize(
     "choices",
-    [{"batch_size": 0}, {"feedback_steps": 0}, {"time_stretch_factor": 0},
-     {"coarse_chunk_s": 0.0}, {"c2f_chunk_s": float("nan")}, {"chunk_s": 1.0}],
-)  # fmt: skip
+    [
+        {"batch_size": 0},
+        {"feedback_steps": 0},
+        {"time_stretch_factor": 0},
+        {"coarse_chunk_s": 0.0},
+        {"c2f_chunk_s": float("nan")},
+        {"chunk_s": 1.0},
+    ],
+)
 def test_options_out_of_range_are_refused(choices: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(choices))):
         vamp_settings(**choices)

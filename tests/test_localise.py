@@ -129,9 +129,17 @@ def scaled(sound: dict, name: str, factor: float, folder: Path) -> Path:
 
 
 REQUEST = Request(
-    artifacts=Path(), new=None, checkpoint=None, recorded=False, component=None, seed=0,
-    length=None, batch=2, lora={}, unsealed=False,
-)  # fmt: skip
+    artifacts=Path(),
+    new=None,
+    checkpoint=None,
+    recorded=False,
+    component=None,
+    seed=0,
+    length=None,
+    batch=2,
+    lora={},
+    unsealed=False,
+)
 
 
 def test_two_plain_files_are_compared_by_the_facts_in_them(

@@ -158,20 +158,35 @@ def test_any_plan_gives_the_mask_of_the_reference(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    shape=shapes, intensity=st.floats(0, 1), period=st.integers(0, 9),
-    width=st.integers(0, 5), onset_width=st.integers(0, 3), dropout=st.floats(0, 1),
-    seed=st.integers(0, 2**31), factor=st.integers(1, 3),
-)  # fmt: skip
+    shape=shapes,
+    intensity=st.floats(0, 1),
+    period=st.integers(0, 9),
+    width=st.integers(0, 5),
+    onset_width=st.integers(0, 3),
+    dropout=st.floats(0, 1),
+    seed=st.integers(0, 2**31),
+    factor=st.integers(1, 3),
+)
 def test_built_and_stretched_masks_are_those_of_the_published_interface(
-    shape: tuple[int, int, int], intensity: float, period: int, width: int,
-    onset_width: int, dropout: float, seed: int, factor: int,
-) -> None:  # fmt: skip
+    shape: tuple[int, int, int],
+    intensity: float,
+    period: int,
+    width: int,
+    onset_width: int,
+    dropout: float,
+    seed: int,
+    factor: int,
+) -> None:
     codes, onsets = codes_of(*shape), (1, 7, 20)
     chosen = mask_settings(
-        rand_mask_intensity=intensity, prefix_s=0.002, periodic_prompt=period,
-        periodic_prompt_width=width, onset_mask_width=onset_width, dropout=dropout,
+        rand_mask_intensity=intensity,
+        prefix_s=0.002,
+        periodic_prompt=period,
+        periodic_prompt_width=width,
+        onset_mask_width=onset_width,
+        dropout=dropout,
         n_conditioning_codebooks=1,
-    )  # fmt: skip
+    )
     generator = torch.Generator().manual_seed(seed)
     built = masks.build_mask(codes, chosen, DIMS, onsets=list(onsets), generator=generator)
     plan = replace(plan_mask(chosen, DIMS, onsets=onsets), time_stretch_factor=factor)
@@ -271,10 +286,24 @@ def test_a_broken_mask_generator_fails_its_gates(
 
 @pytest.mark.parametrize(
     "name",
-    ["combine_or", "dropout", "upper_codebook_mask", "n_conditioning_codebooks", "roll",
-     "time_stretch_factor", "prefix_frames", "suffix_frames", "periodic_prompt", "uniform",
-     "onset_frames", "onset_mask_width", "beat_frames", "beat_before", "beat_after"],
-)  # fmt: skip
+    [
+        "combine_or",
+        "dropout",
+        "upper_codebook_mask",
+        "n_conditioning_codebooks",
+        "roll",
+        "time_stretch_factor",
+        "prefix_frames",
+        "suffix_frames",
+        "periodic_prompt",
+        "uniform",
+        "onset_frames",
+        "onset_mask_width",
+        "beat_frames",
+        "beat_before",
+        "beat_after",
+    ],
+)
 def test_a_frozen_option_fails_the_gates(golden_a: GoldenSet, name: str) -> None:
     component = mask_generator(golden_a.models.codec.dims)
     run, first = run_component(component), {}

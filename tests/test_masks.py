@@ -55,8 +55,14 @@ def test_deterministic_masks_are_the_published_ones(golden: GoldenSet) -> None:
         np.testing.assert_array_equal(make(codes), golden.array(f"masks/{name}"), name)
 
 
-SEEDED = ["random_03", "linear_random_07", "dropout_025", "periodic_roll_7_3",
-          "build_default", "build_busy"]  # fmt: skip
+SEEDED = [
+    "random_03",
+    "linear_random_07",
+    "dropout_025",
+    "periodic_roll_7_3",
+    "build_default",
+    "build_busy",
+]
 
 
 def seeded_mask(
@@ -231,9 +237,12 @@ def test_a_built_mask_is_composed_in_the_published_order(golden_a: GoldenSet) ->
     dims = golden_a.models.codec.dims
     second = dims.hop_length / dims.sample_rate
     choices = mask_settings(
-        periodic_prompt=0, prefix_s=4 * second, dropout=1.0, upper_codebook_mask=2,
+        periodic_prompt=0,
+        prefix_s=4 * second,
+        dropout=1.0,
+        upper_codebook_mask=2,
         n_conditioning_codebooks=3,
-    )  # fmt: skip
+    )
     torch.manual_seed(0)
     found = masks.build_mask(codes_of((1, 5, 9)), choices, dims)
     # Dropout overrules the prefix, conditioning codebooks dropout, upper codebooks all.

@@ -114,10 +114,13 @@ def test_a_constant_array_correlates_with_itself_only(x: np.ndarray) -> None:
 
 
 @given(
-    hnp.arrays(np.float32, hnp.array_shapes(min_dims=3, max_dims=3, max_side=5),
-               elements=st.floats(-30, 30, width=32)),
+    hnp.arrays(
+        np.float32,
+        hnp.array_shapes(min_dims=3, max_dims=3, max_side=5),
+        elements=st.floats(-30, 30, width=32),
+    ),
     st.floats(-5, 5),
-)  # fmt: skip
+)
 def test_kl_is_zero_for_the_same_distribution_and_positive_otherwise(
     logits: np.ndarray, shift: float
 ) -> None:

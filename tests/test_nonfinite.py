@@ -72,11 +72,16 @@ def verified(
     artifacts: Artifacts, checkpoint: Path, *, jobs: int = 1, exit_first: bool = False
 ) -> Report:
     return verify_artifacts(
-        artifacts, checkpoint,
+        artifacts,
+        checkpoint,
         matrix=matrix(seeds=SEEDS, frames=[13], batches=[1]),
-        gates=load_gates(), lora={}, toolchain={}, jobs=jobs, exit_first=exit_first,
+        gates=load_gates(),
+        lora={},
+        toolchain={},
+        jobs=jobs,
+        exit_first=exit_first,
         progress=lambda *_: None,
-    )  # fmt: skip
+    )
 
 
 @pytest.fixture(scope="module")

@@ -32,8 +32,13 @@ from models.layers import Snake1d, WNConv1d, WNConvTranspose1d
 from models.quantize import VectorQuantize
 from models.vampnet import RelativePositionBias
 
-COMPONENTS = [("codec_encoder", ""), ("codec_decoder", ""), ("coarse", ""),
-              ("coarse", "latents"), ("c2f", "")]  # fmt: skip
+COMPONENTS = [
+    ("codec_encoder", ""),
+    ("codec_decoder", ""),
+    ("coarse", ""),
+    ("coarse", "latents"),
+    ("c2f", ""),
+]
 
 
 @pytest.fixture(scope="module")

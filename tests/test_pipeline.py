@@ -89,23 +89,37 @@ def test_audio_is_prepared_and_encoded_as_published(
 
 @pytest.mark.parametrize(
     "choices",
-    [{"top_k": 5}, {"top_p": 0.7, "temperature": 0.6}, {"typical_min_tokens": 3},
-     {"cfg_guidance": 2.0}, {"sample_cutoff": 0.4}, {"temperature": 0.0}],
-)  # fmt: skip
+    [
+        {"top_k": 5},
+        {"top_p": 0.7, "temperature": 0.6},
+        {"typical_min_tokens": 3},
+        {"cfg_guidance": 2.0},
+        {"sample_cutoff": 0.4},
+        {"temperature": 0.0},
+    ],
+)
 def test_the_corrected_mode_is_that_of_the_models(
     golden_a: GoldenSet, pipeline_a: VampPipeline, choices: dict[str, Any]
 ) -> None:
     chosen = generation_settings(
-        **{"steps": 5, "mode": Mode.CORRECTED,
-           "typical_filtering": "typical_min_tokens" in choices, **choices}
-    )  # fmt: skip
+        **{
+            "steps": 5,
+            "mode": Mode.CORRECTED,
+            "typical_filtering": "typical_min_tokens" in choices,
+            **choices,
+        }
+    )
     model = golden_model(golden_a, "coarse")
     codes = np.full((2, model.n_codebooks, 30), model.mask_token)
     codes[0, :, ::4] = 3  # items with different counts of masked codes
     found = generate(
-        pipeline_a.components.transformer("coarse"), pipeline_a.components.session("sampler"),
-        codes, None, settings=chosen, noise=FromTorch(5),
-    )  # fmt: skip
+        pipeline_a.components.transformer("coarse"),
+        pipeline_a.components.session("sampler"),
+        codes,
+        None,
+        settings=chosen,
+        noise=FromTorch(5),
+    )
     expected = generate_in_torch(
         model, torch.from_numpy(codes), None, settings=chosen, noise=TorchNoise(5)
     )
@@ -117,9 +131,11 @@ def test_the_corrected_mode_is_that_of_the_models(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    length=st.integers(1, 60), size=st.integers(1, 20), context=st.integers(0, 12),
+    length=st.integers(1, 60),
+    size=st.integers(1, 20),
+    context=st.integers(0, 12),
     block=st.integers(1, 70),
-)  # fmt: skip
+)
 def test_windows_cover_a_stream_once(length: int, size: int, context: int, block: int) -> None:
     whole = np.arange(2 * length).reshape(2, length)
     found, position = [], 0

@@ -48,10 +48,13 @@ def test_codes_and_masks_that_do_not_fit_are_refused(
 
 @pytest.mark.parametrize(
     ("audio", "says"),
-    [(np.zeros((1, 1, 0), np.float32), "empty"), (np.zeros((1, 4)), "must be float"),
-     (np.full((1, 1, 9), np.nan, np.float32), "NaN"),
-     (np.zeros((1, 1, 9), np.int16), "int16")],
-)  # fmt: skip
+    [
+        (np.zeros((1, 1, 0), np.float32), "empty"),
+        (np.zeros((1, 4)), "must be float"),
+        (np.full((1, 1, 9), np.nan, np.float32), "NaN"),
+        (np.zeros((1, 1, 9), np.int16), "int16"),
+    ],
+)
 def test_audio_that_is_none_is_refused(
     pipeline_a: VampPipeline, audio: np.ndarray, says: str
 ) -> None:
@@ -82,8 +85,14 @@ def test_logits_that_are_not_finite_stop_with_step_component_and_seed(
     broken = Broken(**{name: getattr(model, name) for name in vars(model)})
     codes = np.full((1, model.n_codebooks, 9), model.mask_token)
     with pytest.raises(NotFiniteError, match=r"^coarse: step 3 of 4, seed 7: logits"):
-        generate(broken, pipeline_a.components.session("sampler"), codes, None,
-                 settings=generation_settings(steps=4), noise=PhiloxNoise(7))  # fmt: skip
+        generate(
+            broken,
+            pipeline_a.components.session("sampler"),
+            codes,
+            None,
+            settings=generation_settings(steps=4),
+            noise=PhiloxNoise(7),
+        )
 
 
 def test_a_temperature_that_makes_no_numbers_stops(pipeline_a: VampPipeline) -> None:
@@ -129,11 +138,14 @@ def test_a_file_of_another_model_is_refused_even_if_the_manifest_vouches_for_it(
 
 @pytest.mark.parametrize(
     ("name", "dims", "says"),
-    [("coarse", {"vocab_size": 17}, "17 entries"),
-     ("coarse", {"n_codebooks": 9}, "9 codebooks"),
-     ("c2f", {"n_codebooks": 4}, "4 codebooks"), ("sampler", {"codebook_size": 5}, "one set"),
-     ("codec_decoder", {"sample_rate": 5}, "one set")],
-)  # fmt: skip
+    [
+        ("coarse", {"vocab_size": 17}, "17 entries"),
+        ("coarse", {"n_codebooks": 9}, "9 codebooks"),
+        ("c2f", {"n_codebooks": 4}, "4 codebooks"),
+        ("sampler", {"codebook_size": 5}, "one set"),
+        ("codec_decoder", {"sample_rate": 5}, "one set"),
+    ],
+)
 def test_parts_of_different_sets_are_refused(
     exported_a: Path, name: str, dims: dict[str, int], says: str
 ) -> None:

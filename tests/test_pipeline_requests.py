@@ -57,18 +57,25 @@ def test_beats_are_read_from_a_file_and_kept(pipeline_a: VampPipeline, tmp_path:
     beats = read_beats(file, pipeline_a.codec, 40)
     assert beats == [10, 20]
     mask = pipeline_a.build_mask(
-        codes_for(pipeline_a), mask_settings(periodic_prompt=0, upper_codebook_mask=99),
-        seed=0, beats=beats,
+        codes_for(pipeline_a),
+        mask_settings(periodic_prompt=0, upper_codebook_mask=99),
+        seed=0,
+        beats=beats,
         around_beats=beat_settings(before_beat_s=0.008, after_beat_s=0.02),
-    )  # fmt: skip
+    )
     assert np.flatnonzero(mask[0, 0] == 0).tolist() == [9, 10, 11, 12, 19, 20, 21, 22]
 
 
 @pytest.mark.parametrize(
     ("text", "says"),
-    [("", "holds no beats"), ("0.1\nsoon\n", ":2: 'soon'"), ("-1", "outside the clip"),
-     ("0.5", "outside the clip, which lasts 0.32 s"), ("nan", "outside")],
-)  # fmt: skip
+    [
+        ("", "holds no beats"),
+        ("0.1\nsoon\n", ":2: 'soon'"),
+        ("-1", "outside the clip"),
+        ("0.5", "outside the clip, which lasts 0.32 s"),
+        ("nan", "outside"),
+    ],
+)
 def test_beats_that_are_none_are_refused(
     pipeline_a: VampPipeline, tmp_path: Path, text: str, says: str
 ) -> None:
@@ -107,10 +114,16 @@ def test_coarse_alone_is_a_request_and_keeps_the_fine_codes(pipeline_a: VampPipe
 
 def test_progress_counts_every_sampling_step(pipeline_a: VampPipeline) -> None:
     codes, told = codes_for(pipeline_a, frames=300), []
-    chosen = vamp_settings(generation_settings(steps=3), coarse_chunk_s=1.0, c2f_chunk_s=1.0,
-                           feedback_steps=2)  # fmt: skip
-    pipeline_a.vamp(codes, np.ones_like(codes), chosen, noise=PhiloxNoise(0),
-                    progress=lambda *args: told.append(args))  # fmt: skip
+    chosen = vamp_settings(
+        generation_settings(steps=3), coarse_chunk_s=1.0, c2f_chunk_s=1.0, feedback_steps=2
+    )
+    pipeline_a.vamp(
+        codes,
+        np.ones_like(codes),
+        chosen,
+        noise=PhiloxNoise(0),
+        progress=lambda *args: told.append(args),
+    )
     coarse = [("coarse", done, 18) for done in range(1, 19)]  # 3 steps, 3 chunks, 2 rounds
     assert told == coarse + [("c2f", done, 6) for done in range(1, 7)]
 

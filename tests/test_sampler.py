@@ -62,9 +62,16 @@ def options(chosen: GenerationSettings, step: int) -> dict[str, np.ndarray]:
 
 
 def step_with(
-    run: Run, logits: np.ndarray, codes: np.ndarray, chosen: GenerationSettings, step: int, *,
-    at_start: np.ndarray, exponential: np.ndarray | None, uniform: np.ndarray,
-) -> dict[str, np.ndarray]:  # fmt: skip
+    run: Run,
+    logits: np.ndarray,
+    codes: np.ndarray,
+    chosen: GenerationSettings,
+    step: int,
+    *,
+    at_start: np.ndarray,
+    exponential: np.ndarray | None,
+    uniform: np.ndarray,
+) -> dict[str, np.ndarray]:
     none = np.zeros((0, logits.shape[1]), np.float32)
     return run(
         {
@@ -79,9 +86,13 @@ def step_with(
 
 
 def generate_onnx(
-    model: TokenModel, run: Run, codes: torch.Tensor, mask: torch.Tensor | None,
-    chosen: GenerationSettings, noise: NoiseSource,
-) -> np.ndarray:  # fmt: skip
+    model: TokenModel,
+    run: Run,
+    codes: torch.Tensor,
+    mask: torch.Tensor | None,
+    chosen: GenerationSettings,
+    noise: NoiseSource,
+) -> np.ndarray:
     """Loop the sampler as its users do; the model is any function from codes to logits."""
     given_books = model.n_conditioning_codebooks
     if mask is None:
@@ -104,9 +115,15 @@ def generate_onnx(
             exponential = drawn[: batch * positions].numpy()
         uniform = noise.uniform((asked, positions))[:batch].numpy()
         result = step_with(
-            run, logits, predicted, chosen, step,
-            at_start=at_start, exponential=exponential, uniform=uniform,
-        )  # fmt: skip
+            run,
+            logits,
+            predicted,
+            chosen,
+            step,
+            at_start=at_start,
+            exponential=exponential,
+            uniform=uniform,
+        )
         kept, predicted = codes[:, :given_books].numpy(), result["next_codes"]
     np.testing.assert_array_equal(result["sampled"], predicted)  # the last step masks nothing
     return np.concatenate([kept, result["sampled"]], axis=1)
@@ -152,11 +169,15 @@ def sampled_case(golden: GoldenSet, case: str, **choices: object) -> dict[str, n
     )
     share = sampling.gamma(sampling.step_ratio(0, 4)).item()
     return step_with(
-        run_sampler(vocab), np.ascontiguousarray(logits),
-        np.full((batch, 1, positions), vocab), chosen, 0,
-        at_start=np.ceil(counts / share), uniform=golden.array(f"{case}/uniform_noise"),
+        run_sampler(vocab),
+        np.ascontiguousarray(logits),
+        np.full((batch, 1, positions), vocab),
+        chosen,
+        0,
+        at_start=np.ceil(counts / share),
+        uniform=golden.array(f"{case}/uniform_noise"),
         exponential=golden.array(f"{case}/exponential_noise"),
-    )  # fmt: skip
+    )
 
 
 def test_recorded_tokens_and_remasking(golden_a: GoldenSet, case: str) -> None:
@@ -192,9 +213,13 @@ def test_recorded_typical_filters(golden_a: GoldenSet, case: str) -> None:
         ("typical_filtered_mass_03", 0.3, 2),
     ):
         found = sampled_case(
-            golden_a, case, mode=Mode.CORRECTED, typical_filtering=True, typical_mass=mass,
+            golden_a,
+            case,
+            mode=Mode.CORRECTED,
+            typical_filtering=True,
+            typical_mass=mass,
             typical_min_tokens=least,
-        )  # fmt: skip
+        )
         filtered = golden_a.tensor(f"{case}/{name}")
         expected, _ = sampling.sample_from_logits(filtered, noise, temperature=1.0)
         np.testing.assert_array_equal(found["sampled"][:, 0], expected)
@@ -207,9 +232,11 @@ def exact_counts() -> Run:
 
 @settings(max_examples=100, deadline=None)
 @given(
-    steps=st.sampled_from([1, 2, 3, 4, 5, 6, 10, 12, 36]), at_start=st.integers(1, 40000),
-    masked=st.integers(1, 40), data=st.data(),
-)  # fmt: skip
+    steps=st.sampled_from([1, 2, 3, 4, 5, 6, 10, 12, 36]),
+    at_start=st.integers(1, 40000),
+    masked=st.integers(1, 40),
+    data=st.data(),
+)
 def test_the_schedule_counts_as_published(
     steps: int, at_start: int, masked: int, data: st.DataObject
 ) -> None:
@@ -219,10 +246,15 @@ def test_the_schedule_counts_as_published(
     codes[..., masked:] = 0
     uniform = np.linspace(0.1, 0.9, 40, dtype=np.float32)[None]
     found = step_with(
-        exact_counts(), np.zeros((1, 3, 40), np.float32), codes,
-        generation_settings(steps=steps), step, at_start=np.array([at_start]),
-        exponential=np.ones((40, 3), np.float32), uniform=uniform,
-    )  # fmt: skip
+        exact_counts(),
+        np.zeros((1, 3, 40), np.float32),
+        codes,
+        generation_settings(steps=steps),
+        step,
+        at_start=np.array([at_start]),
+        exponential=np.ones((40, 3), np.float32),
+        uniform=uniform,
+    )
     count = sampling.count_to_mask(
         step, steps, torch.tensor(at_start), torch.tensor([masked])
     ).item()
@@ -280,13 +312,21 @@ choices = st.fixed_dictionaries(
 
 @settings(max_examples=60, deadline=None)
 @given(
-    batch=st.integers(1, 3), given_books=st.integers(0, 2), frames=st.integers(1, 12),
-    chosen=choices, portion=st.floats(0, 1), seed=st.integers(0, 2**31),
-)  # fmt: skip
+    batch=st.integers(1, 3),
+    given_books=st.integers(0, 2),
+    frames=st.integers(1, 12),
+    chosen=choices,
+    portion=st.floats(0, 1),
+    seed=st.integers(0, 2**31),
+)
 def test_any_generation_is_that_of_the_reference(
-    batch: int, given_books: int, frames: int, chosen: dict[str, object], portion: float,
+    batch: int,
+    given_books: int,
+    frames: int,
+    chosen: dict[str, object],
+    portion: float,
     seed: int,
-) -> None:  # fmt: skip
+) -> None:
     model = toy_model(n_conditioning=given_books, entries=12)
     draw = torch.Generator().manual_seed(seed)
     codes = torch.randint(0, 12, (batch, 3, frames), generator=draw)
@@ -316,11 +356,15 @@ def test_equal_probabilities_stay_equal_wherever_they_stand(positions: int) -> N
     """Without noise, codes of equal probability are settled together or not at all."""
     logits = np.repeat(logits_of(1, 12, 1).numpy(), positions, axis=2)
     found = step_with(
-        run_sampler(), logits, np.full((1, 1, positions), 12),
-        generation_settings(mask_temperature=0.0), 3, at_start=np.array([positions]),
+        run_sampler(),
+        logits,
+        np.full((1, 1, positions), 12),
+        generation_settings(mask_temperature=0.0),
+        3,
+        at_start=np.array([positions]),
         exponential=np.ones((positions, 12), np.float32),
         uniform=np.linspace(0.1, 0.9, positions, dtype=np.float32)[None],
-    )  # fmt: skip
+    )
     assert len(np.unique(found["confidence"])) == 1
     assert not found["next_mask"].any()
 
@@ -328,10 +372,15 @@ def test_equal_probabilities_stay_equal_wherever_they_stand(positions: int) -> N
 def test_confidence_is_zero_where_nothing_was_masked() -> None:
     codes = np.array([[[3, 12, 4]]])
     found = step_with(
-        run_sampler(), logits_of(1, 12, 3).numpy(), codes, generation_settings(), 3,
-        at_start=np.array([1]), exponential=np.ones((3, 12), np.float32),
+        run_sampler(),
+        logits_of(1, 12, 3).numpy(),
+        codes,
+        generation_settings(),
+        3,
+        at_start=np.array([1]),
+        exponential=np.ones((3, 12), np.float32),
         uniform=np.full((1, 3), 0.4, np.float32),
-    )  # fmt: skip
+    )
     assert found["confidence"][0, [0, 2]].tolist() == [0, 0] and found["confidence"][0, 1]
 
 

@@ -156,9 +156,11 @@ def test_the_schedule_falls_from_everything_to_nothing() -> None:
 
 
 @given(
-    steps=st.integers(1, 40), at_start=st.integers(0, 5000), masked=st.integers(0, 5000),
+    steps=st.integers(1, 40),
+    at_start=st.integers(0, 5000),
+    masked=st.integers(0, 5000),
     data=st.data(),
-)  # fmt: skip
+)
 def test_every_step_but_the_last_masks_at_least_one_and_fewer_than_before(
     steps: int, at_start: int, masked: int, data: st.DataObject
 ) -> None:
@@ -191,8 +193,11 @@ def test_top_k_keeps_the_k_largest(seed: int, entries: int, k: int) -> None:
 
 def test_top_k_keeps_ties() -> None:
     assert kept(sampling.keep_top_k(torch.tensor([3.0, 1.0, 3.0, 2.0]), 1)).tolist() == [
-        True, False, True, False,
-    ]  # fmt: skip
+        True,
+        False,
+        True,
+        False,
+    ]
 
 
 @given(seed=seeds, entries=st.integers(1, 40), p=st.floats(0.01, 1.2))

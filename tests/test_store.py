@@ -340,9 +340,19 @@ def test_a_damaged_manifest_is_refused(home: Path, tmp_path: Path, data: bytes) 
 
 @pytest.mark.parametrize(
     "name",
-    ["../outside.onnx", "/etc/passwd", "sub/coarse.onnx", "..", ".", "", "a\x00b", "./x.onnx",
-     "coarse.onnx/", "x" * 300],
-)  # fmt: skip
+    [
+        "../outside.onnx",
+        "/etc/passwd",
+        "sub/coarse.onnx",
+        "..",
+        ".",
+        "",
+        "a\x00b",
+        "./x.onnx",
+        "coarse.onnx/",
+        "x" * 300,
+    ],
+)
 def test_a_manifest_cannot_name_files_elsewhere(home: Path, tmp_path: Path, name: str) -> None:
     folder = published(home, tmp_path)
     (folder.parent / "outside.onnx").write_bytes(b"graph")
@@ -357,9 +367,15 @@ def test_a_manifest_cannot_name_files_elsewhere(home: Path, tmp_path: Path, name
 
 @pytest.mark.parametrize(
     "key, value",
-    [("schema_version", 99), ("components", None), ("extra", 1), ("random_weights", "?"),
-     ("sources", [{}]), ("model", None)],
-)  # fmt: skip
+    [
+        ("schema_version", 99),
+        ("components", None),
+        ("extra", 1),
+        ("random_weights", "?"),
+        ("sources", [{}]),
+        ("model", None),
+    ],
+)
 def test_a_manifest_of_another_shape_is_refused_by_key(
     home: Path, tmp_path: Path, key: str, value: object
 ) -> None:
@@ -389,9 +405,15 @@ def test_a_manifest_holds_no_time_and_no_place(tmp_path: Path) -> None:
     folder = staged_version(tmp_path / "somewhere-special")
     text = (folder / "manifest.json").read_text("utf-8")
     assert "special" not in text and set(json.loads(text)) == {
-        "schema_version", "model", "random_weights", "sources", "toolchain", "components",
-        "adapters", "gates",
-    }  # fmt: skip
+        "schema_version",
+        "model",
+        "random_weights",
+        "sources",
+        "toolchain",
+        "components",
+        "adapters",
+        "gates",
+    }
 
 
 @pytest.mark.parametrize("values", [(1e-7, 2e-7), (1e-7, 1e-7)])

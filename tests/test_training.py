@@ -36,8 +36,16 @@ from training.recipe import LoraStage, Recipe, Stage, load_recipe
 from training.stages import STAGES, lora_file, train_stage
 from training.token_training import random_masks
 
-STAGE = {"styles": ["ensemble"], "seed": 0, "clips": 4, "segment_frames": 64, "batch": 2,
-         "steps": 50, "warmup": 5, "learning_rate": 3e-3}  # fmt: skip
+STAGE = {
+    "styles": ["ensemble"],
+    "seed": 0,
+    "clips": 4,
+    "segment_frames": 64,
+    "batch": 2,
+    "steps": 50,
+    "warmup": 5,
+    "learning_rate": 3e-3,
+}
 TINY = {**NANO, "codec": {**NANO["codec"], "quantizer_dropout": 0.5}}
 
 
@@ -117,8 +125,10 @@ def test_training_again_gives_the_same_weights(trained: Path, tmp_path: Path) ->
         patch.setattr(stages, "sizes", lambda: {"nano": TINY})
         (tmp_path / "codec.pth").write_bytes((trained / "codec.pth").read_bytes())
         train_stage(tmp_path, "coarse", nano_recipe(), progress=silent)
-    states = [torch.load(f / "coarse.pth", weights_only=True)["state_dict"]
-              for f in (trained, tmp_path)]  # fmt: skip
+    states = [
+        torch.load(f / "coarse.pth", weights_only=True)["state_dict"]
+        for f in (trained, tmp_path)
+    ]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 
@@ -249,9 +259,11 @@ def test_a_codec_starts_by_giving_audio_back(
     rates: tuple[list[int], list[int]], widths: tuple[int, int]
 ) -> None:
     codec = nano_codec(
-        encoder_rates=rates[0], decoder_rates=rates[1],
-        encoder_dim=widths[0], decoder_dim=widths[1],
-    )  # fmt: skip
+        encoder_rates=rates[0],
+        decoder_rates=rates[1],
+        encoder_dim=widths[0],
+        decoder_dim=widths[1],
+    )
     start_lapped(codec)
     hop = codec.dims.hop_length
     audio = 0.1 * torch.randn(2, 1, 50 * hop, generator=torch.Generator().manual_seed(1))

@@ -154,9 +154,14 @@ def test_it_draws_masks_on_from_where_the_last_one_stopped(
 ) -> None:
     def call(name: str, x: np.ndarray, *arguments: object, seed: int | None) -> np.ndarray:
         found = worker.call(
-            "function", {"x": x}, module="mask", name=name, arguments=arguments,
-            keywords={}, seed=seed,
-        )  # fmt: skip
+            "function",
+            {"x": x},
+            module="mask",
+            name=name,
+            arguments=arguments,
+            keywords={},
+            seed=seed,
+        )
         return found["0"]
 
     z = golden_a.array("masks/z")
@@ -264,9 +269,15 @@ def test_artifacts_verify_against_the_worker_and_a_recorded_set(
         (lambda models: RecordedReference(recorded, models), "recorded set 'a'", [3, 4]),
     ):
         report = verify_artifacts(
-            open_artifacts(artifacts), GOLDEN / "a", matrix=matrix, gates=load_gates(),
-            lora={}, toolchain={}, oracle=oracle, progress=lambda *_: None,
-        )  # fmt: skip
+            open_artifacts(artifacts),
+            GOLDEN / "a",
+            matrix=matrix,
+            gates=load_gates(),
+            lora={},
+            toolchain={},
+            oracle=oracle,
+            progress=lambda *_: None,
+        )
         assert report.verdict == "PASS", report.verdict_line
         assert says in report.reference
         assert [part.name for part in report.components] == ["codec_decoder", "coarse"]
@@ -345,9 +356,15 @@ def test_missing_packages_give_one_message_and_exit_code_three(
     # Our own packages are on the path as ever; the published ones are not.
     bare = python_with(tmp_path, ROOT)
     code = run_main(
-        monkeypatch, "golden", "record", str(tmp_path / "out"), "--checkpoint",
-        str(GOLDEN / "a"), "--upstream-python", str(bare),
-    )  # fmt: skip
+        monkeypatch,
+        "golden",
+        "record",
+        str(tmp_path / "out"),
+        "--checkpoint",
+        str(GOLDEN / "a"),
+        "--upstream-python",
+        str(bare),
+    )
     message = capfd.readouterr().err
     assert code == 3
     assert "audiotools does not import" in message and "nox -s upstream" in message
@@ -400,10 +417,11 @@ def test_a_version_that_adds_up_a_list_of_steps_generates_the_same(
     tmp_path: Path, golden_a: GoldenSet
 ) -> None:
     packages = changed_stub(
-        tmp_path, "modules/transformer.py",
+        tmp_path,
+        "modules/transformer.py",
         ("_sampling_steps=12", "_sampling_steps=(12,)"),
         ("steps=_sampling_steps", "steps=sum(_sampling_steps)"),
-    )  # fmt: skip
+    )
     case = "generate_c2f/7/masked"
     given = {n: golden_a.array(f"{case}/{n}") for n in ("start_tokens", "mask")}
     options = {"_sampling_steps": 3}

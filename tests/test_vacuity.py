@@ -42,10 +42,12 @@ def checked(
     record = record_of(artifacts, name)
     given = {"reference": Reference(open_models(nano)), "gates": load_gates(), **more}
     return check_component(
-        record, export=run or runner(artifacts.path(record)), mismatches=[],
+        record,
+        export=run or runner(artifacts.path(record)),
+        mismatches=[],
         matrix=matrix(frames=[1, 60]),
         **given,
-    )  # fmt: skip
+    )
 
 
 # Two sides.
@@ -83,9 +85,13 @@ def test_an_export_that_gives_the_references_own_arrays_fails(
 
     small = matrix(seeds=[0], frames=[1], batches=[1])
     result = check_component(
-        record, reference=reference, export=handed, matrix=small, gates=load_gates(),
+        record,
+        reference=reference,
+        export=handed,
+        matrix=small,
+        gates=load_gates(),
         mismatches=[],
-    )  # fmt: skip
+    )
     assert gate(result, "identical_sides").verdict == "FAIL"
 
 
@@ -156,15 +162,36 @@ def test_every_input_of_a_sound_graph_is_seen_to_matter(drawn: Any, name: str) -
     [
         (name, item)
         for name, items in {
-            "sampler": ("logits", "codes", "step", "temperature", "mask_temperature",
-                        "sample_cutoff", "top_k", "top_p", "typical_filtering", "typical_mass",
-                        "typical_min_tokens", "exponential", "uniform", "at_start"),
-            "mask_generator": ("prefix_frames", "combine_or", "dropout", "roll", "uniform",
-                               "upper_codebook_mask", "onset_frames", "rand_mask_cosine"),
+            "sampler": (
+                "logits",
+                "codes",
+                "step",
+                "temperature",
+                "mask_temperature",
+                "sample_cutoff",
+                "top_k",
+                "top_p",
+                "typical_filtering",
+                "typical_mass",
+                "typical_min_tokens",
+                "exponential",
+                "uniform",
+                "at_start",
+            ),
+            "mask_generator": (
+                "prefix_frames",
+                "combine_or",
+                "dropout",
+                "roll",
+                "uniform",
+                "upper_codebook_mask",
+                "onset_frames",
+                "rand_mask_cosine",
+            ),
         }.items()
         for item in items
     ],
-)  # fmt: skip
+)
 def test_an_input_that_is_ignored_is_named(drawn: Any, name: str, ignored: str) -> None:
     record, run = drawn[name]
     first: dict[Any, np.ndarray] = {}

@@ -98,28 +98,47 @@ def test_every_option_has_an_effect_or_is_refused(run: Run, exported_a: Path) ->
 
     def tokens(*options: object) -> tuple[bytes, bytes]:
         code, _, err = run(
-            "vamp", source, "out.wav", "--artifacts", exported_a, "--save-tokens", "t.npz",
+            "vamp",
+            source,
+            "out.wav",
+            "--artifacts",
+            exported_a,
+            "--save-tokens",
+            "t.npz",
             *options,
-        )  # fmt: skip
+        )
         assert code == 0, err
         with np.load("t.npz") as saved:
             return saved["codes"].tobytes(), saved["mask"].tobytes()
 
     codes, mask = tokens()
     of_mask = (
-        ("--periodic-prompt", 3), ("--periodic-prompt-width", 4), ("--prefix-s", 0.2),
-        ("--suffix-s", 0.2), ("--beats", "beats.txt"), ("--rand-mask-intensity", 0.5),
-        ("--dropout", 0.4), ("--upper-codebook-mask", 1), ("--n-conditioning-codebooks", 1),
+        ("--periodic-prompt", 3),
+        ("--periodic-prompt-width", 4),
+        ("--prefix-s", 0.2),
+        ("--suffix-s", 0.2),
+        ("--beats", "beats.txt"),
+        ("--rand-mask-intensity", 0.5),
+        ("--dropout", 0.4),
+        ("--upper-codebook-mask", 1),
+        ("--n-conditioning-codebooks", 1),
         ("--seed", 9),
-    )  # fmt: skip
+    )
     for option in of_mask:
         assert tokens(*option)[1] != mask, option
     for option in (
-        ("--steps", 3), ("--temperature", 0.5), ("--mask-temperature", 0.1),
-        ("--sample-cutoff", 0.3), ("--top-p", 0.3), ("--mode", "corrected"),
-        ("--feedback-steps", 2), ("--coarse-only",), ("--batch-size", 2),
-        ("--time-stretch-factor", 2), ("--mode", "corrected", "--top-k", 2),
-    ):  # fmt: skip
+        ("--steps", 3),
+        ("--temperature", 0.5),
+        ("--mask-temperature", 0.1),
+        ("--sample-cutoff", 0.3),
+        ("--top-p", 0.3),
+        ("--mode", "corrected"),
+        ("--feedback-steps", 2),
+        ("--coarse-only",),
+        ("--batch-size", 2),
+        ("--time-stretch-factor", 2),
+        ("--mode", "corrected", "--top-k", 2),
+    ):
         found = tokens(*option)
         assert found[0] != codes and found[1] == mask, option
     around = tokens("--beats", "beats.txt", "--before-beat-s", 0.1, "--after-beat-s", 0.1)
@@ -131,9 +150,20 @@ def test_a_batch_makes_numbered_files_and_stretching_longer_ones(
 ) -> None:
     source = wav("in.wav", tone())
     code, printed, _ = run(
-        "vamp", source, "out.wav", "--artifacts", exported_a, "--batch-size", 2,
-        "--time-stretch-factor", 2, "--plot", "pictures", "--json", *QUICK,
-    )  # fmt: skip
+        "vamp",
+        source,
+        "out.wav",
+        "--artifacts",
+        exported_a,
+        "--batch-size",
+        2,
+        "--time-stretch-factor",
+        2,
+        "--plot",
+        "pictures",
+        "--json",
+        *QUICK,
+    )
     assert code == 0
     files = ["out-1.wav", "out-2.wav", "pictures/codes.png", "pictures/spectrograms.png"]
     assert json.loads(printed)["files"] == files
@@ -259,8 +289,10 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
 ) -> None:
     source = wav("x.wav", tone())
     for target, says in (
-        ("out.mp3", ".wav, .flac, .ogg"), ("out", "without a suffix"), ("x.wav", "the input"),
-    ):  # fmt: skip
+        ("out.mp3", ".wav, .flac, .ogg"),
+        ("out", "without a suffix"),
+        ("x.wav", "the input"),
+    ):
         code, _, err = run("vamp", source, target, "--artifacts", exported_a)
         assert code == 2 and says in err
     Path("file").write_text("")
@@ -310,9 +342,11 @@ def test_a_file_that_holds_no_codes_is_refused(run: Run, exported_a: Path) -> No
     Path("text.npz").write_text("hello")
     np.savez("pickled.npz", codes=np.array([object()]), balance=0, codec=0)
     for name, says in (
-        ("other.npz", "no file of codes"), ("text.npz", "cannot be read as a file of codes"),
-        ("none.npz", "no such file"), ("pickled.npz", "cannot be read"),
-    ):  # fmt: skip
+        ("other.npz", "no file of codes"),
+        ("text.npz", "cannot be read as a file of codes"),
+        ("none.npz", "no such file"),
+        ("pickled.npz", "cannot be read"),
+    ):
         code, _, err = run("decode", name, "out.wav", "--artifacts", exported_a)
         assert code == 2 and says in err and err.count("\n") == 1
 
@@ -320,7 +354,13 @@ def test_a_file_that_holds_no_codes_is_refused(run: Run, exported_a: Path) -> No
 def test_help_shows_every_option_with_its_published_name(run: Run) -> None:
     _, printed, _ = run("vamp", "--help")
     for option in (
-        "--periodic-prompt", "--prefix-s", "--upper-codebook-mask", "--onset-mask-width",
-        "--mask-temperature", "--time-stretch-factor", "--feedback-steps", "--keep-stereo",
-    ):  # fmt: skip
+        "--periodic-prompt",
+        "--prefix-s",
+        "--upper-codebook-mask",
+        "--onset-mask-width",
+        "--mask-temperature",
+        "--time-stretch-factor",
+        "--feedback-steps",
+        "--keep-stereo",
+    ):
         assert option in printed

@@ -68,9 +68,13 @@ def check(models: ModelSet, nano_artifacts: Artifacts) -> Callable[..., Componen
             return change(inputs, found) if change else found
 
         return check_component(
-            record, reference=reference or Reference(models), export=export,
-            matrix=matrix(**sizes), gates=gates or load_gates(), mismatches=mismatches or [],
-        )  # fmt: skip
+            record,
+            reference=reference or Reference(models),
+            export=export,
+            matrix=matrix(**sizes),
+            gates=gates or load_gates(),
+            mismatches=mismatches or [],
+        )
 
     return run
 
@@ -111,8 +115,17 @@ def test_a_sound_export_passes_every_gate(check: Callable[..., Component], name:
 
 
 def test_metrics_of_the_issue_are_all_reported(check: Callable[..., Component]) -> None:
-    common = {"pearson", "max_abs", "mean_abs", "relative_l2", "snr_db", "nonfinite",
-              "nonfinite_reference", "nonfinite_export", "nonfinite_disagreement"}  # fmt: skip
+    common = {
+        "pearson",
+        "max_abs",
+        "mean_abs",
+        "relative_l2",
+        "snr_db",
+        "nonfinite",
+        "nonfinite_reference",
+        "nonfinite_export",
+        "nonfinite_disagreement",
+    }
     tokens = {"token_accuracy", "tokens_unexplained"}
     assert common <= set(check("codec_decoder").metrics)
     encoder, coarse = check("codec_encoder"), check("coarse")
@@ -377,12 +390,15 @@ def _with_mask_row(_inputs: Mapping[str, np.ndarray], found: Outputs) -> Outputs
 @pytest.mark.parametrize(
     "name, change, words",
     [
-        ("coarse", _half, "float16"), ("codec_encoder", _int32, "int32"),
-        ("codec_decoder", _renamed, "audio is missing"), ("coarse", _frozen, "13"),
-        ("codec_encoder", _frozen, "13"), ("codec_decoder", _first_item, "(1, 1,"),
+        ("coarse", _half, "float16"),
+        ("codec_encoder", _int32, "int32"),
+        ("codec_decoder", _renamed, "audio is missing"),
+        ("coarse", _frozen, "13"),
+        ("codec_encoder", _frozen, "13"),
+        ("codec_decoder", _first_item, "(1, 1,"),
         ("coarse", _with_mask_row, "12"),
     ],
-)  # fmt: skip
+)
 def test_outputs_of_another_name_type_or_shape_fail_every_measured_gate(
     check: Callable[..., Component], name: str, change: Change, words: str
 ) -> None:
@@ -542,8 +558,11 @@ def test_a_defect_of_the_export_cannot_widen_its_own_limit(
 def test_limits_never_narrow_and_never_widen_beyond_the_cap(own: float) -> None:
     gates = load_gates()
     cap = gates.noise.cap
-    noise = Noise({"relative_l2": own, "snr_db": -20 * math.log10(own) if own else math.inf},
-                  margin=own, scale=1.0)  # fmt: skip
+    noise = Noise(
+        {"relative_l2": own, "snr_db": -20 * math.log10(own) if own else math.inf},
+        margin=own,
+        scale=1.0,
+    )
     relative = gates.transformer["relative_l2"]
     limit = widened_limit("relative_l2", relative, noise, gates.noise)
     assert relative.limit <= limit <= cap * relative.limit * (1 + 1e-12)
@@ -554,8 +573,10 @@ def test_limits_never_narrow_and_never_widen_beyond_the_cap(own: float) -> None:
         rule = gates.transformer[name]
         assert widened_limit(name, rule, noise, gates.noise) == rule.limit
     ties = measured_ties(gates.ties, noise, gates.noise)
-    for measured, stated in ((ties.codes_margin, gates.ties.codes_margin),
-                             (ties.logits_margin, gates.ties.logits_margin)):  # fmt: skip
+    for measured, stated in (
+        (ties.codes_margin, gates.ties.codes_margin),
+        (ties.logits_margin, gates.ties.logits_margin),
+    ):
         assert not measured > cap * stated * (1 + 1e-12)
         assert not measured > max(gates.noise.factor * own, 1.2e-7)
 

@@ -110,8 +110,11 @@ def test_both_runtimes_are_timed_beside_each_other(
     chosen = only(nano_artifacts, "codec_encoder", "c2f")
     found = bench_networks(chosen, nano, threads=1, progress=lambda *told: seen.append(told))
     assert [(t.component, t.frames) for t in found] == [
-        ("codec_encoder", 5), ("codec_encoder", 9), ("c2f", 5), ("c2f", 9)
-    ]  # fmt: skip
+        ("codec_encoder", 5),
+        ("codec_encoder", 9),
+        ("c2f", 5),
+        ("c2f", 9),
+    ]
     assert all(t.onnx_ms > 0 and t.torch_ms is not None and t.torch_ms > 0 for t in found)
     assert seen[-1] == ("c2f", 12, 12)
     alone = bench_networks(chosen, None, threads=1)

@@ -41,9 +41,13 @@ sys.path.insert(0, {str(ROOT)!r})
 
 def python(code: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", PRELUDE + code, *arguments], cwd=cwd, text=True,
-        capture_output=True, timeout=120, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", PRELUDE + code, *arguments],
+        cwd=cwd,
+        text=True,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
 
 
 def test_the_block_works(tmp_path: Path) -> None:
@@ -72,17 +76,29 @@ def test_vamping_from_artifacts_gives_what_it_gives_with_torch_installed(
     exported_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     soundfile.write(tmp_path / "in.wav", tone(channels=2), RATE)
-    options = ["vamp", "in.wav", "{}.wav", "--artifacts", str(exported_a),
-               "--save-tokens", "{}.npz", "--seed", "3"]  # fmt: skip
+    options = [
+        "vamp",
+        "in.wav",
+        "{}.wav",
+        "--artifacts",
+        str(exported_a),
+        "--save-tokens",
+        "{}.npz",
+        "--seed",
+        "3",
+    ]
     done = python(
         "import vampnet_onnx; vampnet_onnx.main()",
-        *(option.format("without") for option in options), cwd=tmp_path,
-    )  # fmt: skip
+        *(option.format("without") for option in options),
+        cwd=tmp_path,
+    )
     assert done.returncode == 0, done.stderr
     beside = subprocess.run(
         [sys.executable, "-m", "vampnet_onnx", *(option.format("with") for option in options)],
-        cwd=tmp_path, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"}, check=False,
-    )  # fmt: skip
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+        check=False,
+    )
     assert beside.returncode == 0
     with np.load(tmp_path / "without.npz") as one, np.load(tmp_path / "with.npz") as other:
         np.testing.assert_array_equal(one["codes"], other["codes"])

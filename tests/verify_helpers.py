@@ -38,10 +38,13 @@ def record(identifier: str) -> ComponentRecord:
         ),
         outputs=(),
         opset=20,
-        dims={k: tuple(v) if isinstance(v, list) else v for k, v in dims.items()
-              if isinstance(v, (int, tuple, list))},
+        dims={
+            k: tuple(v) if isinstance(v, list) else v
+            for k, v in dims.items()
+            if isinstance(v, (int, tuple, list))
+        },
         passes=(),
-    )  # fmt: skip
+    )
 
 
 def matrix(**changed: list[int]) -> VerifySection:

@@ -96,10 +96,12 @@ def recognise(
     trained = recognition(folder, clips)
     untrained = untrained_recognition(load_recipe().size, clips)
     _report(
-        {name: {"trained": asdict(trained[name]), "untrained": asdict(untrained[name])}
-         for name in trained},
+        {
+            name: {"trained": asdict(trained[name]), "untrained": asdict(untrained[name])}
+            for name in trained
+        },
         output,
-    )  # fmt: skip
+    )
 
 
 @app.command()

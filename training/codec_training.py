@@ -51,9 +51,12 @@ def train_codec(
 
     def segments(batch: int) -> Tensor:
         drawn = random_segments(
-            corpus, length=stage.segment_frames * dims.hop_length, batch=batch,
-            frame=dims.hop_length, generator=generator,
-        )  # fmt: skip
+            corpus,
+            length=stage.segment_frames * dims.hop_length,
+            batch=batch,
+            frame=dims.hop_length,
+            generator=generator,
+        )
         return drawn.to(device())
 
     with torch.no_grad():

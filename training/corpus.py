@@ -34,8 +34,10 @@ def prepared_pieces(
     seconds = frames * dims.hop_length / rate
     wanted = [(STYLES[style], seed) for style in styles for seed in seeds]
     for first in range(0, len(wanted), AT_ONCE):
-        made = [torch.from_numpy(piece(style, seed, seconds=seconds, rate=rate))
-                for style, seed in wanted[first : first + AT_ONCE]]  # fmt: skip
+        made = [
+            torch.from_numpy(piece(style, seed, seconds=seconds, rate=rate))
+            for style, seed in wanted[first : first + AT_ONCE]
+        ]
         yield preprocess(torch.stack(made)[:, None], rate, dims)
 
 
@@ -70,6 +72,8 @@ def random_segments(
     starts = torch.randint(last + 1, (batch,), generator=generator)
     starts[::2] -= starts[::2] % frame
     return torch.stack(
-        [data[int(item), ..., int(start) : int(start) + length]
-         for item, start in zip(items, starts, strict=True)]
-    )  # fmt: skip
+        [
+            data[int(item), ..., int(start) : int(start) + length]
+            for item, start in zip(items, starts, strict=True)
+        ]
+    )

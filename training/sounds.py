@@ -57,12 +57,14 @@ TIMBRES: dict[str, Timbre] = {
     ),
     "bell": Timbre(
         ((1.0, 1.0), (2.0, 0.5), (2.76, 0.45), (5.4, 0.25)),
-        attack_s=0.002, decay_s=0.9, damping=0.35,
+        attack_s=0.002,
+        decay_s=0.9,
+        damping=0.35,
     ),
     "music box": Timbre(
         ((1.0, 1.0), (3.0, 0.3), (6.27, 0.2)), attack_s=0.001, decay_s=0.5, damping=0.2
     ),
-}  # fmt: skip
+}
 
 
 @lru_cache(maxsize=_KEPT)
@@ -121,5 +123,7 @@ def _noise(seed: int, time: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 _DRUMS: dict[str, Callable[[int, int], NDArray[np.float64]]] = {
-    "kick": _kick, "snare": _snare, "hat": _hat,
-}  # fmt: skip
+    "kick": _kick,
+    "snare": _snare,
+    "hat": _hat,
+}

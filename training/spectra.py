@@ -31,9 +31,12 @@ def magnitudes(audio: Tensor, window: int) -> Tensor:
         float32 [B, window / 2 + 1, T].
     """
     spectrum = torch.stft(
-        audio[:, 0], window, hop_length=window // 4,
-        window=torch.hann_window(window, device=audio.device), return_complex=True,
-    )  # fmt: skip
+        audio[:, 0],
+        window,
+        hop_length=window // 4,
+        window=torch.hann_window(window, device=audio.device),
+        return_complex=True,
+    )
     power = (spectrum.real.square() + spectrum.imag.square()) * (4 / window) ** 2
     return (power + _FLOOR**2).sqrt()
 

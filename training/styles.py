@@ -76,8 +76,15 @@ BAND = Style(
     ),
     melody=("flute", "pluck", "piano", "reed"),
     melody_rhythms=(
-        (4, 4, 4, 4), (3, 3, 2, 4, 4), (2, 2, 4, 2, 2, 4), (6, 2, 4, -4), (8, 4, 4),
-        (2, 2, 2, 2, 4, -4), (-4, 4, 2, 2, 4), (4, -2, 2, 4, -2, 2), (12, -4),
+        (4, 4, 4, 4),
+        (3, 3, 2, 4, 4),
+        (2, 2, 4, 2, 2, 4),
+        (6, 2, 4, -4),
+        (8, 4, 4),
+        (2, 2, 2, 2, 4, -4),
+        (-4, 4, 2, 2, 4),
+        (4, -2, 2, 4, -2, 2),
+        (12, -4),
     ),
     drums=(
         ((0, 8), (4, 12), _EIGHTHS),
@@ -87,7 +94,7 @@ BAND = Style(
         ((0, 3, 8, 11), (4, 12), tuple(range(16))),
     ),
     kits=3,
-)  # fmt: skip
+)
 
 # Two cycles a frame.  In the just scale every tone above it repeats within four frames at
 # most, and most within one: a sustained tone is a repeated code.
@@ -110,7 +117,12 @@ ENSEMBLE = Style(
     ),
     melody=("flute", "reed", "pluck"),
     melody_rhythms=(
-        (4, 4, 4, 4), (8, 4, 4), (2, 2, 4, 2, 2, 4), (6, 2, 4, -4), (12, -4), (-4, 4, 4, 4),
+        (4, 4, 4, 4),
+        (8, 4, 4),
+        (2, 2, 4, 2, 2, 4),
+        (6, 2, 4, -4),
+        (12, -4),
+        (-4, 4, 4, 4),
     ),
     drums=(
         ((0, 8), (4, 12), _EIGHTHS),
@@ -118,7 +130,7 @@ ENSEMBLE = Style(
         (_QUARTERS, (4, 12), (2, 6, 10, 14)),
     ),
     kits=2,
-)  # fmt: skip
+)
 
 MUSIC_BOX = Style(
     number=2,

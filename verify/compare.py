@@ -93,8 +93,9 @@ def _compare_transformer(
     r, e = reference.outputs["logits"], export["logits"]
     margins = _margins(reference)
     given, conditioning = (
-        component.dims["n_codebooks"], component.dims["n_conditioning_codebooks"]
-    )  # fmt: skip
+        component.dims["n_codebooks"],
+        component.dims["n_conditioning_codebooks"],
+    )
     assert isinstance(given, int) and isinstance(conditioning, int)
     predicted = given - conditioning
     best_r, best_e = r.argmax(axis=1), e.argmax(axis=1)
@@ -103,9 +104,11 @@ def _compare_transformer(
     # Positions are time-major, codebook-minor.
     error = np.abs(e.astype(np.float64) - r).max(axis=(0, 1)).reshape(-1, predicted).T
     by_book = TokenDifferences(
-        *(x.reshape(x.shape[0], -1, predicted) for x in
-          (found.unexplained, found.ambiguous, found.knock_on))
-    )  # fmt: skip
+        *(
+            x.reshape(x.shape[0], -1, predicted)
+            for x in (found.unexplained, found.ambiguous, found.knock_on)
+        )
+    )
     return Comparison(
         metrics={
             **float_metrics(r, e),

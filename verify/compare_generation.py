@@ -104,9 +104,14 @@ def _differences(
         later[first + 1 :] = differs[first + 1 :]
         margins = np.where(drawn[first], drawing[first], remasking[first])
         message = _message(
-            component, reference.outputs["sampled"], first,
-            drawn[first], unexplained[first], ambiguous[first], margins,
-        )  # fmt: skip
+            component,
+            reference.outputs["sampled"],
+            first,
+            drawn[first],
+            unexplained[first],
+            ambiguous[first],
+            margins,
+        )
     return TokenDifferences(unexplained, ambiguous, knock_on), message
 
 
@@ -120,8 +125,9 @@ def _message(
     margins: np.ndarray,
 ) -> str:
     kind = "an error" if unexplained.any() else "a tie of the reference"
-    item, book, frame = (int(i) for i in np.argwhere(
-        unexplained if unexplained.any() else ambiguous)[0])  # fmt: skip
+    item, book, frame = (
+        int(i) for i in np.argwhere(unexplained if unexplained.any() else ambiguous)[0]
+    )
     frames = np.flatnonzero((sampled[first] != NOWHERE).any(axis=(0, 1)))
     model = "coarse" if book < integer_dim(component.dims, "n_coarse") else "c2f"
     what = "drawn" if drawn[item, book, frame] else "chosen to be masked again"

@@ -30,12 +30,26 @@ def plot_depth(found: Localisation, path: Path, *, title: str) -> None:
     rows = range(len(findings))
     largest = max((f.error for f in findings if f.error < float("inf")), default=1.0)
     beyond = max(largest, 1.0) * 10
-    axes.plot([_on_axis(f.error, beyond) for f in findings], rows, color="0.4", marker=".",
-              label="error when the whole export runs")  # fmt: skip
-    own = [(_on_axis(f.own_error, beyond), i) for i, f in enumerate(findings)
-           if f.own_error == f.own_error]  # fmt: skip
-    axes.scatter([x for x, _ in own], [y for _, y in own], color="C0", s=18, zorder=3,
-                 label="its own error, on the reference's inputs")  # fmt: skip
+    axes.plot(
+        [_on_axis(f.error, beyond) for f in findings],
+        rows,
+        color="0.4",
+        marker=".",
+        label="error when the whole export runs",
+    )
+    own = [
+        (_on_axis(f.own_error, beyond), i)
+        for i, f in enumerate(findings)
+        if f.own_error == f.own_error
+    ]
+    axes.scatter(
+        [x for x, _ in own],
+        [y for _, y in own],
+        color="C0",
+        s=18,
+        zorder=3,
+        label="its own error, on the reference's inputs",
+    )
     for i, finding in enumerate(findings):
         if finding.path in found.culprits:
             axes.axhspan(i - 0.5, i + 0.5, color="C3", alpha=0.25)

@@ -24,10 +24,29 @@ Extent = tuple[int, int, int, int, str]
 
 # The last one is that of the last case, whose outputs must all vary with the seed.
 AUDIO = ("mono", "clicks", "silent", "three", "fading", "stereo")
-MASKS = ("published", "cosine", "inpaint", "beyond", "onsets", "beats", "or", "stretch",
-         "everything")  # fmt: skip
-SAMPLING = ("argmax", "thirds", "top_p", "top_k", "typical", "all_filters", "last_step",
-            "few_masked", "cold", "plain")  # fmt: skip
+MASKS = (
+    "published",
+    "cosine",
+    "inpaint",
+    "beyond",
+    "onsets",
+    "beats",
+    "or",
+    "stretch",
+    "everything",
+)
+SAMPLING = (
+    "argmax",
+    "thirds",
+    "top_p",
+    "top_k",
+    "typical",
+    "all_filters",
+    "last_step",
+    "few_masked",
+    "cold",
+    "plain",
+)
 
 _CHANNELS = {"three": 3, "stereo": 2}
 # Seconds: around the 0.4 s of a gating block and the 0.5 s that loudness needs; over a second.
@@ -133,9 +152,16 @@ def _audio(random: Random, batch: int, samples: int, setting: str) -> np.ndarray
 
 def _mask_inputs(random: Random, shape: tuple[int, int, int], setting: str) -> Arrays:
     _, books, frames = shape
-    integers = ("prefix_frames", "suffix_frames", "periodic_prompt", "roll",
-                "onset_mask_width", "beat_before", "beat_after",
-                "n_conditioning_codebooks")  # fmt: skip
+    integers = (
+        "prefix_frames",
+        "suffix_frames",
+        "periodic_prompt",
+        "roll",
+        "onset_mask_width",
+        "beat_before",
+        "beat_after",
+        "n_conditioning_codebooks",
+    )
     found: Options = {
         "codes": random.integers(shape, 1 << 10),
         "rand_mask_intensity": np.float32(1.0),

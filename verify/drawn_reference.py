@@ -87,9 +87,15 @@ def _sample(inputs: _Inputs, mask_token: int) -> Computed:
     masked = sampling.flatten_codes(codes) == mask_token
     again = (result.codes == mask_token).long()
     margins = sampling_margins(
-        logits, codes, result, step=step, at_start=at_start, mask_token=mask_token,
-        settings=settings, exponential=exponential,
-    )  # fmt: skip
+        logits,
+        codes,
+        result,
+        step=step,
+        at_start=at_start,
+        mask_token=mask_token,
+        settings=settings,
+        exponential=exponential,
+    )
     confidence = torch.where(masked, result.confidence, 0.0)
     return Computed(
         {

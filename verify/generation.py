@@ -53,12 +53,15 @@ class ExportedGeneration:
         fine = self._record.dims["n_fine"]
         watched = _WatchedSampler(parts.session("sampler"))
         made = vamp(
-            inputs["codes"], inputs["mask"],
+            inputs["codes"],
+            inputs["mask"],
             coarse=parts.transformer("coarse"),
             c2f=parts.transformer("c2f") if fine else None,
-            sampler=watched, codec=parts.codec, settings=settings,
+            sampler=watched,
+            codec=parts.codec,
+            settings=settings,
             noise=PhiloxNoise(int(inputs["seed"])),
-        )  # fmt: skip
+        )
         plan = steps_of(self._record, settings, made.tokens.shape[-1])
         return {
             "tokens": made.tokens,
@@ -100,12 +103,15 @@ def run_generation(
         return _watched(model, log)
 
     made = interface.vamp(
-        torch.from_numpy(inputs["codes"]), torch.from_numpy(inputs["mask"]),
+        torch.from_numpy(inputs["codes"]),
+        torch.from_numpy(inputs["mask"]),
         coarse=watched("coarse"),
         c2f=watched("c2f") if record.dims["n_fine"] else None,
-        dims=codec.dims, settings=settings, noise=noise,
+        dims=codec.dims,
+        settings=settings,
+        noise=noise,
         on_step=lambda _step, result: log[-1].keep(result, noise.last),
-    )  # fmt: skip
+    )
     tokens = made.tokens.numpy()
     plan = steps_of(record, settings, tokens.shape[-1])
     sampled = [_required(seen).sampled.numpy() for seen in log]
@@ -219,9 +225,15 @@ def _margins(log: list[_Seen], plan: Sequence[Step], settings: VampSettings) -> 
         if step.number == 0:
             at_start = count_at_start(seen.codes, predicted, model.mask_token, chosen.mode)
         drawing, remasking = sampling_margins(
-            seen.logits, predicted, result, step=step.number, at_start=at_start,
-            mask_token=model.mask_token, settings=chosen, exponential=seen.exponential,
-        )  # fmt: skip
+            seen.logits,
+            predicted,
+            result,
+            step=step.number,
+            at_start=at_start,
+            mask_token=model.mask_token,
+            settings=chosen,
+            exponential=seen.exponential,
+        )
         if seen.exponential is None:
             best = seen.logits.transpose(1, 2).topk(2, dim=-1).values
             drawing = np.minimum(drawing, (best[..., 0] - best[..., 1]).double().numpy())

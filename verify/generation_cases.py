@@ -104,9 +104,13 @@ def options(setting: int, batch: int, codec: Codec) -> VampSettings:
     coarse = generation_settings(steps=4)
     if name == "filtered":
         coarse = generation_settings(
-            steps=4, mode=Mode.CORRECTED, temperature=0.8, sample_cutoff=0.5, top_p=0.9,
+            steps=4,
+            mode=Mode.CORRECTED,
+            temperature=0.8,
+            sample_cutoff=0.5,
+            top_p=0.9,
             mask_temperature=3.0,
-        )  # fmt: skip
+        )
     frame_s = codec.hop_length / codec.sample_rate
     twice = 2 if name == "stretched" else 1
     return vamp_settings(

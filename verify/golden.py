@@ -198,8 +198,12 @@ def _with_other_noise(run: Run, findings: list[Finding]) -> list[Finding]:
         f"torch {torch.__version__} draws other noise from a seed than torch {theirs}, which"
         " recorded the set: nothing that was generated can be compared"
     )
-    seeded = {("generate_coarse", "tokens"), ("generate_c2f", "tokens"), ("vamp", "tokens"),
-              ("vamp", "output_audio")}  # fmt: skip
+    seeded = {
+        ("generate_coarse", "tokens"),
+        ("generate_c2f", "tokens"),
+        ("vamp", "tokens"),
+        ("vamp", "output_audio"),
+    }
     return [
         replace(found, message=found.message or reason)
         if found.verdict == "FAIL" and (found.kind, found.quantity) in seeded

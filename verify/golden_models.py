@@ -174,9 +174,11 @@ def _sampling(run: ModelRun, case: str) -> Computed:
             yield "filtered_tokens", f"{case}/{name}", filtered
         elif name.startswith("typical_filtered"):
             mass, least = _typical_options(name, given)
-            yield "typical_filtered", f"{case}/{name}", sampling.keep_typical(
-                logits, mass, least
-            )  # fmt: skip
+            yield (
+                "typical_filtered",
+                f"{case}/{name}",
+                sampling.keep_typical(logits, mass, least),
+            )
     remasked = sampling.mask_by_random_topk(
         run.tensor(f"{case}/num_to_mask")[:, 0],
         run.tensor(f"{case}/token_probs"),
@@ -209,9 +211,11 @@ def _generate(run: ModelRun, case: str) -> Computed:
 
 def _vamp(run: ModelRun, case: str) -> Computed:
     rate, (seed, settings) = run.options(case)["sample_rate"], run.vamp_options(case)
-    yield "codes", f"{case}/codes", interface.encode(
-        run.tensor(f"{case}/audio"), rate, run.codec
-    )  # fmt: skip
+    yield (
+        "codes",
+        f"{case}/codes",
+        interface.encode(run.tensor(f"{case}/audio"), rate, run.codec),
+    )
     made = interface.vamp(
         run.tensor(f"{case}/codes"),
         run.tensor(f"{case}/mask"),

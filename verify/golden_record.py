@@ -69,9 +69,13 @@ _VAMPS: dict[int, tuple[float, dict[str, Any]]] = {
 }
 # Sample rate (0: the codec's), channels, seconds, gain.  Silence, a peak, short audio.
 _PREPARED = (
-    (0, 1, 1.3, 1.0), (48000, 2, 0.9, 0.01), (22050, 1, 0.31, 1.0), (16000, 2, 1.7, 0.5),
-    (0, 1, 0.8, 0.0), (0, 1, 1.1, 0.05),
-)  # fmt: skip
+    (0, 1, 1.3, 1.0),
+    (48000, 2, 0.9, 0.01),
+    (22050, 1, 0.31, 1.0),
+    (16000, 2, 1.7, 0.5),
+    (0, 1, 0.8, 0.0),
+    (0, 1, 1.1, 0.05),
+)
 
 
 def record_set(
@@ -180,10 +184,14 @@ class _Recorder:
     ) -> tuple[np.ndarray, ...]:
         """Call a function of the packages."""
         found = self.worker.call(
-            "function", dict(zip("xyz", arrays, strict=False)),  # as many as there are
-            module=module, name=name,
-            arguments=arguments or [], keywords=keywords, seed=seed,
-        )  # fmt: skip
+            "function",
+            dict(zip("xyz", arrays, strict=False)),  # as many as there are
+            module=module,
+            name=name,
+            arguments=arguments or [],
+            keywords=keywords,
+            seed=seed,
+        )
         return tuple(found[str(i)] for i in range(len(found)))
 
     def mask(self, name: str, x: np.ndarray, *arguments: Any, seed: int | None = None) -> Any:
@@ -245,10 +253,15 @@ def _masks(r: _Recorder) -> None:
 def _seeded_masks(r: _Recorder) -> None:
     z, second = r.arrays["masks/z"], r.dims.hop_length / r.dims.sample_rate
     busy = {
-        "rand_mask_intensity": 0.8, "prefix_s": 4 * second, "suffix_s": 6.5 * second,
-        "periodic_prompt": 5, "periodic_prompt_width": 3, "_dropout": 0.2,
-        "upper_codebook_mask": 2, "ncc": 1,
-    }  # fmt: skip
+        "rand_mask_intensity": 0.8,
+        "prefix_s": 4 * second,
+        "suffix_s": 6.5 * second,
+        "periodic_prompt": 5,
+        "periodic_prompt_width": 3,
+        "_dropout": 0.2,
+        "upper_codebook_mask": 2,
+        "ncc": 1,
+    }
     rolled = {"period": 7, "width": 3, "random_roll": True}
     r.parameters["seeded_masks"] = {
         "random_03": {"r": 0.3},
@@ -292,18 +305,26 @@ def _sampling(r: _Recorder) -> None:
         logits = logits.astype(np.float32)
         typicals = {"typical": (0.15, 8), "mass_09": (0.9, 1), "mass_03": (0.3, 2)}
         given: dict[str, Any] = {
-            "seed": seed, "temperature": 0.8, "top_k": 5, "top_p": 0.6,
-            "filters_temperature": 1.0, "remask_temperature": 7.875,
-        }  # fmt: skip
+            "seed": seed,
+            "temperature": 0.8,
+            "top_k": 5,
+            "top_p": 0.6,
+            "filters_temperature": 1.0,
+            "remask_temperature": 7.875,
+        }
         found = {"logits": logits, "num_to_mask": np.array([[17], [31]])}
         noise = r.worker.call("noise", shape=[batch, positions, entries], seed=seed)
         found |= {f"{name}_noise": array for name, array in noise.items()}
 
         def sample(given_logits: np.ndarray = logits, seed: int = seed, **options: Any) -> Any:
             return r.function(
-                "modules.transformer", "sample_from_logits", given_logits, seed=seed,
-                return_probs=True, **options,
-            )  # fmt: skip
+                "modules.transformer",
+                "sample_from_logits",
+                given_logits,
+                seed=seed,
+                return_probs=True,
+                **options,
+            )
 
         found["tokens"], found["token_probs"] = sample(temperature=0.8)
         found["top_k_5_tokens"] = sample(temperature=1.0, top_k=5)[0]
@@ -315,13 +336,20 @@ def _sampling(r: _Recorder) -> None:
                 "min_tokens": least,
             }
             found[key] = r.function(
-                "modules.transformer", "typical_filter", logits, typical_mass=mass,
+                "modules.transformer",
+                "typical_filter",
+                logits,
+                typical_mass=mass,
                 typical_min_tokens=least,
-            )[0]  # fmt: skip
+            )[0]
         found["remask"] = r.function(
-            "modules.transformer", "mask_by_random_topk", found["num_to_mask"],
-            found["token_probs"], np.array(7.875), seed=seed,
-        )[0]  # fmt: skip
+            "modules.transformer",
+            "mask_by_random_topk",
+            found["num_to_mask"],
+            found["token_probs"],
+            np.array(7.875),
+            seed=seed,
+        )[0]
         r.keep(f"sampling/{seed}", found)
         r.parameters[f"sampling/{seed}"] = given
 

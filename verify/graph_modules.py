@@ -184,12 +184,14 @@ class GraphModules:
         """Return name, type, module path, inputs and outputs of every node, in order."""
         return [
             (
-                str(node.name), node.op_type, node.metadata_props.get(MODULE_KEY, ""),
+                str(node.name),
+                node.op_type,
+                node.metadata_props.get(MODULE_KEY, ""),
                 [str(v.name) for v in node.inputs if v is not None and not v.is_initializer()],
                 [str(v.name) for v in node.outputs],
             )
             for node in self._nodes
-        ]  # fmt: skip
+        ]
 
     def _find_border(self, path: str) -> Border:
         inside = self._inside(path)

@@ -268,7 +268,7 @@ def _matched(
         if fitting:
             pairs[name] = min(
                 fitting, key=lambda form: _nan_last(metrics.relative_l2(form, values[name]))
-            )  # fmt: skip
+            )
     return pairs
 
 

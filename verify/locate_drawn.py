@@ -51,10 +51,14 @@ def locate_drawn(sound: GraphSource, graph: GraphModules) -> Localisation:
     if not culprits and error_of("") > OWN_ERROR_LIMIT:
         culprits = [""]
     judged = tuple(
-        Finding(f.path, f.error, f.own_error, INTRODUCES if f.path in culprits else
-                f.verdict or PASSES_ON)
+        Finding(
+            f.path,
+            f.error,
+            f.own_error,
+            INTRODUCES if f.path in culprits else f.verdict or PASSES_ON,
+        )
         for f in findings
-    )  # fmt: skip
+    )
     cut_out = _cut_out(graph, culprits[0], right) if culprits else None
     return Localisation(judged, tuple(culprits), cut_out)
 

@@ -61,8 +61,14 @@ class RecordedSet:
                 f"{folder}: no recorded set ({Path(error.filename).name} is missing); record"
                 " one with 'vampnet-onnx golden record'"
             ) from error
-        except (ValueError, KeyError, AttributeError, TypeError, OSError,
-                zipfile.BadZipFile) as error:  # fmt: skip
+        except (
+            ValueError,
+            KeyError,
+            AttributeError,
+            TypeError,
+            OSError,
+            zipfile.BadZipFile,
+        ) as error:
             raise InputError(f"{folder}: a damaged recorded set ({error})") from error
 
     def __contains__(self, key: str) -> bool:

@@ -173,8 +173,9 @@ def own_rounding(module: nn.Module, arguments: tuple[Any, ...]) -> float:
     Returns:
         The largest relative L2 of its float outputs; infinities and NaN count as no rounding.
     """
-    wide = [a.double() if isinstance(a, Tensor) and a.is_floating_point() else a
-            for a in arguments]  # fmt: skip
+    wide = [
+        a.double() if isinstance(a, Tensor) and a.is_floating_point() else a for a in arguments
+    ]
     with torch.inference_mode():
         exact, own = float64_twin(module)(*wide), module(*arguments)
     errors = [

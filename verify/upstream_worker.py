@@ -61,11 +61,13 @@ class Published:
             for name in ("codec", "coarse"):  # it loads by these classes
                 _model_class(name)
             made = make(
-                codec_ckpt=present["codec"], coarse_ckpt=present["coarse"],
+                codec_ckpt=present["codec"],
+                coarse_ckpt=present["coarse"],
                 coarse2fine_ckpt=present.get("c2f"),
-                coarse_chunk_size_s=self._chunks[0], coarse2fine_chunk_size_s=self._chunks[1],
+                coarse_chunk_size_s=self._chunks[0],
+                coarse2fine_chunk_size_s=self._chunks[1],
                 **_accepted(make.__init__, wavebeat_ckpt=None, device="cpu", compile=False),
-            )  # fmt: skip
+            )
             for name in present:
                 self._models[name, "float32"] = self._ready(name, getattr(made, name))
             self._interface = made
@@ -161,9 +163,14 @@ def logits(
 
 
 def function(
-    models: Published, arrays: Arrays, module: str, name: str, arguments: list[Any],
-    keywords: dict[str, Any], seed: int | None,
-) -> Arrays:  # fmt: skip
+    models: Published,
+    arrays: Arrays,
+    module: str,
+    name: str,
+    arguments: list[Any],
+    keywords: dict[str, Any],
+    seed: int | None,
+) -> Arrays:
     """Call a function of ``vampnet`` on ``x``, ``y``, ``z`` and arguments: ``0``, ``1`` ...
 
     What the packages pass as a tensor is an array, be it one number: they use its methods.
@@ -234,10 +241,25 @@ def vamp(models: Published, arrays: Arrays, arguments: dict[str, Any], seed: int
     return {"tokens": tokens, "masked_tokens": masked, "output_audio": audio}
 
 
-OPERATIONS: dict[str, Any] = {call.__name__: call for call in (
-    describe, tables, encode, decode, interface_decode, interface_encode, preprocess,
-    logits, function, onset_mask, build_mask, noise, generate, vamp,
-)}  # fmt: skip
+OPERATIONS: dict[str, Any] = {
+    call.__name__: call
+    for call in (
+        describe,
+        tables,
+        encode,
+        decode,
+        interface_decode,
+        interface_encode,
+        preprocess,
+        logits,
+        function,
+        onset_mask,
+        build_mask,
+        noise,
+        generate,
+        vamp,
+    )
+}
 
 
 def _model_class(name: str) -> Any:

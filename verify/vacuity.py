@@ -105,8 +105,11 @@ def vacuous_limits(
         for wrong in _shuffled(expected.outputs, earlier):
             found = compare(record, expected, wrong, gates.ties).metrics
             measured |= rules.keys() & found.keys()
-            refused |= {n for n in measured & found.keys()
-                        if not satisfies(found[n], rules[n], rules[n].limit)}  # fmt: skip
+            refused |= {
+                n
+                for n in measured & found.keys()
+                if not satisfies(found[n], rules[n], rules[n].limit)
+            }
         if measured and measured <= refused:
             break
         earlier.append(expected.outputs)

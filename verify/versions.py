@@ -164,11 +164,12 @@ def _component(
     signature = [
         f"{kind} {was or 'none'} is now {now or 'none'}"
         for kind, before, after in (
-            ("input", record.inputs, other.inputs), ("output", record.outputs, other.outputs)
+            ("input", record.inputs, other.inputs),
+            ("output", record.outputs, other.outputs),
         )
         for was, now in itertools.zip_longest(before, after)
         if was != now
-    ]  # fmt: skip
+    ]
     dims = [
         f"{name} {record.dims.get(name)} is now {other.dims.get(name)}"
         for name in sorted({*record.dims, *other.dims})

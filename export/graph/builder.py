@@ -165,9 +165,13 @@ class Var:
         """
         wanted = self.extent(-1) if count is None else count
         values, order = self.builder.node(
-            "TopK", [self, self.builder.vector(wanted)], dtypes=[self.dtype, np.int64],
-            largest=int(descending), sorted=1, axis=-1,
-        )  # fmt: skip
+            "TopK",
+            [self, self.builder.vector(wanted)],
+            dtypes=[self.dtype, np.int64],
+            largest=int(descending),
+            sorted=1,
+            axis=-1,
+        )
         return values, order
 
 
@@ -317,9 +321,12 @@ class GraphBuilder:
             name=self._numbered("body"),
         )
         last, *results = self.node(
-            "Scan", [state, *sequences], dtypes=[item.dtype for item in ends],
-            body=graph, num_scan_inputs=len(sequences),
-        )  # fmt: skip
+            "Scan",
+            [state, *sequences],
+            dtypes=[item.dtype for item in ends],
+            body=graph,
+            num_scan_inputs=len(sequences),
+        )
         return last, results
 
     def finish(

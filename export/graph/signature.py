@@ -14,9 +14,16 @@ from .module_paths import MODULE_KEY
 
 _FORBIDDEN_PARTS = ("weight_g", "weight_v", "lora_A", "lora_B", "film")
 _RANDOM_OPERATORS = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial",
-     "Bernoulli", "Dropout"}
-)  # fmt: skip
+    {
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "Multinomial",
+        "Bernoulli",
+        "Dropout",
+    }
+)
 
 
 class SetSignature:

@@ -13,8 +13,12 @@ from .transformer import TRANSFORMER_DEFECTS
 from .wiring import WIRING_DEFECTS
 
 ALL_DEFECTS: tuple[Defect, ...] = (
-    *TRANSFORMER_DEFECTS, *ATTENTION_DEFECTS, *WIRING_DEFECTS, *CODEC_DEFECTS, *GRAPH_DEFECTS,
+    *TRANSFORMER_DEFECTS,
+    *ATTENTION_DEFECTS,
+    *WIRING_DEFECTS,
+    *CODEC_DEFECTS,
+    *GRAPH_DEFECTS,
     *DRAWN_DEFECTS,
-)  # fmt: skip
+)
 
 __all__ = ["ALL_DEFECTS", "Defect", "GraphDefect", "ModuleDefect"]

@@ -23,8 +23,12 @@ class FilterForgets(GraphDefect):
         body = scan.attributes["body"].as_graph()
         state = body.outputs[0].producer()
         assert state is not None
-        zero = ir.node("Sub", [state.inputs[0]] * 2, name="forgotten",
-                       metadata_props={MODULE_KEY: self.culprit})  # fmt: skip
+        zero = ir.node(
+            "Sub",
+            [state.inputs[0]] * 2,
+            name="forgotten",
+            metadata_props={MODULE_KEY: self.culprit},
+        )
         zero.outputs[0].name = "forgotten"
         body.insert_before(state, zero)
         state.replace_input_with(0, zero.outputs[0])
@@ -160,8 +164,12 @@ class NucleusTooWide(GraphDefect):
     def plant(self, model: ir.Model) -> None:
         branch = next(n for n in _nodes(model, self.culprit) if n.op_type == "Greater")
         more = _constant(model, "more", np.array(0.1, np.float32))
-        wider = ir.node("Add", [branch.inputs[1], more], name="filter.top_p/wider",
-                        metadata_props={MODULE_KEY: self.culprit})  # fmt: skip
+        wider = ir.node(
+            "Add",
+            [branch.inputs[1], more],
+            name="filter.top_p/wider",
+            metadata_props={MODULE_KEY: self.culprit},
+        )
         wider.outputs[0].name = "filter.top_p/wider"
         assert branch.graph is not None
         branch.graph.insert_before(branch, wider)
@@ -171,12 +179,21 @@ class NucleusTooWide(GraphDefect):
 DRAWN_DEFECTS: tuple[Defect, ...] = tuple(
     kind()
     for kind in (
-        FilterForgets, GatesLeftOpen, LoudestChannelTaken, AnotherTarget, PeaksPass,
-        PrefixOneTooLong, RolledBackwards,
-        UpperCodebooksFromOneLater, AlwaysAnd, GumbelSubtracted, CountRoundedUp,
-        NoiseMultiplied, NucleusTooWide,
+        FilterForgets,
+        GatesLeftOpen,
+        LoudestChannelTaken,
+        AnotherTarget,
+        PeaksPass,
+        PrefixOneTooLong,
+        RolledBackwards,
+        UpperCodebooksFromOneLater,
+        AlwaysAnd,
+        GumbelSubtracted,
+        CountRoundedUp,
+        NoiseMultiplied,
+        NucleusTooWide,
     )
-)  # fmt: skip
+)
 
 
 def _nodes(model: ir.Model, path: str) -> Iterator[ir.Node]:

@@ -73,9 +73,10 @@ class BiasTransposed(GraphDefect):
 
     def plant(self, model: ir.Model) -> None:
         turn = next(
-            n for n in model.graph
+            n
+            for n in model.graph
             if n.op_type == "Transpose" and n.metadata_props[MODULE_KEY] == self.culprit
-        )  # fmt: skip
+        )
         turn.attributes["perm"] = ir.AttrInt64s("perm", [2, 1, 0])
 
 

@@ -28,10 +28,18 @@ def renamed(options):
 
 class Interface:
     def __init__(
-        self, coarse_ckpt=None, coarse_lora_ckpt=None, coarse2fine_ckpt=None,
-        coarse2fine_lora_ckpt=None, codec_ckpt=None, wavebeat_ckpt="./models/wavebeat.pth",
-        device="cpu", coarse_chunk_size_s=10, coarse2fine_chunk_size_s=3, compile=True,
-    ):  # fmt: skip
+        self,
+        coarse_ckpt=None,
+        coarse_lora_ckpt=None,
+        coarse2fine_ckpt=None,
+        coarse2fine_lora_ckpt=None,
+        codec_ckpt=None,
+        wavebeat_ckpt="./models/wavebeat.pth",
+        device="cpu",
+        coarse_chunk_size_s=10,
+        coarse2fine_chunk_size_s=3,
+        compile=True,
+    ):
         assert wavebeat_ckpt is None and not compile
         print("loading everything", torch.rand(3))
         self.codec = LAC.load(Path(codec_ckpt))
@@ -54,9 +62,15 @@ class Interface:
         return masks.build_mask(z, mask_settings(**renamed(options)), self.codec.ours.dims)
 
     def vamp(
-        self, codes, mask, batch_size=1, feedback_steps=1, time_stretch_factor=1,
-        return_mask=False, **options,
-    ):  # fmt: skip
+        self,
+        codes,
+        mask,
+        batch_size=1,
+        feedback_steps=1,
+        time_stretch_factor=1,
+        return_mask=False,
+        **options,
+    ):
         quantizer = self.codec.ours.quantizer
         made = interface.vamp(
             codes,
@@ -66,10 +80,12 @@ class Interface:
             dims=self.codec.ours.dims,
             settings=vamp_settings(
                 generation_settings(**renamed(options)),
-                batch_size=batch_size, feedback_steps=feedback_steps,
+                batch_size=batch_size,
+                feedback_steps=feedback_steps,
                 time_stretch_factor=time_stretch_factor,
-                coarse_chunk_s=self.chunks[0], c2f_chunk_s=self.chunks[1],
+                coarse_chunk_s=self.chunks[0],
+                c2f_chunk_s=self.chunks[1],
             ),
             noise=TorchNoise(),
-        )  # fmt: skip
+        )
         return (made.tokens, made.masked_tokens) if return_mask else made.tokens

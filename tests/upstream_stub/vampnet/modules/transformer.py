@@ -48,18 +48,39 @@ class VampNet:
     __call__ = forward
 
     def generate(
-        self, codec, time_steps=300, _sampling_steps=12, start_tokens=None, temperature=1.0,
-        mask=None, mask_temperature=10.5, ctrls=None, ctrl_masks=None, typical_filtering=True,
-        typical_mass=0.15, typical_min_tokens=64, top_p=None, seed=None, sample_cutoff=1.0,
-        return_signal=True, debug=False, causal_weight=0.0, cfg_guidance=None,
-    ):  # fmt: skip
+        self,
+        codec,
+        time_steps=300,
+        _sampling_steps=12,
+        start_tokens=None,
+        temperature=1.0,
+        mask=None,
+        mask_temperature=10.5,
+        ctrls=None,
+        ctrl_masks=None,
+        typical_filtering=True,
+        typical_mass=0.15,
+        typical_min_tokens=64,
+        top_p=None,
+        seed=None,
+        sample_cutoff=1.0,
+        return_signal=True,
+        debug=False,
+        causal_weight=0.0,
+        cfg_guidance=None,
+    ):
         assert not return_signal and time_steps == start_tokens.shape[-1]
         options = generation_settings(
-            steps=_sampling_steps, temperature=temperature, mask_temperature=mask_temperature,
-            typical_filtering=typical_filtering, typical_mass=typical_mass,
-            typical_min_tokens=typical_min_tokens, top_p=top_p, sample_cutoff=sample_cutoff,
+            steps=_sampling_steps,
+            temperature=temperature,
+            mask_temperature=mask_temperature,
+            typical_filtering=typical_filtering,
+            typical_mass=typical_mass,
+            typical_min_tokens=typical_min_tokens,
+            top_p=top_p,
+            sample_cutoff=sample_cutoff,
             cfg_guidance=cfg_guidance,
-        )  # fmt: skip
+        )
         model = token_model("stand-in", self.ours, codec.ours.quantizer)
         return generate(model, start_tokens, mask, settings=options, noise=TorchNoise())
 
@@ -73,9 +94,16 @@ class Embedding:
 
 
 def sample_from_logits(
-    logits, sample=True, temperature=1.0, top_k=None, top_p=None, typical_filtering=False,
-    typical_mass=0.2, typical_min_tokens=1, return_probs=False,
-):  # fmt: skip
+    logits,
+    sample=True,
+    temperature=1.0,
+    top_k=None,
+    top_p=None,
+    typical_filtering=False,
+    typical_mass=0.2,
+    typical_min_tokens=1,
+    return_probs=False,
+):
     if top_k is not None:
         logits = sampling.keep_top_k(logits, top_k)
     if top_p is not None:

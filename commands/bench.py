@@ -34,9 +34,9 @@ def bench(
     require_export_tools()
     import torch
 
-    from export.toolchain import toolchain
-    from pipeline.artifacts import open_artifacts
-    from verify.bench import ROUNDS, bench_networks
+    from vampnet_onnx.export.toolchain import toolchain
+    from vampnet_onnx.pipeline.version.artifacts import open_artifacts
+    from vampnet_onnx.verify.bench import ROUNDS, bench_networks
 
     with spinner(err, "checking hashes"):
         opened = open_artifacts(artifacts)

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from configs.config import load_gates
+from vampnet_onnx.configs.config import load_gates
 
 from .doctor import require_export_tools
 from .options import Json, Unsealed
 from .output import err, out, print_json, progress_bar, spinner
 
 if TYPE_CHECKING:
-    from verify.versions import ComponentChange, VersionChange
+    from vampnet_onnx.verify.versions import ComponentChange, VersionChange
 
 
 def compare(
@@ -40,8 +40,8 @@ def compare(
       vampnet-onnx compare merged styled --adapter music-box
     """
     require_export_tools()
-    from pipeline.artifacts import open_artifacts
-    from verify.versions import compare_versions
+    from vampnet_onnx.pipeline.version.artifacts import open_artifacts
+    from vampnet_onnx.verify.versions import compare_versions
 
     with spinner(err, "checking hashes"):
         opened = [open_artifacts(path, unsealed=unsealed) for path in (old, new)]

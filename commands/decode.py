@@ -27,8 +27,8 @@ def decode(
     Example:
       vampnet-onnx decode codes.npz out.wav --artifacts artifacts
     """
-    from pipeline.jobs import decode_file
-    from pipeline.vamp import VampPipeline
+    from vampnet_onnx.pipeline.jobs import decode_file
+    from vampnet_onnx.pipeline.vamp import VampPipeline
 
     with spinner(err, "decoding"):
         pipeline = VampPipeline.open(artifacts, threads=threads)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from configs.packaged import CLIP, DEMO_SET, packaged_set
+from vampnet_onnx.configs.packaged import CLIP, DEMO_SET, packaged_set
 
 from .output import out
 
@@ -22,7 +22,7 @@ def demo_clip(
     Example:
       vampnet-onnx demo-clip clip.wav
     """
-    from pipeline.audio_files import open_audio, write_audio
+    from vampnet_onnx.pipeline.files.audio_files import open_audio, write_audio
 
     clip = open_audio(packaged_set(DEMO_SET) / CLIP)
     write_audio(target, clip.blocks(), clip.sample_rate)

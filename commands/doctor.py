@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from configs.errors import EnvironmentLacksError
+from vampnet_onnx.configs.errors import EnvironmentLacksError
 
 from .options import Json
 from .output import out, print_json

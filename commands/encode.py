@@ -28,8 +28,8 @@ def encode(
     Example:
       vampnet-onnx encode in.wav codes.npz --artifacts artifacts
     """
-    from pipeline.jobs import encode_file
-    from pipeline.vamp import VampPipeline
+    from vampnet_onnx.pipeline.jobs import encode_file
+    from vampnet_onnx.pipeline.vamp import VampPipeline
 
     with spinner(err, "encoding"):
         pipeline = VampPipeline.open(artifacts, threads=threads)

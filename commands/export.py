@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from configs.errors import InputError
-from configs.files import staging_folder
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import staging_folder
 
 from .doctor import require_export_tools
 from .options import Checkpoint, ConfigOption, Json, Lora, adapters_from, settings_from
@@ -67,8 +67,8 @@ def export(
       vampnet-onnx export --checkpoint checkpoints/mine --lora style.pth --lora-adapters
     """
     require_export_tools()
-    from export.export_set import Request, export_set
-    from export.store import publish
+    from vampnet_onnx.export.export_set import Request, export_set
+    from vampnet_onnx.export.store import publish
 
     settings = settings_from(
         config,

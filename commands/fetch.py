@@ -38,7 +38,7 @@ def fetch(
       vampnet-onnx fetch checkpoints/opera --finetuned opera
     """
     require_export_tools()
-    from models.fetch import fetch_finetuned, fetch_published
+    from vampnet_onnx.models.hub.published import fetch_finetuned, fetch_published
 
     chosen: dict[str, Any] = {
         "only": tuple(only or ()),

@@ -13,7 +13,7 @@ from .options import Json, UpstreamPython
 from .output import cost, err, out, print_cost, print_json, progress_bar
 
 if TYPE_CHECKING:
-    from verify.golden import Finding
+    from vampnet_onnx.verify.golden.check import Finding
 
 golden = typer.Typer(
     name="golden",
@@ -48,11 +48,11 @@ def check(
       vampnet-onnx golden check tests/golden/a --artifacts artifacts/a
     """
     require_export_tools()
-    from pipeline.artifacts import open_artifacts
-    from verify.golden import check_set
-    from verify.golden_models import ModelRun
-    from verify.golden_pipeline import PipelineRun
-    from verify.recorded import RecordedSet
+    from vampnet_onnx.pipeline.version.artifacts import open_artifacts
+    from vampnet_onnx.verify.golden.check import check_set
+    from vampnet_onnx.verify.golden.of_files import PipelineRun
+    from vampnet_onnx.verify.golden.of_models import ModelRun
+    from vampnet_onnx.verify.sides.recorded import RecordedSet
 
     opened = open_artifacts(artifacts) if artifacts is not None else None
     started = time.monotonic()
@@ -98,7 +98,7 @@ def record(
           --upstream-python build/upstream/bin/python
     """
     require_export_tools()
-    from verify.golden_record import record_set
+    from vampnet_onnx.verify.golden.record import record_set
 
     started = time.monotonic()
     with progress_bar(err) as bar:

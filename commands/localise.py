@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
-from configs.errors import InputError
+from vampnet_onnx.configs.errors import InputError
 
 from .doctor import require_export_tools
 from .options import Checkpoint, Json, Lora, Unsealed, lora_overlays
 from .output import err, out, print_json, spinner
 
 if TYPE_CHECKING:
-    from verify.localise import Localisation
-    from verify.locate import Located
+    from vampnet_onnx.verify.localisation.request import Located
+    from vampnet_onnx.verify.localisation.walk import Localisation
 
 _SHOWN = 40
 
@@ -87,7 +87,7 @@ def localise(
       vampnet-onnx localise artifacts --checkpoint tests/golden/a --reference golden
     """
     require_export_tools()
-    from verify.locate import Request, run_request
+    from vampnet_onnx.verify.localisation.request import Request, run_request
 
     if (checkpoint is None) == (new is None):
         raise InputError("give --checkpoint DIR, or a second version to compare with")
@@ -113,7 +113,7 @@ def localise(
         found = run_request(request)
     title = f"{found.component}, seed {seed}"
     if plot is not None:
-        from verify.depth_plot import plot_depth
+        from vampnet_onnx.verify.localisation.depth_plot import plot_depth
 
         plot_depth(found.localisation, plot, title=title)
     if bundle is not None:
@@ -141,8 +141,8 @@ def localise(
 
 
 def _write_bundle(folder: Path, found: Located) -> None:
-    from verify.bundle import Facts, write_bundle
-    from verify.localise import distance
+    from vampnet_onnx.verify.localisation.bundle import Facts, write_bundle
+    from vampnet_onnx.verify.localisation.walk import distance
 
     alone = found.localisation.cut_out
     if alone is None:

@@ -25,7 +25,7 @@ def make_checkpoint(
       vampnet-onnx make-checkpoint checkpoints/tiny --like tiny --seed 1
     """
     require_export_tools()
-    from models.random_checkpoint import write_random_set
+    from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
 
     with spinner(err, "drawing weights") as tell:
         files = write_random_set(output, like=like, seed=seed, progress=tell)

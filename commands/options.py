@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from configs.config import Config, config_from, load_config
-from configs.errors import InputError
-from configs.files import is_there
+from vampnet_onnx.configs.config import Config, config_from, load_config
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import is_there
 
 if TYPE_CHECKING:
-    from export.adapters import Adapter
+    from vampnet_onnx.export.adapters import Adapter
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Checkpoint = Annotated[
@@ -117,7 +117,7 @@ def adapters_from(options: list[str] | None, folder: Path) -> tuple[Adapter, ...
         InputError: a file fits none or both, its name makes none for an adapter, or two files
             make the same name for the same transformer.
     """
-    from export.adapters import Adapter
+    from vampnet_onnx.export.adapters import Adapter
 
     found: dict[tuple[str, str], Adapter] = {}
     for text in options or ():
@@ -140,7 +140,7 @@ def _lora_option(text: str, folder: Path | None) -> tuple[str, Path]:
         return name, Path(path)
     if folder is None or (separator and not is_there(Path(text))):
         raise InputError(f"--lora {text}: write FILE, coarse=FILE or c2f=FILE")
-    from models import lora_owner
+    from vampnet_onnx.models import lora_owner
 
     return lora_owner(folder, Path(text)), Path(text)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from configs.config import load_config
+from vampnet_onnx.configs.config import load_config
 
 from .doctor import require_export_tools
 from .options import Json
@@ -40,7 +40,7 @@ def release(
       vampnet-onnx release my-model.toml --report report
     """
     require_export_tools()
-    from verify.release import release_set
+    from vampnet_onnx.verify.release import release_set
 
     settings = load_config(config)
     started = time.monotonic()

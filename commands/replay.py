@@ -25,8 +25,8 @@ def replay(
       vampnet-onnx replay bundle
     """
     require_export_tools()
-    from verify.bundle import replay as replay_bundle
-    from verify.localise import OWN_ERROR_LIMIT
+    from vampnet_onnx.verify.localisation.bundle import replay as replay_bundle
+    from vampnet_onnx.verify.localisation.walk import OWN_ERROR_LIMIT
 
     found = replay_bundle(bundle)
     wrong = not found.error <= OWN_ERROR_LIMIT

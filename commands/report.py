@@ -22,7 +22,7 @@ def report(
     Example:
       vampnet-onnx report report/report.json --out elsewhere
     """
-    from reports import read_report, write_reports
+    from vampnet_onnx.reports import read_report, write_reports
 
     files = write_reports(read_report(source), output or source.parent)
     for path in files.values():

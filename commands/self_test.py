@@ -37,9 +37,9 @@ def self_test(
       vampnet-onnx self-test --into report
     """
     require_export_tools()
-    from models.random_checkpoint import write_random_set
-    from reports import read_report, write_reports
-    from verify.self_test import chosen_defects, run_self_test
+    from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
+    from vampnet_onnx.reports import read_report, write_reports
+    from vampnet_onnx.verify.self_test.run import chosen_defects, run_self_test
 
     existing = read_report(into / "report.json") if into is not None else None
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from configs.settings import (
+from vampnet_onnx.configs.settings import (
     Mode,
     beat_settings,
     generation_settings,
@@ -141,8 +141,8 @@ def vamp(
 
       vampnet-onnx vamp in.wav out.flac --artifacts artifacts --periodic-prompt 13 --seed 4
     """
-    from pipeline.jobs import VampJob, vamp_file
-    from pipeline.vamp import VampPipeline
+    from vampnet_onnx.pipeline.jobs import VampJob, vamp_file
+    from vampnet_onnx.pipeline.vamp import VampPipeline
 
     coarse = _given(
         steps=steps,

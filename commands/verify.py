@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from configs.config import load_gates
-from configs.errors import InputError
+from vampnet_onnx.configs.config import load_gates
+from vampnet_onnx.configs.errors import InputError
 
 from .doctor import require_export_tools
 from .options import (
@@ -37,7 +37,7 @@ from .output import (
 )
 
 if TYPE_CHECKING:
-    from verify.reference import Oracle
+    from vampnet_onnx.verify.sides.models import Oracle
 
 Against = Literal["models", "upstream", "golden"]
 
@@ -101,12 +101,12 @@ def verify(
           --upstream-python build/upstream/bin/python
     """
     require_export_tools()
-    from export.toolchain import toolchain
-    from pipeline.artifacts import open_artifacts
-    from reports import write_reports
-    from reports.summary import label
-    from verify.hunt import jobs_for
-    from verify.run import verify_artifacts
+    from vampnet_onnx.export.toolchain import toolchain
+    from vampnet_onnx.pipeline.version.artifacts import open_artifacts
+    from vampnet_onnx.reports import write_reports
+    from vampnet_onnx.reports.summary import label
+    from vampnet_onnx.verify.gates.processes import jobs_for
+    from vampnet_onnx.verify.verification import verify_artifacts
 
     settings = settings_from(config, checkpoint, "verify", lora, {})
     if settings.checkpoint.path is None:
@@ -178,14 +178,14 @@ def _oracle(
     if reference == "models":
         yield {}
     elif reference == "upstream":
-        from models import check_set
-        from verify.upstream import UpstreamReference, open_worker
+        from vampnet_onnx.models import check_set
+        from vampnet_onnx.verify.sides.upstream import UpstreamReference, open_worker
 
         check_set(checkpoint)
         with open_worker(python, checkpoint, lora=lora, threads=threads) as worker:
             yield {"oracle": lambda _models: UpstreamReference(worker)}
     else:
-        from verify.recorded import RecordedReference, RecordedSet
+        from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
 
         if lora:
             raise InputError(

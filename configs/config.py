@@ -284,4 +284,6 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
 
 
 def _shipped(name: str) -> dict[str, Any]:
-    return tomllib.loads(resources.files("configs").joinpath(name).read_text("utf-8"))
+    return tomllib.loads(
+        resources.files("vampnet_onnx.configs").joinpath(name).read_text("utf-8")
+    )

@@ -21,7 +21,7 @@ def packaged_set(name: str, source: str = "checkpoint.packaged") -> Path:
     Raises:
         InputError: there is none of this name.
     """
-    root = Path(str(resources.files("checkpoints")))
+    root = Path(str(resources.files("vampnet_onnx.checkpoints")))
     known = sorted(folder.name for folder in root.iterdir() if (folder / "codec.pth").exists())
     if name not in known:
         raise InputError(

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import resources
 from typing import Any, TypeVar
 
-from configs.errors import InputError, nearest
+from .errors import InputError, nearest
 
 S = TypeVar("S", "MaskSettings", "BeatSettings", "GenerationSettings", "VampSettings")
 
@@ -200,5 +200,9 @@ def _require(settings: object, least: float, most: float, *names: str) -> None:
 
 @cache
 def _defaults(kind: str) -> dict[str, Any]:
-    text = resources.files("configs").joinpath("vamp_defaults.toml").read_text("utf-8")
+    text = (
+        resources.files("vampnet_onnx.configs")
+        .joinpath("vamp_defaults.toml")
+        .read_text("utf-8")
+    )
     return dict(tomllib.loads(text)[kind])

@@ -23,9 +23,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from configs.errors import InputError
-from models import VampNet
-from models.layers import LoRALinear
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.models import VampNet
+from vampnet_onnx.models.networks.layers import LoRALinear
 
 from .graph import MODULE_KEY
 from .passes import PassResult

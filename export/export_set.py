@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.config import Config
-from configs.errors import InputError
-from configs.manifest import (
+from vampnet_onnx.configs.config import Config
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.manifest import (
     METADATA_PREFIX,
     AdapterRecord,
     ComponentRecord,
@@ -20,11 +20,18 @@ from configs.manifest import (
     PassEntry,
     SourceRecord,
 )
-from models import CodecDims, ModelSet, SourceFile, check_set, open_models, read_lora
-from models.checkpoint import source_file
+from vampnet_onnx.models import (
+    CodecDims,
+    ModelSet,
+    SourceFile,
+    check_set,
+    open_models,
+    read_lora,
+)
+from vampnet_onnx.models.checkpoints.checkpoint import source_file
 
 from .adapters import Adapter, adapter_values, write_adapter
-from .components import (
+from .components.registry import (
     COMPONENTS,
     available,
     build_component,

@@ -17,10 +17,10 @@ from dataclasses import dataclass
 import onnx_ir as ir
 import torch
 
-from configs.manifest import TensorSignature
+from vampnet_onnx.configs.manifest import TensorSignature
 
 from .adapters import OpenForAdapters
-from .component import Component, DrawnComponent, TracedComponent
+from .components.component import Component, DrawnComponent, TracedComponent
 from .graph import (
     CanonicalNames,
     GraphBuilder,

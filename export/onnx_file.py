@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from configs.files import sha256
-from configs.manifest import FileRecord
+from vampnet_onnx.configs.files import sha256
+from vampnet_onnx.configs.manifest import FileRecord
 
 # A protobuf message cannot exceed 2 GiB; stay well below.
 EXTERNAL_ABOVE_BYTES = 1_500_000_000

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from configs.errors import InputError
-from configs.files import file_errors, publish_folder, sha256
-from configs.manifest import MANIFEST_NAME, Manifest
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import file_errors, publish_folder, sha256
+from vampnet_onnx.configs.manifest import MANIFEST_NAME, Manifest
 
 _VERSION = re.compile(r"v([1-9][0-9]*)")
 

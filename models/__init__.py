@@ -4,7 +4,7 @@ This is the oracle: every claim of parity is measured against it, and it is pinn
 published packages by the golden sets in ``tests/golden``.
 """
 
-from .checkpoint import (
+from .checkpoints.checkpoint import (
     Checkpoint,
     ModelSet,
     SourceFile,
@@ -16,10 +16,10 @@ from .checkpoint import (
     read_checkpoint,
     read_lora,
 )
-from .dims import CodecDims, VampNetDims
-from .lac import LAC
-from .quantize import Quantized, ResidualVectorQuantize
-from .vampnet import VampNet
+from .networks.dims import CodecDims, VampNetDims
+from .networks.lac import LAC
+from .networks.quantize import Quantized, ResidualVectorQuantize
+from .networks.vampnet import VampNet
 
 __all__ = [
     "LAC",

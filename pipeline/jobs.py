@@ -8,18 +8,24 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.errors import InputError
-from configs.settings import BeatSettings, MaskSettings, Mode, VampSettings
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.settings import BeatSettings, MaskSettings, Mode, VampSettings
 
-from .audio_files import AudioFile, open_audio, require_usable, require_writable, write_audio
-from .noise import Floats, Integers
-from .plots import plot_codes, plot_spectrograms
-from .preparation import Prepared
-from .prompts import read_beats
-from .streaming import joined
-from .token_files import TokenFile, read_tokens, require_npz, write_tokens
+from .files.audio_files import (
+    AudioFile,
+    open_audio,
+    require_usable,
+    require_writable,
+    write_audio,
+)
+from .files.plots import plot_codes, plot_spectrograms
+from .files.token_files import TokenFile, read_tokens, require_npz, write_tokens
+from .steps.noise import Floats, Integers
+from .steps.preparation import Prepared
+from .steps.prompts import read_beats
+from .steps.streaming import joined
+from .steps.variation import Progress
 from .vamp import VampPipeline, Variation
-from .variation import Progress
 
 
 @dataclass(frozen=True)

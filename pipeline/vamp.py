@@ -20,8 +20,8 @@ from typing import Self
 
 import numpy as np
 
-from configs.errors import InputError
-from configs.settings import (
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.settings import (
     BeatSettings,
     MaskSettings,
     VampSettings,
@@ -30,16 +30,16 @@ from configs.settings import (
     vamp_settings,
 )
 
-from .artifacts import Artifacts, open_artifacts
-from .checks import require_codes
-from .codec import decode_stream, encode_stream
-from .components import Components
-from .masks import build_mask
-from .noise import Floats, Integers, NoiseSource, PhiloxNoise
-from .preparation import Prepared, prepare, prepare_stream, processor_for
-from .prompts import onset_frames
-from .streaming import joined, pieces
-from .variation import Progress, Vamped, vamp
+from .steps.checks import require_codes
+from .steps.codec import decode_stream, encode_stream
+from .steps.masks import build_mask
+from .steps.noise import Floats, Integers, NoiseSource, PhiloxNoise
+from .steps.preparation import Prepared, prepare, prepare_stream, processor_for
+from .steps.prompts import onset_frames
+from .steps.streaming import joined, pieces
+from .steps.variation import Progress, Vamped, vamp
+from .version.artifacts import Artifacts, open_artifacts
+from .version.components import Components
 
 _NEEDED = ("codec_encoder", "mask_generator", "coarse", "sampler", "codec_decoder")
 
@@ -163,7 +163,7 @@ class VampPipeline:
         beats: Sequence[int] = (),
         around_beats: BeatSettings | None = None,
     ) -> Integers:
-        """Build a mask for codes (int64 [B, codebooks, T]); see `pipeline.masks.build_mask`.
+        """Build a mask for codes (int64 [B, codebooks, T]); see `pipeline.steps.masks`.
 
         Options left out are the published ones.
         """
@@ -192,7 +192,7 @@ class VampPipeline:
         coarse_only: bool = False,
         progress: Progress = lambda _name, _done, _total: None,
     ) -> Vamped:
-        """Make variations of codes; see `pipeline.variation.vamp`.
+        """Make variations of codes; see `pipeline.steps.variation.vamp`.
 
         Args:
             codes: int64 [1 or B, codebooks, T].

@@ -1,7 +1,7 @@
 """The report schema and its renderings: JSON, Markdown, HTML, JUnit."""
 
-from reports.render import write_reports
-from reports.schema import (
+from .render import write_reports
+from .schema import (
     SCHEMA_VERSION,
     BadSeed,
     Case,

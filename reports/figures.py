@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from reports.schema import Gate, HeatMap, Number, Scatter
-from reports.summary import format_number, share_of_limit
+from .schema import Gate, HeatMap, Number, Scatter
+from .summary import format_number, share_of_limit
 
 LEVELS = 8
 """Steps of the heat map's colour scale; level 0 is exactly zero."""

@@ -12,9 +12,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from reports import figures
-from reports.schema import Case, Component, Gate, Number, Report, Verdict
-from reports.summary import (
+from . import figures
+from .schema import Case, Component, Gate, Number, Report, Verdict
+from .summary import (
     describe_case,
     findings,
     format_number,

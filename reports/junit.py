@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from xml.etree import ElementTree as ET
 
-from reports.schema import Case, Component, Gate, Report, SelfTest, Verdict
-from reports.summary import (
+from .schema import Case, Component, Gate, Report, SelfTest, Verdict
+from .summary import (
     describe_case,
     describe_gate,
     findings,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 
-from reports.schema import Component, Report, Verdict
-from reports.summary import (
+from .schema import Component, Report, Verdict
+from .summary import (
     describe_case,
     findings,
     format_number,

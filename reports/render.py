@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
-from configs.files import replacing
-from reports.html import render_html
-from reports.junit import render_junit
-from reports.markdown import render_markdown
-from reports.schema import Report
+from vampnet_onnx.configs.files import replacing
+
+from .html import render_html
+from .junit import render_junit
+from .markdown import render_markdown
+from .schema import Report
 
 
 def write_reports(report: Report, folder: Path) -> dict[str, Path]:

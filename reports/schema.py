@@ -14,7 +14,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
-from configs.errors import InputError
+from vampnet_onnx.configs.errors import InputError
 
 SCHEMA_VERSION = 1
 

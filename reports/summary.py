@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from reports.schema import Case, Component, Gate, Report, SelfTest, Verdict
+from .schema import Case, Component, Gate, Report, SelfTest, Verdict
 
 # Control characters and those that reorder text: a message must not disguise itself.
 _INVISIBLE = re.compile(

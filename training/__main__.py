@@ -12,13 +12,13 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from configs.errors import InputError
-from configs.files import replacing
-from configs.packaged import CLIP
-from models import CodecDims
-from models.checkpoint import CODEC
-from models.random_checkpoint import sizes
-from pipeline.audio_files import write_audio
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import replacing
+from vampnet_onnx.configs.packaged import CLIP
+from vampnet_onnx.models import CodecDims
+from vampnet_onnx.models.checkpoints.checkpoint import CODEC
+from vampnet_onnx.models.checkpoints.random_checkpoint import sizes
+from vampnet_onnx.pipeline.files.audio_files import write_audio
 
 from .curves import plot_curves
 from .music import piece

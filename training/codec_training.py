@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from models import LAC, CodecDims
-from models.random_checkpoint import random_state
+from vampnet_onnx.models import LAC, CodecDims
+from vampnet_onnx.models.checkpoints.random_checkpoint import random_state
 
 from .corpus import prepared_pieces, random_segments
 from .lapped_start import start_lapped

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from models import LAC, CodecDims
-from models.audio import preprocess
+from vampnet_onnx.models import LAC, CodecDims
+from vampnet_onnx.models.behaviour.audio import preprocess
 
 from .music import piece
 from .styles import STYLES

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import matplotlib as mpl
 
-from configs.errors import InputError
-from configs.files import replacing
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import replacing
 
 from .optimise import NOTED
 from .stages import LOSSES, STAGES

@@ -19,9 +19,14 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from models import LAC
-from models.lac import DecoderBlock, EncoderBlock, EncoderLayer, ResidualLayer
-from models.layers import Snake1d, WNConv1d, WNConvTranspose1d
+from vampnet_onnx.models import LAC
+from vampnet_onnx.models.networks.lac import (
+    DecoderBlock,
+    EncoderBlock,
+    EncoderLayer,
+    ResidualLayer,
+)
+from vampnet_onnx.models.networks.layers import Snake1d, WNConv1d, WNConvTranspose1d
 
 from .weight_norm import set_weight
 

@@ -9,8 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from models import LAC, ResidualVectorQuantize, VampNet, load_vampnet, read_checkpoint
-from models.checkpoint import TRANSFORMERS
+from vampnet_onnx.models import (
+    LAC,
+    ResidualVectorQuantize,
+    VampNet,
+    load_vampnet,
+    read_checkpoint,
+)
+from vampnet_onnx.models.checkpoints.checkpoint import TRANSFORMERS
 
 from .corpus import AT_ONCE, prepared_pieces
 from .recipe import Recipe

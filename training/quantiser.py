@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models import ResidualVectorQuantize
-from models.quantize import VectorQuantize
+from vampnet_onnx.models import ResidualVectorQuantize
+from vampnet_onnx.models.networks.quantize import VectorQuantize
 
 from .weight_norm import set_weight
 

@@ -10,12 +10,12 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from configs.config import config_from
-from export.export_set import Request, export_set
-from models.random_checkpoint import write_random_set
-from pipeline.audio_files import open_audio
-from pipeline.noise import Floats, Integers
-from pipeline.vamp import VampPipeline
+from vampnet_onnx.configs.config import config_from
+from vampnet_onnx.export.export_set import Request, export_set
+from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
+from vampnet_onnx.pipeline.files.audio_files import open_audio
+from vampnet_onnx.pipeline.steps.noise import Floats, Integers
+from vampnet_onnx.pipeline.vamp import VampPipeline
 
 from .quality import mel
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pipeline.mel_scale import mel_triangles
+from vampnet_onnx.pipeline.files.mel_scale import mel_triangles
 
 _WAVEFORM = 6.0  # weight of the waveforms' distance
 _LOG_MEL = 4.0  # and of the log-mel spectra's

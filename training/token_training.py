@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from models import LAC, ResidualVectorQuantize, VampNet, VampNetDims
-from models.masks import apply_mask, codebook_unmask
-from models.random_checkpoint import random_state
-from models.sampling import flatten_codes, gamma
+from vampnet_onnx.models import LAC, ResidualVectorQuantize, VampNet, VampNetDims
+from vampnet_onnx.models.behaviour.masks import apply_mask, codebook_unmask
+from vampnet_onnx.models.behaviour.sampling import flatten_codes, gamma
+from vampnet_onnx.models.checkpoints.random_checkpoint import random_state
 
 from .corpus import random_segments
 from .optimise import Progress, device, optimise

@@ -7,7 +7,7 @@ import math
 from torch import Tensor
 from torch.nn import functional as F
 
-from models.layers import WNConv1d, WNConvTranspose1d
+from vampnet_onnx.models.networks.layers import WNConv1d, WNConvTranspose1d
 
 
 def set_weight(conv: WNConv1d | WNConvTranspose1d, weight: Tensor) -> None:

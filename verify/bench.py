@@ -16,16 +16,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from configs.manifest import ComponentRecord
-from export.component import TracedComponent
-from export.components import build_component, required_checkpoint
-from models import open_models
-from pipeline.artifacts import Artifacts
-from pipeline.session import Session
+from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.export.components.component import TracedComponent
+from vampnet_onnx.export.components.registry import build_component, required_checkpoint
+from vampnet_onnx.models import open_models
+from vampnet_onnx.pipeline.version.artifacts import Artifacts
+from vampnet_onnx.pipeline.version.session import Session
 
-from .cases import Case, make_inputs
-from .drawn_cases import DRAWN
-from .origin import require_same_sources
+from .sides.origin import require_same_sources
+from .subjects.drawn_cases import DRAWN
+from .subjects.registry import Case, make_inputs
 
 FRAMES = (50, 200, 575)  # 0.9, 3.5 and 10 seconds of the released codec
 ROUNDS = 5

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.config import Config, load_gates
-from configs.files import publish_folder, staging_folder
-from export.export_set import Request, export_set
-from export.store import publish, write_manifest
-from models.random_checkpoint import write_random_set
-from pipeline.artifacts import open_artifacts
-from reports import Report, Verdict, write_reports
+from vampnet_onnx.configs.config import Config, load_gates
+from vampnet_onnx.configs.files import publish_folder, staging_folder
+from vampnet_onnx.export.export_set import Request, export_set
+from vampnet_onnx.export.store import publish, write_manifest
+from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
+from vampnet_onnx.pipeline.version.artifacts import open_artifacts
+from vampnet_onnx.reports import Report, Verdict, write_reports
 
-from .run import gate_records, verify_artifacts
+from .verification import gate_records, verify_artifacts
 
 REJECTED = "rejected"
 

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.config import GateRule, Gates, VerifySection
-from configs.errors import InputError
-from configs.manifest import ComponentRecord
-from pipeline.artifacts import Artifacts
-from pipeline.session import Session
+from vampnet_onnx.configs.config import GateRule, Gates, VerifySection
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.pipeline.version.artifacts import Artifacts
+from vampnet_onnx.pipeline.version.session import Session
 
-from .cases import Case, cases_for, make_inputs
-from .compare import SignatureError, compare, require_same_signature
-from .computed import Computed
-from .outcome import rank, satisfies
-from .ties import top_two_margin
+from .gates.case import rank, satisfies
+from .numbers.ties import top_two_margin
+from .subjects.compare import SignatureError, compare, require_same_signature
+from .subjects.computed import Computed
+from .subjects.registry import Case, cases_for, make_inputs
 
 # Both sides of the traced size and past the bucket border.
 MATRIX = VerifySection(seeds=[0, 1], frames=[7, 150], batches=[2], threads=0)

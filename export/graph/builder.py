@@ -16,7 +16,7 @@ from contextlib import contextmanager
 import numpy as np
 import onnx_ir as ir
 
-from configs.manifest import TensorSignature
+from vampnet_onnx.configs.manifest import TensorSignature
 
 from .module_paths import MODULE_KEY
 

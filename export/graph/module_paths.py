@@ -11,7 +11,7 @@ import ast
 
 import onnx_ir as ir
 
-from export.passes import PassResult
+from vampnet_onnx.export.passes import PassResult
 
 MODULE_KEY = "vampnet_onnx.module"
 

@@ -6,7 +6,7 @@ from collections import Counter
 
 import onnx_ir as ir
 
-from export.passes import PassResult
+from vampnet_onnx.export.passes import PassResult
 
 from .module_paths import MODULE_KEY
 

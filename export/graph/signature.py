@@ -6,9 +6,9 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from configs.manifest import TensorSignature
-from export.passes import PassResult
-from export.passes.base import PassError
+from vampnet_onnx.configs.manifest import TensorSignature
+from vampnet_onnx.export.passes import PassResult
+from vampnet_onnx.export.passes.base import PassError
 
 from .module_paths import MODULE_KEY
 

@@ -6,7 +6,7 @@ import onnx_ir as ir
 import onnxsim
 from onnx_ir.passes import common
 
-from export.passes import PassResult
+from vampnet_onnx.export.passes import PassResult
 
 from .module_paths import paths_by_output, restore_paths
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from export.entries import CodesEmbedding, CodesToLatents
-from models.quantize import ResidualVectorQuantize
+from vampnet_onnx.export.components.entries import CodesEmbedding, CodesToLatents
+from vampnet_onnx.models.networks.quantize import ResidualVectorQuantize
 
 from .base import REORDERING, PassError, PassResult, frozen
 

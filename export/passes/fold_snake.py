@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from models.layers import Snake1d
+from vampnet_onnx.models.networks.layers import Snake1d
 
 from .base import PassError, PassResult, frozen, replace_modules
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.nn.utils import skip_init
 
-from models.layers import WNConv1d, WNConvTranspose1d
+from vampnet_onnx.models.networks.layers import WNConv1d, WNConvTranspose1d
 
 from .base import PassError, PassResult, frozen, replace_modules
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from models.layers import LoRALinear
+from vampnet_onnx.models.networks.layers import LoRALinear
 
 from .base import REORDERING, PassError, PassResult, frozen, replace_modules
 

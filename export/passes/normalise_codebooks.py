@@ -6,13 +6,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.quantize import VectorQuantize
+from vampnet_onnx.models.networks.quantize import VectorQuantize
 
 from .base import PassError, PassResult, frozen, replace_modules
 
 
 class NormalisedQuantize(nn.Module):
-    """`models.quantize.VectorQuantize` with its normalised entries stored.
+    """`models.networks.quantize.VectorQuantize` with its normalised entries stored.
 
     Attributes:
         entries: float [V, width], rows of length one.

@@ -6,7 +6,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models.vampnet import MAX_DISTANCE, RelativePositionBias, position_bucket
+from vampnet_onnx.models.networks.vampnet import (
+    MAX_DISTANCE,
+    RelativePositionBias,
+    position_bucket,
+)
 
 from .base import PassError, PassResult, frozen, replace_modules
 

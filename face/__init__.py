@@ -1,0 +1,1 @@
+"""VampNet checkpoints to ONNX files one can trust, with the proof."""

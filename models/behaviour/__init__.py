@@ -1,0 +1,1 @@
+"""What the published packages do around the networks: audio, masks, sampling, generation."""

@@ -1,0 +1,260 @@
+"""Variations of codes: coarse generation in chunks, then coarse to fine.
+
+Published as ``vampnet.interface.Interface``: `encode`, `coarse_vamp`, `coarse_to_fine`,
+`vamp`.  Decoding is `LAC.decode_requantised`.  Nothing here seeds: the noise source is handed
+from chunk to chunk, from feedback step to feedback step and on to the fine codes, as the
+published package goes on with torch's generator.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.settings import GenerationSettings, VampSettings
+from vampnet_onnx.models.networks.dims import CodecDims
+from vampnet_onnx.models.networks.lac import LAC
+
+from .audio import preprocess
+from .generate import TokenModel, generate, require_codes
+from .mask_plan import stretched
+from .masks import apply_mask, codebook_unmask, steps_of
+from .noise import NoiseSource
+from .sampling import StepResult
+
+# Told the number of a generation's step and its result, predicted codebooks only.
+OnStep = Callable[[int, StepResult], None]
+
+
+def _ignore(_step: int, _result: StepResult) -> None:
+    """Watch nothing."""
+
+
+@dataclass(frozen=True)
+class Vamped:
+    """What vamping returns.
+
+    Attributes:
+        tokens: codes, int64 [B, C, T].
+        masked_tokens: the codes that generation started from, with the mask token where a
+            mask was in use, int64 [B, C, T]: what coarse saw in the last feedback step, and
+            the fine codes under the mask of coarse-to-fine.
+    """
+
+    tokens: Tensor
+    masked_tokens: Tensor
+
+
+def encode(audio: Tensor, sample_rate: int, codec: LAC) -> Tensor:
+    """Prepare and encode audio.
+
+    Args:
+        audio: float32 [B, channels, samples].
+        sample_rate: Hz.
+        codec: the codec.
+
+    Returns:
+        int64 [B, codebooks, T].
+    """
+    return codec.encode(preprocess(audio, sample_rate, codec.dims)).codes
+
+
+def vamp(
+    codes: Tensor,
+    mask: Tensor,
+    *,
+    coarse: TokenModel,
+    c2f: TokenModel | None,
+    dims: CodecDims,
+    settings: VampSettings,
+    noise: NoiseSource,
+    on_step: OnStep = _ignore,
+) -> Vamped:
+    """Make variations of codes.
+
+    Every feedback step masks what the one before generated, under the original mask, so all
+    but the last leave no trace but the noise they used up.  That is as published.
+
+    Args:
+        codes: int64 [1 or B, C, T] of all codebooks.
+        mask: int64 [1 or B, C, T] of 0 and 1.
+        coarse: generates the coarse codebooks.
+        c2f: generates the fine ones; None keeps those of the input, by request: the
+            published interface has no such option.
+        dims: dimensions of the codec, for seconds to steps.
+        settings: see `VampSettings`; `batch_size` is B.
+        noise: what drives the generation.
+        on_step: told every step of every chunk, in order.
+
+    Returns:
+        Codes of T * time_stretch_factor steps.
+
+    Raises:
+        InputError: codes, mask, models and settings do not fit each other.
+    """
+    _require_models(coarse, c2f, dims)
+    codes = _expanded(codes, settings.batch_size)
+    mask = _expanded(mask, settings.batch_size)
+    require_codes(codes, mask, n_codebooks=dims.n_codebooks, mask_token=coarse.mask_token)
+    codes, mask = stretch(codes, mask, settings.time_stretch_factor)
+    chunk = steps_of(settings.coarse_chunk_s, dims)
+    tokens = codes
+    for _ in range(settings.feedback_steps):
+        made = coarse_vamp(
+            coarse,
+            tokens,
+            mask,
+            chunk=chunk,
+            settings=settings.coarse,
+            noise=noise,
+            on_step=on_step,
+        )
+        tokens = made.tokens
+    if c2f is None:
+        return made
+    chunk = steps_of(settings.c2f_chunk_s, dims)
+    fine = coarse_to_fine(
+        c2f, tokens, mask, chunk=chunk, settings=settings.c2f, noise=noise, on_step=on_step
+    )
+    n_coarse = coarse.n_codebooks
+    masked = [made.masked_tokens[:, :n_coarse], fine.masked_tokens[:, n_coarse:]]
+    return Vamped(fine.tokens, torch.cat(masked, dim=1))
+
+
+def coarse_vamp(
+    model: TokenModel,
+    codes: Tensor,
+    mask: Tensor,
+    *,
+    chunk: int,
+    settings: GenerationSettings,
+    noise: NoiseSource,
+    on_step: OnStep = _ignore,
+) -> Vamped:
+    """Generate the masked coarse codes chunk by chunk.
+
+    If any coarse code of a chunk (in any batch item) is kept, its first and last time step
+    are kept, too, so that chunks join smoothly.
+
+    Args:
+        model: the coarse model.
+        codes: int64 [B, C, T] of all codebooks.
+        mask: int64 [B, C, T].
+        chunk: time steps a chunk; the last one is shorter.
+        settings: of the generation.
+        noise: asked chunk after chunk.
+        on_step: told every step of every chunk, in order.
+
+    Returns:
+        Codes with the fine codebooks of the input, which are in `masked_tokens`, too.
+    """
+    n = model.n_codebooks
+    made, masked = [], []
+    for part, given_mask in _chunks(codes[:, :n], mask[:, :n], chunk):
+        part_mask = keep_edges(given_mask)
+        start = apply_mask(part, part_mask, model.mask_token)
+        made.append(
+            generate(model, start, part_mask, settings=settings, noise=noise, on_step=on_step)
+        )
+        masked.append(start)
+    fine = codes[:, n:]
+    return Vamped(
+        torch.cat([torch.cat(made, dim=-1), fine], dim=1),
+        torch.cat([torch.cat(masked, dim=-1), fine], dim=1),
+    )
+
+
+def coarse_to_fine(
+    model: TokenModel,
+    codes: Tensor,
+    mask: Tensor,
+    *,
+    chunk: int,
+    settings: GenerationSettings,
+    noise: NoiseSource,
+    on_step: OnStep = _ignore,
+) -> Vamped:
+    """Generate the masked fine codes, given the coarse ones, chunk by chunk.
+
+    The last chunk is filled up with code 0 under mask 1; what is generated there is cut off.
+
+    Args:
+        model: the coarse-to-fine model.
+        codes: int64 [B, C, T] of all codebooks.
+        mask: int64 [B, C, T]; what it masks of the conditioning codebooks is kept.
+        chunk: time steps a chunk.
+        settings: of the generation.
+        noise: asked chunk after chunk.
+        on_step: told every step of every chunk, in order.
+    """
+    steps = codes.shape[-1]
+    missing = -steps % chunk
+    mask = codebook_unmask(F.pad(mask, (0, missing), value=1), model.n_conditioning_codebooks)
+    made = [
+        generate(model, part, part_mask, settings=settings, noise=noise, on_step=on_step)
+        for part, part_mask in _chunks(F.pad(codes, (0, missing)), mask, chunk)
+    ]
+    tokens = torch.cat(made, dim=-1)[..., :steps]
+    return Vamped(tokens, apply_mask(tokens, mask[..., :steps], model.mask_token))
+
+
+def keep_edges(mask: Tensor) -> Tensor:
+    """Keep the first and last time step of a mask (int64 [B, C, T]) that keeps anything."""
+    if (mask == 1).all():
+        return mask
+    kept = mask.clone()
+    kept[..., 0] = 0
+    kept[..., -1] = 0
+    return kept
+
+
+def stretch(codes: Tensor, mask: Tensor, factor: int) -> tuple[Tensor, Tensor]:
+    """Repeat every time step `factor` times and mask the repetitions.
+
+    Args:
+        codes: int64 [B, C, T].
+        mask: int64 [B, C, T].
+        factor: at least 1.
+
+    Returns:
+        Codes and mask, int64 [B, C, T * factor].
+    """
+    return codes.repeat_interleave(factor, dim=-1), stretched(mask, factor)
+
+
+def _chunks(codes: Tensor, mask: Tensor, length: int) -> Iterator[tuple[Tensor, Tensor]]:
+    for start in range(0, codes.shape[-1], length):
+        yield codes[..., start : start + length], mask[..., start : start + length]
+
+
+def _expanded(tensor: Tensor, batch_size: int) -> Tensor:
+    if tensor.ndim != 3 or tensor.shape[0] not in (1, batch_size):
+        raise InputError(
+            f"codes and mask must be [1 or {batch_size}, codebooks, steps] for batch_size ="
+            f" {batch_size}, not {list(tensor.shape)}"
+        )
+    return tensor.expand(batch_size, -1, -1)
+
+
+def _require_models(coarse: TokenModel, c2f: TokenModel | None, dims: CodecDims) -> None:
+    for model in filter(None, (coarse, c2f)):
+        if model.mask_token != dims.codebook_size:
+            raise InputError(
+                f"{model.name} has {model.mask_token} entries a codebook, the codec"
+                f" {dims.codebook_size}: they are not of one set"
+            )
+    if coarse.n_codebooks > dims.n_codebooks:
+        raise InputError(
+            f"{coarse.name} works on {coarse.n_codebooks} codebooks, the codec has"
+            f" {dims.n_codebooks}: they are not of one set"
+        )
+    if c2f is not None and c2f.n_codebooks != dims.n_codebooks:
+        raise InputError(
+            f"{c2f.name} works on {c2f.n_codebooks} codebooks, the codec has"
+            f" {dims.n_codebooks}: they are not of one set"
+        )

@@ -1,0 +1,296 @@
+"""Masks: which codes are to be generated anew.
+
+A mask is int64 of the codes' shape [B, codebooks, T]: 1 where a code is masked, 0 where it is
+kept.  Published as ``vampnet.mask`` and ``Interface.build_mask``.
+
+The random functions draw from torch's generator in the published order and number, so that
+the same seed gives the same mask: `generator` None is the global one, as published.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
+from vampnet_onnx.configs.settings import MaskSettings
+from vampnet_onnx.models.networks.dims import CodecDims
+
+from .sampling import gamma
+
+
+def full_mask(codes: Tensor) -> Tensor:
+    """Return the mask of codes (any integer [B, C, T]) that masks everything, int64."""
+    return torch.ones_like(codes, dtype=torch.int64)
+
+
+def linear_random(
+    codes: Tensor, probability: float, *, generator: torch.Generator | None = None
+) -> Tensor:
+    """Mask each code with `probability`; one draw a code.  Returns int64 [B, C, T]."""
+    _require_fraction("rand_mask_intensity", probability)
+    return _bernoulli(codes, torch.tensor(probability, dtype=torch.float32), generator)
+
+
+def random(codes: Tensor, ratio: float, *, generator: torch.Generator | None = None) -> Tensor:
+    """Mask each code with probability gamma(ratio); one draw a code.
+
+    Returns int64 [B, C, T].  Ratio 0 masks everything, ratio 1 next to nothing.
+    """
+    _require_fraction("ratio", ratio)
+    return _bernoulli(codes, gamma(torch.tensor(ratio, dtype=torch.float32)), generator)
+
+
+def inpaint(codes: Tensor, n_prefix: int, n_suffix: int) -> Tensor:
+    """Keep the first and last steps, mask what lies between.
+
+    Args:
+        codes: integer [B, C, T].
+        n_prefix: steps kept at the start, 0 or more; beyond T everything is kept.
+        n_suffix: steps kept at the end, likewise.
+
+    Returns:
+        int64 [B, C, T].
+    """
+    if n_prefix < 0 or n_suffix < 0:
+        raise InputError(f"prefix and suffix cannot be negative: {n_prefix}, {n_suffix}")
+    mask = full_mask(codes)
+    mask[..., :n_prefix] = 0
+    mask[..., max(codes.shape[-1] - n_suffix, 0) :] = 0
+    return mask
+
+
+def periodic_mask(
+    codes: Tensor,
+    period: int,
+    width: int = 1,
+    *,
+    random_roll: bool = False,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Keep steps around every `period`-th one.
+
+    A prompt at j keeps [j - width // 2, j + width // 2], clipped to the clip, so an even
+    width keeps width + 1 steps.  The published function draws a Bernoulli number, always 1,
+    for every step a prompt covers in every batch item; they are drawn here for the sake of
+    what is drawn after them.
+
+    Args:
+        codes: integer [B, C, T].
+        period: steps between prompts; 0 keeps nothing and draws nothing, the roll included.
+        width: steps kept around each prompt.
+        random_roll: shift the mask in time, circularly, by a drawn number of steps.
+        generator: where the draws come from.
+
+    Returns:
+        int64 [B, C, T].
+    """
+    if period < 0 or width < 0:
+        raise InputError(f"period and width cannot be negative: {period}, {width}")
+    mask = full_mask(codes)
+    if period == 0:
+        return mask
+    batch, _, steps = codes.shape
+    for _ in range(batch):
+        for prompt in range(0, steps, period):
+            start, stop = max(prompt - width // 2, 0), min(prompt + width // 2 + 1, steps)
+            torch.bernoulli(torch.ones(stop - start), generator=generator)
+            mask[..., start:stop] = 0
+    if random_roll:
+        offset = torch.randint(0, period, (1,), generator=generator)
+        mask = mask.roll(int(offset), dims=-1)
+    return mask
+
+
+def onset_frames(audio: Tensor, sample_rate: int, hop_length: int) -> list[int]:
+    """Detect onsets as the published mask does.
+
+    ``librosa.onset.onset_detect(y, sr, hop_length=hop_length, backtrack=True)``.
+
+    Args:
+        audio: float32 [samples], mono.
+        sample_rate: Hz.
+        hop_length: samples a step.
+
+    Raises:
+        EnvironmentLacksError: librosa is not installed.
+    """
+    try:
+        import librosa
+    except ImportError as error:
+        raise EnvironmentLacksError(
+            "onset masks need the package librosa, which is not installed; install it"
+            " (pip install librosa) or leave the onset mask width at 0"
+        ) from error
+    found = librosa.onset.onset_detect(
+        y=audio.numpy(), sr=sample_rate, hop_length=hop_length, backtrack=True
+    )
+    return [int(frame) for frame in found]
+
+
+def onset_mask(codes: Tensor, onsets: list[int], width: int = 1) -> Tensor:
+    """Keep steps onset - width to onset + width - 1 of every onset.
+
+    A negative start counts from the end, as in any slice: an onset at 0 with a width above 0
+    selects nothing unless the clip is as short as twice the width.
+
+    Args:
+        codes: integer [B, C, T].
+        onsets: steps, as of `onset_frames`.
+        width: steps kept before, and from, each onset.
+
+    Returns:
+        int64 [B, C, T].
+    """
+    return beat_mask(codes, onsets, width, width)
+
+
+def beat_mask(codes: Tensor, beats: list[int], before: int, after: int) -> Tensor:
+    """Keep steps beat - before to beat + after - 1 of every beat, as a slice does.
+
+    Args:
+        codes: integer [B, C, T].
+        beats: steps, in any order.
+        before: steps kept before each; see `onset_mask` for starts before the clip's.
+        after: steps kept from each on.
+
+    Returns:
+        int64 [B, C, T].
+    """
+    mask = full_mask(codes)
+    for beat in beats:
+        mask[..., beat - before : beat + after] = 0
+    return mask
+
+
+def dropout(
+    mask: Tensor, fraction: float, *, generator: torch.Generator | None = None
+) -> Tensor:
+    """Mask int(T * fraction) whole time steps, drawn once for all items, with replacement.
+
+    Args:
+        mask: int64 [B, C, T].
+        fraction: of the time steps, 0 to 1.
+        generator: where the draws come from.
+    """
+    _require_fraction("dropout", fraction)
+    steps = mask.shape[-1]
+    drawn = torch.randint(0, steps, (int(steps * fraction),), generator=generator)
+    dropped = mask.clone()
+    dropped[..., drawn] = 1
+    return dropped
+
+
+def codebook_mask(mask: Tensor, first: int) -> Tensor:
+    """Mask codebooks from `first` up of a mask (int64 [B, C, T])."""
+    masked = mask.clone()
+    masked[:, first:] = 1
+    return masked
+
+
+def codebook_unmask(mask: Tensor, count: int) -> Tensor:
+    """Keep the first `count` codebooks of a mask (int64 [B, C, T])."""
+    kept = mask.clone()
+    kept[:, :count] = 0
+    return kept
+
+
+def mask_and(a: Tensor, b: Tensor) -> Tensor:
+    """Mask what both masks (int64 [B, C, T]) mask."""
+    return torch.minimum(a, b)
+
+
+def mask_or(a: Tensor, b: Tensor) -> Tensor:
+    """Mask what either mask (int64 [B, C, T]) masks."""
+    return torch.maximum(a, b)
+
+
+def time_stretch_mask(
+    codes: Tensor, factor: int, *, generator: torch.Generator | None = None
+) -> Tensor:
+    """Mask all but every `factor`-th step of the stretched codes, cut to the old length.
+
+    Args:
+        codes: integer [B, C, T].
+        factor: how many times longer, at least 1.
+        generator: as in `periodic_mask`, whose constant draws are made here too.
+
+    Returns:
+        int64 [B, C, T].
+    """
+    if factor < 1:
+        raise InputError(f"a time stretch factor is at least 1, not {factor}")
+    stretched = codes.repeat_interleave(factor, dim=-1)[..., : codes.shape[-1]]
+    return periodic_mask(stretched, factor, width=1, generator=generator)
+
+
+def apply_mask(codes: Tensor, mask: Tensor, mask_token: int) -> Tensor:
+    """Return codes (int64 [B, C, T]) with the mask token where the mask is 1."""
+    return torch.where(mask.bool(), mask_token, codes)
+
+
+def steps_of(seconds: float, dims: CodecDims) -> int:
+    """Return the time steps that hold `seconds`, rounded up."""
+    return math.ceil(seconds * dims.sample_rate / dims.hop_length)
+
+
+def build_mask(
+    codes: Tensor,
+    settings: MaskSettings,
+    dims: CodecDims,
+    *,
+    onsets: list[int] | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Compose the published mask.
+
+    Random AND inpainting AND periodic (with a random roll) AND, where asked for, onsets; then
+    dropout, then the conditioning codebooks kept, then the upper codebooks masked.
+
+    Args:
+        codes: integer [B, C, T].
+        settings: what to compose.
+        dims: dimensions of the codec, for seconds to steps.
+        onsets: steps of the onsets (`onset_frames`), for `onset_mask_width` above 0.
+        generator: where the draws come from.
+
+    Returns:
+        int64 [B, C, T].
+
+    Raises:
+        InputError: an onset mask without onsets, or an option out of range.
+    """
+    mask = linear_random(codes, settings.rand_mask_intensity, generator=generator)
+    prefix, suffix = steps_of(settings.prefix_s, dims), steps_of(settings.suffix_s, dims)
+    mask = mask_and(mask, inpaint(codes, prefix, suffix))
+    periodic = periodic_mask(
+        codes,
+        settings.periodic_prompt,
+        settings.periodic_prompt_width,
+        random_roll=True,
+        generator=generator,
+    )
+    mask = mask_and(mask, periodic)
+    if settings.onset_mask_width > 0:
+        if onsets is None:
+            raise InputError(
+                f"onset_mask_width = {settings.onset_mask_width} needs the onsets of the audio"
+            )
+        mask = mask_and(mask, onset_mask(codes, onsets, settings.onset_mask_width))
+    mask = dropout(mask, settings.dropout, generator=generator)
+    mask = codebook_unmask(mask, settings.n_conditioning_codebooks)
+    return codebook_mask(mask, settings.upper_codebook_mask)
+
+
+def _bernoulli(
+    codes: Tensor, probability: Tensor, generator: torch.Generator | None
+) -> Tensor:
+    probabilities = torch.ones(codes.shape, dtype=torch.float32) * probability
+    return torch.bernoulli(probabilities, generator=generator).to(torch.int64)
+
+
+def _require_fraction(name: str, value: float) -> None:
+    if not 0.0 <= value <= 1.0:
+        raise InputError(f"{name} = {value} is outside 0 to 1")

@@ -1,0 +1,1 @@
+"""Checkpoint files: opened strictly, written, made of random weights."""

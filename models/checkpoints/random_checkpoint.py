@@ -1,0 +1,146 @@
+"""Random checkpoints in the published format, labelled as what they are.
+
+They prove arithmetic, not usefulness: nothing made from them is music.  The label travels
+from the metadata into every manifest and every report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import tomllib
+from collections.abc import Callable
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import file_errors, replacing
+from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
+from vampnet_onnx.models.networks.lac import LAC
+from vampnet_onnx.models.networks.vampnet import VampNet
+
+from .checkpoint import CODEC, RANDOM_LABEL, TRANSFORMERS
+from .save import save_checkpoint
+
+LORA_RANK = 8
+
+# The generator takes no larger ones; they wrap around.
+_SEEDS = 1 << 63
+
+
+def sizes() -> dict[str, dict[str, dict[str, Any]]]:
+    """Return the known sizes: kwargs by size and file name without suffix."""
+    text = resources.files("vampnet_onnx.configs").joinpath("sizes.toml").read_text("utf-8")
+    return tomllib.loads(text)
+
+
+def write_random_set(
+    folder: Path,
+    *,
+    like: str,
+    seed: int,
+    progress: Callable[[str], None] = lambda _: None,
+) -> list[Path]:
+    """Write ``codec.pth``, ``coarse.pth`` and ``c2f.pth`` with random weights.
+
+    Args:
+        folder: made if it does not exist.
+        like: a size of ``configs/sizes.toml``.
+        seed: the same seed gives the same weights.
+        progress: told each file's name before it is made.
+
+    Raises:
+        InputError: an unknown size, a file that exists, or a folder that cannot be written.
+    """
+    if like not in sizes():
+        raise InputError(f"no size {like!r}; known are {', '.join(sizes())}")
+    targets = [folder / f"{name}.pth" for name in (CODEC, *TRANSFORMERS)]
+    with file_errors(folder):
+        existing = [target for target in targets if target.exists()]
+    if existing:
+        raise InputError(f"{existing[0]}: exists already; choose another folder")
+    try:
+        for number, target in enumerate(targets):
+            progress(target.name)
+            kwargs = sizes()[like][target.stem]
+            draw = seed * len(targets) + number
+            write_random_file(target, kwargs, seed=seed, draw=draw)
+    except BaseException:
+        for target in targets:
+            with contextlib.suppress(OSError):  # where the folder could not even be made
+                target.unlink(missing_ok=True)
+        raise
+    return targets
+
+
+def write_random_file(
+    target: Path, kwargs: dict[str, Any], *, seed: int, draw: int | None = None
+) -> None:
+    """Write one checkpoint with random weights.
+
+    Args:
+        target: file of a known name: ``codec.pth``, ``coarse.pth`` or ``c2f.pth``.
+        kwargs: the published constructor's keywords.
+        seed: noted in the metadata.
+        draw: seed of the generator, where it is another.
+
+    Raises:
+        InputError: impossible keywords, or a folder that cannot be written.
+    """
+    generator = torch.Generator().manual_seed((seed if draw is None else draw) % _SEEDS)
+    with torch.device("meta"):
+        module = _build(target.stem, kwargs)
+    content = {
+        "state_dict": random_state(module, generator),
+        "metadata": {"kwargs": kwargs, RANDOM_LABEL: True, "seed": seed},
+    }
+    with replacing(target) as temporary:
+        save_checkpoint(content, temporary)
+
+
+def _build(kind: str, kwargs: dict[str, Any]) -> nn.Module:
+    if kind == CODEC:
+        return LAC(CodecDims.from_kwargs(kwargs, "sizes.toml"))
+    return VampNet(VampNetDims.from_kwargs(kwargs, "sizes.toml"), rank=LORA_RANK)
+
+
+def random_state(module: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
+    """Draw every tensor with a spread that keeps activations near unit variance.
+
+    Args:
+        module: built, on any device, ``meta`` included; its own tensors are not read.
+        generator: on the CPU.
+
+    Returns:
+        A float32 tensor for every key of the module's state dict.
+    """
+    state = {}
+    for name, value in module.state_dict().items():
+        last = name.rpartition(".")[2]
+        noise = torch.randn(value.shape, generator=generator)
+        if last == "weight_g":  # the norm of a row: its gain for unit-variance input
+            state[name] = _gain(name) * (1 + 0.1 * noise)
+        elif last == "alpha":
+            state[name] = (1 + 0.2 * noise).clamp(min=0.2)
+        elif last == "bias":
+            state[name] = 0.05 * noise
+        elif "norm" in name:
+            state[name] = 1 + 0.1 * noise
+        elif last == "weight_v" or name.endswith(("codebook.weight", "MASK")):
+            state[name] = noise
+        else:
+            state[name] = noise / math.sqrt(value.shape[1])
+    return state
+
+
+def _gain(name: str) -> float:
+    """Return less than one where a residual sum or the output's tanh would pile up."""
+    if name.endswith(("block.3.weight_g", "layer.3.weight_g")):
+        return 0.3
+    if name.startswith("decoder.model") and name.count(".") == 3 and ".0." not in name:
+        return 0.1
+    return 1.0

@@ -1,0 +1,1 @@
+"""The networks in PyTorch, under the published state-dict names."""

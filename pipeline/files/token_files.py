@@ -1,0 +1,122 @@
+"""Codes in ``.npz`` files: what ``encode`` and ``vamp --save-tokens`` write, ``decode`` reads.
+
+Arrays of a file: ``codes``, int64 [pieces, channels, codebooks, frames], is what is decoded;
+``balance``, float32 [channels], the factor of each channel's audio; ``sample_rate`` and
+``hop_length`` of the codec; ``codec``, the hash of the checkpoint the codes belong to.
+Further arrays say how the codes were made.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import replacing
+from vampnet_onnx.pipeline.steps.checks import require_codes
+from vampnet_onnx.pipeline.steps.noise import Floats, Integers
+from vampnet_onnx.pipeline.version.components import Components
+
+_ARRAYS = ("codes", "balance", "codec")
+
+
+@dataclass(frozen=True)
+class TokenFile:
+    """Codes of one or more pieces of audio.
+
+    Attributes:
+        codes: int64 [pieces, channels, codebooks, frames].
+        balance: factor of each channel's audio, float32 [channels].
+    """
+
+    codes: Integers
+    balance: Floats
+
+
+def write_tokens(
+    path: Path, components: Components, tokens: TokenFile, **others: NDArray[Any]
+) -> None:
+    """Write codes; a stopped run leaves the whole file or none.
+
+    Args:
+        path: ends in ``.npz``.
+        components: that the codes belong to.
+        tokens: the codes.
+        others: further arrays.
+
+    Raises:
+        InputError: the name has another ending, or the file cannot be written.
+    """
+    require_npz(path)
+    arrays: dict[str, Any] = {
+        **others,
+        "codes": tokens.codes,
+        "balance": tokens.balance,
+        "sample_rate": np.array(components.codec.sample_rate),
+        "hop_length": np.array(components.codec.hop_length),
+        "codec": np.array(components.codec_hash),
+    }
+    with replacing(path) as temporary, temporary.open("wb") as stream:
+        np.savez_compressed(stream, **arrays)
+
+
+def read_tokens(path: Path, components: Components) -> TokenFile:
+    """Read codes and check that they belong to these components.
+
+    Raises:
+        InputError: no such file, not one of codes, codes of another codec, out of range or
+            misshapen.
+    """
+    found = _arrays(path)
+    codec = components.codec
+    if str(found["codec"]) != components.codec_hash:
+        raise InputError(
+            f"{path}: its codes were made with another codec than that of"
+            f" {components.artifacts.folder}; decode them with the artifacts they came from"
+        )
+    codes, balance = found["codes"], found["balance"]
+    if codes.ndim != 4 or balance.shape != codes.shape[1:2] or not codes.size:
+        raise InputError(
+            f"{path}: codes must be [pieces, channels, codebooks, frames] with one balance a"
+            f" channel, not {list(codes.shape)} with {list(balance.shape)}"
+        )
+    if not (np.issubdtype(balance.dtype, np.floating) and np.isfinite(balance).all()):
+        raise InputError(f"{path}: the balance of its channels holds no finite numbers")
+    try:
+        for piece in codes:
+            require_codes(piece, n_codebooks=codec.n_codebooks, mask_token=codec.codebook_size)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return TokenFile(codes, balance.astype(np.float32))
+
+
+def require_npz(path: Path) -> None:
+    """Refuse a name that does not end in ``.npz``.
+
+    Raises:
+        InputError: it does not.
+    """
+    if path.suffix.lower() != ".npz":
+        raise InputError(f"{path}: codes are written to .npz files; name it so")
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such file of codes")
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return {name: data[name] for name in _ARRAYS}
+    except KeyError as error:
+        raise InputError(
+            f"{path}: is no file of codes ({error.args[0]}); vampnet-onnx encode makes them"
+        ) from error
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+        raise InputError(
+            f"{path}: cannot be read as a file of codes ({error}); make it again with"
+            " vampnet-onnx encode"
+        ) from error

@@ -1,0 +1,1 @@
+"""The steps from audio to audio, one module each."""

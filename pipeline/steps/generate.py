@@ -1,0 +1,163 @@
+"""Masked parallel decoding on the artifacts: from codes with mask tokens to codes without.
+
+Published as ``VampNet.generate``; the same lines as ``models.behaviour.generate`` around two
+graphs, the transformer and the sampler.  Everything that looks at a probability is in the
+sampler's graph.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vampnet_onnx.configs.errors import NotFiniteError
+from vampnet_onnx.configs.settings import GenerationSettings, Mode
+from vampnet_onnx.pipeline.version.components import Transformer
+from vampnet_onnx.pipeline.version.session import Graph
+
+from .checks import require_codes, require_mask
+from .noise import Floats, Integers, NoiseSource
+
+# Told the number of the step, from 0, and the predicted codebooks after it: all of them
+# sampled, and with the least certain masked again; int64 [B, P, T] each.
+OnStep = Callable[[int, Integers, Integers], None]
+
+
+def generate(
+    model: Transformer,
+    sampler: Graph,
+    codes: Integers,
+    mask: Integers | None,
+    *,
+    settings: GenerationSettings,
+    noise: NoiseSource,
+    on_step: OnStep = lambda _step, _sampled, _codes: None,
+    where: str = "",
+) -> Integers:
+    """Generate the masked codes.
+
+    What is generated is every mask token among the predicted codebooks, whether the mask put
+    it there or the codes brought it.  Conditioning codebooks come back as they were.  For
+    what the modes differ in see `configs.settings.Mode` and ``models.behaviour.generate``.
+
+    Args:
+        model: predicts the logits.
+        sampler: the sampler's graph.
+        codes: int64 [B, C, T], mask token allowed.
+        mask: int64 [B, C, T] of 0 and 1, or None for all but the conditioning codebooks.
+        settings: steps, temperatures, filters, mode.
+        noise: asked twice a step.
+        on_step: see `OnStep`.
+        where: what is being generated, for messages.
+
+    Returns:
+        int64 [B, C, T] without mask tokens in the predicted codebooks.
+
+    Raises:
+        InputError: codes or mask do not fit the model.
+        NotFiniteError: logits or confidences are not finite; step, component and seed named.
+    """
+    n_given, token = model.n_conditioning_codebooks, model.mask_token
+    if mask is None:
+        mask = np.ones_like(codes)
+        mask[:, :n_given] = 0
+    require_codes(codes, n_codebooks=model.n_codebooks, mask_token=token)
+    require_mask(mask, codes)
+    if settings.mode is Mode.CORRECTED:
+        mask = mask.copy()
+        mask[:, :n_given] = 0
+    masked = apply_mask(codes, mask, token)
+    given, predicted = masked[:, :n_given], masked[:, n_given:]
+    at_start = _count_at_start(masked, predicted, token, settings.mode)
+    fixed = _sampler_options(settings)
+    for step in range(settings.steps):
+        place = f"{model.name}: step {step + 1} of {settings.steps}{where}, {noise.name}"
+        logits = _guided_logits(model, np.concatenate([given, predicted], axis=1), settings)
+        if not np.isfinite(logits).all():
+            raise NotFiniteError(
+                f"{place}: logits are not finite; the component computes nonsense, so nothing"
+                " is made of it. Verify the artifacts (vampnet-onnx verify)"
+            )
+        exponential, uniform = _step_noise(logits, step, settings, noise)
+        result = sampler.run(
+            {
+                **fixed,
+                "logits": logits,
+                "codes": predicted,
+                "step": np.array(step, np.int64),
+                "at_start": at_start,
+                "exponential": exponential,
+                "uniform": uniform,
+            }
+        )
+        if np.isnan(result["confidence"]).any():
+            raise NotFiniteError(
+                f"{place}: confidences are not numbers; temperature = {settings.temperature}"
+                " is too small for these logits, raise it"
+            )
+        on_step(step, result["sampled"], result["next_codes"])
+        given, predicted = codes[:, :n_given], result["next_codes"]
+    return np.concatenate([given, result["sampled"]], axis=1)
+
+
+def apply_mask(codes: Integers, mask: Integers, mask_token: int) -> Integers:
+    """Return codes (int64 [B, C, T]) with the mask token where the mask is 1."""
+    return np.where(mask == 1, np.int64(mask_token), codes)
+
+
+def draws_tokens(step: int, settings: GenerationSettings) -> bool:
+    """Whether a step draws its tokens; otherwise it takes the most probable ones."""
+    return step / settings.steps <= settings.sample_cutoff
+
+
+def _count_at_start(
+    masked: Integers, predicted: Integers, mask_token: int, mode: Mode
+) -> Integers:
+    """Return the number the schedule counts down from for each item, int64 [B]."""
+    if mode is Mode.CORRECTED:
+        return np.asarray((predicted == mask_token).sum(axis=(1, 2)), np.int64)
+    total = np.int64((masked == mask_token).sum())
+    return np.full(len(masked), total)
+
+
+def _sampler_options(settings: GenerationSettings) -> dict[str, NDArray[np.generic]]:
+    """Return the sampler's inputs that stay the same from step to step."""
+    corrected = settings.mode is Mode.CORRECTED
+    return {
+        "steps": np.array(settings.steps, np.int64),
+        "temperature": np.array(settings.temperature, np.float32),
+        "mask_temperature": np.array(settings.mask_temperature, np.float32),
+        "sample_cutoff": np.array(settings.sample_cutoff, np.float64),
+        "top_k": np.array((settings.top_k or 0) if corrected else 0, np.int64),
+        "top_p": np.array(1.0 if settings.top_p is None else settings.top_p, np.float32),
+        "typical_filtering": np.array(corrected and settings.typical_filtering),
+        "typical_mass": np.array(settings.typical_mass, np.float32),
+        "typical_min_tokens": np.array(settings.typical_min_tokens, np.int64),
+    }
+
+
+def _guided_logits(
+    model: Transformer, codes: Integers, settings: GenerationSettings
+) -> Floats:
+    """Return logits, with classifier-free guidance where it has an effect."""
+    scale = settings.cfg_guidance
+    if scale is None or settings.mode is Mode.REFERENCE:
+        return model.logits(codes)
+    both = np.concatenate([codes, np.full_like(codes, model.mask_token)])
+    conditional, unconditional = np.split(model.logits(both), 2)
+    return np.float32(scale) * conditional + np.float32(1 - scale) * unconditional
+
+
+def _step_noise(
+    logits: Floats, step: int, settings: GenerationSettings, noise: NoiseSource
+) -> tuple[Floats, Floats]:
+    """Ask for a step's noise, for twice the items where the published batch is doubled."""
+    batch, entries, positions = logits.shape
+    doubled = settings.cfg_guidance is not None and settings.mode is Mode.REFERENCE
+    asked = 2 * batch if doubled else batch
+    exponential = np.zeros((0, entries), np.float32)
+    if draws_tokens(step, settings):
+        exponential = noise.exponential((asked * positions, entries))[: batch * positions]
+    return exponential, noise.uniform((asked, positions))[:batch]

@@ -1,0 +1,170 @@
+"""Where the random numbers of masks and generation come from, without torch.
+
+`PhiloxNoise` is a definition, bit by bit, so that a seed means the same tokens everywhere:
+
+1. Words: Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", 2011)
+   with the key (seed, stream) and the 256-bit counter 1, 2, 3, ...; each counter gives four
+   64-bit words, taken in their order.  NumPy's bit generator of that name is used.
+2. Every number takes one word w, in C order of the array asked for, the array asked for
+   first coming first.
+3. Uniform, float32 in (0, 1): (2 * (w >> 41) + 1) * 2**-24, which is exact.
+4. Exponential(1), float32: u = (2 * (w >> 12) + 1) * 2**-53, which is an exact float64; then
+   -log(u) in float64 as `log` computes it, rounded to float32.
+5. Integers below n, up to 2**32: ((w >> 32) * n) >> 32.
+
+Guaranteed: steps 1 to 3 and 5 are integer arithmetic and exact scalings, and `log` is made of
+IEEE 754 additions, products and quotients alone, each its own NumPy operation, so no
+mathematical library and no fused operation has a part in it: the same bits on every platform
+with IEEE doubles.  What is made *of* the noise (softmax, matrix products) is as equal as ONNX
+Runtime's kernels are between the platforms.
+
+The numbers are not torch's: a seed of the published package means other tokens here.  To get
+those, hand torch's noise over as `RecordedNoise`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vampnet_onnx.configs.errors import InputError
+
+Floats = NDArray[np.float32]
+Integers = NDArray[np.int64]
+
+TOKENS = 0  # stream of the generation
+MASK = 1  # stream of the mask
+
+_SEEDS = 1 << 64
+_BLOCK = 1 << 14  # numbers made at a time, so that the arrays of `log` stay in the cache
+
+# Coefficients of log((1 + s) / (1 - s)) - 2s in powers of s**2, and ln 2 in two parts of which
+# the first has zeros at its end.  Source: FreeBSD msun, e_log.c (Sun Microsystems, 1993).
+_SERIES = (
+    6.666666666666735130e-01,
+    3.999999999940941908e-01,
+    2.857142874366239149e-01,
+    2.222219843214978396e-01,
+    1.818357216161805012e-01,
+    1.531383769920937332e-01,
+    1.479819860511658591e-01,
+)
+_LN2_HIGH = 6.93147180369123816490e-01
+_LN2_LOW = 1.90821492927058770002e-10
+
+
+class NoiseSource(Protocol):
+    """Gives noise in the order it is asked for.
+
+    The generation loop asks for the exponential noise of a step's draw (not on steps that
+    take the most probable entry), then for the uniform noise of its remasking.
+    """
+
+    @property
+    def name(self) -> str:
+        """What it is, for messages, such as ``seed 7``."""
+
+    def exponential(self, shape: tuple[int, ...]) -> Floats:
+        """Return Exponential(1) noise of a shape, float32."""
+
+    def uniform(self, shape: tuple[int, ...]) -> Floats:
+        """Return uniform noise in (0, 1) of a shape, float32."""
+
+
+class PhiloxNoise:
+    """Seeded noise, the same on every platform; see the module's text for its definition."""
+
+    def __init__(self, seed: int, *, stream: int = TOKENS) -> None:
+        """Start a stream.
+
+        Args:
+            seed: 0 to 2**64 - 1.
+            stream: numbers of different streams of a seed have nothing to do with each other.
+
+        Raises:
+            InputError: the seed is out of range.
+        """
+        if not 0 <= seed < _SEEDS:
+            raise InputError(f"seed = {seed} is outside 0 to 2**64 - 1")
+        self.name = f"seed {seed}"
+        self._words = np.random.Philox(key=seed | stream << 64)
+
+    def exponential(self, shape: tuple[int, ...]) -> Floats:
+        """Return Exponential(1) noise, float32, from 2**-53 to 36.8."""
+        numbers = np.empty(math.prod(shape), np.float32)
+        for start in range(0, numbers.size, _BLOCK):
+            part = numbers[start : start + _BLOCK]
+            odd = (self._words.random_raw(part.size) >> np.uint64(12)) * 2 + 1
+            part[...] = -log(odd.astype(np.float64) * 2.0**-53)
+        return numbers.reshape(shape)
+
+    def uniform(self, shape: tuple[int, ...]) -> Floats:
+        """Return uniform noise, float32, from 2**-24 to 1 - 2**-24."""
+        odd = (self._words.random_raw(math.prod(shape)) >> np.uint64(41)) * 2 + 1
+        return (odd.astype(np.float32) * np.float32(2.0**-24)).reshape(shape)
+
+    def integers(self, below: int, shape: tuple[int, ...]) -> Integers:
+        """Return integers from 0 to `below` - 1, int64; `below` is 1 to 2**32."""
+        high = self._words.random_raw(math.prod(shape)) >> np.uint64(32)
+        return (high * np.uint64(below) >> np.uint64(32)).astype(np.int64).reshape(shape)
+
+
+class RecordedNoise:
+    """Noise given beforehand, such as what torch drew for the other side of a comparison."""
+
+    name = "recorded noise"
+
+    def __init__(self, arrays: Iterable[NDArray[np.floating]]) -> None:
+        """Take the noise.
+
+        Args:
+            arrays: float32, in the order they will be asked for.
+        """
+        self._arrays = iter(arrays)
+
+    def exponential(self, shape: tuple[int, ...]) -> Floats:
+        """Return the next array."""
+        return self._next(shape)
+
+    def uniform(self, shape: tuple[int, ...]) -> Floats:
+        """Return the next array."""
+        return self._next(shape)
+
+    def _next(self, shape: tuple[int, ...]) -> Floats:
+        found = next(self._arrays, None)
+        if found is None:
+            raise InputError(f"the recorded noise is used up; {list(shape)} was asked for")
+        if tuple(found.shape) != shape:
+            raise InputError(
+                f"the recorded noise is {list(found.shape)}; {list(shape)} was asked for"
+            )
+        return np.asarray(found, np.float32)
+
+
+def log(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the natural logarithm by IEEE operations alone, to 1 unit in the last place.
+
+    Source: FreeBSD msun, e_log.c: x = 2**k * (1 + f) with 1 + f within sqrt(1/2) and sqrt(2),
+    s = f / (2 + f), and log(1 + f) = f - (f**2 / 2 - s * (f**2 / 2 + R(s**2))).
+
+    Args:
+        x: float64, positive, finite and normal.
+    """
+    fraction, exponent = np.frexp(x)
+    small = fraction < math.sqrt(0.5)
+    f = np.where(small, fraction * 2, fraction) - 1.0
+    k = (exponent - small).astype(np.float64)
+    s = f / (f + 2.0)
+    z = s * s
+    series = z * _SERIES[-1]
+    for coefficient in reversed(_SERIES[:-1]):
+        series += coefficient
+        series *= z
+    half = f * f
+    half *= 0.5
+    inner = s * (half + series) + k * _LN2_LOW
+    return k * _LN2_HIGH - ((half - inner) - f)

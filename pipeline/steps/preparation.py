@@ -1,0 +1,188 @@
+"""Audio of any kind to what the codec's encoder takes, on the audio processor's graph.
+
+A clip in memory goes through the graph whole (`prepare`).  A file of any length is read twice
+(`prepare_stream`): once to measure its loudness and peak, once to level it.  Both times the
+graph runs on windows: it resamples them with what the interpolation needs on each side, and
+gives the power of their gating blocks, for which each window has a second of audio in front.
+The K-weighting's longest memory is that of its high pass at 38 Hz, which fades by
+exp(-2 pi 38) in a second, 1e-104.  What is left to do here is the gating of all blocks at
+the end, and two multiplications.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.pipeline.version.components import Codec, Components
+from vampnet_onnx.pipeline.version.session import Session
+
+from .noise import Floats
+from .streaming import joined, windows
+
+_NAME = "audio_processor"
+
+# ITU-R BS.1770-4 and the published target, as in ``models.behaviour.audio``.
+_TARGET = -24.0  # LUFS
+_FLOOR = -70.0  # LUFS
+_OFFSET = -0.691  # dB
+_RELATIVE_GATE = -10.0  # LU
+
+_WINDOW_S = 10.0
+_FADED = 10  # gating strides, one second
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Audio ready for the codec: at its rate, mono, -24 LUFS, peak at most 1, whole frames.
+
+    Attributes:
+        pieces: gives the audio, as often as it is called: float32 [B, 1, n] pieces, together
+            a multiple of the hop long.
+        loudness: of each item before, LUFS, float32 [B], at least -70.
+    """
+
+    pieces: Callable[[], Iterable[Floats]]
+    loudness: Floats
+
+    @property
+    def audio(self) -> Floats:
+        """All of the audio, float32 [B, 1, samples]."""
+        return joined(self.pieces())
+
+    @property
+    def balance(self) -> Floats:
+        """Factors that bring equally loud items back to their proportions, float32 [B].
+
+        The loudest item's factor is 1.
+        """
+        level = self.loudness - self.loudness.max()
+        return np.asarray(np.float32(10) ** (level / np.float32(20)), np.float32)
+
+
+def processor_for(codec: Codec, sample_rate: int) -> str:
+    """Return the audio processor for audio of a rate in Hz: the component or its variant."""
+    return _NAME if sample_rate == codec.sample_rate else f"{_NAME}.from_{sample_rate}"
+
+
+def prepare(components: Components, audio: Floats, sample_rate: int) -> Prepared:
+    """Prepare audio that is in memory.
+
+    Args:
+        components: with the audio processor for the rate.
+        audio: float32 [B, channels, samples] in [-1, 1], at least one sample.
+        sample_rate: its rate in Hz.
+
+    Raises:
+        InputError: the audio is empty, not finite or misshapen, or there is no audio
+            processor for its rate.
+    """
+    _require_audio(audio)
+    codec = components.codec
+    if audio.shape[-1] * codec.sample_rate < sample_rate:
+        raise InputError(
+            f"{audio.shape[-1]} samples at {sample_rate} Hz are less than one sample at"
+            f" {codec.sample_rate} Hz"
+        )
+    session = components.session(processor_for(codec, sample_rate))
+    made = session.run(
+        {"audio": np.ascontiguousarray(audio, np.float32)}, only=("prepared", "loudness")
+    )
+    return Prepared(lambda: [made["prepared"]], made["loudness"])
+
+
+def prepare_stream(
+    components: Components, read: Callable[[], Iterable[Floats]], sample_rate: int
+) -> Prepared:
+    """Prepare audio of any length, a window at a time.
+
+    Args:
+        components: with the audio processors for the rate and for the codec's own.
+        read: gives the audio, as often as it is called: float32 [B, channels, n] pieces.
+        sample_rate: its rate in Hz.
+
+    Raises:
+        InputError: there is no audio processor for the rate.
+    """
+    codec = components.codec
+    session = components.session(_NAME)
+    stride = int(components.fact(_NAME, "loudness_stride"))
+
+    def mono() -> Iterator[Floats]:
+        return _mono(components, read(), sample_rate)
+
+    powers, peaks = [], []
+    size = round(_WINDOW_S * codec.sample_rate / stride) * stride
+    for window in windows(mono(), size=size, context=_FADED * stride):
+        power = session.run({"audio": window.data}, only=("block_power",))["block_power"]
+        powers.append(power[:, window.start // stride : -(-window.stop // stride)])
+        peaks.append(np.abs(window.data[..., window.start : window.stop]).max(axis=-1))
+    loudness = _gated_level(np.concatenate(powers, axis=-1))
+    gain = np.exp((np.float32(_TARGET) - loudness) * np.float32(math.log(10) / 20))[:, None]
+    peak = np.max(peaks, axis=0) * gain
+    limit = np.where(peak > 1, 1 / np.maximum(peak, 1), 1).astype(np.float32)
+
+    def pieces() -> Iterator[Floats]:
+        length = 0
+        for piece in mono():
+            length += piece.shape[-1]
+            yield piece * gain[..., None] * limit[..., None]
+        missing = -length % codec.hop_length
+        if missing:
+            yield np.zeros((len(gain), 1, missing), np.float32)
+
+    return Prepared(pieces, loudness)
+
+
+def _mono(
+    components: Components, stream: Iterable[Floats], sample_rate: int
+) -> Iterator[Floats]:
+    """Mix down and resample: float32 [B, channels, n] pieces to float32 [B, 1, n] pieces."""
+    name = processor_for(components.codec, sample_rate)
+    session: Session = components.session(name)
+    old, new, width = 1, 1, 0
+    if name != _NAME:
+        ((old, new, width),) = components.fact(name, "resampling")
+    size = math.ceil(_WINDOW_S * sample_rate / old) * old
+    context = (math.ceil(width / old) + 1) * old
+    for window in windows(stream, size=size, context=context):
+        found = session.run({"audio": window.data}, only=("mono",))["mono"]
+        # The last window's end need be no multiple of the reduced rate.
+        yield found[..., window.start // old * new : window.stop * new // old]
+
+
+def _gated_level(power: NDArray[np.float64]) -> Floats:
+    """Return integrated loudness, float32 [B], of gating blocks' powers, float64 [B, n]."""
+    level = _level(power)
+    audible = level > _FLOOR
+    threshold = _level(_mean_where(power, audible)) + _RELATIVE_GATE
+    counted = audible & (level > threshold)
+    measured = _level(_mean_where(power, counted))[:, 0]
+    return np.maximum(measured, _FLOOR).astype(np.float32)
+
+
+def _level(power: NDArray[np.float64]) -> NDArray[np.float64]:
+    with np.errstate(divide="ignore"):
+        return np.asarray(_OFFSET + 10 * np.log10(power))
+
+
+def _mean_where(power: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArray[np.float64]:
+    total = np.where(counted, power, 0).sum(axis=-1, keepdims=True)
+    return np.asarray(total / np.maximum(counted.sum(axis=-1, keepdims=True), 1))
+
+
+def _require_audio(audio: Floats) -> None:
+    if audio.ndim != 3 or not np.issubdtype(audio.dtype, np.floating):
+        raise InputError(
+            f"audio must be float [batch, channels, samples], not {audio.dtype}"
+            f" {list(audio.shape)}"
+        )
+    if not audio.size:
+        raise InputError(f"the audio is empty: {list(audio.shape)}")
+    if not np.isfinite(audio).all():
+        raise InputError("the audio holds NaN or infinite samples; repair the file first")

@@ -1,0 +1,1 @@
+"""An artifact version, opened: manifest, components, sessions."""

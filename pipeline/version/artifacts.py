@@ -1,0 +1,145 @@
+"""Opening an artifact version: the manifest is read and every file's hash checked."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import file_errors, is_there, sha256
+from vampnet_onnx.configs.manifest import (
+    MANIFEST_NAME,
+    SCHEMA_VERSION,
+    AdapterRecord,
+    ComponentRecord,
+    Manifest,
+)
+
+_VERSION = re.compile(r"v([1-9][0-9]*)")
+
+
+@dataclass(frozen=True)
+class Artifacts:
+    """An opened version.
+
+    Attributes:
+        folder: where its files are.
+        manifest: what it says of them.
+        changed: files whose content is not what the manifest vouches for; empty unless they
+            were opened unsealed.
+    """
+
+    folder: Path
+    manifest: Manifest
+    changed: tuple[str, ...] = ()
+
+    @property
+    def version(self) -> str:
+        """Folder name if it is a version's, such as ``v1``; else empty."""
+        return self.folder.name if _VERSION.fullmatch(self.folder.name) else ""
+
+    def path(self, component: ComponentRecord) -> Path:
+        """Return the path of a component's graph."""
+        return self.folder / component.file.name
+
+    def adapters(self, name: str) -> list[AdapterRecord]:
+        """Return the adapters of a name, one for each component that has it.
+
+        Raises:
+            InputError: no component has it.
+        """
+        there = self.manifest.adapters
+        found = [adapter for adapter in there if adapter.name == name]
+        if not found:
+            known = ", ".join(sorted({adapter.name for adapter in there}))
+            raise InputError(
+                f"{self.folder}: has no adapter {name!r}; it has {known or 'none'}"
+                " (export --lora FILE --lora-adapters makes them)"
+            )
+        return found
+
+
+def open_artifacts(path: Path, *, unsealed: bool = False) -> Artifacts:
+    """Open a version and check the hash of each of its files.
+
+    Args:
+        path: a version's folder, or a model's (its newest version is taken), or a store that
+            holds one model.
+        unsealed: accept files whose hash is wrong, and say which; for a graph edited by hand.
+
+    Raises:
+        InputError: nothing there, a damaged manifest, a missing file or a wrong hash.
+    """
+    folder = find_version(path)
+    manifest = _read_manifest(folder / MANIFEST_NAME)
+    changed = []
+    for record in manifest.files():
+        file = folder / record.name
+        if Path(record.name).name != record.name:
+            raise InputError(f"{folder / MANIFEST_NAME}: file name {record.name!r} has a path")
+        if not is_there(file) or not file.is_file():
+            raise InputError(f"{file}: missing, though the manifest lists it; export again")
+        if file.stat().st_size == record.size and sha256(file) == record.sha256:
+            continue
+        changed.append(record.name)
+        if not unsealed:
+            raise InputError(
+                f"{file}: its content is not what the manifest vouches for (sha256"
+                f" {record.sha256[:16]}… expected); the file was changed or damaged, export"
+                " again (or pass --unsealed to look at it as it is)"
+            )
+    return Artifacts(folder, manifest, tuple(changed))
+
+
+def find_version(path: Path) -> Path:
+    """Return the version folder that a version's, model's or store's path means.
+
+    Raises:
+        InputError: there is none, or a store holds several models.
+    """
+    if not is_there(path) or not path.is_dir():
+        raise InputError(f"{path}: no such folder of artifacts")
+    if (path / MANIFEST_NAME).is_file():
+        return path
+    newest = _newest(path)
+    if newest is not None:
+        return newest
+    with file_errors(path):
+        inside = {e.name: _newest(e) for e in sorted(path.iterdir()) if e.is_dir()}
+    models = {name: version for name, version in inside.items() if version is not None}
+    if len(models) == 1:
+        return next(iter(models.values()))
+    if models:
+        raise InputError(
+            f"{path}: holds several models ({', '.join(models)}); name one of them"
+        )
+    raise InputError(f"{path}: holds no artifact version (no {MANIFEST_NAME})")
+
+
+def _newest(model_folder: Path) -> Path | None:
+    found = [
+        (int(match[1]), entry)
+        for entry in model_folder.iterdir()
+        if (match := _VERSION.fullmatch(entry.name)) and (entry / MANIFEST_NAME).is_file()
+    ]
+    return max(found)[1] if found else None
+
+
+def _read_manifest(path: Path) -> Manifest:
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{path}: not a manifest this version can read ({key}: {first['msg']})"
+        ) from error
+    if manifest.schema_version != SCHEMA_VERSION:
+        raise InputError(
+            f"{path}: manifest schema {manifest.schema_version}, this version reads"
+            f" {SCHEMA_VERSION}; export again"
+        )
+    return manifest

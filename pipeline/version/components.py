@@ -1,0 +1,276 @@
+"""The components of one artifact version, opened when asked for, and checked to be of one set.
+
+Nothing is trusted that the manifest does not vouch for: `pipeline.version.artifacts` has
+checked the hashes; here the dimensions of the parts are compared, and each file's own metadata
+with the manifest, so that files of two models in one folder are refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.manifest import METADATA_PREFIX, AdapterRecord, ComponentRecord
+
+from .artifacts import Artifacts
+from .session import Session
+
+_CODEC = ("codec_encoder", "codec_decoder", "audio_processor", "mask_generator", "sampler")
+_CODEC_FILE = "codec.pth"
+
+
+@dataclass(frozen=True)
+class Codec:
+    """What the codec's parts have in common.
+
+    Attributes:
+        sample_rate: Hz.
+        hop_length: samples a frame.
+        n_codebooks: codebooks.
+        codebook_size: entries of each; also the index of the mask token.
+    """
+
+    sample_rate: int
+    hop_length: int
+    n_codebooks: int
+    codebook_size: int
+
+    def frames_of(self, seconds: float) -> int:
+        """Return the frames that hold `seconds`, rounded up, as the published package does."""
+        return int(np.ceil(seconds * self.sample_rate / self.hop_length))
+
+
+@dataclass(frozen=True)
+class Transformer:
+    """A transformer ready to run.
+
+    Attributes:
+        name: component name.
+        session: its graph.
+        n_codebooks: codebooks in its input.
+        n_conditioning_codebooks: leading ones that it does not predict.
+        mask_token: index of the mask token.
+    """
+
+    name: str
+    session: Session
+    n_codebooks: int
+    n_conditioning_codebooks: int
+    mask_token: int
+
+    def logits(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Predict.
+
+        Args:
+            codes: int64 [B, n_codebooks, T], mask token allowed.
+
+        Returns:
+            float32 [B, V, T * P], time-major and codebook-minor.
+        """
+        return self.session.run({"codes": codes})["logits"]
+
+
+class Components:
+    """Opens components and keeps them."""
+
+    def __init__(self, artifacts: Artifacts, *, threads: int = 0) -> None:
+        """Check that the parts fit each other, by the manifest.
+
+        Args:
+            artifacts: opened, so with hashes checked.
+            threads: of ONNX Runtime; 0 leaves the choice to it.
+
+        Raises:
+            InputError: the parts are of different sets.
+        """
+        self.artifacts = artifacts
+        self._threads = threads
+        self._open: dict[str, Session] = {}
+        self._adapters: dict[str, AdapterRecord] = {}
+        self.codec = _codec_of(artifacts)
+        self.codec_hash = codec_hash(artifacts)
+        for name in ("coarse", "c2f"):
+            if artifacts.manifest.component(name) is not None:
+                self._check_transformer(self.record(name))
+
+    def record(self, identifier: str) -> ComponentRecord:
+        """Return what the manifest says of a component.
+
+        Raises:
+            InputError: it is not among the artifacts.
+        """
+        found = self.artifacts.manifest.component(identifier)
+        if found is None:
+            raise InputError(
+                f"{self.artifacts.folder}: holds no {identifier}; {_way_out(identifier)}"
+            )
+        return found
+
+    def session(self, identifier: str) -> Session:
+        """Return a component's session, opened at the first call.
+
+        Raises:
+            InputError: it is not there, not loadable, or made from other checkpoints than
+                the manifest says.
+        """
+        if identifier not in self._open:
+            path = self.artifacts.path(self.record(identifier))
+            session = Session(path, threads=self._threads)
+            self._check_origin(identifier, session)
+            session.use_adapter(self._adapter_file(identifier))
+            self._open[identifier] = session
+        return self._open[identifier]
+
+    def switch_adapter(self, name: str | None) -> None:
+        """Switch every transformer that has an adapter of this name to it, the others to none.
+
+        Args:
+            name: of the adapter; None for the components as they are.
+
+        Raises:
+            InputError: no component has it.
+        """
+        self.use_adapters([] if name is None else self.artifacts.adapters(name))
+
+    def use_adapters(self, adapters: Sequence[AdapterRecord]) -> None:
+        """Switch to adapters of the manifest, at most one a component, and to no other."""
+        self._adapters = {adapter.component: adapter for adapter in adapters}
+        for identifier, session in self._open.items():
+            session.use_adapter(self._adapter_file(identifier))
+
+    def _adapter_file(self, identifier: str) -> Path | None:
+        adapter = self._adapters.get(self.record(identifier).name)
+        return None if adapter is None else self.artifacts.folder / adapter.file.name
+
+    def transformer(self, name: str) -> Transformer:
+        """Return a transformer, ``coarse`` or ``c2f``.
+
+        Raises:
+            InputError: as `session`.
+        """
+        dims = self.record(name).dims
+        return Transformer(
+            name=name,
+            session=self.session(name),
+            n_codebooks=_integer(dims, "n_codebooks"),
+            n_conditioning_codebooks=_integer(dims, "n_conditioning_codebooks"),
+            mask_token=_integer(dims, "vocab_size"),
+        )
+
+    def fact(self, identifier: str, name: str) -> Any:
+        """Return a fact of a component.
+
+        Raises:
+            InputError: the artifacts are of a version that did not record it.
+        """
+        facts = self.record(identifier).facts
+        if name not in facts:
+            raise InputError(
+                f"{self.artifacts.folder}: {identifier} was exported by a version that did not"
+                f" record {name}; export again"
+            )
+        return facts[name]
+
+    def _check_transformer(self, record: ComponentRecord) -> None:
+        entries, books = (_integer(record.dims, n) for n in ("vocab_size", "n_codebooks"))
+        codec, where = self.codec, self.artifacts.folder
+        if entries != codec.codebook_size:
+            raise InputError(
+                f"{where}: {record.name} has {entries} entries a codebook, the codec"
+                f" {codec.codebook_size}: they are not of one set; export them together"
+            )
+        fits = (
+            books == codec.n_codebooks if record.name == "c2f" else books <= codec.n_codebooks
+        )
+        if not fits:
+            raise InputError(
+                f"{where}: {record.name} works on {books} codebooks, the codec has"
+                f" {codec.n_codebooks}: they are not of one set; export them together"
+            )
+
+    def _check_origin(self, identifier: str, session: Session) -> None:
+        """Compare a file's own metadata with the manifest."""
+        manifest, facts = self.artifacts.manifest, session.metadata
+        model = facts.get(f"{METADATA_PREFIX}model", "")
+        known = {(source.name, source.sha256) for source in manifest.sources}
+        sources = json.loads(facts.get(f"{METADATA_PREFIX}sources", "[]"))
+        strange = [s["name"] for s in sources if (s["name"], s["sha256"]) not in known]
+        if model == manifest.model and sources and not strange:
+            return
+        made_of = f"another {strange[0]}" if strange else f"model {model!r}"
+        raise InputError(
+            f"{self.artifacts.folder}: {identifier} was made from {made_of}, the manifest is"
+            f" that of {manifest.model!r}: artifacts of two models are mixed; export them"
+            " together"
+        )
+
+
+def codec_hash(artifacts: Artifacts) -> str:
+    """Return the hash of the codec's checkpoint, or nothing if there is none.
+
+    Raises:
+        InputError: there are several.
+    """
+    found = {s.sha256 for s in artifacts.manifest.sources if s.name == _CODEC_FILE}
+    if len(found) > 1:
+        raise InputError(
+            f"{artifacts.folder}: made from {len(found)} different codecs: artifacts of two"
+            " models are mixed; export them together"
+        )
+    return next(iter(found), "")
+
+
+def _codec_of(artifacts: Artifacts) -> Codec:
+    records = [c for c in artifacts.manifest.components if c.name in _CODEC]
+    if not records:
+        raise InputError(
+            f"{artifacts.folder}: holds no part of a codec; {_way_out('codec_encoder')}"
+        )
+    found = {record.id: _codec_facts(record) for record in records}
+    first, *others = found
+    for other in others:
+        if found[other] != found[first]:
+            raise InputError(
+                f"{artifacts.folder}: {first} is of a codec of {found[first]}, {other} of"
+                f" {found[other]}: they are not of one set; export them together"
+            )
+    return found[first]
+
+
+def _codec_facts(record: ComponentRecord) -> Codec:
+    rates = record.dims["decoder_rates"]
+    return Codec(
+        sample_rate=_integer(record.dims, "sample_rate"),
+        hop_length=int(np.prod(rates)),
+        n_codebooks=_integer(record.dims, "n_codebooks"),
+        codebook_size=_integer(record.dims, "codebook_size"),
+    )
+
+
+def _integer(dims: dict[str, int | tuple[int, ...]], name: str) -> int:
+    value = dims.get(name)
+    if not isinstance(value, int):
+        raise InputError(f"the manifest gives no number for {name}; export again")
+    return value
+
+
+def _way_out(identifier: str) -> str:
+    name, _, variant = identifier.partition(".")
+    if name == "c2f":
+        return (
+            "export it (vampnet-onnx export --checkpoint DIR, with c2f.pth in DIR), or ask for"
+            " coarse codes only (--coarse-only)"
+        )
+    if name == "audio_processor" and variant:
+        return (
+            f"export one for that rate (rates = [{variant.removeprefix('from_')}] in [export]"
+            " of a configuration), or convert the audio to a rate it has"
+        )
+    return "export it: vampnet-onnx export --checkpoint DIR"

@@ -1,0 +1,94 @@
+"""An ONNX Runtime session over one artifact, with names checked on the way in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnxruntime as ort
+
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.manifest import TensorSignature
+
+# What ONNX Runtime calls the element types that are not called as in NumPy.
+_DTYPES = {"float": "float32", "double": "float64"}
+
+
+class Graph(Protocol):
+    """Anything that computes arrays by name from arrays by name, such as a `Session`."""
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Compute every output."""
+
+
+class Session:
+    """Runs one graph on the CPU."""
+
+    def __init__(self, path: Path, *, threads: int = 0) -> None:
+        """Load a graph.
+
+        Args:
+            path: of the ``.onnx`` file.
+            threads: for one operator; 0 leaves the choice to ONNX Runtime.
+
+        Raises:
+            InputError: ONNX Runtime cannot load the file.
+        """
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        # Idle threads that spin slow down whatever else runs, PyTorch above all.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.log_severity_level = 4  # errors come as exceptions
+        try:
+            self._session = ort.InferenceSession(
+                str(path), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # ONNX Runtime's errors share no other base
+            raise InputError(f"{path}: ONNX Runtime cannot load it: {error}") from error
+        self.inputs = tuple(_signature(item) for item in self._session.get_inputs())
+        self.outputs = tuple(_signature(item) for item in self._session.get_outputs())
+        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self._adapter: ort.LoraAdapter | None = None
+
+    def use_adapter(self, path: Path | None) -> None:
+        """Switch to a low-rank update of the graph's weights, or back to none.
+
+        Args:
+            path: of the ``.onnx_adapter`` file.
+
+        Raises:
+            InputError: ONNX Runtime cannot load the file.
+        """
+        adapter = None
+        if path is not None:
+            adapter = ort.LoraAdapter()
+            try:
+                adapter.Load(str(path))
+            except Exception as error:  # ONNX Runtime's errors share no other base
+                raise InputError(f"{path}: ONNX Runtime cannot load it: {error}") from error
+        self._adapter = adapter
+
+    def run(
+        self, inputs: Mapping[str, np.ndarray], *, only: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Compute outputs.
+
+        Args:
+            inputs: arrays by input name.
+            only: compute these outputs and nothing else; every output if left out.
+        """
+        wanted = [item.name for item in self.outputs] if only is None else list(only)
+        options = ort.RunOptions()
+        options.only_execute_path_to_fetches = only is not None
+        if self._adapter is not None:
+            options.add_active_adapter(self._adapter)
+        values = self._session.run(wanted, dict(inputs), options)
+        return dict(zip(wanted, values, strict=True))
+
+
+def _signature(item: ort.NodeArg) -> TensorSignature:
+    dtype = item.type.removeprefix("tensor(").removesuffix(")")
+    shape = tuple("?" if axis is None else axis for axis in item.shape)
+    return TensorSignature(name=item.name, dtype=_DTYPES.get(dtype, dtype), shape=shape)

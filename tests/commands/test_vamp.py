@@ -1,0 +1,366 @@
+"""The commands vamp, encode and decode: files in, files out, one line where they refuse."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.support.pipeline_cases import without
+from vampnet_onnx import __main__ as vampnet_onnx
+from vampnet_onnx.pipeline.vamp import VampPipeline
+
+RATE, HOP = 8000, 64  # of golden set a
+QUICK = ("--steps", "2")
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def run(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Run:
+    """Run the command line; gives exit code, standard output and standard error."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["vampnet-onnx", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            vampnet_onnx.main()
+        printed = capsys.readouterr()
+        return int(ended.value.code or 0), printed.out, printed.err
+
+    return call
+
+
+def tone(seconds: float = 1.0, rate: int = RATE, channels: int = 1) -> np.ndarray:
+    """Return a tone with a little noise, float [samples, channels]."""
+    time = np.arange(int(seconds * rate)) / rate
+    draw = np.random.default_rng(0)
+    wave = 0.3 * np.sin(2 * np.pi * 440 * time) + draw.normal(0, 0.01, len(time))
+    return np.stack([wave / (1 + i) for i in range(channels)], axis=1)
+
+
+def wav(name: str, audio: np.ndarray, rate: int = RATE, **options: str) -> Path:
+    soundfile.write(name, audio, rate, **options)
+    return Path(name)
+
+
+@pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
+def test_files_of_every_format_go_in_and_out(run: Run, exported_a: Path, suffix: str) -> None:
+    source = wav(f"in.{suffix}", tone(channels=2))
+    code, printed, _ = run(
+        "vamp", source, f"out.{suffix}", "--artifacts", exported_a, *QUICK, "--json"
+    )
+    assert code == 0
+    assert json.loads(printed)["files"] == [f"out.{suffix}"]
+    info = soundfile.info(f"out.{suffix}")
+    assert (info.samplerate, info.channels, info.frames) == (RATE, 1, RATE)
+    assert soundfile.read(f"out.{suffix}")[0].std() > 0.01
+
+
+def test_audio_of_another_rate_comes_out_at_the_codecs(run: Run, exported_a: Path) -> None:
+    source = wav("in.wav", tone(rate=22050), 22050)
+    assert run("vamp", source, "out.wav", "--artifacts", exported_a, *QUICK)[0] == 0
+    assert soundfile.info("out.wav").samplerate == RATE
+    assert soundfile.info("out.wav").frames == RATE
+
+
+def test_the_same_seed_makes_the_same_file(run: Run, exported_a: Path) -> None:
+    source = wav("in.wav", tone())
+    for name, seed in (("one", 4), ("same", 4), ("other", 5)):
+        run("vamp", source, f"{name}.wav", "--artifacts", exported_a, "--seed", seed, *QUICK)
+    one, same, other = (Path(f"{n}.wav").read_bytes() for n in ("one", "same", "other"))
+    assert one == same != other
+
+
+def test_a_file_is_varied_as_the_array_is(run: Run, exported_a: Path) -> None:
+    source = wav("in.wav", tone(), subtype="FLOAT")
+    run("vamp", source, "out.wav", "--artifacts", exported_a, "--save-tokens", "t.npz")
+    audio = soundfile.read(source, dtype="float32", always_2d=True)[0].T
+    expected, made = VampPipeline.open(exported_a).process_audio(audio, RATE, seed=0)
+    with np.load("t.npz") as saved:
+        np.testing.assert_array_equal(saved["codes"], made.tokens)
+        np.testing.assert_array_equal(saved["mask"], made.mask)
+        np.testing.assert_array_equal(saved["input_codes"], made.codes)
+    found = soundfile.read("out.wav", dtype="float32", always_2d=True)[0].T
+    np.testing.assert_allclose(found, expected[0], rtol=0, atol=1e-6)
+
+
+def test_every_option_has_an_effect_or_is_refused(run: Run, exported_a: Path) -> None:
+    source = wav("in.wav", tone())
+    Path("beats.txt").write_text("0.25\n0.5\n")
+
+    def tokens(*options: object) -> tuple[bytes, bytes]:
+        code, _, err = run(
+            "vamp",
+            source,
+            "out.wav",
+            "--artifacts",
+            exported_a,
+            "--save-tokens",
+            "t.npz",
+            *options,
+        )
+        assert code == 0, err
+        with np.load("t.npz") as saved:
+            return saved["codes"].tobytes(), saved["mask"].tobytes()
+
+    codes, mask = tokens()
+    of_mask = (
+        ("--periodic-prompt", 3),
+        ("--periodic-prompt-width", 4),
+        ("--prefix-s", 0.2),
+        ("--suffix-s", 0.2),
+        ("--beats", "beats.txt"),
+        ("--rand-mask-intensity", 0.5),
+        ("--dropout", 0.4),
+        ("--upper-codebook-mask", 1),
+        ("--n-conditioning-codebooks", 1),
+        ("--seed", 9),
+    )
+    for option in of_mask:
+        assert tokens(*option)[1] != mask, option
+    for option in (
+        ("--steps", 3),
+        ("--temperature", 0.5),
+        ("--mask-temperature", 0.1),
+        ("--sample-cutoff", 0.3),
+        ("--top-p", 0.3),
+        ("--mode", "corrected"),
+        ("--feedback-steps", 2),
+        ("--coarse-only",),
+        ("--batch-size", 2),
+        ("--time-stretch-factor", 2),
+        ("--mode", "corrected", "--top-k", 2),
+    ):
+        found = tokens(*option)
+        assert found[0] != codes and found[1] == mask, option
+    around = tokens("--beats", "beats.txt", "--before-beat-s", 0.1, "--after-beat-s", 0.1)
+    assert around[1] != tokens("--beats", "beats.txt")[1]
+
+
+def test_a_batch_makes_numbered_files_and_stretching_longer_ones(
+    run: Run, exported_a: Path
+) -> None:
+    source = wav("in.wav", tone())
+    code, printed, _ = run(
+        "vamp",
+        source,
+        "out.wav",
+        "--artifacts",
+        exported_a,
+        "--batch-size",
+        2,
+        "--time-stretch-factor",
+        2,
+        "--plot",
+        "pictures",
+        "--json",
+        *QUICK,
+    )
+    assert code == 0
+    files = ["out-1.wav", "out-2.wav", "pictures/codes.png", "pictures/spectrograms.png"]
+    assert json.loads(printed)["files"] == files
+    assert soundfile.info("out-2.wav").frames == 2 * RATE
+    for name in files[2:]:
+        assert Path(name).read_bytes().startswith(b"\x89PNG")
+
+
+def test_stereo_is_kept_on_request(run: Run, exported_a: Path) -> None:
+    source = wav("in.wav", tone(channels=2))
+    run("vamp", source, "out.wav", "--artifacts", exported_a, "--keep-stereo", *QUICK)
+    audio, _ = soundfile.read("out.wav")
+    assert audio.shape == (RATE, 2)
+    # The right channel came in at half the level.
+    assert audio[:, 1].std() == pytest.approx(audio[:, 0].std() / 2, rel=0.01)
+
+
+def test_codes_go_to_a_file_and_back(run: Run, exported_a: Path) -> None:
+    source = wav("in.wav", tone())
+    assert run("encode", source, "c.npz", "--artifacts", exported_a)[0] == 0
+    assert run("decode", "c.npz", "back.wav", "--artifacts", exported_a)[0] == 0
+    pipeline = VampPipeline.open(exported_a)
+    with np.load("c.npz") as saved:
+        assert saved["codes"].shape == (1, 1, 5, RATE // HOP)
+        expected = pipeline.decode(saved["codes"][0])
+    found = soundfile.read("back.wav", dtype="float32")[0]
+    np.testing.assert_allclose(found, expected[0, 0], rtol=0, atol=1e-6)
+    run("vamp", source, "out.wav", "--artifacts", exported_a, "--save-tokens", "t.npz", *QUICK)
+    assert run("decode", "t.npz", "again.wav", "--artifacts", exported_a)[0] == 0
+    assert Path("again.wav").read_bytes() == Path("out.wav").read_bytes()
+
+
+def broken_header() -> None:
+    data = wav("x.wav", tone()).read_bytes()
+    Path("x.wav").write_bytes(data[:8] + b"WAVQ" + data[12:])
+
+
+def cut_off_flac() -> None:
+    data = wav("x.flac", tone(4)).read_bytes()
+    Path("x.wav").write_bytes(data[: len(data) // 2])
+
+
+def cut_off_wav() -> None:
+    data = wav("x.wav", tone()).read_bytes()
+    Path("x.wav").write_bytes(data[: len(data) // 2])
+
+
+def with_nan() -> None:
+    audio = tone()
+    audio[77] = np.nan
+    wav("x.wav", audio, subtype="FLOAT")
+
+
+BAD_AUDIO = {
+    "no file": (lambda: None, "no such audio file"),
+    "no audio": (lambda: Path("x.wav").write_text("hello"), "cannot be read as audio"),
+    "nothing": (lambda: Path("x.wav").write_bytes(b""), "cannot be read as audio"),
+    "empty": (lambda: wav("x.wav", np.zeros((0, 1))), "holds no samples"),
+    "one sample": (lambda: wav("x.wav", np.full((1, 1), 0.5)), "one frame at least"),
+    "NaN": (with_nan, "NaN or infinite"),
+    "clipped": (lambda: wav("x.wav", np.clip(9 * tone(), -1, 1)), "at full scale"),
+    "silent": (lambda: wav("x.wav", np.zeros((RATE, 1))), "is silent"),
+    "32 channels": (lambda: wav("x.wav", tone(channels=32)), "has 32 channels"),
+    "damaged header": (broken_header, "cannot be read as audio"),
+    "cut off FLAC": (cut_off_flac, "damaged"),
+    "cut off WAV": (cut_off_wav, "promises 16000 bytes of audio and holds 7"),
+    "unusual rate": (lambda: wav("x.wav", tone(rate=11025), 11025), "from_11025"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_AUDIO)
+def test_bad_audio_is_refused_in_one_line(run: Run, exported_a: Path, case: str) -> None:
+    make, says = BAD_AUDIO[case]
+    make()
+    code, out, err = run("vamp", "x.wav", "out.wav", "--artifacts", exported_a)
+    assert code == 2
+    assert says in err and err.startswith(
+        "error: x.wav" if case != "unusual rate" else "error"
+    )
+    assert err.count("\n") == 1 and not out
+    assert not Path("out.wav").exists()
+
+
+def test_a_file_written_to_a_pipe_is_read(run: Run, exported_a: Path) -> None:
+    data = wav("x.wav", tone()).read_bytes()
+    unknown = b"\xff" * 4
+    Path("x.wav").write_bytes(data[:4] + unknown + data[8:40] + unknown + data[44:])
+    assert run("encode", "x.wav", "c.npz", "--artifacts", exported_a)[0] == 0
+
+
+def test_clipped_audio_is_varied_on_request(run: Run, exported_a: Path) -> None:
+    source = wav("x.wav", np.clip(9 * tone(), -1, 1))
+    arguments = ("vamp", source, "out.wav", "--artifacts", exported_a, "--allow-clipped")
+    assert run(*arguments, *QUICK)[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--prefix-s", 1.1), "prefix_s = 1.1 is longer than the clip, which lasts 1.00 s"),
+        (("--suffix-s", 7), "suffix_s = 7.0 is longer"),
+        (("--dropout", 1.5), "dropout = 1.5 is outside 0 to 1"),
+        (("--steps", 0), "steps = 0 is outside"),
+        (("--seed", -1), "seed = -1"),
+        (("--top-k", 3), "no effect in mode reference"),
+        (("--beats", "none.txt"), "none.txt: no such file"),
+        (("--save-tokens", "tokens.txt"), "to .npz files"),
+        (("--temperature", "nan"), "temperature = nan"),
+    ],
+)
+def test_options_that_cannot_be_are_refused(
+    run: Run, exported_a: Path, options: tuple[object, ...], says: str
+) -> None:
+    wav("x.wav", tone())
+    code, _, err = run("vamp", "x.wav", "out.wav", "--artifacts", exported_a, *options)
+    assert code == 2
+    assert says in err and err.count("\n") == 1
+    assert not Path("out.wav").exists()
+
+
+def test_an_output_that_cannot_be_written_is_refused_before_the_work(
+    run: Run, exported_a: Path
+) -> None:
+    source = wav("x.wav", tone())
+    for target, says in (
+        ("out.mp3", ".wav, .flac, .ogg"),
+        ("out", "without a suffix"),
+        ("x.wav", "the input"),
+    ):
+        code, _, err = run("vamp", source, target, "--artifacts", exported_a)
+        assert code == 2 and says in err
+    Path("file").write_text("")
+    code, _, err = run("vamp", source, "file/out.wav", "--artifacts", exported_a, *QUICK)
+    assert code == 2 and "cannot be written" in err
+
+
+def test_a_missing_component_names_the_way_out(
+    run: Run, exported_a: Path, tmp_path: Path
+) -> None:
+    source = wav("x.wav", tone())
+    short = without(exported_a, tmp_path / "artifacts", "c2f")
+    code, _, err = run("vamp", source, "out.wav", "--artifacts", short)
+    assert code == 2 and "holds no c2f" in err and "--coarse-only" in err
+    arguments = ("vamp", source, "out.wav", "--artifacts", short, "--coarse-only")
+    assert run(*arguments, *QUICK)[0] == 0
+    bare = without(exported_a, tmp_path / "bare", "sampler")
+    code, _, err = run("vamp", source, "out.wav", "--artifacts", bare)
+    assert code == 2 and "holds no sampler; export it" in err
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        ({"codes": np.full((1, 1, 5, 9), 5000)}, "from 5000 to 5000"),
+        ({"codes": np.zeros((1, 1, 4, 9), np.int64)}, r"[batch, 5, steps]"),
+        ({"codes": np.zeros((5, 9), np.int64)}, "[pieces, channels, codebooks, frames]"),
+        ({"codes": np.zeros((1, 1, 5, 9))}, "float64"),
+        ({"codec": np.array("of another")}, "another codec"),
+        ({"balance": np.array([np.nan], np.float32)}, "finite"),
+    ],
+)
+def test_codes_that_do_not_fit_are_refused(
+    run: Run, exported_a: Path, change: dict[str, np.ndarray], says: str
+) -> None:
+    run("encode", wav("x.wav", tone()), "c.npz", "--artifacts", exported_a)
+    with np.load("c.npz") as saved:
+        arrays = {**saved, **change}
+    np.savez("c.npz", **arrays)
+    code, _, err = run("decode", "c.npz", "out.wav", "--artifacts", exported_a)
+    assert code == 2
+    assert says in err and err.startswith("error: c.npz: ") and err.count("\n") == 1
+
+
+def test_a_file_that_holds_no_codes_is_refused(run: Run, exported_a: Path) -> None:
+    np.savez("other.npz", x=np.zeros(3))
+    Path("text.npz").write_text("hello")
+    np.savez("pickled.npz", codes=np.array([object()]), balance=0, codec=0)
+    for name, says in (
+        ("other.npz", "no file of codes"),
+        ("text.npz", "cannot be read as a file of codes"),
+        ("none.npz", "no such file"),
+        ("pickled.npz", "cannot be read"),
+    ):
+        code, _, err = run("decode", name, "out.wav", "--artifacts", exported_a)
+        assert code == 2 and says in err and err.count("\n") == 1
+
+
+def test_help_shows_every_option_with_its_published_name(run: Run) -> None:
+    _, printed, _ = run("vamp", "--help")
+    for option in (
+        "--periodic-prompt",
+        "--prefix-s",
+        "--upper-codebook-mask",
+        "--onset-mask-width",
+        "--mask-temperature",
+        "--time-stretch-factor",
+        "--feedback-steps",
+        "--keep-stereo",
+    ):
+        assert option in printed

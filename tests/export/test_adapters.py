@@ -1,0 +1,327 @@
+"""Adapters: one graph that is switched between low-rank updates at run time."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.checkpoint_files import content_of, saved
+from tests.support.exports import export_to, record_of
+from vampnet_onnx.commands.options import adapters_from
+from vampnet_onnx.configs.config import load_config, load_gates
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.export.adapters import Adapter, adapter_tensors, write_adapter
+from vampnet_onnx.models import load_vampnet, open_models, read_checkpoint
+from vampnet_onnx.pipeline.version.artifacts import Artifacts, open_artifacts
+from vampnet_onnx.pipeline.version.components import Components
+from vampnet_onnx.pipeline.version.session import Session
+from vampnet_onnx.reports import Report
+from vampnet_onnx.verify.localisation.request import Request, run_request
+from vampnet_onnx.verify.verification import verify_artifacts
+from vampnet_onnx.verify.versions import compare_versions
+
+STYLES = {"opera": 8, "choir": 3}  # rank
+
+
+def lora_file(nano: Path, folder: Path, style: str, name: str) -> Path:
+    rank = STYLES[style]
+    draw = torch.Generator().manual_seed(len(style) + rank)
+    state = content_of(nano, name)["state_dict"]
+    overlay = {
+        key: torch.randn(
+            (rank, value.shape[1]) if key.endswith("lora_A") else (value.shape[0], rank),
+            generator=draw,
+        )
+        for key, value in state.items()
+        if ".lora_" in key
+    }
+    return saved(overlay, folder / f"{style}-{name}.pth")
+
+
+@pytest.fixture(scope="module")
+def loras(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str, str], Path]:
+    """LoRA files by style and transformer; the choir has none for c2f."""
+    folder = tmp_path_factory.mktemp("loras")
+    wanted = [("opera", "coarse"), ("opera", "c2f"), ("choir", "coarse")]
+    return {pair: lora_file(nano, folder, *pair) for pair in wanted}
+
+
+@pytest.fixture(scope="module")
+def adaptable(
+    nano: Path, loras: dict[tuple[str, str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Artifacts:
+    return export_to(
+        tmp_path_factory.mktemp("adaptable") / "v1",
+        nano,
+        components=("coarse", "c2f", "sampler"),
+        adapters=tuple(Adapter(style, name, path) for (style, name), path in loras.items()),
+    )
+
+
+def codes_for(name: str) -> np.ndarray:
+    books = {"coarse": 2, "c2f": 3}[name]
+    return np.random.default_rng(0).integers(0, 12, (2, books, 29))
+
+
+def logits(artifacts: Artifacts, name: str, adapter: str | None) -> np.ndarray:
+    session = Session(artifacts.path(record_of(artifacts, name)), threads=1)
+    if adapter is not None:
+        record = artifacts.manifest.adapter(name, adapter)
+        assert record is not None
+        session.use_adapter(artifacts.folder / record.file.name)
+    return session.run({"codes": codes_for(name)})["logits"]
+
+
+def verified(artifacts: Artifacts, checkpoint: Path, lora: dict[str, Path]) -> Report:
+    matrix = load_config(None).verify.model_copy(
+        update={"seeds": [0], "frames": [1, 13], "batches": [2], "threads": 1}
+    )
+    return verify_artifacts(
+        artifacts,
+        checkpoint,
+        matrix=matrix,
+        gates=load_gates(),
+        lora=lora,
+        toolchain={},
+        only=("coarse", "c2f", "c2f.latents"),
+        progress=lambda *_: None,
+    )
+
+
+@pytest.mark.parametrize("name", ["coarse", "c2f"])
+def test_without_an_adapter_the_graph_computes_what_the_plain_export_does(
+    nano: Path, adaptable: Artifacts, tmp_path: Path, name: str
+) -> None:
+    plain = export_to(tmp_path / "v1", nano, components=(name,), inputs=("codes",))
+    assert np.array_equal(logits(adaptable, name, None), logits(plain, name, None))
+
+
+@pytest.mark.parametrize(
+    "style, name", [("opera", "coarse"), ("opera", "c2f"), ("choir", "coarse")]
+)
+def test_with_an_adapter_it_computes_what_the_merged_model_does(
+    nano: Path, loras: dict, adaptable: Artifacts, style: str, name: str
+) -> None:
+    model = load_vampnet(read_checkpoint(nano / f"{name}.pth"), lora=loras[style, name])
+    quantizer = open_models(nano).codec.quantizer
+    expected = model.forward_codes(torch.from_numpy(codes_for(name)), quantizer).numpy()
+    found = logits(adaptable, name, style)
+    assert np.abs(found - expected).max() < 1e-5 * np.abs(expected).max()
+    assert np.abs(found - logits(adaptable, name, None)).max() > 0.1
+
+
+@pytest.fixture(scope="module")
+def merged(
+    nano: Path, loras: dict[tuple[str, str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Artifacts:
+    return export_to(
+        tmp_path_factory.mktemp("merged") / "v1",
+        nano,
+        components=("coarse", "c2f", "sampler"),
+        lora={name: loras["opera", name] for name in ("coarse", "c2f")},
+    )
+
+
+def test_an_adapter_switched_on_agrees_with_the_merged_export(
+    adaptable: Artifacts, merged: Artifacts
+) -> None:
+    found = compare_versions(merged, adaptable, gates=load_gates(), adapter="opera")
+    assert found.holds and not found.sources_differ
+    measured = {
+        change.name: {gate.name for gate in change.gates} for change in found.components
+    }
+    assert "relative_l2" in measured["coarse"] & measured["c2f"]
+
+
+@pytest.mark.parametrize("adapter", [None, "choir"])
+def test_another_adapter_departs_from_the_merged_export(
+    adaptable: Artifacts, merged: Artifacts, adapter: str | None
+) -> None:
+    found = compare_versions(merged, adaptable, gates=load_gates(), adapter=adapter)
+    assert not found.holds and found.sources_differ
+    assert {c.name for c in found.components if not c.holds} >= {"coarse", "c2f"}
+
+
+def test_comparing_with_an_unknown_adapter_is_refused(
+    adaptable: Artifacts, merged: Artifacts
+) -> None:
+    with pytest.raises(InputError, match="no adapter 'tenor'; it has choir, opera"):
+        compare_versions(merged, adaptable, gates=load_gates(), adapter="tenor")
+
+
+def test_switching_leaves_nothing_behind(adaptable: Artifacts) -> None:
+    session = Session(adaptable.path(record_of(adaptable, "coarse")), threads=1)
+    files = {
+        a.name: adaptable.folder / a.file.name
+        for a in adaptable.manifest.adapters
+        if a.component == "coarse"
+    }
+    for adapter in ("opera", None, "choir", "opera"):
+        session.use_adapter(files.get(adapter))
+        found = session.run({"codes": codes_for("coarse")})["logits"]
+        assert np.array_equal(found, logits(adaptable, "coarse", adapter))
+
+
+def test_adapters_are_listed_with_their_sources_and_sealed(
+    loras: dict, adaptable: Artifacts, tmp_path: Path
+) -> None:
+    listed = {(a.name, a.component, a.source.name) for a in adaptable.manifest.adapters}
+    assert listed == {(style, name, path.name) for (style, name), path in loras.items()}
+    damaged = shutil.copytree(adaptable.folder, tmp_path / "v1")
+    file = damaged / "coarse.opera.onnx_adapter"
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    with pytest.raises(InputError, match="onnx_adapter"):
+        open_artifacts(damaged)
+
+
+def test_the_same_export_gives_the_same_adapter(
+    nano: Path, loras: dict, adaptable: Artifacts, tmp_path: Path
+) -> None:
+    again = export_to(
+        tmp_path / "v1",
+        nano,
+        components=("coarse",),
+        adapters=(Adapter("opera", "coarse", loras["opera", "coarse"]),),
+    )
+    assert again.manifest.adapter("coarse", "opera") == adaptable.manifest.adapter(
+        "coarse", "opera"
+    )
+
+
+def test_the_base_holds_every_gate(nano: Path, adaptable: Artifacts) -> None:
+    report = verified(adaptable, nano, {})
+    assert report.verdict == "PASS"
+    assert not any("adapter" in note for note in report.notes)
+
+
+def test_an_adapter_holds_every_gate_against_the_merged_model(
+    nano: Path, loras: dict, adaptable: Artifacts
+) -> None:
+    lora = {"coarse": loras["choir", "coarse"], "c2f": loras["opera", "c2f"]}
+    report = verified(adaptable, nano, lora)
+    assert report.verdict == "PASS"
+    assert "coarse was verified with the adapter choir of coarse" in report.notes
+    assert "c2f.latents was verified with the adapter opera of c2f" in report.notes
+
+
+def test_verifying_with_a_lora_file_that_is_no_adapter_is_refused(
+    nano: Path, adaptable: Artifacts, tmp_path: Path
+) -> None:
+    other = lora_file(nano, tmp_path, "choir", "c2f")
+    with pytest.raises(InputError, match=r"choir-c2f\.pth"):
+        verified(adaptable, nano, {"c2f": other})
+
+
+def test_an_adapter_for_what_is_not_exported_is_refused(
+    nano: Path, loras: dict, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="'opera' is for a transformer that is not exported"):
+        export_to(
+            tmp_path / "v1",
+            nano,
+            components=("coarse",),
+            adapters=(Adapter("opera", "c2f", loras["opera", "c2f"]),),
+        )
+
+
+def localised(folder: Path, nano: Path, lora: dict[str, Path]) -> tuple[str, ...]:
+    found = run_request(
+        Request(
+            artifacts=folder,
+            new=None,
+            checkpoint=nano,
+            recorded=False,
+            component="c2f",
+            seed=0,
+            length=7,
+            batch=1,
+            lora=lora,
+            unsealed=True,
+        )
+    )
+    return found.localisation.culprits
+
+
+def test_localisation_finds_its_way_in_an_adaptable_graph(
+    nano: Path, loras: dict, adaptable: Artifacts
+) -> None:
+    assert localised(adaptable.folder, nano, {}) == ()
+    assert localised(adaptable.folder, nano, {"c2f": loras["opera", "c2f"]}) == ()
+
+
+def test_localisation_names_the_layer_of_which_an_adapter_is_wrong(
+    nano: Path, loras: dict, adaptable: Artifacts, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(adaptable.folder, tmp_path / "v1")
+    layer = "transformer.layers.0.feed_forward.w_2"
+    file = folder / "c2f.opera.onnx_adapter"
+    values = adapter_tensors(file)
+    values[f"{layer}.adapter_up"] = -values[f"{layer}.adapter_up"]
+    write_adapter(values, file)
+    assert localised(folder, nano, {"c2f": loras["opera", "c2f"]}) == (layer,)
+    assert localised(folder, nano, {}) == ()
+    write_adapter({"elsewhere.adapter_up": np.zeros((2, 3), np.float32)}, file)
+    with pytest.raises(InputError, match=r"elsewhere\.adapter_up, which the graph does not"):
+        localised(folder, nano, {"c2f": loras["opera", "c2f"]})
+    file.write_bytes(b"no adapter")
+    with pytest.raises(InputError, match=r"opera\.onnx_adapter: ONNX Runtime cannot read it"):
+        localised(folder, nano, {"c2f": loras["opera", "c2f"]})
+
+
+def test_an_adapter_is_switched_on_by_name_in_whole_pipelines(adaptable: Artifacts) -> None:
+    parts = Components(adaptable, threads=1)
+    before = parts.transformer("coarse").logits(codes_for("coarse"))
+    parts.switch_adapter("choir")
+    assert np.array_equal(
+        parts.transformer("coarse").logits(codes_for("coarse")),
+        logits(adaptable, "coarse", "choir"),
+    )
+    fine = parts.transformer("c2f").logits(codes_for("c2f"))  # which has none of this name
+    assert np.array_equal(fine, logits(adaptable, "c2f", None))
+    parts.switch_adapter(None)
+    assert np.array_equal(parts.transformer("coarse").logits(codes_for("coarse")), before)
+    with pytest.raises(InputError, match="no adapter 'tenor'; it has choir, opera"):
+        parts.switch_adapter("tenor")
+
+
+def named(loras: dict, style: str, transformer: str, folder: Path, name: str) -> str:
+    return str(shutil.copy(loras[style, transformer], folder / name))
+
+
+def test_adapters_are_named_after_files_which_find_their_transformers(
+    nano: Path, loras: dict, tmp_path: Path
+) -> None:
+    texts = [
+        named(loras, "opera", "c2f", tmp_path, "Big_Opera-c2f.pth"),
+        "coarse=" + named(loras, "opera", "coarse", tmp_path, "big-opera-coarse.pth"),
+    ]
+    found = adapters_from(texts, nano)
+    assert [(a.name, a.component) for a in found] == [
+        ("big-opera", "c2f"),
+        ("big-opera", "coarse"),
+    ]
+    assert found[0].file_name == "c2f.big-opera.onnx_adapter"
+
+
+def test_a_file_that_makes_no_adapter_is_refused(
+    nano: Path, loras: dict, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="'große oper' is no such name; rename the file"):
+        adapters_from([named(loras, "opera", "coarse", tmp_path, "Große Oper.pth")], nano)
+    with pytest.raises(InputError, match=r"none\.pth: no such file"):
+        adapters_from(["none.pth"], nano)
+
+
+def test_a_name_stands_for_one_adapter_a_transformer(
+    nano: Path, loras: dict, tmp_path: Path
+) -> None:
+    texts = [
+        named(loras, "opera", "coarse", tmp_path, "opera.pth"),
+        named(loras, "opera", "coarse", tmp_path, "opera-coarse.pth"),
+    ]
+    with pytest.raises(InputError, match="coarse has an adapter 'opera' already"):
+        adapters_from(texts, nano)

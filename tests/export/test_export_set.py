@@ -1,0 +1,512 @@
+"""The exported files: what is in them, what is not, and what they compute."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.exports import (
+    compute,
+    export_to,
+    exported,
+    record_of,
+    request_for,
+    saved,
+    session,
+)
+from tests.support.sets import NANO, NETWORKS
+from vampnet_onnx.configs.config import config_from, load_gates
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import sha256
+from vampnet_onnx.configs.manifest import Manifest
+from vampnet_onnx.export.components.registry import COMPONENTS
+from vampnet_onnx.export.export_set import METADATA_PREFIX
+from vampnet_onnx.export.exporter import OPSETS
+from vampnet_onnx.export.graph import MODULE_KEY
+from vampnet_onnx.models import open_models
+from vampnet_onnx.pipeline.version.artifacts import Artifacts, open_artifacts
+from vampnet_onnx.verify.gates.component import check_component
+from vampnet_onnx.verify.sides.models import Reference
+
+ROOT = Path(__file__).parents[2]
+FILES = ["codec_encoder", "codec_decoder", "coarse", "coarse.latents", "c2f", "c2f.latents"]
+HOP = int(np.prod(NANO["codec"]["decoder_rates"]))
+
+
+@pytest.fixture(scope="session", params=FILES)
+def graph(request: pytest.FixtureRequest, nano_artifacts: Artifacts) -> onnx.ModelProto:
+    record = record_of(nano_artifacts, request.param)
+    model = onnx.load(str(nano_artifacts.path(record)))
+    model.doc_string = ""
+    return model
+
+
+def axes(value: onnx.ValueInfoProto) -> list[int | str]:
+    dims = value.type.tensor_type.shape.dim
+    return [d.dim_param or d.dim_value for d in dims]
+
+
+def dtype(value: onnx.ValueInfoProto) -> str:
+    return onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type).name
+
+
+def facts(model: onnx.ModelProto) -> dict[str, str]:
+    return {
+        p.key.removeprefix(METADATA_PREFIX): p.value
+        for p in model.metadata_props
+        if p.key.startswith(METADATA_PREFIX)
+    }
+
+
+# What a file takes and gives.
+
+
+def test_names_types_and_axes_are_those_of_the_architecture(
+    nano_artifacts: Artifacts,
+) -> None:
+    books, wide = NANO["codec"]["n_codebooks"], 15
+    expected = {
+        "codec_encoder": (
+            [("audio", "float32", ["batch", 1, "samples"])],
+            [
+                ("codes", "int64", ["batch", books, "frames"]),
+                ("latents", "float32", ["batch", wide, "frames"]),
+            ],
+        ),
+        "codec_decoder": (
+            [("codes", "int64", ["batch", "codebooks", "frames"])],
+            [("audio", "float32", ["batch", 1, "samples"])],
+        ),
+        "coarse": (
+            [("codes", "int64", ["batch", 2, "frames"])],
+            [("logits", "float32", ["batch", 11, "positions"])],
+        ),
+        "coarse.latents": (
+            [("latents", "float32", ["batch", 10, "frames"])],
+            [("logits", "float32", ["batch", 11, "positions"])],
+        ),
+        "c2f": (
+            [("codes", "int64", ["batch", 3, "frames"])],
+            [("logits", "float32", ["batch", 11, "positions"])],
+        ),
+        "c2f.latents": (
+            [("latents", "float32", ["batch", 15, "frames"])],
+            [("logits", "float32", ["batch", 11, "positions"])],
+        ),
+    }
+    assert set(expected) == {record.id for record in nano_artifacts.manifest.components}
+    for record in nano_artifacts.manifest.components:
+        model = onnx.load(str(nano_artifacts.path(record)))
+        for values, signatures, wanted in zip(
+            (model.graph.input, model.graph.output),
+            (record.inputs, record.outputs),
+            expected[record.id],
+            strict=True,
+        ):
+            found = [(v.name, dtype(v), axes(v)) for v in values]
+            assert found == wanted
+            assert [(s.name, s.dtype, list(s.shape)) for s in signatures] == wanted
+
+
+def test_onnx_itself_finds_nothing_wrong(nano_artifacts: Artifacts) -> None:
+    for record in nano_artifacts.manifest.components:
+        onnx.checker.check_model(str(nano_artifacts.path(record)), full_check=True)
+
+
+# What is not in a file.
+
+
+def test_no_training_leftovers_and_no_random_operators(graph: onnx.ModelProto) -> None:
+    names = [i.name for i in graph.graph.initializer]
+    for leftover in ("weight_g", "weight_v", "lora_", "film", "parametrizations"):
+        assert not any(leftover in name.lower() for name in names), leftover
+    operators = {node.op_type for node in graph.graph.node}
+    assert not operators & {
+        "RandomNormal",
+        "RandomNormalLike",
+        "RandomUniform",
+        "RandomUniformLike",
+        "Multinomial",
+        "Bernoulli",
+        "Dropout",
+        "Identity",
+        "If",
+        "Loop",
+    }
+    assert {node.domain for node in graph.graph.node} == {""}
+    assert not graph.functions
+
+
+def test_every_weight_is_used_by_a_node(graph: onnx.ModelProto) -> None:
+    used = {name for node in graph.graph.node for name in node.input}
+    assert {i.name for i in graph.graph.initializer} <= used
+
+
+def test_no_snake_takes_its_reciprocal_again(nano_artifacts: Artifacts) -> None:
+    for name in ("codec_encoder", "codec_decoder"):
+        model = onnx.load(str(nano_artifacts.path(record_of(nano_artifacts, name))))
+        sines = [n for n in model.graph.node if n.op_type == "Sin"]
+        assert len(sines) >= 8
+        operators = {n.op_type for n in model.graph.node}
+        assert "Reciprocal" not in operators
+        weights = {i.name for i in model.graph.initializer}
+        divided = [n for n in model.graph.node if n.op_type == "Div"]
+        assert not [n for n in divided if any("alpha" in name for name in n.input)]
+        assert sum(name.endswith(".inverse") for name in weights) == len(sines)
+
+
+def test_weight_norm_lora_and_tables_are_folded_to_the_published_values(
+    nano: Path, nano_artifacts: Artifacts
+) -> None:
+    models = open_models(nano)
+    path = nano_artifacts.path(record_of(nano_artifacts, "coarse"))
+    weights = {
+        i.name: onnx.numpy_helper.to_array(i) for i in onnx.load(str(path)).graph.initializer
+    }
+    layer = models.transformers["coarse"].transformer.layers[0]
+    merged = layer.self_attn.w_qs.merged_weight().T.numpy()
+    np.testing.assert_array_equal(
+        weights["transformer.layers.0.self_attn.w_qs.weight"], merged
+    )
+    assert np.abs(merged - layer.self_attn.w_qs.weight.T.numpy()).max() > 1e-3
+    assert weights["embedding.tables.0"].shape == (NANO["coarse"]["vocab_size"] + 1, 21)
+
+
+def test_nothing_of_the_exporting_machine_is_in_the_bytes(
+    nano: Path, nano_artifacts: Artifacts
+) -> None:
+    suspects = [
+        str(ROOT),
+        str(nano),
+        str(nano_artifacts.folder),
+        sys.prefix,
+        str(Path.home()),
+        "site-packages",
+        "stack_trace",
+        ".py",
+        "/tmp/",
+    ]
+    if len(socket.gethostname()) > 3:
+        suspects.append(socket.gethostname())
+    for path in nano_artifacts.folder.iterdir():
+        data = path.read_bytes()
+        found = [text for text in suspects if text.encode() in data]
+        assert not found, f"{path.name} holds {found}"
+
+
+# Facts.
+
+
+def test_every_node_says_which_module_it_came_from(
+    nano: Path, nano_artifacts: Artifacts
+) -> None:
+    models = open_models(nano)
+    owners: dict[str, Any] = {
+        "codec_encoder": models.codec,
+        "codec_decoder": models.codec,
+        **models.transformers,
+    }
+    for record in nano_artifacts.manifest.components:
+        published = {name for name, _ in owners[record.name].named_modules()}
+        graph = onnx.load(str(nano_artifacts.path(record))).graph
+        paths = set()
+        for node in graph.node:
+            props = {p.key: p.value for p in node.metadata_props}
+            assert set(props) == {MODULE_KEY}, node.name
+            paths.add(props[MODULE_KEY])
+            assert node.name.rpartition("/")[0] == props[MODULE_KEY]
+        unknown = paths - published
+        assert not unknown, unknown
+        assert len(paths) > 5
+
+
+def test_node_and_value_names_are_unique(graph: onnx.ModelProto) -> None:
+    nodes = [node.name for node in graph.graph.node]
+    values = [name for node in graph.graph.node for name in node.output]
+    values += [i.name for i in graph.graph.initializer] + [i.name for i in graph.graph.input]
+    assert len(set(nodes)) == len(nodes) and len(set(values)) == len(values)
+
+
+def test_the_file_holds_the_facts_of_the_manifest(nano_artifacts: Artifacts) -> None:
+    manifest = nano_artifacts.manifest
+    sources = {source.name: source.model_dump() for source in manifest.sources}
+    for record in manifest.components:
+        model = onnx.load(str(nano_artifacts.path(record)))
+        found = facts(model)
+        assert found["model"] == manifest.model and found["component"] == record.name
+        assert found["variant"] == record.variant
+        assert json.loads(found["random_weights"]) is True
+        assert json.loads(found["toolchain"]) == manifest.toolchain
+        assert json.loads(found["opset"]) == record.opset == model.opset_import[0].version
+        assert json.loads(found["dims"]) == json.loads(json.dumps(record.dims))
+        assert json.loads(found["passes"]) == [p.model_dump() for p in record.passes]
+        assert json.loads(found["inputs"]) == [
+            i.model_dump(mode="json") for i in record.inputs
+        ]
+        assert json.loads(found["outputs"]) == [
+            o.model_dump(mode="json") for o in record.outputs
+        ]
+        own = json.loads(found["sources"])
+        assert own and all(sources[source["name"]] == source for source in own)
+        needed = {f"{record.name}.pth"} if record.name in ("coarse", "c2f") else {"codec.pth"}
+        assert needed <= {source["name"] for source in own}
+
+
+def test_the_manifest_names_sources_passes_and_hashes(
+    nano: Path, nano_artifacts: Artifacts
+) -> None:
+    manifest = nano_artifacts.manifest
+    assert manifest.random_weights and manifest.gates == ()
+    for source in manifest.sources:
+        path = nano / source.name
+        assert (source.sha256, source.size) == (sha256(path), path.stat().st_size)
+        assert source.label == "random"
+    for record in manifest.components:
+        names = [entry.name for entry in record.passes]
+        assert "FoldWeightNorm" in names and names[-1] == "CanonicalNames"
+        folded = record.passes[names.index("FoldWeightNorm")]
+        assert folded.changed > 0 and folded.tolerance == 0
+    on_disk = {path.name for path in nano_artifacts.folder.iterdir()}
+    assert on_disk == {record.name for record in manifest.files()} | {"manifest.json"}
+    again = (nano_artifacts.folder / "manifest.json").read_text("utf-8")
+    assert Manifest.model_validate_json(again) == manifest
+
+
+# Bytes.
+
+
+def test_the_bytes_are_what_protobuf_itself_would_write(nano_artifacts: Artifacts) -> None:
+    for record in nano_artifacts.manifest.components:
+        path = nano_artifacts.path(record)
+        assert onnx.load(str(path)).SerializeToString() == path.read_bytes()
+
+
+def test_another_process_gives_the_same_bytes(nano: Path, tmp_path: Path) -> None:
+    """Neither the order of hashes, nor the number of threads, nor the folder matters."""
+    code = (
+        "import sys, pathlib, torch\n"
+        "torch.set_num_threads(int(sys.argv[3]))\n"
+        "from tests.support.exports import export_to\n"
+        "export_to(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]), inputs=('codes',),\n"
+        " components=('codec_encoder', 'codec_decoder', 'coarse'))\n"
+    )
+    running = []
+    for seed, threads in (("1", "1"), ("77", "2")):
+        target = tmp_path / f"out-{seed}"
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        running.append(
+            subprocess.Popen(
+                [sys.executable, "-c", code, str(target), str(nano), threads],
+                cwd=ROOT,
+                env=environment,
+            )
+        )
+    assert [process.wait(timeout=300) for process in running] == [0, 0]
+    first, second = tmp_path / "out-1", tmp_path / "out-77"
+    names = sorted(path.name for path in first.iterdir())
+    assert names == sorted(path.name for path in second.iterdir()) and len(names) == 4
+    for name in names:
+        assert (first / name).read_bytes() == (second / name).read_bytes(), name
+
+
+def test_external_data_goes_beside_the_graph_and_gives_the_same_numbers(
+    nano: Path, nano_artifacts: Artifacts, tmp_path: Path
+) -> None:
+    found = export_to(
+        tmp_path / "v1", nano, components=("coarse",), inputs=("codes",), external_data=True
+    )
+    record = record_of(found, "coarse")
+    assert record.data is not None and record.data.name == "coarse.onnx.data"
+    assert record.file.size < record_of(nano_artifacts, "coarse").file.size
+    codes = np.random.default_rng(0).integers(0, 12, (3, 2, 9))
+    inside = compute(nano_artifacts.path(record_of(nano_artifacts, "coarse")), codes=codes)
+    outside = compute(found.path(record), codes=codes)
+    np.testing.assert_array_equal(inside["logits"], outside["logits"])
+    onnx.checker.check_model(str(found.path(record)), full_check=True)
+    (tmp_path / "v1" / record.data.name).write_bytes(b"x" * record.data.size)
+    with pytest.raises(InputError, match=re.escape("coarse.onnx.data")):
+        open_artifacts(tmp_path / "v1")
+
+
+# Opsets.
+
+
+@pytest.mark.parametrize("name", ["codec_encoder", "codec_decoder", "coarse"])
+@pytest.mark.parametrize("opset", [o for o in OPSETS if o != 20])  # 20 is the others' own
+def test_every_selectable_opset_gives_a_file_within_all_gates(
+    nano: Path, nano_artifacts: Artifacts, tmp_path: Path, opset: int, name: str
+) -> None:
+    models = open_models(nano)
+    path = saved(exported(models, name, opset=opset), tmp_path)
+    assert onnx.load(str(path)).opset_import[0].version == opset
+    onnx.checker.check_model(str(path), full_check=True)
+    matrix = {"seeds": [0], "frames": [1, 13, 21], "batches": [1, 3]}
+    config = config_from(
+        {"model": "x", "checkpoint": {"path": "x"}, "verify": matrix}, source="test"
+    )
+    result = check_component(
+        record_of(nano_artifacts, name),
+        reference=Reference(models),
+        export=lambda inputs: compute(path, **inputs),
+        matrix=config.verify,
+        gates=load_gates(),
+        mismatches=[],
+    )
+    assert result.verdict == "PASS", [g for g in result.gates if g.verdict != "PASS"]
+
+
+# Shapes.
+
+
+@settings(max_examples=40, deadline=None)
+@given(samples=st.integers(1, 3 * HOP), batch=st.integers(1, 3), seed=st.integers(0, 99))
+def test_the_encoder_takes_any_length_and_pads_inside_the_graph(
+    nano: Path, nano_artifacts: Artifacts, samples: int, batch: int, seed: int
+) -> None:
+    audio = np.random.default_rng(seed).standard_normal((batch, 1, samples)) / 4
+    audio = audio.astype(np.float32)
+    found = _session_of(nano_artifacts, "codec_encoder").run(None, {"audio": audio})
+    expected = _codec(nano).encode(torch.from_numpy(audio))
+    frames = -(-samples // HOP)
+    assert found[0].shape == (batch, 3, frames)
+    np.testing.assert_array_equal(found[0], expected.codes)
+    np.testing.assert_allclose(found[1], expected.latents, rtol=0, atol=2e-5)
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    books=st.integers(1, 3),
+    frames=st.integers(1, 40),
+    batch=st.integers(1, 3),
+    seed=st.integers(0, 99),
+)
+def test_the_decoder_takes_any_number_of_codebooks(
+    nano: Path, nano_artifacts: Artifacts, books: int, frames: int, batch: int, seed: int
+) -> None:
+    codes = np.random.default_rng(seed).integers(0, 12, (batch, books, frames))
+    found = _session_of(nano_artifacts, "codec_decoder").run(None, {"codes": codes})[0]
+    expected = _codec(nano).decode_codes(torch.from_numpy(codes))
+    assert found.shape == (batch, 1, frames * HOP)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(frames=st.integers(1, 300), batch=st.integers(1, 3), seed=st.integers(0, 99))
+@pytest.mark.parametrize("name", ["coarse", "c2f"])
+def test_the_transformers_take_any_length_and_the_mask_token(
+    nano: Path, nano_artifacts: Artifacts, name: str, frames: int, batch: int, seed: int
+) -> None:
+    model = _models(nano).transformers[name]
+    shape = (batch, model.dims.n_codebooks, frames)
+    codes = np.random.default_rng(seed).integers(0, model.dims.vocab_size + 1, shape)
+    found = _session_of(nano_artifacts, name).run(None, {"codes": codes})[0]
+    expected = model.forward_codes(torch.from_numpy(codes), _codec(nano).quantizer).numpy()
+    assert np.abs(found - expected).max() <= 5e-6 * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("name, highest", [("codec_decoder", 11), ("coarse", 11)])
+def test_a_code_beyond_the_mask_token_is_an_error_not_another_codebook(
+    nano_artifacts: Artifacts, name: str, highest: int
+) -> None:
+    books = record_of(nano_artifacts, name).inputs[0].shape[1]
+    shape = (1, books if isinstance(books, int) else 2, 3)
+    path = nano_artifacts.path(record_of(nano_artifacts, name))
+    compute(path, codes=np.full(shape, highest))
+    with pytest.raises(Exception, match=r"out of (data )?bounds|[Ii]nvalid"):
+        compute(path, codes=np.full(shape, highest + 1))
+
+
+# Sets.
+
+
+@pytest.mark.parametrize(
+    "components, words",
+    [(("c2f",), "holds no checkpoint for c2f"), (("codec_encoder", "c2f"), "it allows")],
+)
+def test_a_component_whose_checkpoint_is_missing_is_refused(
+    nano: Path, tmp_path: Path, components: tuple[str, ...], words: str
+) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "codec.pth").write_bytes((nano / "codec.pth").read_bytes())
+    with pytest.raises(InputError, match=words):
+        export_to(tmp_path / "v1", tmp_path / "set", components=components)
+
+
+def test_a_transformer_alone_is_exported_by_latents_only(nano: Path, tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "set" / "coarse.pth").write_bytes((nano / "coarse.pth").read_bytes())
+    with pytest.raises(InputError, match="--input latents"):
+        export_to(tmp_path / "v1", tmp_path / "set", inputs=("codes",))
+    found = export_to(tmp_path / "v2", tmp_path / "set", inputs=("latents",))
+    assert [record.id for record in found.manifest.components] == ["coarse.latents"]
+
+
+@pytest.mark.parametrize("overlaid, components", [("c2f", ("coarse",)), ("coarse", None)])
+def test_a_lora_file_that_would_go_unused_is_refused(
+    nano: Path, tmp_path: Path, overlaid: str, components: tuple[str, ...] | None
+) -> None:
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for name in ("codec", "coarse") if components else ("codec",):
+        (folder / f"{name}.pth").write_bytes((nano / f"{name}.pth").read_bytes())
+    lora = tmp_path / "style.pth"
+    torch.save({"a.lora_A": torch.zeros(1)}, lora)
+    with pytest.raises(InputError, match="LoRA") as caught:
+        export_to(tmp_path / "v1", folder, components=components, lora={overlaid: lora})
+    assert overlaid in str(caught.value)
+
+
+def test_weights_that_overflow_are_refused_as_the_checkpoints_fault(
+    nano: Path, tmp_path: Path
+) -> None:
+    """All finite, but the published model itself computes infinities with them."""
+    (tmp_path / "set").mkdir()
+    content = torch.load(nano / "codec.pth", weights_only=True)
+    for key, value in content["state_dict"].items():
+        if key.endswith("weight_g"):
+            value.fill_(1e30)
+    torch.save(content, tmp_path / "set" / "codec.pth")
+    with pytest.raises(InputError, match=r"NaN|infinit") as caught:
+        export_to(tmp_path / "v1", tmp_path / "set")
+    assert "codec" in str(caught.value)
+
+
+def test_components_come_in_the_architectures_order(nano_artifacts: Artifacts) -> None:
+    names = [record.name for record in nano_artifacts.manifest.components]
+    assert list(dict.fromkeys(names)) == [name for name in COMPONENTS if name in names]
+    assert len(set(names)) == len(NETWORKS)
+    assert request_for(Path("x")).inputs == ("codes", "latents")
+
+
+_SESSIONS: dict[tuple[Path, str], Any] = {}
+_MODELS: dict[Path, Any] = {}
+
+
+def _session_of(artifacts: Artifacts, name: str) -> Any:
+    key = (artifacts.folder, name)
+    if key not in _SESSIONS:
+        _SESSIONS[key] = session(artifacts.path(record_of(artifacts, name)))
+    return _SESSIONS[key]
+
+
+def _models(folder: Path) -> Any:
+    if folder not in _MODELS:
+        _MODELS[folder] = open_models(folder)
+    return _MODELS[folder]
+
+
+def _codec(folder: Path) -> Any:
+    return _models(folder).codec

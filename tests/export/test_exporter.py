@@ -1,0 +1,113 @@
+"""Files exported from the golden sets give what the published packages computed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from tests.support.exports import compute, record_of
+from tests.support.sets import GoldenSet, assert_within
+from vampnet_onnx.export.onnx_file import save_graph
+from vampnet_onnx.pipeline.version.artifacts import Artifacts
+from vampnet_onnx.verify.localisation.nonfinite import NEITHER
+from vampnet_onnx.verify.localisation.request import Request, run_request
+
+LATENTS_TOLERANCE = 5e-5
+LOGITS_TOLERANCE = 5e-6
+AUDIO_TOLERANCE = 2e-4
+
+
+def test_the_encoder_file_gives_the_published_codes_and_latents(
+    golden: GoldenSet, golden_artifacts: Artifacts
+) -> None:
+    path = golden_artifacts.path(record_of(golden_artifacts, "codec_encoder"))
+    cases = golden.cases("encode")
+    assert cases
+    for case in cases:
+        found = compute(path, audio=golden.array(f"{case}/audio"))
+        np.testing.assert_array_equal(found["codes"], golden.array(f"{case}/codes"))
+        assert_within(found["latents"], golden.array(f"{case}/latents"), LATENTS_TOLERANCE)
+
+
+def test_the_decoder_file_gives_the_published_audio(
+    golden: GoldenSet, golden_artifacts: Artifacts
+) -> None:
+    path = golden_artifacts.path(record_of(golden_artifacts, "codec_decoder"))
+    cases = golden.cases("decode")
+    assert cases
+    for case in cases:
+        found = compute(path, codes=golden.array(f"{case}/codes"))
+        assert_within(found["audio"], golden.array(f"{case}/audio"), AUDIO_TOLERANCE)
+        by_interface = golden.array(f"{case}/audio_by_interface")
+        assert_within(found["audio"], by_interface, AUDIO_TOLERANCE)
+
+
+def test_the_decoder_file_reads_mask_tokens_as_the_published_interface_does(
+    golden: GoldenSet, golden_artifacts: Artifacts
+) -> None:
+    path = golden_artifacts.path(record_of(golden_artifacts, "codec_decoder"))
+    cases = golden.cases("decode_masked")
+    assert cases
+    for case in cases:
+        codes = golden.array(f"{case}/codes")
+        assert (codes == golden.models.codec.dims.codebook_size).any()
+        found = compute(path, codes=codes)
+        assert_within(
+            found["audio"], golden.array(f"{case}/audio_by_interface"), AUDIO_TOLERANCE
+        )
+
+
+@pytest.mark.parametrize("name", ["coarse", "c2f"])
+def test_the_transformer_files_give_the_published_logits(
+    golden: GoldenSet, golden_artifacts: Artifacts, name: str
+) -> None:
+    records = [r for r in golden_artifacts.manifest.components if r.name == name]
+    cases = golden.cases(name)
+    assert records and cases
+    for record in records:
+        entry = record.inputs[0].name
+        for case in cases:
+            inputs = {entry: golden.array(f"{case}/{entry}")}
+            logits = compute(golden_artifacts.path(record), **inputs)["logits"]
+            expected = golden.array(f"{case}/logits")
+            assert_within(logits, expected, LOGITS_TOLERANCE)
+            np.testing.assert_array_equal(logits.argmax(axis=1), expected.argmax(axis=1))
+
+
+def recorded_request(golden: GoldenSet, artifacts: Path, component: str) -> Request:
+    return Request(
+        artifacts=artifacts,
+        new=None,
+        checkpoint=golden.folder,
+        recorded=True,
+        component=component,
+        seed=1,
+        length=None,
+        batch=2,
+        lora={},
+        unsealed=False,
+    )
+
+
+@pytest.mark.parametrize("name", ["codec_encoder", "codec_decoder", "coarse", "c2f"])
+def test_no_part_of_a_sound_file_departs_from_the_recorded_activations(
+    golden: GoldenSet, golden_artifacts: Artifacts, name: str
+) -> None:
+    found = run_request(recorded_request(golden, golden_artifacts.folder, name))
+    assert found.localisation.culprits == () and found.birth.verdict == NEITHER
+    assert len(found.localisation.findings) >= 2
+
+
+def test_the_layer_after_which_a_file_departs_from_the_recorded_activations_is_named(
+    golden: GoldenSet, golden_artifacts: Artifacts, tmp_path: Path
+) -> None:
+    model = ir.load(golden_artifacts.path(record_of(golden_artifacts, "coarse")))
+    weight = model.graph.initializers["transformer.layers.1.norm_3.weight"]
+    weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(1.001))
+    save_graph(model, tmp_path / "coarse.onnx")
+    found = run_request(recorded_request(golden, tmp_path / "coarse.onnx", "coarse"))
+    assert found.localisation.culprits == ("transformer.layers.1",)
+    assert found.unvouched == ("coarse.onnx",)

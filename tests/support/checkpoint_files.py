@@ -1,0 +1,55 @@
+"""Helpers of the checkpoint tests: files with one thing changed, and what refuses them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.models import load_codec, load_vampnet, read_checkpoint
+
+Content = dict[str, Any]
+LONGEST_MESSAGE = 6000
+
+
+def content_of(folder: Path, name: str) -> Content:
+    return torch.load(folder / f"{name}.pth", weights_only=True)
+
+
+def saved(content: object, path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path)
+    return path
+
+
+def with_kwargs(folder: Path, name: str, path: Path, **changed: Any) -> Path:
+    content = content_of(folder, name)
+    content["metadata"]["kwargs"] = {**content["metadata"]["kwargs"], **changed}
+    return saved(content, path)
+
+
+def load(path: Path) -> object:
+    """Load as codec or transformer, told by the file's name."""
+    opened = read_checkpoint(path)
+    return load_codec(opened) if path.stem == "codec" else load_vampnet(opened)
+
+
+def refusal(path: Path, action: Callable[[Path], object] = load) -> str:
+    with pytest.raises(InputError) as caught:
+        action(path)
+    message = str(caught.value)
+    assert "\n" not in message and 0 < len(message) < LONGEST_MESSAGE
+    return message
+
+
+def copy_of(nano: Path, target: Path) -> Path:
+    return Path(shutil.copytree(nano, target))
+
+
+def audio() -> torch.Tensor:
+    return torch.randn(2, 1, 50, generator=torch.Generator().manual_seed(5)) / 4

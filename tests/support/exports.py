@@ -1,0 +1,69 @@
+"""Exporting in tests: sets once a session, single components on demand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime as ort
+
+from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.export.components.registry import build_component
+from vampnet_onnx.export.export_set import Request, export_set
+from vampnet_onnx.export.exporter import Exported, export_component
+from vampnet_onnx.export.onnx_file import save_graph
+from vampnet_onnx.models import ModelSet, open_models
+from vampnet_onnx.pipeline.version.artifacts import Artifacts, open_artifacts
+
+
+def request_for(checkpoint: Path, **changed: object) -> Request:
+    values: dict[str, object] = {
+        "model": "mine",
+        "checkpoint": checkpoint,
+        "components": None,
+        "inputs": ("codes", "latents"),
+        "opset": 20,
+        "external_data": False,
+        "lora": {},
+    }
+    return Request(**(values | changed))  # type: ignore[arg-type]
+
+
+def export_to(folder: Path, checkpoint: Path, **changed: object) -> Artifacts:
+    folder.mkdir(parents=True)
+    export_set(request_for(checkpoint, **changed), folder, progress=lambda *_: None)
+    return open_artifacts(folder)
+
+
+def exported(
+    models: ModelSet | Path, name: str, *, variant: str = "", opset: int = 20
+) -> Exported:
+    found = open_models(models) if isinstance(models, Path) else models
+    return export_component(build_component(name, found, variant=variant), opset=opset)
+
+
+def saved(graph: Exported, folder: Path) -> Path:
+    path = folder / f"{graph.component.id}.onnx"
+    save_graph(graph.model, path)
+    return path
+
+
+def session(model: Path | bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 4
+    source = str(model) if isinstance(model, Path) else model
+    return ort.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+
+
+def compute(model: Path | bytes, **inputs: np.ndarray) -> dict[str, np.ndarray]:
+    """Run a file with ONNX Runtime itself, nothing of ours in between."""
+    found = session(model)
+    names = [item.name for item in found.get_outputs()]
+    return dict(zip(names, found.run(None, inputs), strict=True))
+
+
+def record_of(artifacts: Artifacts, name: str) -> ComponentRecord:
+    record = artifacts.manifest.component(name)
+    assert record is not None, f"no component {name}"
+    return record

@@ -1,0 +1,56 @@
+"""Records, matrices and oracles for the harness's own tests, without any export."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from tests.support.sets import NANO
+from vampnet_onnx.configs.config import VerifySection
+from vampnet_onnx.configs.manifest import ComponentRecord, FileRecord, TensorSignature
+
+DIMS: dict[str, dict[str, Any]] = {
+    "codec": {**NANO["codec"], "codebook_dims": (5, 5, 5)},
+    "coarse": NANO["coarse"],
+    "c2f": NANO["c2f"],
+}
+_SIGNATURES: dict[str, tuple[tuple[str, str, Any], ...]] = {
+    "codec_encoder": (("audio", "float32", ("batch", 1, "samples")),),
+    "codec_decoder": (("codes", "int64", ("batch", "codebooks", "frames")),),
+    "coarse": (("codes", "int64", ("batch", 2, "frames")),),
+    "c2f": (("codes", "int64", ("batch", 3, "frames")),),
+    "coarse.latents": (("latents", "float32", ("batch", 10, "frames")),),
+}
+
+
+def record(identifier: str) -> ComponentRecord:
+    """Return the manifest's entry of a nano component."""
+    name, _, variant = identifier.partition(".")
+    dims = DIMS["codec" if name.startswith("codec") else name]
+    return ComponentRecord(
+        name=name,
+        variant=variant,
+        file=FileRecord(name=f"{identifier}.onnx", sha256="0" * 64, size=1),
+        inputs=tuple(
+            TensorSignature(name=n, dtype=d, shape=s) for n, d, s in _SIGNATURES[identifier]
+        ),
+        outputs=(),
+        opset=20,
+        dims={
+            k: tuple(v) if isinstance(v, list) else v
+            for k, v in dims.items()
+            if isinstance(v, (int, tuple, list))
+        },
+        passes=(),
+    )
+
+
+def matrix(**changed: list[int]) -> VerifySection:
+    values = {"seeds": [0, 1], "frames": [1, 13], "batches": [1, 3], "threads": 1}
+    return VerifySection(**(values | changed))  # type: ignore[arg-type]
+
+
+def same(outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {name: array.copy() for name, array in outputs.items()}

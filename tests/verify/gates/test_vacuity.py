@@ -1,0 +1,209 @@
+"""A gate that could not fail is no gate: it fails itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.exports import exported, record_of, saved, session
+from tests.support.sets import GoldenSet
+from tests.support.verify_helpers import matrix
+from vampnet_onnx.configs.config import Gates, load_gates
+from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.export.export_set import component_record
+from vampnet_onnx.models import open_models
+from vampnet_onnx.pipeline.version.artifacts import Artifacts
+from vampnet_onnx.reports import Component
+from vampnet_onnx.reports.schema import Gate
+from vampnet_onnx.verify.gates.component import check_component
+from vampnet_onnx.verify.gates.vacuity import SHAPE_ONLY, input_sensitivity
+from vampnet_onnx.verify.sides.models import Reference
+from vampnet_onnx.verify.subjects.registry import cases_for
+
+Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+def runner(path: Any) -> Run:
+    found = session(path)
+    names = [item.name for item in found.get_outputs()]
+    return lambda inputs: dict(zip(names, found.run(None, dict(inputs)), strict=True))
+
+
+def gate(result: Component, name: str) -> Gate:
+    return next(g for g in result.gates if g.name == name)
+
+
+def checked(
+    artifacts: Artifacts, name: str, nano: Any, *, run: Run | None = None, **more: Any
+) -> Component:
+    record = record_of(artifacts, name)
+    given = {"reference": Reference(open_models(nano)), "gates": load_gates(), **more}
+    return check_component(
+        record,
+        export=run or runner(artifacts.path(record)),
+        mismatches=[],
+        matrix=matrix(frames=[1, 60]),
+        **given,
+    )
+
+
+# Two sides.
+
+
+@pytest.mark.parametrize("name", ["codec_encoder", "codec_decoder", "coarse", "c2f"])
+def test_a_reference_compared_with_itself_fails(
+    nano: Any, nano_artifacts: Artifacts, name: str
+) -> None:
+    reference, record = Reference(open_models(nano)), record_of(nano_artifacts, name)
+
+    def same(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {n: a.copy() for n, a in reference.run(record, inputs).outputs.items()}
+
+    result = checked(nano_artifacts, name, nano, run=same)
+    failed = [g.name for g in result.gates if g.verdict == "FAIL"]
+    assert failed == ["identical_sides"]
+    assert "compared with itself" in gate(result, "identical_sides").message
+
+
+def test_an_export_that_gives_the_references_own_arrays_fails(
+    nano: Any, nano_artifacts: Artifacts
+) -> None:
+    record = record_of(nano_artifacts, "coarse")
+
+    class Handing(Reference):
+        def run(self, *arguments: Any) -> Any:
+            self.last = super().run(*arguments)
+            return self.last
+
+    reference = Handing(open_models(nano))
+
+    def handed(_inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return {"logits": reference.last.outputs["logits"][:]}
+
+    small = matrix(seeds=[0], frames=[1], batches=[1])
+    result = check_component(
+        record,
+        reference=reference,
+        export=handed,
+        matrix=small,
+        gates=load_gates(),
+        mismatches=[],
+    )
+    assert gate(result, "identical_sides").verdict == "FAIL"
+
+
+# Limits.
+
+
+def loosened(kind: str, name: str, limit: float) -> Gates:
+    return load_gates({kind: {name: {"limit": limit}}})
+
+
+@pytest.mark.parametrize(
+    "component, kind, name, limit",
+    [
+        ("coarse", "transformer", "relative_l2", 10.0),
+        ("coarse", "transformer", "tokens_unexplained", 1e9),
+        ("codec_decoder", "codec_decoder", "snr_db", -60.0),
+        ("codec_decoder", "codec_decoder", "max_abs", 3.0),
+        ("codec_encoder", "codec_encoder", "tokens_unexplained", 1e9),
+    ],
+)
+def test_a_limit_that_a_shuffled_output_holds_is_named(
+    nano: Any, nano_artifacts: Artifacts, component: str, kind: str, name: str, limit: float
+) -> None:
+    result = checked(nano_artifacts, component, nano, gates=loosened(kind, name, limit))
+    found = gate(result, "vacuous_limits")
+    assert found.verdict == "FAIL" and name in found.message
+    assert found.value == 1
+
+
+# Inputs.
+
+
+@pytest.fixture(scope="module")
+def drawn(golden_a_models: Any, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder, found = tmp_path_factory.mktemp("drawn"), {}
+    for name in ("sampler", "mask_generator"):
+        graph = exported(golden_a_models, name)
+        path = saved(graph, folder)
+        record = component_record(graph, _file(), None)
+        found[name] = (record, runner(path))
+    return found
+
+
+@pytest.fixture(scope="module")
+def golden_a_models(golden_a: GoldenSet) -> Any:
+    return golden_a.models
+
+
+def _file() -> Any:
+    from vampnet_onnx.configs.manifest import FileRecord
+
+    return FileRecord(name="x.onnx", sha256="0" * 64, size=1)
+
+
+def like(record: ComponentRecord) -> Any:
+    return cases_for(record, matrix(frames=[5]))[-1]
+
+
+@pytest.mark.parametrize("name", ["sampler", "mask_generator"])
+def test_every_input_of_a_sound_graph_is_seen_to_matter(drawn: Any, name: str) -> None:
+    record, run = drawn[name]
+    found = input_sensitivity(record, like(record), run, 1e-3)
+    assert found.value >= 1e-3, found.message
+
+
+@pytest.mark.parametrize(
+    "name, ignored",
+    [
+        (name, item)
+        for name, items in {
+            "sampler": (
+                "logits",
+                "codes",
+                "step",
+                "temperature",
+                "mask_temperature",
+                "sample_cutoff",
+                "top_k",
+                "top_p",
+                "typical_filtering",
+                "typical_mass",
+                "typical_min_tokens",
+                "exponential",
+                "uniform",
+                "at_start",
+            ),
+            "mask_generator": (
+                "prefix_frames",
+                "combine_or",
+                "dropout",
+                "roll",
+                "uniform",
+                "upper_codebook_mask",
+                "onset_frames",
+                "rand_mask_cosine",
+            ),
+        }.items()
+        for item in items
+    ],
+)
+def test_an_input_that_is_ignored_is_named(drawn: Any, name: str, ignored: str) -> None:
+    record, run = drawn[name]
+    first: dict[Any, np.ndarray] = {}
+
+    def deaf(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        value = inputs[ignored]
+        return run({**inputs, ignored: first.setdefault(value.shape, value)})
+
+    found = input_sensitivity(record, like(record), deaf, 1e-3)
+    assert not found.value >= 1e-3
+    assert ignored in found.message
+
+
+def test_an_input_whose_shape_alone_counts_is_listed_as_such() -> None:
+    assert {("mask_generator", "codes")} == SHAPE_ONLY

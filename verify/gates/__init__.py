@@ -1,0 +1,1 @@
+"""Does it hold, and could it fail?"""

@@ -1,0 +1,160 @@
+"""One case run on both sides and judged by its own limits."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vampnet_onnx.configs.config import GateRule, Gates
+from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.verify.sides.models import Oracle
+from vampnet_onnx.verify.subjects.compare import (
+    Comparison,
+    SignatureError,
+    compare,
+    require_same_signature,
+)
+from vampnet_onnx.verify.subjects.drawn_cases import DRAWN
+from vampnet_onnx.verify.subjects.generation.cases import GENERATION
+from vampnet_onnx.verify.subjects.registry import Case
+
+from .rounding import measure_noise, measured_ties, widened_limit
+
+RunExport = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+
+# Metrics of which more is better; of all others less is.
+HIGHER_IS_BETTER = frozenset({"pearson", "snr_db", "token_accuracy", "input_sensitivity"})
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A case that ran.
+
+    Attributes:
+        case: which.
+        comparison: None where the sides could not be compared.
+        limits: by metric, as widened by the reference's own rounding.
+        values: float values that were compared.
+        shared: the export gave the reference's own arrays.
+        message: what went wrong and where.
+    """
+
+    case: Case
+    comparison: Comparison | None
+    limits: Mapping[str, float]
+    values: int = 0
+    shared: bool = False
+    message: str = ""
+
+    @property
+    def ties(self) -> int:
+        """How many tokens are ties of the reference."""
+        tokens = self.comparison.tokens if self.comparison else None
+        return tokens.ambiguous if tokens else 0
+
+    @property
+    def has_arrays(self) -> bool:
+        """Whether it holds what the figures are drawn from."""
+        return self.comparison is not None and self.comparison.reference.size > 0
+
+    def without_arrays(self) -> Outcome:
+        """Return the same without what only figures need."""
+        if self.comparison is None:
+            return self
+        empty = np.zeros((0, 0))
+        bare = replace(self.comparison, error=empty, reference=empty, export=empty)
+        return replace(self, comparison=bare)
+
+
+def run_case(
+    case: Case, record: ComponentRecord, reference: Oracle, export: RunExport, gates: Gates
+) -> Outcome:
+    """Run one case on both sides.
+
+    Args:
+        case: which.
+        record: from the manifest.
+        reference: the oracle.
+        export: runs the artifact.
+        gates: thresholds.
+    """
+    inputs = reference.inputs(case, record)
+    rules = gates.for_component(record.name)
+    limits = {name: rule.limit for name, rule in rules.items()}
+    try:
+        expected = reference.run(record, inputs)
+    except FloatingPointError as error:
+        return Outcome(case, None, limits, message=f"the reference failed: {error}")
+    try:
+        found = export(inputs)
+    except Exception as error:  # ONNX Runtime's errors share no other base
+        return Outcome(case, None, limits, message=f"the artifact failed to run: {error}")
+    try:
+        require_same_signature(expected.outputs, found)
+    except SignatureError as error:
+        return Outcome(case, None, limits, message=str(error))
+    comparison = compare(record, expected, found, gates.ties)
+    # What is drawn has no weights whose rounding could amplify, and a generation has the
+    # rounding of its logits in its margins: their limits stay.
+    if record.name not in (*DRAWN, GENERATION) and (
+        broken(comparison, rules, limits) or _tokens_differ(comparison)
+    ):
+        noise = measure_noise(record, expected, reference.in_float64.run(record, inputs))
+        comparison = compare(
+            record, expected, found, measured_ties(gates.ties, noise, gates.noise)
+        )
+        limits = {n: widened_limit(n, rule, noise, gates.noise) for n, rule in rules.items()}
+    shared = any(np.shares_memory(array, found[n]) for n, array in expected.outputs.items())
+    values = comparison.reference.size
+    return Outcome(case, comparison, limits, values, shared, comparison.message)
+
+
+def satisfies(value: float, rule: GateRule, limit: float) -> bool:
+    """Compare so that NaN fails."""
+    return value <= limit if rule.direction == "at most" else value >= limit
+
+
+def broken(
+    comparison: Comparison, rules: Mapping[str, GateRule], limits: Mapping[str, float]
+) -> int:
+    """Return how many of a case's own limits are broken."""
+    values = comparison.metrics
+    return sum(
+        not satisfies(values[name], rule, limits[name])
+        for name, rule in rules.items()
+        if name in values
+    )
+
+
+def failed(outcome: Outcome, rules: Mapping[str, GateRule]) -> bool:
+    """Return whether a case could not be compared or breaks a limit."""
+    return outcome.comparison is None or broken(outcome.comparison, rules, outcome.limits) > 0
+
+
+def excess(name: str, outcome: Outcome) -> float:
+    """Return how far a metric is beyond the case's own limit; 0 where it holds."""
+    assert outcome.comparison is not None
+    value, limit = outcome.comparison.metrics[name], outcome.limits[name]
+    return max(0.0, rank(name, value) - rank(name, limit))
+
+
+def rank(name: str, value: float) -> float:
+    """Order values from best to worst, NaN worst of all."""
+    if np.isnan(value):
+        return float("inf")
+    return -value if name in HIGHER_IS_BETTER else value
+
+
+def badness(outcome: Outcome, rules: Mapping[str, GateRule]) -> tuple[int, float]:
+    """Order outcomes by the number of limits broken, then by the main error."""
+    if outcome.comparison is None:
+        return len(rules) + 1, float("inf")
+    values = outcome.comparison.metrics
+    error = rank("relative_l2", values.get("relative_l2", 0.0))
+    return broken(outcome.comparison, rules, outcome.limits), error
+
+
+def _tokens_differ(comparison: Comparison) -> bool:
+    return comparison.tokens is not None and bool(comparison.tokens.differing.any())

@@ -1,0 +1,124 @@
+"""Cases run by several processes, to hunt for seeds that fail.
+
+Each process opens the checkpoint and the artifact for itself; outcomes come back in the order
+of the cases, without the arrays that only figures need.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from vampnet_onnx.configs.config import Gates
+from vampnet_onnx.configs.errors import EnvironmentLacksError
+from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.models import open_models
+from vampnet_onnx.pipeline.version.artifacts import Artifacts
+from vampnet_onnx.verify.sides.export import open_export
+from vampnet_onnx.verify.sides.models import Reference, merge_lora
+from vampnet_onnx.verify.subjects.registry import Case
+
+from .case import Outcome, RunExport, run_case
+
+# From so many seeds on, processes are started unasked: below, opening models takes longer.
+MANY_SEEDS = 32
+
+_AHEAD = 4  # cases a process has in waiting; a stop waits for the one at work only
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a process needs to run cases of one component.
+
+    Attributes:
+        artifacts: opened, its hashes checked.
+        record: of the component.
+        checkpoint: folder.
+        transformers: to open beside the codec.
+        lora: LoRA overlay by transformer.
+        gates: thresholds.
+        threads: of ONNX Runtime and PyTorch each.
+    """
+
+    artifacts: Artifacts
+    record: ComponentRecord
+    checkpoint: Path
+    transformers: tuple[str, ...]
+    lora: dict[str, Path]
+    gates: Gates
+    threads: int
+
+
+def jobs_for(seeds: int, threads: int) -> int:
+    """Return how many processes to start where nobody said: one but for many seeds."""
+    if seeds < MANY_SEEDS:
+        return 1
+    return max(1, len(os.sched_getaffinity(0)) // max(threads, 1))
+
+
+def in_processes(job: Job, jobs: int) -> Callable[[Sequence[Case]], Iterator[Outcome]]:
+    """Return what runs cases in several processes; closing its iterator stops them.
+
+    Args:
+        job: the component.
+        jobs: processes.
+    """
+
+    def run(cases: Sequence[Case]) -> Iterator[Outcome]:
+        # Spawned, not forked: the runtimes' threads do not survive a fork.
+        pool = ProcessPoolExecutor(jobs, get_context("spawn"), _open, (job,))
+        waiting, left = deque[Future[Outcome]](), iter(cases)
+        try:
+            for case in left:
+                waiting.append(pool.submit(_run, case))
+                if len(waiting) >= _AHEAD * jobs:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        except BrokenProcessPool as error:
+            raise EnvironmentLacksError(
+                f"one of {jobs} processes that verified {job.record.id} was killed, perhaps"
+                " for want of memory; give fewer with --jobs"
+            ) from error
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    return run
+
+
+@dataclass(frozen=True)
+class _Opened:
+    job: Job
+    reference: Reference
+    export: RunExport
+
+
+_opened: _Opened | None = None  # of this process
+
+
+def _open(job: Job) -> None:
+    global _opened
+    # An interrupt reaches every process of a terminal; the first one ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threads = job.threads or 1
+    torch.set_num_threads(threads)
+    models = open_models(job.checkpoint, only=job.transformers, lora=job.lora)
+    merge_lora(models)
+    export, _ = open_export(job.artifacts, job.record, threads, lora=job.lora)
+    _opened = _Opened(job, Reference(models), export)
+
+
+def _run(case: Case) -> Outcome:
+    assert _opened is not None
+    job = _opened.job
+    outcome = run_case(case, job.record, _opened.reference, _opened.export, job.gates)
+    return outcome.without_arrays()

@@ -1,0 +1,1 @@
+"""Recorded sets: check, record."""

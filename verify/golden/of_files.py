@@ -1,0 +1,124 @@
+"""Exported files held to a recorded set: what the pipeline computes of its cases."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.models.behaviour.noise import TorchNoise
+from vampnet_onnx.models.checkpoints.checkpoint import source_file
+from vampnet_onnx.pipeline.steps.generate import generate
+from vampnet_onnx.pipeline.steps.noise import Floats
+from vampnet_onnx.pipeline.vamp import VampPipeline
+from vampnet_onnx.pipeline.version.artifacts import Artifacts
+from vampnet_onnx.verify.sides.recorded import RecordedSet
+
+from .check import Computed, Run
+
+
+class FromTorch:
+    """The published packages' noise for the pipeline: torch's generator under a seed."""
+
+    def __init__(self, seed: int) -> None:
+        """Start at a seed."""
+        self.name, self._source = f"torch's seed {seed}", TorchNoise(seed)
+
+    def exponential(self, shape: tuple[int, ...]) -> Floats:
+        """Return Exponential(1) noise of a shape, float32."""
+        return self._source.exponential(shape).numpy()
+
+    def uniform(self, shape: tuple[int, ...]) -> Floats:
+        """Return uniform noise of a shape, float32."""
+        return self._source.uniform(shape).numpy()
+
+
+class PipelineRun(Run):
+    """Artifacts made from a set's own checkpoints, held to it."""
+
+    whole = False
+
+    def __init__(self, recorded: RecordedSet, artifacts: Artifacts) -> None:
+        """Take a set and the artifacts.
+
+        Raises:
+            InputError: the artifacts were made from other checkpoints.
+        """
+        super().__init__(recorded)
+        made_from = {source.sha256 for source in artifacts.manifest.sources}
+        for path in sorted(recorded.folder.glob("*.pth")):
+            if source_file(path).sha256 not in made_from:
+                raise InputError(
+                    f"{artifacts.folder}: was not made from {path}; export the set's own"
+                    " checkpoints (vampnet-onnx export --checkpoint DIR)"
+                )
+        self.pipeline = VampPipeline(artifacts)
+
+
+def _encode(run: PipelineRun, case: str) -> Computed:
+    session = run.pipeline.components.session("codec_encoder")
+    found = session.run({"audio": run.array(f"{case}/audio")})
+    yield "latents", f"{case}/latents", found["latents"]
+    yield "codes", f"{case}/codes", found["codes"]
+
+
+def _decode(run: PipelineRun, case: str) -> Computed:
+    codes = run.array(f"{case}/codes")
+    session = run.pipeline.components.session("codec_decoder")
+    yield "audio", f"{case}/audio", session.run({"codes": codes})["audio"]
+    yield from _decode_masked(run, case)
+
+
+def _decode_masked(run: PipelineRun, case: str) -> Computed:
+    found = run.pipeline.decode(run.array(f"{case}/codes"))
+    yield "audio_by_interface", f"{case}/audio_by_interface", found
+
+
+def _transformer(run: PipelineRun, case: str) -> Computed:
+    model = run.pipeline.components.transformer(case.split("/")[0])
+    yield "logits", f"{case}/logits", model.logits(run.array(f"{case}/codes"))
+
+
+def _preprocess(run: PipelineRun, case: str) -> Computed:
+    audio, rate = run.array(f"{case}/audio"), int(run.array(f"{case}/sample_rate"))
+    yield "output", f"{case}/output", run.pipeline.prepare(audio, rate).audio
+
+
+def _generate(run: PipelineRun, case: str) -> Computed:
+    seed, settings = run.generate_options(case)
+    parts = run.pipeline.components
+    mask = run.array(f"{case}/mask") if f"{case}/mask" in run.recorded else None
+    tokens = generate(
+        parts.transformer(case.split("/")[0].removeprefix("generate_")),
+        parts.session("sampler"),
+        run.array(f"{case}/start_tokens"),
+        mask,
+        settings=settings,
+        noise=FromTorch(seed),
+    )
+    yield "tokens", f"{case}/tokens", tokens
+
+
+def _vamp(run: PipelineRun, case: str) -> Computed:
+    seed, settings = run.vamp_options(case)
+    audio, rate = run.array(f"{case}/audio"), int(run.options(case)["sample_rate"])
+    prepared = run.pipeline.prepare(np.asarray(audio, np.float32), rate)
+    yield "codes", f"{case}/codes", run.pipeline.encode_stream(prepared)
+    made = run.pipeline.vamp(
+        run.array(f"{case}/codes"), run.array(f"{case}/mask"), settings, noise=FromTorch(seed)
+    )
+    yield "tokens", f"{case}/tokens", made.tokens
+    yield "masked_tokens", f"{case}/masked_tokens", made.masked_tokens
+    yield "output_audio", f"{case}/output_audio", run.pipeline.decode(made.tokens)
+
+
+PipelineRun.kinds = {
+    "encode": _encode,
+    "decode": _decode,
+    "decode_masked": _decode_masked,
+    "coarse": _transformer,
+    "c2f": _transformer,
+    "preprocess": _preprocess,
+    "generate_coarse": _generate,
+    "generate_c2f": _generate,
+    "vamp": _vamp,
+}

@@ -1,0 +1,103 @@
+"""The failing piece by itself: one module, its inputs, what it should give and what it gives.
+
+A folder that someone else can run without checkpoint, artifacts or PyTorch.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import publish_folder, staging_folder
+from vampnet_onnx.export.onnx_file import save_graph
+from vampnet_onnx.pipeline.version.session import Session
+
+from .walk import LoneModule, distance
+
+GRAPH, FACTS = "module.onnx", "bundle.json"
+INPUTS, REFERENCE, EXPORT = "inputs.npz", "reference.npz", "export.npz"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Where a bundle comes from.
+
+    Attributes:
+        component: with variant.
+        module: path of the module.
+        case: id of the input.
+        error: relative L2 of its output, on the reference's inputs.
+    """
+
+    component: str
+    module: str
+    case: str
+    error: float
+
+
+def write_bundle(folder: Path, facts: Facts, module: LoneModule) -> None:
+    """Write a bundle.
+
+    Args:
+        folder: must not exist.
+        facts: where it comes from.
+        module: cut out, with its inputs and outputs.
+
+    Raises:
+        InputError: the folder exists or cannot be written.
+    """
+    with staging_folder(folder.parent) as staged:
+        save_graph(module.model, staged / GRAPH)
+        for name, arrays in (
+            (INPUTS, module.inputs),
+            (REFERENCE, {f"output_{i}": a for i, a in enumerate(module.reference)}),
+            (EXPORT, module.outputs),
+        ):
+            # Names of values hold slashes, which a zip archive takes for folders.
+            safe: dict[str, Any] = {k.replace("/", "|"): v for k, v in arrays.items()}
+            np.savez(staged / name, **safe)
+        (staged / FACTS).write_text(json.dumps(asdict(facts), indent=2) + "\n", "utf-8")
+        publish_folder(staged, folder)
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What a bundle does now.
+
+    Attributes:
+        facts: as recorded.
+        error: relative L2 of the output now.
+        same: whether the output is the recorded one, bit for bit.
+    """
+
+    facts: Facts
+    error: float
+    same: bool
+
+
+def replay(folder: Path) -> Replayed:
+    """Run the module of a bundle on its inputs.
+
+    Raises:
+        InputError: not a bundle.
+    """
+    try:
+        facts = Facts(**json.loads((folder / FACTS).read_text("utf-8")))
+        inputs, reference, recorded = (
+            _arrays(folder / name) for name in (INPUTS, REFERENCE, EXPORT)
+        )
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"{folder}: not a bundle of localise ({error})") from error
+    found = Session(folder / GRAPH).run(inputs)
+    same = all(np.array_equal(found[name], value) for name, value in recorded.items())
+    return Replayed(facts, distance(list(reference.values()), list(found.values())), same)
+
+
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as data:
+        return {name.replace("|", "/"): data[name] for name in data.files}

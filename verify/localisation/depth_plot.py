@@ -1,0 +1,69 @@
+"""A picture of how an error grows over the depth of a network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib as mpl
+
+from vampnet_onnx.configs.files import replacing
+
+from .walk import Localisation
+
+_FLOOR = 1e-9  # a logarithmic axis has no zero
+
+
+def plot_depth(found: Localisation, path: Path, *, title: str) -> None:
+    """Draw error so far and own error of every module, culprits marked.
+
+    Args:
+        found: result of a walk.
+        path: of the picture; its suffix gives the format.
+        title: above the picture.
+    """
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    findings = [f for f in found.findings if f.error == f.error]
+    height = max(4.0, 0.16 * len(findings))
+    figure, axes = plt.subplots(figsize=(9, height), layout="constrained")
+    rows = range(len(findings))
+    largest = max((f.error for f in findings if f.error < float("inf")), default=1.0)
+    beyond = max(largest, 1.0) * 10
+    axes.plot(
+        [_on_axis(f.error, beyond) for f in findings],
+        rows,
+        color="0.4",
+        marker=".",
+        label="error when the whole export runs",
+    )
+    own = [
+        (_on_axis(f.own_error, beyond), i)
+        for i, f in enumerate(findings)
+        if f.own_error == f.own_error
+    ]
+    axes.scatter(
+        [x for x, _ in own],
+        [y for _, y in own],
+        color="C0",
+        s=18,
+        zorder=3,
+        label="its own error, on the reference's inputs",
+    )
+    for i, finding in enumerate(findings):
+        if finding.path in found.culprits:
+            axes.axhspan(i - 0.5, i + 0.5, color="C3", alpha=0.25)
+    axes.set_xscale("log")
+    axes.set_yticks(list(rows), [f.path or "(whole)" for f in findings], fontsize=6)
+    axes.invert_yaxis()
+    axes.set_xlabel("relative L2 error")
+    axes.set_title(title)
+    axes.legend(loc="lower left", fontsize=8)
+    axes.grid(axis="x", alpha=0.3)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format=path.suffix.lstrip(".") or "png", dpi=110)
+    plt.close(figure)
+
+
+def _on_axis(value: float, beyond: float) -> float:
+    return min(max(value, _FLOOR), beyond)

@@ -1,0 +1,136 @@
+"""Where a NaN or an infinity is born: finite inputs, non-finite output.
+
+Source of the rule: an operator is the source of a non-finite value if its output is non-finite
+while its direct inputs are finite, as Apple's coremltools puts it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from .graph import GraphModules
+from .lane import GraphSource, Lane
+from .torch_source import ROOT, Source, Trace, is_below
+
+CHECKPOINT = "the checkpoint does it: PyTorch gives non-finite values on this input"
+CHECKPOINT_ALONE = f"{CHECKPOINT}, and the export does not"
+EACH = f"{CHECKPOINT}, and the export does it elsewhere, too"
+EXPORT = "the export does it: PyTorch is finite on this input"
+HIDDEN = "the export makes non-finite values inside, which do not reach its outputs"
+NEITHER = "both sides are finite"
+
+_NODES_AT_A_TIME = 64  # a transformer layer has 45
+
+
+@dataclass(frozen=True)
+class Birth:
+    """Where non-finite values come from.
+
+    Attributes:
+        verdict: who is to blame, one of the constants of this module.
+        module: first module of the reference with finite inputs and non-finite output.
+        node: first node of the export of that kind.
+        node_module: path of the module the node came from.
+        operator: type of the node.
+    """
+
+    verdict: str
+    module: str = ""
+    node: str = ""
+    node_module: str = ""
+    operator: str = ""
+
+    def __str__(self) -> str:
+        parts = [self.verdict]
+        if self.module:
+            parts.append(f"first module of the reference: {self.module}")
+        if self.node:
+            parts.append(
+                f"first node of the export: {self.node} ({self.operator}, in"
+                f" {self.node_module or 'the root'})"
+            )
+        return "; ".join(parts)
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A node of the export with finite inputs and a non-finite output."""
+
+    name: str
+    operator: str
+    module: str
+
+
+def find_birth(source: Source, graph: GraphModules) -> Birth:
+    """Look for the first non-finite value on both sides.
+
+    Args:
+        source: the reference, with the input both sides run on.
+        graph: the export.
+    """
+    module, reference_ends_finite = _first_module(source)
+    node, export_ends_finite = _first_node(graph, source.inputs)
+    found = _Node("", "", "") if node is None else node
+    if not reference_ends_finite:
+        verdict = CHECKPOINT_ALONE if export_ends_finite else CHECKPOINT
+        if not export_ends_finite and not _same_place(module, found.module):
+            verdict = EACH
+    elif not export_ends_finite:
+        verdict = EXPORT
+    else:
+        verdict = NEITHER if node is None or _makes_some_too(source) else HIDDEN
+    if verdict == NEITHER:
+        return Birth(NEITHER)
+    return Birth(verdict, module, found.name, found.module, found.operator)
+
+
+def _makes_some_too(source: Source) -> bool:
+    """Return whether a reference of finite outputs makes non-finite values inside, too."""
+    if isinstance(source, GraphSource):
+        return _first_node(source.graph, source.inputs)[0] is not None
+    return bool(_first_module(source)[0])
+
+
+def _first_module(source: Source) -> tuple[str, bool]:
+    """Return the first module that makes a non-finite value, and whether the end is finite."""
+    found, ends_finite = list[str](), True
+
+    def look(trace: Trace) -> None:
+        nonlocal ends_finite
+        for path, io in trace.modules.items():
+            finite = _finite(io.outputs)
+            if not finite and _finite(io.inputs):
+                found.append(path)
+            if path == ROOT:
+                ends_finite = finite
+
+    source.stream(look)
+    return (found[0] if found else ""), ends_finite
+
+
+def _first_node(
+    graph: GraphModules, inputs: Mapping[str, np.ndarray]
+) -> tuple[_Node | None, bool]:
+    """Return the first node that makes a non-finite value, and whether the end is finite."""
+    operators = graph.operators()
+    ends = graph.border(ROOT).outputs
+    lane, found = Lane(graph, inputs, keep=ends), None
+    for start in range(0, len(operators), _NODES_AT_A_TIME):
+        some = operators[start : start + _NODES_AT_A_TIME]
+        values = lane.reach([n for *_, taken, made in some for n in (*taken, *made)])
+        for name, kind, path, taken, made in some:
+            finite = _finite(values[n] for n in taken if n in values)
+            if finite and not _finite(values[n] for n in made if n in values):
+                found = found or _Node(name, kind, path)
+    return found, _finite(lane.reach(ends).values())
+
+
+def _same_place(module: str, other: str) -> bool:
+    return module == other or is_below(module, other) or is_below(other, module)
+
+
+def _finite(arrays: Iterable[np.ndarray]) -> bool:
+    return all(np.isfinite(a).all() for a in arrays if a.dtype.kind == "f")

@@ -1,0 +1,120 @@
+"""A component to look at: one of an artifact version, or a plain file with the facts in it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import is_there, sha256
+from vampnet_onnx.configs.manifest import (
+    METADATA_PREFIX,
+    ComponentRecord,
+    FileRecord,
+    SourceRecord,
+)
+from vampnet_onnx.export.components.registry import is_known
+from vampnet_onnx.pipeline.version.artifacts import open_artifacts
+from vampnet_onnx.verify.sides.export import adapters_of
+
+from .graph import GraphModules
+
+_STANDARD = "coarse"
+
+
+@dataclass(frozen=True)
+class OpenedComponent:
+    """One component.
+
+    Attributes:
+        record: what the manifest, or the file itself, says of it.
+        path: of the graph.
+        sources: checkpoint files it was made from, and perhaps others of its version.
+        unvouched: files whose content no manifest vouches for.
+        adapters: files that are switched on.
+    """
+
+    record: ComponentRecord
+    path: Path
+    sources: tuple[SourceRecord, ...]
+    unvouched: tuple[str, ...]
+    adapters: tuple[Path, ...] = ()
+
+    @cached_property
+    def graph(self) -> GraphModules:
+        """The graph by its modules, read when first asked for."""
+        return GraphModules(self.path, self.adapters)
+
+
+def open_component(
+    path: Path,
+    component: str | None,
+    *,
+    unsealed: bool = False,
+    lora: Mapping[str, Path] | None = None,
+) -> OpenedComponent:
+    """Open one component.
+
+    Args:
+        path: an artifact version, a model or a store; or an ``.onnx`` file, with a manifest
+            beside it or not.
+        component: with variant; None for the one the file holds, or coarse of a version.
+        unsealed: accept files whose hash differs from the manifest's.
+        lora: LoRA overlay by transformer; a version's adapter made of it is switched on.
+
+    Raises:
+        InputError: nothing there, another component than asked for, or a foreign file.
+    """
+    if is_there(path) and path.is_file():
+        return _plain(path, component)
+    artifacts = open_artifacts(path, unsealed=unsealed)
+    record = artifacts.manifest.component(component or _STANDARD)
+    if record is None:
+        known = ", ".join(item.id for item in artifacts.manifest.components)
+        raise InputError(
+            f"{artifacts.folder}: no component {component or _STANDARD!r}; there are {known}"
+        )
+    adapters = adapters_of(record, artifacts.manifest, lora or {})
+    return OpenedComponent(
+        record,
+        artifacts.path(record),
+        (*artifacts.manifest.sources, *(adapter.source for adapter in adapters)),
+        artifacts.changed,
+        tuple(artifacts.folder / adapter.file.name for adapter in adapters),
+    )
+
+
+def _plain(path: Path, component: str | None) -> OpenedComponent:
+    """Take the facts from the file's own metadata."""
+    graph = GraphModules(path)
+    found = {
+        key.removeprefix(METADATA_PREFIX): text
+        for key, text in graph.metadata.items()
+        if key.startswith(METADATA_PREFIX)
+    }
+    try:
+        record = ComponentRecord(
+            name=found["component"],
+            variant=found["variant"],
+            file=FileRecord(name=path.name, sha256=sha256(path), size=path.stat().st_size),
+            opset=int(found["opset"]),
+            **{key: json.loads(found[key]) for key in ("inputs", "outputs", "dims", "passes")},
+        )
+        sources = tuple(SourceRecord(**item) for item in json.loads(found["sources"]))
+    except (KeyError, ValueError, TypeError, ValidationError) as error:
+        raise InputError(
+            f"{path}: holds no facts of this tool ({type(error).__name__}: {error}), so its"
+            " inputs cannot be made; give a file that this tool exported"
+        ) from error
+    if not is_known(record.name, record.variant):
+        raise InputError(f"{path}: holds {record.id!r}, which this version does not know")
+    if component not in (None, record.id):
+        raise InputError(f"{path}: holds {record.id}, not {component}")
+    opened = OpenedComponent(record, path, sources, (path.name,))
+    opened.__dict__["graph"] = graph
+    return opened

@@ -1,0 +1,113 @@
+"""Recorded activations as the side of a walk that is taken as right.
+
+A set records what stands between the parts of a network: the output of every transformer layer
+(``activations``), the encoder's output (``z_continuous``), the decoder's input
+(``z_quantized``).  A walk over these tells after which part an export departs from what was
+recorded; what nothing was recorded of belongs to the next part that something was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property, partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vampnet_onnx.verify.numbers.metrics import relative_l2
+from vampnet_onnx.verify.sides.recorded import RecordedSet
+
+from .float64 import float64_twin
+from .torch_source import ROOT, ModuleIO, Trace, Visit
+
+Parts = dict[str, ModuleIO]
+
+
+class RecordedSource:
+    """The recorded parts of one case."""
+
+    def __init__(
+        self,
+        recorded: RecordedSet,
+        case: str,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Mapping[str, np.ndarray],
+        module: nn.Module,
+    ) -> None:
+        """Take a recorded case.
+
+        Args:
+            recorded: the set.
+            case: such as ``coarse/0``.
+            inputs: recorded, by the names of the graph's inputs.
+            outputs: recorded, by the names of the graph's outputs.
+            module: our entry module of the set's checkpoint; it runs in float64 only, where
+                the recorded rounding has to be estimated.
+        """
+        self.inputs = inputs
+        self.stages = [ROOT]
+        self.expected = frozenset[str]()
+        self._module = module
+        self._parts = _PARTS[case.split("/")[0]](recorded, case, outputs)
+        self._parts[ROOT] = ModuleIO(tuple(inputs.values()), tuple(outputs.values()))
+
+    def stream(self, visit: Visit) -> None:
+        """Hand over all parts at once."""
+        visit(Trace(dict(self._parts), {p: partial(self._rounding, p) for p in self._parts}))
+
+    def _rounding(self, path: str) -> float:
+        """Return how far recorded float32 outputs are from float64 ones."""
+        # A module may return more than was recorded of it.
+        pairs = zip(self._exact.get(path, ()), self._parts[path].outputs, strict=False)
+        errors = [relative_l2(e, r) for e, r in pairs if e.shape == r.shape]
+        return max((e for e in errors if np.isfinite(e)), default=0.0)
+
+    @cached_property
+    def _exact(self) -> dict[str, list[np.ndarray]]:
+        twin, found = float64_twin(self._module), dict[str, list[np.ndarray]]()
+
+        def keep(path: str, _module: nn.Module, _inputs: object, output: object) -> None:
+            given = output if isinstance(output, tuple) else (output,)
+            found[path] = [item.numpy() for item in given if isinstance(item, Tensor)]
+
+        for path in self._parts:
+            twin.get_submodule(path).register_forward_hook(partial(keep, path))
+        arrays = [torch.from_numpy(array) for array in self.inputs.values()]
+        with torch.inference_mode():
+            twin(*(a.double() if a.is_floating_point() else a for a in arrays))
+        return found
+
+
+def _of_transformer(
+    recorded: RecordedSet, case: str, _outputs: Mapping[str, np.ndarray]
+) -> Parts:
+    layers = recorded.array(f"{case}/activations")
+    return {
+        f"transformer.layers.{i}": ModuleIO((layers[i - 1],) if i else (), (layer,))
+        for i, layer in enumerate(layers)
+    }
+
+
+def _of_encoder(recorded: RecordedSet, case: str, outputs: Mapping[str, np.ndarray]) -> Parts:
+    z = recorded.array(f"{case}/z_continuous")
+    return {
+        "encoder": ModuleIO((), (z,)),
+        "quantizer": ModuleIO((z,), (outputs["codes"], outputs["latents"])),
+    }
+
+
+def _of_decoder(recorded: RecordedSet, case: str, outputs: Mapping[str, np.ndarray]) -> Parts:
+    z = recorded.array(f"{case}/z_quantized")
+    return {
+        "quantizer": ModuleIO((), (z,)),
+        "decoder": ModuleIO((z,), (outputs["audio"],)),
+    }
+
+
+_PARTS: dict[str, Callable[[RecordedSet, str, Mapping[str, np.ndarray]], Parts]] = {
+    "coarse": _of_transformer,
+    "c2f": _of_transformer,
+    "encode": _of_encoder,
+    "decode": _of_decoder,
+}

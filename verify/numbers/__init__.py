@@ -1,0 +1,1 @@
+"""How far apart, is it a tie?  Knows no component."""

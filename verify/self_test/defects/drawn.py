@@ -1,0 +1,228 @@
+"""Defects of the drawn components: audio processor, mask generator, sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_ir as ir
+
+from vampnet_onnx.export.graph import MODULE_KEY
+
+from .base import Defect, GraphDefect
+
+
+class FilterForgets(GraphDefect):
+    """The loudness filter starts anew every tenth of a second, as a short FIR would."""
+
+    component = "audio_processor"
+    culprit = "loudness.k_weighting"
+
+    def plant(self, model: ir.Model) -> None:
+        scan = next(n for n in _nodes(model, self.culprit) if n.op_type == "Scan")
+        body = scan.attributes["body"].as_graph()
+        state = body.outputs[0].producer()
+        assert state is not None
+        zero = ir.node(
+            "Sub",
+            [state.inputs[0]] * 2,
+            name="forgotten",
+            metadata_props={MODULE_KEY: self.culprit},
+        )
+        zero.outputs[0].name = "forgotten"
+        body.insert_before(state, zero)
+        state.replace_input_with(0, zero.outputs[0])
+
+
+class GatesLeftOpen(GraphDefect):
+    """Quiet blocks count in the loudness, as if there were no relative gate."""
+
+    component = "audio_processor"
+    culprit = "loudness.gate"
+
+    def plant(self, model: ir.Model) -> None:
+        _change_constant(model, self.culprit, "Add", -10.0, -100.0)
+
+
+class LoudestChannelTaken(GraphDefect):
+    """Channels are mixed by their maximum instead of their mean."""
+
+    component = "audio_processor"
+    culprit = ""
+
+    def plant(self, model: ir.Model) -> None:
+        mix = next(n for n in _nodes(model, self.culprit) if n.op_type == "ReduceMean")
+        mix.op_type = "ReduceMax"
+
+
+class PrefixOneTooLong(GraphDefect):
+    """One frame more than asked for is kept at the start."""
+
+    component = "mask_generator"
+    culprit = "inpaint"
+
+    def plant(self, model: ir.Model) -> None:
+        bound = next(v for v in model.graph.inputs if v.name == "prefix_frames")
+        less = next(u.node for u in bound.uses() if u.node.op_type == "Less")
+        less.op_type = "LessOrEqual"
+
+
+class AnotherTarget(GraphDefect):
+    """Audio is brought to -23 LUFS."""
+
+    component = "audio_processor"
+    culprit = "normalise"
+
+    def plant(self, model: ir.Model) -> None:
+        _change_constant(model, self.culprit, "Add", -24.0, -23.0)
+
+
+class PeaksPass(GraphDefect):
+    """A peak above full scale is let through."""
+
+    component = "audio_processor"
+    culprit = "limit_peak"
+
+    def plant(self, model: ir.Model) -> None:
+        _change_constant(model, self.culprit, "Greater", 1.0, 1e9)
+
+
+class RolledBackwards(GraphDefect):
+    """Periodic prompts are rolled the other way."""
+
+    component = "mask_generator"
+    culprit = "periodic"
+
+    def plant(self, model: ir.Model) -> None:
+        roll = next(value for value in model.graph.inputs if value.name == "roll")
+        next(iter(roll.uses())).node.op_type = "Add"
+
+
+class UpperCodebooksFromOneLater(GraphDefect):
+    """The first of the upper codebooks is not masked."""
+
+    component = "mask_generator"
+    culprit = "codebooks"
+
+    def plant(self, model: ir.Model) -> None:
+        bound = next(v for v in model.graph.inputs if v.name == "upper_codebook_mask")
+        next(iter(bound.uses())).node.op_type = "Greater"
+
+
+class AlwaysAnd(GraphDefect):
+    """Strategies are combined by AND whatever is asked for."""
+
+    component = "mask_generator"
+    culprit = "onsets"  # the first strategy in use when an OR is asked for
+
+    def plant(self, model: ir.Model) -> None:
+        never = _constant(model, "never", np.array(False))
+        asked = next(v for v in model.graph.inputs if v.name == "combine_or")
+        for use in list(asked.uses()):
+            use.node.replace_input_with(use.idx, never)
+
+
+class GumbelSubtracted(GraphDefect):
+    """Noise is taken off the confidence instead of being added."""
+
+    component = "sampler"
+    culprit = "remask"
+
+    def plant(self, model: ir.Model) -> None:
+        adds = [node for node in _nodes(model, self.culprit) if node.op_type == "Add"]
+        adds[-1].op_type = "Sub"
+
+
+class CountRoundedUp(GraphDefect):
+    """One code more than asked for is masked again."""
+
+    component = "sampler"
+    culprit = "remask"
+
+    def plant(self, model: ir.Model) -> None:
+        next(n for n in _nodes(model, self.culprit) if n.op_type == "Floor").op_type = "Ceil"
+
+
+class NoiseMultiplied(GraphDefect):
+    """Probabilities are multiplied by the noise instead of divided."""
+
+    component = "sampler"
+    culprit = "draw"
+
+    def plant(self, model: ir.Model) -> None:
+        noise = next(v for v in model.graph.inputs if v.name == "exponential")
+        reshaped = next(iter(noise.uses())).node.outputs[0]
+        next(iter(reshaped.uses())).node.op_type = "Mul"
+
+
+class NucleusTooWide(GraphDefect):
+    """Top-p keeps what lies within p + 0.1."""
+
+    component = "sampler"
+    culprit = "filter.top_p"
+
+    def plant(self, model: ir.Model) -> None:
+        branch = next(n for n in _nodes(model, self.culprit) if n.op_type == "Greater")
+        more = _constant(model, "more", np.array(0.1, np.float32))
+        wider = ir.node(
+            "Add",
+            [branch.inputs[1], more],
+            name="filter.top_p/wider",
+            metadata_props={MODULE_KEY: self.culprit},
+        )
+        wider.outputs[0].name = "filter.top_p/wider"
+        assert branch.graph is not None
+        branch.graph.insert_before(branch, wider)
+        branch.replace_input_with(1, wider.outputs[0])
+
+
+DRAWN_DEFECTS: tuple[Defect, ...] = tuple(
+    kind()
+    for kind in (
+        FilterForgets,
+        GatesLeftOpen,
+        LoudestChannelTaken,
+        AnotherTarget,
+        PeaksPass,
+        PrefixOneTooLong,
+        RolledBackwards,
+        UpperCodebooksFromOneLater,
+        AlwaysAnd,
+        GumbelSubtracted,
+        CountRoundedUp,
+        NoiseMultiplied,
+        NucleusTooWide,
+    )
+)
+
+
+def _nodes(model: ir.Model, path: str) -> Iterator[ir.Node]:
+    """Yield the nodes of a scope, those within branches and bodies included."""
+    for node in model.graph.all_nodes():
+        if node.metadata_props.get(MODULE_KEY) == path:
+            yield node
+
+
+def _constant(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:
+    value = ir.Value(
+        name=name,
+        type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
+        shape=ir.Shape(array.shape),
+        const_value=ir.tensor(array, name=name),
+    )
+    model.graph.register_initializer(value)
+    return value
+
+
+def _change_constant(model: ir.Model, path: str, kind: str, old: float, new: float) -> None:
+    """Give a node in a scope another constant; other users keep the one they share."""
+    for node in _nodes(model, path):
+        for i, used in enumerate(node.inputs):
+            held = (
+                None if used is None or used.const_value is None else used.const_value.numpy()
+            )
+            if node.op_type == kind and held is not None and held.ndim == 0 and held == old:
+                changed = _constant(model, f"{kind}_changed", np.asarray(new, held.dtype))
+                node.replace_input_with(i, changed)
+                return
+    raise ValueError(f"no {kind} with {old} in {path}")

@@ -1,0 +1,168 @@
+"""Defects of a graph after export."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import onnx_ir as ir
+
+from vampnet_onnx.export.graph import MODULE_KEY
+
+from .base import Defect, GraphDefect
+
+
+class NaNAtOnePosition(GraphDefect):
+    """One weight of a late layer is NaN."""
+
+    component = "c2f"
+    culprit = "transformer.layers.1.feed_forward.w_1"
+
+    def plant(self, model: ir.Model) -> None:
+        _change_weight(model, f"{self.culprit}.weight", _poison)
+
+
+class BiasNodeLost(GraphDefect):
+    """The classifier's bias is not added."""
+
+    component = "coarse"
+    culprit = "classifier.layers.0"
+
+    def plant(self, model: ir.Model) -> None:
+        _change_weight(model, "classifier.layers.0.bias", np.zeros_like)
+
+
+class SoftmaxOverQueries(GraphDefect):
+    """A softmax runs over the wrong axis."""
+
+    component = "coarse"
+    culprit = "transformer.layers.1.self_attn"
+
+    def plant(self, model: ir.Model) -> None:
+        node = _first(model, "Softmax", self.culprit)
+        node.attributes["axis"] = ir.AttrInt64("axis", 2)
+
+
+class HeadsNotTransposed(GraphDefect):
+    """The heads of attention are joined in the wrong order."""
+
+    component = "c2f"
+    culprit = "transformer.layers.0.self_attn"
+
+    def plant(self, model: ir.Model) -> None:
+        nodes = [n for n in model.graph if n.metadata_props[MODULE_KEY] == self.culprit]
+        last = [n for n in nodes if n.op_type == "Transpose"][-1]
+        last.attributes["perm"] = ir.AttrInt64s("perm", [0, 2, 3, 1])
+
+
+class WeightsOfTwoLayersSwapped(GraphDefect):
+    """Two layers hold each other's weight."""
+
+    component = "coarse"
+    culprit = "transformer.layers.0.self_attn.fc"
+
+    def plant(self, model: ir.Model) -> None:
+        first, second = (
+            model.graph.initializers[f"transformer.layers.{i}.self_attn.fc.weight"]
+            for i in (0, 1)
+        )
+        first.const_value, second.const_value = second.const_value, first.const_value
+
+
+class WeightRoundedToHalf(GraphDefect):
+    """One weight has been through float16."""
+
+    component = "codec_decoder"
+    culprit = "decoder.model.0"
+
+    def plant(self, model: ir.Model) -> None:
+        _change_weight(
+            model, "decoder.model.0.weight", lambda w: w.astype(np.float16).astype(np.float32)
+        )
+
+
+class StrideWithoutPadding(GraphDefect):
+    """A strided convolution has lost its padding, and with it a frame."""
+
+    component = "codec_encoder"
+    culprit = "encoder.block.1.block.4"
+
+    def plant(self, model: ir.Model) -> None:
+        _first(model, "Conv", self.culprit).attributes["pads"] = ir.AttrInt64s("pads", [0, 0])
+
+
+class OutputDtypeChanged(GraphDefect):
+    """Codes leave the encoder as int32."""
+
+    component = "codec_encoder"
+    culprit = ""
+
+    def plant(self, model: ir.Model) -> None:
+        output = model.graph.outputs[0]
+        made = output.producer()
+        assert made is not None
+        name, output.name = output.name, f"{output.name}_wide"
+        cast = ir.node("Cast", [output], {"to": ir.DataType.INT32})
+        cast.metadata_props[MODULE_KEY] = ""
+        cast.outputs[0].name = name
+        cast.outputs[0].dtype = ir.DataType.INT32
+        cast.outputs[0].shape = output.shape
+        model.graph.append(cast)
+        model.graph.outputs[0] = cast.outputs[0]
+
+
+class AxisNamedWrong(GraphDefect):
+    """Batch and frames have each other's name."""
+
+    component = "coarse"
+    culprit = ""
+
+    def plant(self, model: ir.Model) -> None:
+        shape = model.graph.inputs[0].shape
+        assert shape is not None
+        model.graph.inputs[0].shape = ir.Shape([shape[2], shape[1], shape[0]])
+
+
+class AxisFrozen(GraphDefect):
+    """The number of frames is declared as the traced one."""
+
+    component = "c2f"
+    culprit = ""
+
+    def plant(self, model: ir.Model) -> None:
+        shape = model.graph.inputs[0].shape
+        assert shape is not None
+        model.graph.inputs[0].shape = ir.Shape([shape[0], shape[1], 13])
+
+
+def _change_weight(
+    model: ir.Model, name: str, change: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    value = model.graph.initializers[name]
+    assert value.const_value is not None
+    value.const_value = ir.tensor(change(value.const_value.numpy().copy()), name=name)
+
+
+def _poison(weight: np.ndarray) -> np.ndarray:
+    weight[0, 0] = np.nan
+    return weight
+
+
+def _first(model: ir.Model, kind: str, path: str) -> ir.Node:
+    return next(
+        n for n in model.graph if n.op_type == kind and n.metadata_props[MODULE_KEY] == path
+    )
+
+
+GRAPH_DEFECTS: tuple[Defect, ...] = (
+    NaNAtOnePosition(),
+    BiasNodeLost(),
+    SoftmaxOverQueries(),
+    HeadsNotTransposed(),
+    WeightsOfTwoLayersSwapped(),
+    WeightRoundedToHalf(),
+    StrideWithoutPadding(),
+    OutputDtypeChanged(),
+    AxisNamedWrong(),
+    AxisFrozen(),
+)

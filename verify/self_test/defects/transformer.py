@@ -1,0 +1,361 @@
+"""Defects of the transformers."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from vampnet_onnx.models.networks.layers import LoRALinear, RMSNorm
+
+from .base import Defect, Identity, ModuleDefect, replace_forward, replace_tensor
+
+_LAYER = "transformer.layers.1"
+
+
+class MissingFeedForwardNorm(ModuleDefect):
+    """The feed-forward is fed the un-normalised residual (norm_3 left out)."""
+
+    component = "c2f"
+    culprit = f"{_LAYER}.norm_3"
+
+    def plant(self, module: Any) -> None:
+        module.get_submodule(_LAYER).norm_3 = Identity()
+
+
+class MissingAttentionNorm(ModuleDefect):
+    """Attention is fed the un-normalised residual (norm_1 left out)."""
+
+    component = "coarse"
+    culprit = f"{_LAYER}.norm_1"
+
+    def plant(self, module: Any) -> None:
+        module.get_submodule(_LAYER).norm_1 = Identity()
+
+
+class FinalNormLost(ModuleDefect):
+    """The norm after the last layer is left out."""
+
+    component = "coarse"
+    culprit = "transformer.norm"
+
+    def plant(self, module: Any) -> None:
+        module.get_submodule("transformer").norm = Identity()
+
+
+class NormEpsilonTenfold(ModuleDefect):
+    """RMSNorm adds 1e-5 instead of 1e-6."""
+
+    component = "coarse"
+    culprit = "transformer.layers.0.norm_1"
+
+    def plant(self, module: Any) -> None:
+        for part in module.modules():
+            if isinstance(part, RMSNorm):
+                part.eps = 1e-5
+
+
+class ClassifierScrambled(ModuleDefect):
+    """Channels are read as codebook * vocabulary + entry."""
+
+    component = "coarse"
+    culprit = "classifier.layers.0"
+
+    def plant(self, module: Any) -> None:
+        classifier = module.get_submodule("classifier")
+        books = classifier.n_predict_codebooks
+        assert isinstance(books, int)
+
+        def scramble(rows: Tensor) -> Tensor:
+            return torch.unflatten(rows, 0, (-1, books)).transpose(0, 1).flatten(0, 1)
+
+        for name in ("weight_g", "weight_v", "bias"):
+            replace_tensor(classifier, f"layers.0.{name}", scramble)
+
+
+class MaskRowsZero(ModuleDefect):
+    """The mask token is embedded as zeros."""
+
+    component = "coarse"
+    culprit = "embedding"
+
+    def plant(self, module: Any) -> None:
+        embedding = module.get_submodule("embedding.embedding")
+        replace_tensor(embedding, "special.MASK", torch.zeros_like)
+
+
+class MaskClippedToLastEntry(ModuleDefect):
+    """The mask token is clipped to the last entry of the vocabulary."""
+
+    component = "coarse"
+    culprit = "embedding"
+
+    def plant(self, module: Any) -> None:
+        embedding = module.embedding
+        # Clipping the index and giving the mask row the last entry's value are the same.
+        books = range(embedding.embedding.special["MASK"].shape[0])
+        rows = torch.stack([embedding.quantizer.book(i).codebook.weight[-1] for i in books])
+        replace_tensor(embedding.embedding, "special.MASK", lambda _: rows.clone())
+
+
+class LoRAUnmerged(ModuleDefect):
+    """The low-rank updates are left out."""
+
+    component = "coarse"
+    culprit = "transformer.layers.0.self_attn.w_qs"
+
+    def plant(self, module: Any) -> None:
+        for part in module.modules():
+            if isinstance(part, LoRALinear) and part.rank:
+                replace_tensor(part, "lora_B", torch.zeros_like)
+
+
+class LoRAUnscaled(ModuleDefect):
+    """The low-rank updates are merged without the factor alpha / rank."""
+
+    component = "c2f"
+    culprit = "transformer.layers.0.self_attn.w_qs"
+
+    def plant(self, module: Any) -> None:
+        for part in module.modules():
+            if isinstance(part, LoRALinear) and part.rank:
+                replace_tensor(part, "lora_B", partial(torch.mul, other=part.rank))
+
+
+class StaleFoldedWeight(ModuleDefect):
+    """The classifier keeps the weight it had before its magnitude was loaded."""
+
+    component = "c2f"
+    culprit = "classifier.layers.0"
+
+    def plant(self, module: Any) -> None:
+        replace_tensor(module, "classifier.layers.0.weight_g", torch.ones_like)
+
+
+class ErfGelu(ModuleDefect):
+    """The exact GELU is used in place of its tanh form."""
+
+    component = "coarse"
+    culprit = "transformer.layers.0.feed_forward"
+
+    def plant(self, module: Any) -> None:
+        def forward(self: Any, x: Tensor) -> Any:
+            hidden = self.w_1(x)
+            value, gate = hidden[..., : self.width], hidden[..., self.width :]
+            return self.w_2(value * F.gelu(gate))
+
+        for layer in module.get_submodule("transformer.layers").children():
+            replace_forward(layer.get_submodule("feed_forward"), forward)
+
+
+class GegluHalvesSwapped(ModuleDefect):
+    """The first half of the hidden layer gates the second."""
+
+    component = "coarse"
+    culprit = f"{_LAYER}.feed_forward"
+
+    def plant(self, module: Any) -> None:
+        def forward(self: Any, x: Tensor) -> Any:
+            hidden = self.w_1(x)
+            gate, value = hidden[..., : self.width], hidden[..., self.width :]
+            return self.w_2(value * F.gelu(gate, approximate="tanh"))
+
+        replace_forward(module.get_submodule(f"{_LAYER}.feed_forward"), forward)
+
+
+class LayerDropped(ModuleDefect):
+    """One layer is left out."""
+
+    component = "coarse"
+    culprit = _LAYER
+
+    def plant(self, module: Any) -> None:
+        module.get_submodule("transformer.layers")[1] = Identity()
+
+
+class LayerDoubled(ModuleDefect):
+    """One layer runs twice."""
+
+    component = "coarse"
+    culprit = _LAYER
+
+    def plant(self, module: Any) -> None:
+        layer = module.get_submodule(_LAYER)
+        once = layer.forward
+
+        def twice(self: Any, x: Tensor, bias: Tensor) -> Any:
+            return once(once(x, bias), bias)
+
+        replace_forward(layer, twice)
+
+
+class SquareMatrixTransposed(ModuleDefect):
+    """A square weight is copied without its transpose."""
+
+    component = "coarse"
+    culprit = f"{_LAYER}.self_attn.w_ks"
+
+    def plant(self, module: Any) -> None:
+        replace_tensor(module, f"{_LAYER}.self_attn.w_ks.weight", lambda w: w.t().contiguous())
+
+
+class EmbeddingCodebooksPermuted(ModuleDefect):
+    """Two codebooks of the input change places."""
+
+    component = "c2f"
+    culprit = "embedding"
+
+    def plant(self, module: Any) -> None:
+        entry = module.get_submodule("embedding.embedding")
+        width = int(entry.special["MASK"].shape[1])
+
+        def swap(weight: Tensor) -> Tensor:
+            first, second, rest = weight.split([width, width, weight.shape[1] - 2 * width], 1)
+            return torch.cat([second, first, rest], dim=1)
+
+        replace_tensor(entry, "out_proj.weight", swap)
+
+
+class WeightOnePercentOff(ModuleDefect):
+    """The largest entry of one weight is 1 % too large."""
+
+    component = "coarse"
+    culprit = f"{_LAYER}.feed_forward.w_2"
+
+    def plant(self, module: Any) -> None:
+        def grow(weight: Tensor) -> Tensor:
+            weight.view(-1)[weight.abs().argmax()] *= 1.01
+            return weight
+
+        replace_tensor(module, f"{self.culprit}.weight", grow)
+
+
+class BiasSignFlipped(ModuleDefect):
+    """One bias of the classifier has the wrong sign."""
+
+    component = "c2f"
+    culprit = "classifier.layers.0"
+
+    def plant(self, module: Any) -> None:
+        def flip(bias: Tensor) -> Tensor:
+            bias[bias.abs().argmax()] *= -1
+            return bias
+
+        replace_tensor(module, "classifier.layers.0.bias", flip)
+
+
+class HalfPrecisionOverflow(ModuleDefect):
+    """The feed-forward's hidden layer overflows float16."""
+
+    component = "coarse"
+    culprit = f"{_LAYER}.feed_forward"
+
+    def plant(self, module: Any) -> None:
+        def forward(self: Any, x: Tensor) -> Any:
+            hidden = (self.w_1(x) * 30000.0).half().float() / 30000.0
+            value, gate = hidden[..., : self.width], hidden[..., self.width :]
+            return self.w_2(value * F.gelu(gate, approximate="tanh"))
+
+        replace_forward(module.get_submodule(f"{_LAYER}.feed_forward"), forward)
+
+
+class QuantisedScaleOffByAChannel(ModuleDefect):
+    """Eight-bit weights are scaled by their neighbour's scale."""
+
+    component = "coarse"
+    culprit = f"{_LAYER}.feed_forward.w_1"
+
+    def plant(self, module: Any) -> None:
+        def quantise(weight: Tensor) -> Tensor:
+            scale = weight.abs().amax(dim=1, keepdim=True) / 127
+            return (weight / scale).round() * scale.roll(1, dims=0)
+
+        replace_tensor(module, f"{self.culprit}.weight", quantise)
+
+
+class ConstantLogits(ModuleDefect):
+    """The output does not depend on the input."""
+
+    component = "coarse"
+    culprit = "classifier.layers.0"
+
+    def plant(self, module: Any) -> None:
+        replace_tensor(module, "classifier.layers.0.weight_g", torch.zeros_like)
+
+
+class NaNForRareValues(ModuleDefect):
+    """A norm gives NaN for inputs in a narrow range, which most positions never reach."""
+
+    component = "c2f"
+    culprit = f"{_LAYER}.norm_3"
+
+    def plant(self, module: Any) -> None:
+        norm = module.get_submodule(self.culprit)
+        forward = norm.forward
+
+        def poisoned(self: Any, x: Tensor) -> Any:
+            rare = (x[..., :1] > 0.5) & (x[..., :1] < 0.51)
+            return torch.where(rare, torch.nan, forward(x))
+
+        replace_forward(norm, poisoned)
+
+
+class MaskTokenSampleable(ModuleDefect):
+    """Logits have a row for the mask token."""
+
+    component = "coarse"
+    culprit = "classifier"
+
+    def plant(self, module: Any) -> None:
+        classifier = module.get_submodule("classifier")
+        forward = classifier.forward
+
+        def extended(self: Any, x: Tensor) -> Any:
+            return F.pad(forward(x), (0, 0, 0, 1))
+
+        replace_forward(classifier, extended)
+
+
+class ResidualLost(ModuleDefect):
+    """The feed-forward's output replaces the residual stream."""
+
+    component = "c2f"
+    culprit = _LAYER
+
+    def plant(self, module: Any) -> None:
+        def forward(self: Any, x: Tensor, bias: Tensor) -> Any:
+            x = x + self.self_attn(self.norm_1(x), bias)
+            return self.feed_forward(self.norm_3(x))
+
+        replace_forward(module.get_submodule(_LAYER), forward)
+
+
+TRANSFORMER_DEFECTS: tuple[Defect, ...] = (
+    MissingFeedForwardNorm(),
+    MissingAttentionNorm(),
+    FinalNormLost(),
+    NormEpsilonTenfold(),
+    ClassifierScrambled(),
+    MaskRowsZero(),
+    MaskClippedToLastEntry(),
+    LoRAUnmerged(),
+    LoRAUnscaled(),
+    StaleFoldedWeight(),
+    ErfGelu(),
+    GegluHalvesSwapped(),
+    LayerDropped(),
+    LayerDoubled(),
+    SquareMatrixTransposed(),
+    EmbeddingCodebooksPermuted(),
+    WeightOnePercentOff(),
+    BiasSignFlipped(),
+    HalfPrecisionOverflow(),
+    QuantisedScaleOffByAChannel(),
+    ConstantLogits(),
+    NaNForRareValues(),
+    MaskTokenSampleable(),
+    ResidualLost(),
+)

@@ -1,0 +1,239 @@
+"""The harness tried on itself: planted defects must be caught and named, sound exports pass.
+
+Every defect of `verify.self_test.defects` is planted in an export of a small random set and
+put through the default gates; then localisation is asked which module it is.  Sound exports of
+the same set run over many seeds and must raise no alarm.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+
+from vampnet_onnx.configs.config import Gates, VerifySection, load_gates
+from vampnet_onnx.configs.errors import InputError, nearest
+from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.export.components.component import Component, TracedComponent
+from vampnet_onnx.export.components.registry import COMPONENTS, build_component
+from vampnet_onnx.export.export_set import component_record
+from vampnet_onnx.export.exporter import DEFAULT_OPSET, export_component
+from vampnet_onnx.export.onnx_file import save_graph
+from vampnet_onnx.export.passes.base import PassError
+from vampnet_onnx.models import ModelSet, open_models
+from vampnet_onnx.pipeline.version.session import Session
+from vampnet_onnx.reports import DefectTrial, SelfTest, Verdict
+from vampnet_onnx.verify.gates.component import check_component
+from vampnet_onnx.verify.localisation.request import locate
+from vampnet_onnx.verify.localisation.torch_source import ROOT
+from vampnet_onnx.verify.sides.export import signature_mismatches
+from vampnet_onnx.verify.sides.models import Reference
+from vampnet_onnx.verify.subjects.registry import cases_for, make_inputs
+
+from .defects import ALL_DEFECTS, Defect, GraphDefect, ModuleDefect
+
+# Enough to meet every defect: both sides of the traced size, past the bucket border, a batch.
+MATRIX = VerifySection(seeds=[0, 1], frames=[1, 13, 29, 150], batches=[1, 3], threads=0)
+
+_SOUND_FRAMES = [7, 29]
+_SOUND_WALKS = 6
+_FIRST_SEED = 100  # none of those that defects are tried with
+
+NO_MODULE = "(the whole file)"
+
+
+def run_defect(models: ModelSet, defect: Defect) -> DefectTrial:
+    """Plant a defect, put it through the gates and ask which module it is.
+
+    Args:
+        models: a small set; left as it is.
+        defect: what to plant.
+    """
+    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
+        return _try(defect, models, load_gates(), Path(folder))
+
+
+def run_sound(models: ModelSet, component: str, *, runs: int) -> tuple[int, list[str]]:
+    """Verify a sound export over many seeds, and walk it for some.
+
+    Args:
+        models: a small set.
+        component: by name.
+        runs: how many; rounded up to whole seeds.
+
+    Returns:
+        How many runs there were, and what was raised in them.
+    """
+    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
+        record, path = _export(build_component(component, models), None, Path(folder))
+        matrix = VerifySection(seeds=[0], frames=_SOUND_FRAMES, batches=[2], threads=0)
+        seeds = -(-runs // len(cases_for(record, matrix)))
+        matrix = matrix.model_copy(
+            update={"seeds": list(range(_FIRST_SEED, _FIRST_SEED + seeds))}
+        )
+        report = check_component(
+            record,
+            reference=Reference(models),
+            export=Session(path).run,
+            matrix=matrix,
+            gates=load_gates(),
+            mismatches=[],
+        )
+        walked = cases_for(record, matrix)[:_SOUND_WALKS]
+        named = [
+            f"{case.id}: {found.culprits[0] or NO_MODULE} was named"
+            for case in walked
+            if (found := locate(models, record, path, make_inputs(case, record))).culprits
+        ]
+    alarms = [case.id for case in report.cases if case.verdict is Verdict.FAIL]
+    alarms += [f"{component}: {g.name}" for g in report.gates if g.verdict is Verdict.FAIL]
+    return len(report.cases) + len(walked), alarms + named
+
+
+def run_self_test(
+    checkpoint: Path,
+    defects: Sequence[Defect],
+    *,
+    runs: int,
+    progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
+) -> SelfTest:
+    """Try defects and sound exports, with a process for every core.
+
+    Args:
+        checkpoint: folder of a small set.
+        defects: what to plant.
+        runs: of sound exports in all, rounded up.
+        progress: told what is at work, how much is done and how much there is.
+    """
+    jobs = len(os.sched_getaffinity(0))
+    each = -(-runs // len(COMPONENTS))
+    # Spawned, not forked: the runtimes' threads do not survive a fork.
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _open, (checkpoint,))
+    try:
+        trials = [pool.submit(_trial, defect.name) for defect in defects]
+        sound = [pool.submit(_sound, name, each) for name in COMPONENTS if each]
+        found, checked = [], []
+        for i, trial in enumerate(trials):
+            progress("defects", i, len(trials))
+            found.append(trial.result())
+        for i, run in enumerate(sound):
+            progress("sound exports", i, len(sound))
+            checked.append(run.result())
+    finally:
+        pool.shutdown(cancel_futures=True)
+    return SelfTest(
+        trials=found,
+        sound_runs=sum(count for count, _ in checked),
+        alarms=[alarm for _, alarms in checked for alarm in alarms],
+    )
+
+
+def chosen_defects(names: Sequence[str]) -> Sequence[Defect]:
+    """Return the defects with these names, all of them for none.
+
+    Raises:
+        InputError: there is no such defect.
+    """
+    known = {defect.name: defect for defect in ALL_DEFECTS}
+    for name in names:
+        if name not in known:
+            raise InputError(f"no defect {name!r}{nearest(name, list(known))}")
+    return [known[name] for name in names] or ALL_DEFECTS
+
+
+_models: ModelSet | None = None  # of this process
+
+
+def _open(checkpoint: Path) -> None:
+    global _models
+    # An interrupt reaches every process of a terminal; the first one ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    torch.set_num_threads(1)
+    _models = open_models(checkpoint)
+
+
+def _trial(name: str) -> DefectTrial:
+    assert _models is not None
+    return run_defect(_models, *chosen_defects([name]))
+
+
+def _sound(component: str, runs: int) -> tuple[int, list[str]]:
+    assert _models is not None
+    return run_sound(_models, component, runs=runs)
+
+
+def _try(defect: Defect, models: ModelSet, gates: Gates, folder: Path) -> DefectTrial:
+    component = build_component(defect.component, models)
+    if isinstance(defect, ModuleDefect):
+        assert isinstance(component, TracedComponent), f"{component.id} has no module"
+        defect.plant(component.module)
+    culprit = defect.culprit or NO_MODULE
+    try:
+        record, path = _export(component, defect, folder)
+    except PassError as error:
+        return DefectTrial(
+            defect=defect.name,
+            description=defect.description,
+            component=defect.component,
+            caught=True,
+            gates=[f"refused at export: {error}"],
+            culprit=culprit,
+            named="",
+            right=True,
+        )
+    session = Session(path)
+    report = check_component(
+        record,
+        reference=Reference(models),
+        export=session.run,
+        matrix=MATRIX,
+        gates=gates,
+        mismatches=signature_mismatches(record, session),
+    )
+    failed = [gate.name for gate in report.gates if gate.verdict is Verdict.FAIL]
+    named = _first_culprit(defect, models, record, path, report.cases) if failed else ""
+    return DefectTrial(
+        defect=defect.name,
+        description=defect.description,
+        component=defect.component,
+        caught=bool(failed),
+        gates=failed,
+        culprit=culprit,
+        named=named,
+        right=named == culprit,
+    )
+
+
+def _export(
+    component: Component, defect: Defect | None, folder: Path
+) -> tuple[ComponentRecord, Path]:
+    with torch.no_grad():
+        exported = export_component(component, opset=DEFAULT_OPSET)
+    if isinstance(defect, GraphDefect):
+        defect.plant(exported.model)
+    path = folder / f"{component.id}.onnx"
+    file, data = save_graph(exported.model, path)
+    return component_record(exported, file, data), path
+
+
+def _first_culprit(
+    defect: Defect,
+    models: ModelSet,
+    record: ComponentRecord,
+    path: Path,
+    cases: Sequence[object],
+) -> str:
+    """Localise on the input of a case that failed."""
+    failing = {getattr(c, "id", "") for c in cases if getattr(c, "verdict", "") == "FAIL"}
+    chosen = [case for case in cases_for(record, MATRIX) if case.id in failing]
+    if not chosen:
+        return NO_MODULE
+    inputs = make_inputs(min(chosen, key=lambda case: case.length * case.batch), record)
+    found = locate(models, record, path, inputs)
+    return (found.culprits or (ROOT,))[0] or NO_MODULE

@@ -1,0 +1,1 @@
+"""Who computes: our models, the published packages, a recorded set, exported files."""

@@ -1,0 +1,237 @@
+"""The published packages as oracle: our side of `verify.sides.upstream_worker`.
+
+The worker runs in another interpreter, since the packages need an old torch and an old NumPy.
+It opens checkpoints with ``weights_only=True`` whatever its torch would do by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vampnet_onnx.configs.config import VerifySection
+from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
+from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.configs.settings import vamp_settings
+from vampnet_onnx.models.checkpoints.checkpoint import TRANSFORMERS
+from vampnet_onnx.verify.numbers.margins import code_margins
+from vampnet_onnx.verify.numbers.ties import top_two_margin
+from vampnet_onnx.verify.subjects.computed import Computed
+from vampnet_onnx.verify.subjects.registry import Case, cases_for, make_inputs
+
+REMEDY = (
+    "Build an interpreter that has them with 'nox -s upstream' (it needs github.com), or"
+    " install what the extra 'upstream' in pyproject.toml lists into a virtual environment of"
+    " Python 3.9 to 3.11, and give its python with --upstream-python"
+)
+_WORKER = Path(__file__).with_name("upstream_worker.py")
+
+
+class Worker:
+    """The published packages at work in another interpreter; made by `open_worker`."""
+
+    def __init__(self, process: subprocess.Popen[str], python: str, folder: Path) -> None:
+        """Take a started process and the folder to exchange arrays in."""
+        self._process = process
+        self._python = python
+        self._folder = folder
+
+    def call(
+        self, operation: str, arrays: Mapping[str, np.ndarray] | None = None, **parameters: Any
+    ) -> dict[str, np.ndarray]:
+        """Run one operation of the worker.
+
+        Args:
+            operation: its name in the worker file.
+            arrays: what it works on.
+            parameters: whatever else it takes.
+
+        Raises:
+            EnvironmentLacksError: a package does not import, or fails.
+        """
+        inputs, outputs = self._folder / "in.npz", self._folder / "out.npz"
+        if arrays:
+            np.savez(inputs, **arrays)  # type: ignore[arg-type]
+        request = {
+            "operation": operation,
+            "parameters": parameters,
+            "inputs": str(inputs) if arrays else None,
+            "outputs": str(outputs),
+        }
+        answer = self._ask(request)
+        if "lacks" in answer:
+            raise EnvironmentLacksError(
+                f"{self._python} cannot run the published packages: {answer['lacks']}."
+                f" {REMEDY}"
+            )
+        if "error" in answer:
+            raise EnvironmentLacksError(
+                f"the published packages in {self._python} failed at {operation!r}:"
+                f" {answer['error']}"
+            )
+        with np.load(outputs, allow_pickle=False) as data:
+            return dict(data)
+
+    @cached_property
+    def description(self) -> str:
+        """The packages with the versions they run under."""
+        found = self.call("describe")
+        return (
+            f"the published packages vampnet and lac (torch {found['torch']},"
+            f" NumPy {found['numpy']}, Python {found['python']})"
+        )
+
+    def _ask(self, request: dict[str, Any]) -> dict[str, str]:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        line = ""
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
+        try:
+            answer: dict[str, str] = json.loads(line)
+        except json.JSONDecodeError as error:
+            code = self._process.wait()
+            raise EnvironmentLacksError(
+                f"{self._python} ended (exit code {code}) instead of running the published"
+                f" packages: {self._last_words()}. {REMEDY}"
+            ) from error
+        return answer
+
+    def _last_words(self) -> str:
+        text = (self._folder / "stderr").read_text("utf-8", errors="replace").strip()
+        return text.splitlines()[-1] if text else "it said nothing"
+
+
+@contextlib.contextmanager
+def open_worker(
+    python: Path | None,
+    checkpoint: Path,
+    *,
+    lora: Mapping[str, Path] | None = None,
+    chunk_seconds: tuple[float, float] | None = None,
+    threads: int = 0,
+) -> Iterator[Worker]:
+    """Start the worker and make sure that the packages can open the codec.
+
+    Args:
+        python: the interpreter that has the packages; None for our own.
+        checkpoint: folder of the checkpoints, already checked (`models.check_set`).
+        lora: LoRA overlay by transformer.
+        chunk_seconds: of the coarse and the coarse-to-fine model; None for the published ones.
+        threads: for torch; 0 leaves the choice to it.
+
+    Raises:
+        InputError: no such interpreter.
+        EnvironmentLacksError: it does not have the packages.
+    """
+    interpreter = shutil.which(python or sys.executable)
+    if interpreter is None:
+        raise InputError(f"--upstream-python {python}: no such program. {REMEDY}")
+    published = vamp_settings()
+    chunks = chunk_seconds or (published.coarse_chunk_s, published.c2f_chunk_s)
+    settings = {
+        "checkpoint": str(checkpoint.resolve()),
+        "lora": {name: str(path.resolve()) for name, path in (lora or {}).items()},
+        "chunk_sizes_s": chunks,
+        "threads": threads,
+    }
+    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as temporary:
+        folder = Path(temporary)
+        # From a folder of its own: Python puts a script's folder first in its path.
+        script = shutil.copy(_WORKER, folder)
+        with (folder / "stderr").open("w") as log:
+            process = subprocess.Popen(
+                [interpreter, script],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                env={**os.environ, "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"},
+            )
+        try:
+            worker = Worker(process, interpreter, folder)
+            with contextlib.suppress(BrokenPipeError):
+                assert process.stdin is not None
+                process.stdin.write(json.dumps(settings) + "\n")
+            assert worker.description
+            yield worker
+        finally:
+            process.kill()
+            process.communicate()
+
+
+class UpstreamReference:
+    """Runs components on the published packages, as `Reference` does on ours."""
+
+    def __init__(self, worker: Worker, precision: str = "float32") -> None:
+        """Take the worker; float64 computes in double precision."""
+        self._worker = worker
+        self._precision = precision
+
+    @property
+    def description(self) -> str:
+        """What reports say of it."""
+        return self._worker.description
+
+    @cached_property
+    def in_float64(self) -> UpstreamReference:
+        """The same models in float64."""
+        return UpstreamReference(self._worker, "float64")
+
+    def knows(self, component: ComponentRecord) -> bool:
+        """Whether the packages have a part of a component's shape."""
+        return component.name in ("codec_encoder", "codec_decoder", *TRANSFORMERS)
+
+    def cases(self, component: ComponentRecord, matrix: VerifySection) -> list[Case]:
+        """Return the seeded cases of the matrix."""
+        return cases_for(component, matrix)
+
+    def inputs(self, case: Case, component: ComponentRecord) -> dict[str, np.ndarray]:
+        """Return the seeded inputs of a case."""
+        return make_inputs(case, component)
+
+    def run(self, component: ComponentRecord, inputs: Mapping[str, np.ndarray]) -> Computed:
+        """Compute a component's outputs.
+
+        Args:
+            component: from the manifest.
+            inputs: arrays by the component's input names.
+
+        Raises:
+            InputError: the packages have nothing that computes this component.
+        """
+        precision = self._precision
+        if component.name == "codec_encoder":
+            found = self._worker.call("encode", inputs, precision=precision)
+            outputs = {name: found[name] for name in ("codes", "latents")}
+            return Computed(outputs, code_margins(found["latents"], self._tables))
+        if component.name == "codec_decoder":
+            found = self._worker.call("decode", inputs, precision=precision)
+            return Computed({"audio": found["audio"]})
+        if component.name in TRANSFORMERS:
+            found = self._worker.call(
+                "logits", inputs, model=component.name, precision=precision
+            )
+            logits = found["logits"]
+            return Computed({"logits": logits}, top_two_margin(logits, axis=1))
+        raise InputError(
+            f"--reference upstream cannot verify {component.id}: the published packages have"
+            " no part of that shape; give --component for those they have"
+        )
+
+    @cached_property
+    def _tables(self) -> list[np.ndarray]:
+        found = self._worker.call("tables")
+        return [found[str(i)] for i in range(len(found))]

@@ -1,0 +1,1 @@
+"""What is verified: cases, inputs, reference and comparison of every component."""

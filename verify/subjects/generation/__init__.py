@@ -1,0 +1,1 @@
+"""Whole generations: codes in, a variation of them and its audio out."""

@@ -1,0 +1,280 @@
+"""Whole generations on both sides with the same noise, every step of them kept.
+
+The reference is `models.behaviour.interface.vamp` in PyTorch, the export is the pipeline on
+the artifacts.  Both take their noise from the same seed of `pipeline.steps.noise.PhiloxNoise`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord
+from vampnet_onnx.configs.settings import GenerationSettings, VampSettings
+from vampnet_onnx.models import LAC, ModelSet
+from vampnet_onnx.models.behaviour import interface, sampling
+from vampnet_onnx.models.behaviour.generate import TokenModel, count_at_start, token_model
+from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
+from vampnet_onnx.pipeline.steps.variation import vamp
+from vampnet_onnx.pipeline.vamp import VampPipeline
+from vampnet_onnx.pipeline.version.artifacts import Artifacts
+from vampnet_onnx.pipeline.version.session import Graph
+from vampnet_onnx.verify.subjects.computed import Computed
+from vampnet_onnx.verify.subjects.drawn_reference import sampling_margins
+
+from .cases import NOWHERE, Step, codec_of, options, steps_of
+
+
+class ExportedGeneration:
+    """Runs whole generations on the artifacts."""
+
+    def __init__(
+        self,
+        artifacts: Artifacts,
+        record: ComponentRecord,
+        *,
+        adapters: Sequence[AdapterRecord] = (),
+        threads: int = 0,
+    ) -> None:
+        """Take opened artifacts, and what to switch on; see `pipeline.vamp.VampPipeline`."""
+        self._record = record
+        self._pipeline = VampPipeline(artifacts, threads=threads)
+        self._pipeline.components.use_adapters(adapters)
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Generate; inputs and outputs are those of `run_generation`."""
+        parts = self._pipeline.components
+        settings = _options(inputs, self._record)
+        fine = self._record.dims["n_fine"]
+        watched = _WatchedSampler(parts.session("sampler"))
+        made = vamp(
+            inputs["codes"],
+            inputs["mask"],
+            coarse=parts.transformer("coarse"),
+            c2f=parts.transformer("c2f") if fine else None,
+            sampler=watched,
+            codec=parts.codec,
+            settings=settings,
+            noise=PhiloxNoise(int(inputs["seed"])),
+        )
+        plan = steps_of(self._record, settings, made.tokens.shape[-1])
+        return {
+            "tokens": made.tokens,
+            "audio": self._pipeline.decode(made.tokens),
+            "sampled": _laid_out([out["sampled"] for out in watched.made], plan, made.tokens),
+            "next_codes": _laid_out(
+                [out["next_codes"] for out in watched.made], plan, made.tokens
+            ),
+        }
+
+
+def run_generation(
+    record: ComponentRecord, inputs: Mapping[str, np.ndarray], models: ModelSet
+) -> Computed:
+    """Generate with the reference.
+
+    Args:
+        record: of the generation.
+        inputs: see `verify.subjects.generation.cases.inputs`.
+        models: with codec, coarse and, where the record has fine codes, c2f.
+
+    Returns:
+        ``tokens`` (int64 [B, C, T]), ``audio`` (float32 [B, 1, samples]), and what every step
+        sampled and handed on, ``sampled`` and ``next_codes`` (int64 [S, B, C, T], `NOWHERE`
+        outside of the step's codes).  Margins are float64 [4, S, B, C, T]: of the draw and of
+        the remasking in nats, and the largest logit (over the temperature) and the largest
+        confidence of the step, which say how much of them is rounding.
+
+    Raises:
+        FloatingPointError: a model gives logits that are not finite.
+    """
+    codec = models.codec
+    assert codec is not None
+    settings = _options(inputs, record)
+    noise, log = _TorchPhilox(int(inputs["seed"])), list[_Seen]()
+
+    def watched(name: str) -> TokenModel:
+        model = token_model(name, models.transformers[name], codec.quantizer)
+        return _watched(model, log)
+
+    made = interface.vamp(
+        torch.from_numpy(inputs["codes"]),
+        torch.from_numpy(inputs["mask"]),
+        coarse=watched("coarse"),
+        c2f=watched("c2f") if record.dims["n_fine"] else None,
+        dims=codec.dims,
+        settings=settings,
+        noise=noise,
+        on_step=lambda _step, result: log[-1].keep(result, noise.last),
+    )
+    tokens = made.tokens.numpy()
+    plan = steps_of(record, settings, tokens.shape[-1])
+    sampled = [_required(seen).sampled.numpy() for seen in log]
+    handed_on = [_required(seen).codes.numpy() for seen in log]
+    found = _margins(log, plan, settings)
+    return Computed(
+        {
+            "tokens": tokens,
+            "audio": _decoded(codec, made.tokens),
+            "sampled": _laid_out(sampled, plan, tokens),
+            "next_codes": _laid_out(handed_on, plan, tokens),
+        },
+        np.stack([_laid_out(part, plan, tokens, np.inf) for part in found]),
+    )
+
+
+@dataclass
+class _Seen:
+    """One step of the reference.
+
+    Attributes:
+        model: at work.
+        codes: that it saw, int64 [B, C, T].
+        logits: that it gave, float32 [B, V, T * P].
+        result: of the sampling.
+        exponential: noise of the draw; None where the argmax was taken.
+    """
+
+    model: TokenModel
+    codes: Tensor
+    logits: Tensor
+    result: sampling.StepResult | None = None
+    exponential: Tensor | None = None
+
+    def keep(self, result: sampling.StepResult, exponential: Tensor | None) -> None:
+        self.result, self.exponential = result, exponential
+
+
+class _Margins(NamedTuple):
+    """By step, each float64 [B, P, T]."""
+
+    drawing: list[np.ndarray]
+    remasking: list[np.ndarray]
+    logits: list[np.ndarray]
+    confidence: list[np.ndarray]
+
+
+@dataclass
+class _WatchedSampler:
+    """The sampler's graph, and all it has given."""
+
+    graph: Graph
+    made: list[dict[str, np.ndarray]] = field(default_factory=list)
+
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self.made.append(self.graph.run(inputs))
+        return self.made[-1]
+
+
+class _TorchPhilox:
+    """The pipeline's noise for PyTorch; `last` is that of the last draw, if there was one."""
+
+    def __init__(self, seed: int) -> None:
+        self._noise = PhiloxNoise(seed)
+        self._drawn: Tensor | None = None
+        self.last: Tensor | None = None
+
+    def exponential(self, shape: tuple[int, ...]) -> Tensor:
+        self._drawn = torch.from_numpy(self._noise.exponential(shape))
+        return self._drawn
+
+    def uniform(self, shape: tuple[int, ...]) -> Tensor:
+        # A step asks for this once, and last.
+        self.last, self._drawn = self._drawn, None
+        return torch.from_numpy(self._noise.uniform(shape))
+
+
+def _options(inputs: Mapping[str, np.ndarray], record: ComponentRecord) -> VampSettings:
+    return options(int(inputs["setting"]), len(inputs["codes"]), codec_of(record))
+
+
+def _watched(model: TokenModel, log: list[_Seen]) -> TokenModel:
+    """Return the model, noting what it sees and gives."""
+    compute: Callable[[Tensor], Tensor] = model.logits
+
+    def logits(codes: Tensor) -> Tensor:
+        found = compute(codes)
+        log.append(_Seen(model, codes, found))
+        return found
+
+    return replace(model, logits=logits)
+
+
+def _required(seen: _Seen) -> sampling.StepResult:
+    assert seen.result is not None, "a step that gave logits and sampled nothing"
+    return seen.result
+
+
+def _decoded(codec: LAC, tokens: Tensor) -> np.ndarray:
+    audio: np.ndarray = codec.decode_requantised(tokens).numpy()
+    return audio
+
+
+def _margins(log: list[_Seen], plan: Sequence[Step], settings: VampSettings) -> _Margins:
+    found = _Margins([], [], [], [])
+    at_start = torch.zeros(())
+    for seen, step in zip(log, plan, strict=True):
+        chosen = settings.coarse if step.component == "coarse" else settings.c2f
+        model, result = seen.model, _required(seen)
+        predicted = seen.codes[:, model.n_conditioning_codebooks :]
+        if step.number == 0:
+            at_start = count_at_start(seen.codes, predicted, model.mask_token, chosen.mode)
+        drawing, remasking = sampling_margins(
+            seen.logits,
+            predicted,
+            result,
+            step=step.number,
+            at_start=at_start,
+            mask_token=model.mask_token,
+            settings=chosen,
+            exponential=seen.exponential,
+        )
+        if seen.exponential is None:
+            best = seen.logits.transpose(1, 2).topk(2, dim=-1).values
+            drawing = np.minimum(drawing, (best[..., 0] - best[..., 1]).double().numpy())
+        confidence = result.confidence[torch.isfinite(result.confidence)]
+        shape = result.sampled.shape
+        found.drawing.append(_unflattened(drawing, shape))
+        found.remasking.append(_unflattened(remasking, shape))
+        largest = float(seen.logits.abs().max()) / _temperature(chosen, seen.exponential)
+        found.logits.append(np.full(shape, largest))
+        found.confidence.append(
+            np.full(shape, float(confidence.abs().max()) if confidence.numel() else 0.0)
+        )
+    return found
+
+
+def _temperature(settings: GenerationSettings, exponential: Tensor | None) -> float:
+    """Return what the logits are divided by where codes are chosen."""
+    drawn = exponential is not None and settings.temperature > 0
+    return min(settings.temperature, 1.0) if drawn else 1.0
+
+
+def _unflattened(flat: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """Return [B, N], time-major and codebook-minor, as [B, P, T]."""
+    batch, books, frames = shape
+    return flat.reshape(batch, frames, books).transpose(0, 2, 1)
+
+
+def _laid_out(
+    steps: Sequence[np.ndarray],
+    plan: Sequence[Step],
+    tokens: np.ndarray,
+    empty: float = NOWHERE,
+) -> np.ndarray:
+    """Put what steps made ([B, P, chunk] each) where it belongs: [S, *tokens.shape].
+
+    The last chunk of the fine codes is filled up; what is made there belongs nowhere.
+    """
+    kind = np.float64 if empty != NOWHERE else np.int64
+    found = np.full((len(plan), *tokens.shape), empty, kind)
+    for i, (made, step) in enumerate(zip(steps, plan, strict=True)):
+        frames = step.stop - step.start
+        books = slice(step.first_codebook, step.last_codebook)
+        found[i, :, books, step.start : step.stop] = made[..., :frames]
+    return found

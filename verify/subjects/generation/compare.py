@@ -1,0 +1,144 @@
+"""One whole generation, both sides: every step's tokens, then the audio."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from vampnet_onnx.configs.config import Ties
+from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.verify.numbers.mel import mel_distance
+from vampnet_onnx.verify.numbers.ties import TokenDifferences
+from vampnet_onnx.verify.subjects.computed import Computed
+from vampnet_onnx.verify.subjects.measures import (
+    Comparison,
+    TokenCounts,
+    float_metrics,
+    nonfinite,
+    nonfinite_message,
+)
+from vampnet_onnx.verify.subjects.random import integer_dim
+
+from .cases import NOWHERE, codec_of
+
+
+def compare_generation(
+    component: ComponentRecord,
+    reference: Computed,
+    export: Mapping[str, np.ndarray],
+    ties: Ties,
+) -> Comparison:
+    """Compare the two sides of one generation.
+
+    What differs first decides: if the reference was within a rounding of deciding otherwise
+    there, the generation went another way by a tie and all that follows is its consequence;
+    if not, all that follows is an error, too.  Audio is compared where the tokens are equal.
+
+    Args:
+        component: `verify.subjects.generation.cases.generation_record`.
+        reference: of `verify.subjects.generation.both_sides.run_generation`.
+        export: outputs of `verify.subjects.generation.both_sides.ExportedGeneration`.
+        ties: margins below which a token is a tie.
+    """
+    wanted, tokens = reference.outputs, export["tokens"]
+    found, message = _differences(component, reference, export, ties)
+    final = wanted["tokens"] != tokens
+    equal = ~final.any(axis=(1, 2))
+    r, e = wanted["audio"], export["audio"]
+    metrics = {
+        "token_accuracy": 1 - float(final.mean()),
+        "tokens_unexplained": float(found.unexplained.sum()),
+        "steps_differing": float(found.any.any(axis=(1, 2, 3)).sum()),
+        **nonfinite(r, e),
+    }
+    if equal.any():
+        rate = codec_of(component).sample_rate
+        metrics |= float_metrics(r[equal], e[equal])
+        metrics["mel_distance"] = mel_distance(r[equal], e[equal], rate)
+    differing = final.sum(axis=(0, 2))
+    return Comparison(
+        metrics=metrics,
+        quantity="audio",
+        error=final.any(axis=0).astype(np.float64),
+        rows=[f"codebook {i}" for i in range(final.shape[1])],
+        unit="frames",
+        of_codes=True,
+        reference=r[equal],
+        export=e[equal],
+        tokens=TokenCounts(
+            compared=np.full_like(differing, final[:, 0].size),
+            differing=differing,
+            ambiguous=int(found.ambiguous.sum()),
+        ),
+        message="; ".join(part for part in (nonfinite_message(r, e), message) if part),
+    )
+
+
+def _differences(
+    component: ComponentRecord,
+    reference: Computed,
+    export: Mapping[str, np.ndarray],
+    ties: Ties,
+) -> tuple[TokenDifferences, str]:
+    """Classify what differs at every step, bool [S, B, C, T], and say where it began."""
+    assert reference.margins is not None
+    drawing, remasking, logits, confidence = reference.margins
+    drawn = reference.outputs["sampled"] != export["sampled"]
+    handed_on = reference.outputs["next_codes"] != export["next_codes"]
+    differs = drawn | handed_on
+    unexplained, ambiguous = np.zeros_like(differs), np.zeros_like(differs)
+    knock_on = np.zeros_like(differs)
+    message = ""
+    if not differs.any() and (reference.outputs["tokens"] != export["tokens"]).any():
+        # Every step agrees and the result does not: it was put together wrongly.
+        return TokenDifferences(~differs, ambiguous, knock_on), "the steps agree, the end not"
+    if differs.any():
+        first = int(differs.any(axis=(1, 2, 3)).argmax())
+        # Each of two logits may be off by its own rounding.
+        rounding = 2 * ties.logits_margin * logits[first]
+        tie_of_draw = drawing[first] < ties.draws_margin + rounding
+        largest = ties.draws_margin * confidence[first]
+        tie_of_mask = remasking[first] < largest + rounding
+        # A token drawn otherwise has another confidence, which moves what is masked again.
+        moved = (drawn[first] & tie_of_draw).any(axis=(1, 2), keepdims=True)
+        excused = np.where(drawn[first], tie_of_draw, tie_of_mask | moved)
+        unexplained[first] = differs[first] & ~excused
+        ambiguous[first] = differs[first] & excused & (drawn[first] | ~moved)
+        knock_on[first] = differs[first] & excused & ~ambiguous[first]
+        later = unexplained if unexplained[first].any() else knock_on
+        later[first + 1 :] = differs[first + 1 :]
+        margins = np.where(drawn[first], drawing[first], remasking[first])
+        message = _message(
+            component,
+            reference.outputs["sampled"],
+            first,
+            drawn[first],
+            unexplained[first],
+            ambiguous[first],
+            margins,
+        )
+    return TokenDifferences(unexplained, ambiguous, knock_on), message
+
+
+def _message(
+    component: ComponentRecord,
+    sampled: np.ndarray,
+    first: int,
+    drawn: np.ndarray,
+    unexplained: np.ndarray,
+    ambiguous: np.ndarray,
+    margins: np.ndarray,
+) -> str:
+    kind = "an error" if unexplained.any() else "a tie of the reference"
+    item, book, frame = (
+        int(i) for i in np.argwhere(unexplained if unexplained.any() else ambiguous)[0]
+    )
+    frames = np.flatnonzero((sampled[first] != NOWHERE).any(axis=(0, 1)))
+    model = "coarse" if book < integer_dim(component.dims, "n_coarse") else "c2f"
+    what = "drawn" if drawn[item, book, frame] else "chosen to be masked again"
+    return (
+        f"first difference, {kind}: step {first + 1} of {len(sampled)}, by {model} on frames"
+        f" {frames[0]} to {frames[-1]}; item {item}, codebook {book}, frame {frame}: another"
+        f" code {what}, margin {margins[item, book, frame]:.3g} nats"
+    )

@@ -6,15 +6,18 @@ published packages by the golden sets in ``tests/golden``.
 
 from .checkpoints.checkpoint import (
     Checkpoint,
-    ModelSet,
     SourceFile,
-    check_set,
     load_codec,
     load_vampnet,
-    lora_owner,
-    open_models,
     read_checkpoint,
     read_lora,
+)
+from .checkpoints.folder import (
+    Checkpoints,
+    ModelSet,
+    check_set,
+    lora_owner,
+    open_models,
 )
 from .networks.dims import CodecDims, VampNetDims
 from .networks.lac import LAC
@@ -24,6 +27,7 @@ from .networks.vampnet import VampNet
 __all__ = [
     "LAC",
     "Checkpoint",
+    "Checkpoints",
     "CodecDims",
     "ModelSet",
     "Quantized",

@@ -23,6 +23,7 @@ from vampnet_onnx.configs.manifest import (
 from vampnet_onnx.export.components.registry import is_known
 from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.models.checkpoints.checkpoint import CODEC, TRANSFORMERS, source_file
+from vampnet_onnx.models.networks.layers import merge_lora
 from vampnet_onnx.pipeline.version.artifacts import Artifacts
 from vampnet_onnx.reports import Component, Report, Source, Verdict
 
@@ -30,7 +31,7 @@ from .gates.component import check_component
 from .gates.processes import Job, in_processes
 from .localisation.explain import explain_nonfinite, first_nonfinite
 from .sides.export import adapters_of, open_export
-from .sides.models import Oracle, Reference, merge_lora
+from .sides.models import Oracle, Reference
 from .sides.origin import require_same_sources
 from .subjects.generation.cases import GENERATION, NEEDED, generation_record, parts_of
 
@@ -91,7 +92,8 @@ def verify_artifacts(
             models = None  # given back before the next ones are read
             overlays = {n: p for n, p in lora.items() if n in needed}
             models = open_models(checkpoint, only=needed, lora=overlays)
-            merge_lora(models)
+            for model in models.transformers.values():
+                merge_lora(model)
             opened_for = needed
         for part in parts:
             require_same_sources(models, known, artifacts.path(part))

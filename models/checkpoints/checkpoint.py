@@ -9,7 +9,7 @@ Files are untrusted: they are opened with ``weights_only=True`` and nothing else
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import is_there, sha256
+from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
 from vampnet_onnx.models.networks.lac import LAC
 from vampnet_onnx.models.networks.vampnet import VampNet
@@ -67,28 +67,6 @@ class Checkpoint:
     source: SourceFile
 
 
-@dataclass(frozen=True)
-class ModelSet:
-    """The networks of one folder of checkpoints, any subset of codec, coarse and c2f.
-
-    Attributes:
-        folder: where they were read.
-        codec: the codec, if ``codec.pth`` is there.
-        transformers: ``coarse`` and ``c2f``, those that are there.
-        sources: the files, in a fixed order.
-    """
-
-    folder: Path
-    codec: LAC | None
-    transformers: dict[str, VampNet] = field(default_factory=dict)
-    sources: tuple[SourceFile, ...] = ()
-
-    @property
-    def random_weights(self) -> bool:
-        """Whether any file is labelled as random."""
-        return any(source.label == "random" for source in self.sources)
-
-
 def read_checkpoint(path: Path) -> Checkpoint:
     """Open one checkpoint file.
 
@@ -96,7 +74,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         InputError: the file is missing, truncated, no checkpoint, wants to run code, has no
             ``metadata.kwargs``, or holds non-finite or non-float weights.
     """
-    state, metadata = _content(path)
+    state, metadata = content_of(path)
     labelled = metadata.get(RANDOM_LABEL)
     label = "" if labelled is None or labelled is False else "random"
     clean = clean_state(state, path)
@@ -151,104 +129,12 @@ def load_vampnet(checkpoint: Checkpoint, *, lora: Path | None = None) -> VampNet
     _refuse_more_parts_than_keys(checkpoint, max(dims.n_layers, 1))
     state = dict(checkpoint.state)
     overlay = read_lora(lora) if lora else {}
-    rank = _lora_rank({**state, **overlay})
+    rank = lora_rank({**state, **overlay})
     build = lambda: VampNet(dims, rank=rank)  # noqa: E731
     if overlay:
-        _require_keys(_lora_shapes(build), overlay, lora or checkpoint.path)
+        _require_keys(lora_shapes(build), overlay, lora or checkpoint.path)
         state.update(overlay)
     return _strict_load(build, state, checkpoint.path)
-
-
-def check_set(folder: Path) -> list[str]:
-    """Return which of codec, coarse and c2f a folder holds, after checking that they fit.
-
-    Only the metadata is read.
-
-    Raises:
-        InputError: nothing to read, or the files do not fit each other.
-    """
-    if not is_there(folder) or not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of checkpoints")
-    present = [name for name in (CODEC, *TRANSFORMERS) if (folder / f"{name}.pth").exists()]
-    if not present:
-        raise InputError(
-            f"{folder}: holds none of codec.pth, coarse.pth, c2f.pth; fetch the published set"
-            " with 'vampnet-onnx fetch' or make one with 'vampnet-onnx make-checkpoint'"
-        )
-    kwargs = {name: _content(folder / f"{name}.pth")[1]["kwargs"] for name in present}
-    dims = {
-        name: VampNetDims.from_kwargs(kwargs[name], str(folder / f"{name}.pth"))
-        for name in present
-        if name != CODEC
-    }
-    if CODEC in present:
-        codec = CodecDims.from_kwargs(kwargs[CODEC], str(folder / f"{CODEC}.pth"))
-        for name, own in dims.items():
-            _check_fit(name, own, codec, folder)
-    if len(dims) == len(TRANSFORMERS):
-        _check_pair(dims["coarse"], dims["c2f"], folder)
-    return present
-
-
-def open_models(
-    folder: Path,
-    *,
-    lora: Mapping[str, Path] | None = None,
-    only: tuple[str, ...] = TRANSFORMERS,
-) -> ModelSet:
-    """Load the codec of a folder, if it holds one, and transformers.
-
-    Args:
-        folder: holds ``codec.pth``, ``coarse.pth``, ``c2f.pth`` or some of them.
-        lora: LoRA overlay by transformer name.
-        only: transformers to read; others are left alone.
-
-    Raises:
-        InputError: nothing to read, or the files do not fit each other.
-    """
-    present = check_set(folder)
-    codec, transformers, sources = None, {}, []
-    if CODEC in present:
-        opened = read_checkpoint(folder / f"{CODEC}.pth")
-        codec = load_codec(opened)
-        sources.append(opened.source)
-    for name in present:
-        if name not in only or name == CODEC:
-            continue
-        opened = read_checkpoint(folder / f"{name}.pth")
-        overlay = (lora or {}).get(name)
-        transformers[name] = load_vampnet(opened, lora=overlay)
-        sources.append(opened.source)
-        if overlay:
-            sources.append(source_file(overlay))
-    unused = sorted(set(lora or {}) - set(transformers))
-    if unused:
-        raise InputError(
-            f"{folder}: a LoRA file was given for {listed(unused)}, which is not there"
-        )
-    return ModelSet(folder, codec, transformers, tuple(sources))
-
-
-def lora_owner(folder: Path, lora: Path) -> str:
-    """Return which transformer of a folder a LoRA file belongs to, by its keys and shapes.
-
-    Raises:
-        InputError: the file fits none of them or both, or something cannot be read.
-    """
-    overlay = read_lora(lora)
-    shapes = {key: tuple(value.shape) for key, value in overlay.items()}
-    present = [name for name in check_set(folder) if name != CODEC]
-    fitting = [
-        name for name in present if shapes == _lora_shapes_of(folder / f"{name}.pth", overlay)
-    ]
-    if len(fitting) == 1:
-        return fitting[0]
-    said = "both" if fitting else "none"
-    raise InputError(
-        f"{lora}: by its keys and shapes it fits {said} of the transformers of {folder}"
-        f" ({listed(present) or 'which holds no transformer'}); say which one it is for, as"
-        " coarse=FILE or c2f=FILE"
-    )
 
 
 def source_file(path: Path, *, label: str = "") -> SourceFile:
@@ -256,7 +142,7 @@ def source_file(path: Path, *, label: str = "") -> SourceFile:
     return SourceFile(path.name, sha256(path), path.stat().st_size, label)
 
 
-def _content(path: Path) -> tuple[dict[Any, Any], dict[str, Any]]:
+def content_of(path: Path) -> tuple[dict[Any, Any], dict[str, Any]]:
     """Return state dict and metadata of a file, the latter with its kwargs."""
     content = unpickle(path)
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
@@ -308,7 +194,8 @@ def _require_keys(
         )
 
 
-def _lora_rank(state: Mapping[str, Tensor]) -> int:
+def lora_rank(state: Mapping[str, Tensor]) -> int:
+    """Return the rank of the LoRA tensors of a state dict, 0 without any."""
     ranks = [
         value.shape[0]
         for key, value in state.items()
@@ -317,18 +204,11 @@ def _lora_rank(state: Mapping[str, Tensor]) -> int:
     return ranks[0] if ranks else int(any(k.endswith(_LORA_SUFFIXES) for k in state))
 
 
-def _lora_shapes(build: Callable[[], VampNet]) -> dict[str, tuple[int, ...]]:
+def lora_shapes(build: Callable[[], VampNet]) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of the LoRA tensors that a transformer has."""
     with torch.device("meta"):
         state = build().state_dict()
     return {k: tuple(v.shape) for k, v in state.items() if k.endswith(_LORA_SUFFIXES)}
-
-
-def _lora_shapes_of(path: Path, overlay: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Return what a LoRA file of an overlay's rank holds for a transformer."""
-    dims = VampNetDims.from_kwargs(_content(path)[1]["kwargs"], str(path))
-    if dims.n_layers > len(overlay):  # not worth building
-        return {}
-    return _lora_shapes(lambda: VampNet(dims, rank=_lora_rank(overlay)))
 
 
 def _refuse_more_parts_than_keys(checkpoint: Checkpoint, parts: int) -> None:
@@ -336,31 +216,4 @@ def _refuse_more_parts_than_keys(checkpoint: Checkpoint, parts: int) -> None:
         raise InputError(
             f"{checkpoint.path}: metadata.kwargs asks for {parts} layers or codebooks, but"
             f" the state_dict has only {len(checkpoint.state)} keys"
-        )
-
-
-def _check_fit(name: str, dims: VampNetDims, codec: CodecDims, folder: Path) -> None:
-    used = codec.codebook_dims[: dims.n_codebooks]
-    problems = []
-    if dims.vocab_size != codec.codebook_size:
-        problems.append(
-            f"vocab_size {dims.vocab_size} against codebook_size {codec.codebook_size}"
-        )
-    if dims.n_codebooks > codec.n_codebooks:
-        problems.append(f"{dims.n_codebooks} codebooks against {codec.n_codebooks}")
-    if any(width != dims.latent_dim for width in used):
-        widths = ", ".join(str(width) for width in sorted(set(used)))
-        problems.append(f"latent_dim {dims.latent_dim} against codebook_dim {widths}")
-    if problems:
-        raise InputError(
-            f"{folder}: {name}.pth and codec.pth do not fit each other: {'; '.join(problems)}."
-            " Use the codec the transformer was trained on"
-        )
-
-
-def _check_pair(coarse: VampNetDims, c2f: VampNetDims, folder: Path) -> None:
-    if coarse.n_codebooks != c2f.n_conditioning_codebooks:
-        raise InputError(
-            f"{folder}: coarse.pth has {coarse.n_codebooks} codebooks, but c2f.pth is"
-            f" conditioned on {c2f.n_conditioning_codebooks}; they are not a pair"
         )

@@ -22,9 +22,10 @@ from vampnet_onnx.configs.config import Gates
 from vampnet_onnx.configs.errors import EnvironmentLacksError
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.models import open_models
+from vampnet_onnx.models.networks.layers import merge_lora
 from vampnet_onnx.pipeline.version.artifacts import Artifacts
 from vampnet_onnx.verify.sides.export import open_export
-from vampnet_onnx.verify.sides.models import Reference, merge_lora
+from vampnet_onnx.verify.sides.models import Reference
 from vampnet_onnx.verify.subjects.registry import Case
 
 from .case import Outcome, RunExport, run_case
@@ -112,7 +113,8 @@ def _open(job: Job) -> None:
     threads = job.threads or 1
     torch.set_num_threads(threads)
     models = open_models(job.checkpoint, only=job.transformers, lora=job.lora)
-    merge_lora(models)
+    for model in models.transformers.values():
+        merge_lora(model)
     export, _ = open_export(job.artifacts, job.record, threads, lora=job.lora)
     _opened = _Opened(job, Reference(models), export)
 

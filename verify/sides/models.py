@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.models import LAC, ModelSet
-from vampnet_onnx.models.networks.layers import LoRALinear
 from vampnet_onnx.models.networks.quantize import VectorQuantize
 from vampnet_onnx.verify.numbers.ties import top_two_margin
 from vampnet_onnx.verify.subjects.computed import Computed
@@ -138,18 +137,6 @@ class Reference:
         if self._models.codec is None:
             raise ValueError("the reference needs codec.pth")
         return self._models.codec
-
-
-def merge_lora(models: ModelSet) -> None:
-    """Form every effective weight once, which at released size takes 0.5 s a forward.
-
-    Args:
-        models: changed in place.
-    """
-    for model in models.transformers.values():
-        for layer in model.modules():
-            if isinstance(layer, LoRALinear):
-                layer.merge()
 
 
 @contextmanager

@@ -301,7 +301,7 @@ def test_a_bad_transformer_is_refused_even_where_only_the_codec_is_wanted(
 
 @pytest.mark.parametrize("size", sorted(sizes()))
 def test_every_known_size_has_kwargs_that_fit_each_other(size: str, tmp_path: Path) -> None:
-    from vampnet_onnx.models.checkpoints.checkpoint import _check_fit, _check_pair
+    from vampnet_onnx.models.checkpoints.folder import _check_fit, _check_pair
     from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
 
     kwargs = sizes()[size]

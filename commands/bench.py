@@ -34,8 +34,8 @@ def bench(
     require_export_tools()
     import torch
 
+    from vampnet_onnx.configs.artifacts import open_artifacts
     from vampnet_onnx.export.toolchain import toolchain
-    from vampnet_onnx.pipeline.version.artifacts import open_artifacts
     from vampnet_onnx.verify.bench import ROUNDS, bench_networks
 
     with spinner(err, "checking hashes"):

@@ -40,7 +40,7 @@ def compare(
       vampnet-onnx compare merged styled --adapter music-box
     """
     require_export_tools()
-    from vampnet_onnx.pipeline.version.artifacts import open_artifacts
+    from vampnet_onnx.configs.artifacts import open_artifacts
     from vampnet_onnx.verify.versions import compare_versions
 
     with spinner(err, "checking hashes"):

@@ -48,7 +48,7 @@ def check(
       vampnet-onnx golden check tests/golden/a --artifacts artifacts/a
     """
     require_export_tools()
-    from vampnet_onnx.pipeline.version.artifacts import open_artifacts
+    from vampnet_onnx.configs.artifacts import open_artifacts
     from vampnet_onnx.verify.golden.check import check_set
     from vampnet_onnx.verify.golden.of_files import PipelineRun
     from vampnet_onnx.verify.golden.of_models import ModelRun

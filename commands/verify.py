@@ -101,8 +101,8 @@ def verify(
           --upstream-python build/upstream/bin/python
     """
     require_export_tools()
+    from vampnet_onnx.configs.artifacts import open_artifacts
     from vampnet_onnx.export.toolchain import toolchain
-    from vampnet_onnx.pipeline.version.artifacts import open_artifacts
     from vampnet_onnx.reports import write_reports
     from vampnet_onnx.reports.summary import label
     from vampnet_onnx.verify.gates.processes import jobs_for

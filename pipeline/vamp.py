@@ -20,6 +20,7 @@ from typing import Self
 
 import numpy as np
 
+from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.settings import (
     BeatSettings,
@@ -38,7 +39,6 @@ from .steps.preparation import Prepared, prepare, prepare_stream, processor_for
 from .steps.prompts import onset_frames
 from .steps.streaming import joined, pieces
 from .steps.variation import Progress, Vamped, vamp
-from .version.artifacts import Artifacts, open_artifacts
 from .version.components import Components
 
 _NEEDED = ("codec_encoder", "mask_generator", "coarse", "sampler", "codec_decoder")

@@ -9,9 +9,9 @@ import torch
 
 from tests.support.exports import export_to
 from tests.support.sets import EXPORTED_RATES, GOLDEN, NANO, NETWORKS, GoldenSet
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 from vampnet_onnx.pipeline.vamp import VampPipeline
-from vampnet_onnx.pipeline.version.artifacts import Artifacts
 
 torch.set_num_threads(1)  # two workers share two cores
 

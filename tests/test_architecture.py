@@ -74,7 +74,7 @@ def test_what_runs_without_torch_never_imports_it(folder: str) -> None:
     [
         "configs.config",
         "configs.manifest",
-        "pipeline.version.artifacts",
+        "configs.artifacts",
         "reports",
         "__main__",
     ],

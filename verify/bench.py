@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component, required_checkpoint
 from vampnet_onnx.models import open_models
-from vampnet_onnx.pipeline.version.artifacts import Artifacts
 from vampnet_onnx.pipeline.version.session import Session
 
 from .sides.origin import require_same_sources

@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.config import Config, load_gates
 from vampnet_onnx.configs.files import publish_folder, staging_folder
 from vampnet_onnx.export.export_set import Request, export_set
 from vampnet_onnx.export.store import publish, write_manifest
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
-from vampnet_onnx.pipeline.version.artifacts import open_artifacts
 from vampnet_onnx.reports import Report, Verdict, write_reports
 
 from .verification import gate_records, verify_artifacts

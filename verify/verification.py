@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Gates, VerifySection
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there
@@ -24,7 +25,6 @@ from vampnet_onnx.export.components.registry import is_known
 from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.models.checkpoints.checkpoint import CODEC, TRANSFORMERS, source_file
 from vampnet_onnx.models.networks.layers import merge_lora
-from vampnet_onnx.pipeline.version.artifacts import Artifacts
 from vampnet_onnx.reports import Component, Report, Source, Verdict
 
 from .gates.component import check_component

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import GateRule, Gates, VerifySection
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.pipeline.version.artifacts import Artifacts
 from vampnet_onnx.pipeline.version.session import Session
 
 from .gates.case import rank, satisfies

@@ -1,1 +1,1 @@
-"""An artifact version, opened: manifest, components, sessions."""
+"""The components of an opened version, and the sessions they run in."""

@@ -1,6 +1,6 @@
 """The components of one artifact version, opened when asked for, and checked to be of one set.
 
-Nothing is trusted that the manifest does not vouch for: `pipeline.version.artifacts` has
+Nothing is trusted that the manifest does not vouch for: `configs.artifacts` has
 checked the hashes; here the dimensions of the parts are compared, and each file's own metadata
 with the manifest, so that files of two models in one folder are refused.
 """
@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import METADATA_PREFIX, AdapterRecord, ComponentRecord
 
-from .artifacts import Artifacts
 from .session import Session
 
 _CODEC = ("codec_encoder", "codec_decoder", "audio_processor", "mask_generator", "sampler")

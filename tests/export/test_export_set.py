@@ -28,6 +28,7 @@ from tests.support.exports import (
     session,
 )
 from tests.support.sets import NANO, NETWORKS
+from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import config_from, load_gates
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
@@ -37,7 +38,6 @@ from vampnet_onnx.export.export_set import METADATA_PREFIX
 from vampnet_onnx.export.exporter import OPSETS
 from vampnet_onnx.export.graph import MODULE_KEY
 from vampnet_onnx.models import open_models
-from vampnet_onnx.pipeline.version.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.verify.gates.component import check_component
 from vampnet_onnx.verify.sides.models import Reference
 

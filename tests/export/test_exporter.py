@@ -10,8 +10,8 @@ import pytest
 
 from tests.support.exports import compute, record_of
 from tests.support.sets import GoldenSet, assert_within
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.export.onnx_file import save_graph
-from vampnet_onnx.pipeline.version.artifacts import Artifacts
 from vampnet_onnx.verify.localisation.nonfinite import NEITHER
 from vampnet_onnx.verify.localisation.request import Request, run_request
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from vampnet_onnx.configs.artifacts import Artifacts, find_version, open_artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import publish_folder, replacing, staging_folder
 from vampnet_onnx.configs.manifest import (
@@ -25,7 +26,6 @@ from vampnet_onnx.configs.manifest import (
     TensorSignature,
 )
 from vampnet_onnx.export.store import publish, versions, write_manifest
-from vampnet_onnx.pipeline.version.artifacts import Artifacts, find_version, open_artifacts
 
 
 def staged_version(

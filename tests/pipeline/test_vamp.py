@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from tests.support.pipeline_cases import codes_for, noise_like
 from tests.support.reference_cases import golden_model
 from tests.support.sets import EXPORTED_RATES, GoldenSet, assert_within
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.settings import Mode, generation_settings
 from vampnet_onnx.export.components.codec_facts import requantised
@@ -25,7 +26,6 @@ from vampnet_onnx.pipeline.steps.generate import generate
 from vampnet_onnx.pipeline.steps.preparation import Prepared
 from vampnet_onnx.pipeline.steps.streaming import joined, pieces, windows
 from vampnet_onnx.pipeline.vamp import VampPipeline
-from vampnet_onnx.pipeline.version.artifacts import Artifacts
 from vampnet_onnx.pipeline.version.components import Codec, Components
 from vampnet_onnx.verify.golden.check import check_set
 from vampnet_onnx.verify.golden.of_files import FromTorch, PipelineRun

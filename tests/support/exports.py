@@ -7,13 +7,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
+from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.export_set import Request, export_set
 from vampnet_onnx.export.exporter import Exported, export_component
 from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.models import ModelSet, open_models
-from vampnet_onnx.pipeline.version.artifacts import Artifacts, open_artifacts
 
 
 def request_for(checkpoint: Path, **changed: object) -> Request:

@@ -20,9 +20,9 @@ from onnx import helper, numpy_helper
 
 from tests.support.exports import record_of, session
 from tests.support.verify_helpers import matrix
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Gates, load_gates
 from vampnet_onnx.models import ModelSet, open_models
-from vampnet_onnx.pipeline.version.artifacts import Artifacts
 from vampnet_onnx.reports import Component
 from vampnet_onnx.reports.schema import Gate
 from vampnet_onnx.verify.gates.component import check_component

@@ -12,9 +12,9 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.pipeline.version.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.verify.bench import Timing, bench_networks
 from vampnet_onnx.verify.versions import VersionChange, compare_versions
 

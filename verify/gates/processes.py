@@ -18,12 +18,12 @@ from pathlib import Path
 
 import torch
 
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Gates
 from vampnet_onnx.configs.errors import EnvironmentLacksError
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.models import open_models
 from vampnet_onnx.models.networks.layers import merge_lora
-from vampnet_onnx.pipeline.version.artifacts import Artifacts
 from vampnet_onnx.verify.sides.export import open_export
 from vampnet_onnx.verify.sides.models import Reference
 from vampnet_onnx.verify.subjects.registry import Case

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.models.behaviour.noise import TorchNoise
 from vampnet_onnx.models.checkpoints.checkpoint import source_file
 from vampnet_onnx.pipeline.steps.generate import generate
 from vampnet_onnx.pipeline.steps.noise import Floats
 from vampnet_onnx.pipeline.vamp import VampPipeline
-from vampnet_onnx.pipeline.version.artifacts import Artifacts
 from vampnet_onnx.verify.sides.recorded import RecordedSet
 
 from .check import Computed, Run

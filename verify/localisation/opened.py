@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there, sha256
 from vampnet_onnx.configs.manifest import (
@@ -19,7 +20,6 @@ from vampnet_onnx.configs.manifest import (
     SourceRecord,
 )
 from vampnet_onnx.export.components.registry import is_known
-from vampnet_onnx.pipeline.version.artifacts import open_artifacts
 from vampnet_onnx.verify.sides.export import adapters_of
 
 from .graph import GraphModules

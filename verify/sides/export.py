@@ -6,9 +6,9 @@ import itertools
 from collections.abc import Mapping
 from pathlib import Path
 
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, Manifest
 from vampnet_onnx.models.checkpoints.checkpoint import source_file
-from vampnet_onnx.pipeline.version.artifacts import Artifacts
 from vampnet_onnx.pipeline.version.session import Session
 from vampnet_onnx.verify.gates.case import RunExport
 from vampnet_onnx.verify.subjects.generation.both_sides import ExportedGeneration

@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from tests.support.pipeline_cases import codes_for, without
+from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.errors import InputError, NotFiniteError
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.settings import generation_settings, vamp_settings
 from vampnet_onnx.pipeline.steps.generate import generate
 from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
 from vampnet_onnx.pipeline.vamp import VampPipeline
-from vampnet_onnx.pipeline.version.artifacts import open_artifacts
 from vampnet_onnx.pipeline.version.components import Components, Transformer
 
 

@@ -11,11 +11,11 @@ import pytest
 from tests.support.exports import exported, record_of, saved, session
 from tests.support.sets import GoldenSet
 from tests.support.verify_helpers import matrix
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Gates, load_gates
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.export.export_set import component_record
 from vampnet_onnx.models import open_models
-from vampnet_onnx.pipeline.version.artifacts import Artifacts
 from vampnet_onnx.reports import Component
 from vampnet_onnx.reports.schema import Gate
 from vampnet_onnx.verify.gates.component import check_component

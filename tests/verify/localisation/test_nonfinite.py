@@ -15,11 +15,11 @@ import torch
 from tests.support.exports import export_to, record_of
 from tests.support.sets import NANO
 from tests.support.verify_helpers import matrix
+from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.export.graph import MODULE_KEY
 from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
-from vampnet_onnx.pipeline.version.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.reports import Report
 from vampnet_onnx.verify.verification import verify_artifacts
 

@@ -23,13 +23,13 @@ from typer.testing import CliRunner
 from tests.support.reference_cases import cases, header, parameters
 from tests.support.sets import GOLDEN, GoldenSet, assert_within
 from vampnet_onnx.__main__ import app, main
+from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.config import load_config, load_gates
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.export.export_set import Request, export_set
 from vampnet_onnx.export.store import write_manifest
 from vampnet_onnx.models import open_models
-from vampnet_onnx.pipeline.version.artifacts import open_artifacts
 from vampnet_onnx.verify.golden.check import check_set
 from vampnet_onnx.verify.golden.of_models import ModelRun
 from vampnet_onnx.verify.golden.record import record_set

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord
 from vampnet_onnx.configs.settings import GenerationSettings, VampSettings
 from vampnet_onnx.models import LAC, ModelSet
@@ -22,7 +23,6 @@ from vampnet_onnx.models.behaviour.generate import TokenModel, count_at_start, t
 from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
 from vampnet_onnx.pipeline.steps.variation import vamp
 from vampnet_onnx.pipeline.vamp import VampPipeline
-from vampnet_onnx.pipeline.version.artifacts import Artifacts
 from vampnet_onnx.pipeline.version.session import Graph
 from vampnet_onnx.verify.subjects.computed import Computed
 from vampnet_onnx.verify.subjects.drawn_reference import sampling_margins

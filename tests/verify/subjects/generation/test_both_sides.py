@@ -12,11 +12,11 @@ import pytest
 from tests.support.exports import export_to
 from tests.support.sets import NETWORKS
 from tests.support.verify_helpers import matrix
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.pipeline.steps import generate as pipeline_generate
-from vampnet_onnx.pipeline.version.artifacts import Artifacts
 from vampnet_onnx.reports import Component, Verdict
 from vampnet_onnx.verify.gates.component import check_component
 from vampnet_onnx.verify.numbers.mel import mel_distance

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import file_errors, is_there, sha256
-from vampnet_onnx.configs.manifest import (
+from .errors import InputError
+from .files import file_errors, is_there, sha256
+from .manifest import (
     MANIFEST_NAME,
     SCHEMA_VERSION,
     AdapterRecord,

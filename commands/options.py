@@ -11,6 +11,7 @@ import typer
 from vampnet_onnx.configs.config import Config, config_from, load_config
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there
+from vampnet_onnx.configs.names import TRANSFORMERS
 
 if TYPE_CHECKING:
     from vampnet_onnx.export.adapters import Adapter
@@ -136,7 +137,7 @@ def adapters_from(options: list[str] | None, folder: Path) -> tuple[Adapter, ...
 
 def _lora_option(text: str, folder: Path | None) -> tuple[str, Path]:
     name, separator, path = text.partition("=")
-    if separator and name in ("coarse", "c2f"):
+    if separator and name in TRANSFORMERS:
         return name, Path(path)
     if folder is None or (separator and not is_there(Path(text))):
         raise InputError(f"--lora {text}: write FILE, coarse=FILE or c2f=FILE")

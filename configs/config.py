@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import InputError, nearest
+from .names import TRANSFORMERS, TransformerName
 from .packaged import packaged_set
 
 DEMO = "demo.toml"
@@ -51,7 +52,7 @@ class CheckpointSection(_Section):
     packaged: Name | None = None
     like: str | None = None
     seed: Seed
-    lora: dict[Literal["coarse", "c2f"], Path] = {}
+    lora: dict[TransformerName, Path] = {}
 
 
 class ExportSection(_Section):
@@ -145,7 +146,7 @@ class Gates(_Section):
 
     def for_component(self, name: str) -> dict[str, GateRule]:
         """Return the gates of a component by metric."""
-        kind = "transformer" if name in ("coarse", "c2f") else name
+        kind = "transformer" if name in TRANSFORMERS else name
         rules: dict[str, GateRule] = getattr(self, kind)
         return rules
 

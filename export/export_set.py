@@ -20,6 +20,7 @@ from vampnet_onnx.configs.manifest import (
     PassEntry,
     SourceRecord,
 )
+from vampnet_onnx.configs.names import TRANSFORMERS
 from vampnet_onnx.models import (
     CodecDims,
     ModelSet,
@@ -223,7 +224,7 @@ def _codec_dims(models: ModelSet) -> CodecDims | None:
 
 
 def _own_sources(name: str, models: ModelSet) -> list[SourceFile]:
-    if name in ("coarse", "c2f"):
+    if name in TRANSFORMERS:
         return list(models.sources)
     return [source for source in models.sources if source.name == "codec.pth"]
 

@@ -14,9 +14,9 @@ import typer
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import replacing
+from vampnet_onnx.configs.names import CODEC
 from vampnet_onnx.configs.packaged import CLIP
 from vampnet_onnx.models import CodecDims
-from vampnet_onnx.models.checkpoints.checkpoint import CODEC
 from vampnet_onnx.models.checkpoints.random_checkpoint import sizes
 from vampnet_onnx.pipeline.files.audio_files import write_audio
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from vampnet_onnx.configs.names import TRANSFORMERS
 from vampnet_onnx.models import (
     LAC,
     ResidualVectorQuantize,
@@ -16,7 +17,6 @@ from vampnet_onnx.models import (
     load_vampnet,
     read_checkpoint,
 )
-from vampnet_onnx.models.checkpoints.checkpoint import TRANSFORMERS
 
 from .corpus import AT_ONCE, prepared_pieces
 from .recipe import Recipe

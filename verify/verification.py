@@ -21,9 +21,10 @@ from vampnet_onnx.configs.manifest import (
     GateRecord,
     Manifest,
 )
+from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
 from vampnet_onnx.export.components.registry import is_known
 from vampnet_onnx.models import ModelSet, open_models
-from vampnet_onnx.models.checkpoints.checkpoint import CODEC, TRANSFORMERS, source_file
+from vampnet_onnx.models.checkpoints.checkpoint import source_file
 from vampnet_onnx.models.networks.layers import merge_lora
 from vampnet_onnx.reports import Component, Report, Source, Verdict
 

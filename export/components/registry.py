@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.names import TRANSFORMERS
 from vampnet_onnx.export.passes import (
     FoldCodebooksIntoEmbedding,
     FoldSnake,
@@ -48,7 +49,6 @@ __all__ = [
     "variants",
 ]
 
-TRANSFORMERS = ("coarse", "c2f")
 COMPONENTS = (
     "codec_encoder",
     "codec_decoder",

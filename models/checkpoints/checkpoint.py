@@ -24,8 +24,6 @@ from vampnet_onnx.models.networks.vampnet import VampNet
 
 from .unpickle import clean_state, listed, unpickle
 
-CODEC = "codec"
-TRANSFORMERS = ("coarse", "c2f")
 RANDOM_LABEL = "random_weights"
 
 _LORA_SUFFIXES = (".lora_A", ".lora_B")

@@ -10,14 +10,13 @@ from torch import Tensor
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there
+from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
 from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
 from vampnet_onnx.models.networks.lac import LAC
 from vampnet_onnx.models.networks.layers import merge_lora
 from vampnet_onnx.models.networks.vampnet import VampNet
 
 from .checkpoint import (
-    CODEC,
-    TRANSFORMERS,
     Checkpoint,
     SourceFile,
     content_of,

@@ -19,11 +19,12 @@ from torch import Tensor, nn
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import file_errors, replacing
+from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
 from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
 from vampnet_onnx.models.networks.lac import LAC
 from vampnet_onnx.models.networks.vampnet import VampNet
 
-from .checkpoint import CODEC, RANDOM_LABEL, TRANSFORMERS
+from .checkpoint import RANDOM_LABEL
 from .save import save_checkpoint
 
 LORA_RANK = 8

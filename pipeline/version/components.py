@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import METADATA_PREFIX, AdapterRecord, ComponentRecord
+from vampnet_onnx.configs.names import TRANSFORMERS
 
 from .session import Session
 
@@ -96,7 +97,7 @@ class Components:
         self._adapters: dict[str, AdapterRecord] = {}
         self.codec = _codec_of(artifacts)
         self.codec_hash = codec_hash(artifacts)
-        for name in ("coarse", "c2f"):
+        for name in TRANSFORMERS:
             if artifacts.manifest.component(name) is not None:
                 self._check_transformer(self.record(name))
 

@@ -19,6 +19,7 @@ import torch
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import publish_folder, staging_folder
 from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
 from vampnet_onnx.models import CodecDims, ModelSet, VampNetDims, open_models
 from vampnet_onnx.models.behaviour import masks
 from vampnet_onnx.verify.sides.recorded import ARRAYS, PARAMETERS
@@ -113,7 +114,7 @@ def record_set(
             record(recorder)
         torch_version = str(worker.call("describe")["torch"])
     with staging_folder(output.parent) as staged:
-        for name in ("codec", "coarse", "c2f"):
+        for name in (CODEC, *TRANSFORMERS):
             shutil.copy(checkpoint / f"{name}.pth", staged)
         np.savez_compressed(staged / ARRAYS, **recorder.arrays)  # type: ignore[arg-type]
         text = json.dumps(recorder.header(output.name, torch_version), indent=1) + "\n"

@@ -23,8 +23,8 @@ import numpy as np
 from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.configs.names import TRANSFORMERS
 from vampnet_onnx.configs.settings import vamp_settings
-from vampnet_onnx.models.checkpoints.checkpoint import TRANSFORMERS
 from vampnet_onnx.verify.numbers.margins import code_margins
 from vampnet_onnx.verify.numbers.ties import top_two_margin
 from vampnet_onnx.verify.subjects.computed import Computed

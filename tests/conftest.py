@@ -1,14 +1,20 @@
-"""Fixtures shared by the tests: the golden sets and the models of their checkpoints."""
+"""Fixtures shared by the tests: checkpoints, their artifacts, and the command line."""
 
 from __future__ import annotations
 
+import shutil
+import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.support.command_line import Cli, Result, process
 from tests.support.exports import export_to
 from tests.support.sets import EXPORTED_RATES, GOLDEN, NANO, NETWORKS, GoldenSet
+from vampnet_onnx import __main__ as vampnet_onnx
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 from vampnet_onnx.pipeline.vamp import VampPipeline
@@ -80,3 +86,66 @@ def _exported(checkpoint: Path, factory: pytest.TempPathFactory) -> Artifacts:
             rates=EXPORTED_RATES,
         )
     return _EXPORTED[checkpoint]
+
+
+# The command line.
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGALRM)
+
+
+@pytest.fixture
+def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Cli]:
+    """The command line as a function of its arguments, in this process."""
+    handlers = {number: signal.getsignal(number) for number in SIGNALS}
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("TERM", "dumb")
+
+    def run(*arguments: object) -> Result:
+        monkeypatch.setattr(sys, "argv", ["vampnet-onnx", *(str(a) for a in arguments)])
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as exit_:
+            vampnet_onnx.main()
+            sys.exit(0)
+        captured = capsys.readouterr()
+        assert "Traceback" not in captured.err + captured.out
+        code = exit_.value.code
+        return Result(code if isinstance(code, int) else 0, captured.out, captured.err)
+
+    hook = sys.unraisablehook
+    yield run
+    sys.unraisablehook = hook
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def run(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
+    """The command line in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return cli
+
+
+@pytest.fixture(scope="session")
+def exported_store(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with the nano set's coarse model; tests copy what they change."""
+    store = tmp_path_factory.mktemp("cli") / "store"
+    running = process("export", "--checkpoint", nano, "--out", store, "--component", "coarse")
+    _, err = running.communicate(timeout=300)
+    assert running.returncode == 0, err
+    return store
+
+
+@pytest.fixture
+def store(exported_store: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(exported_store, tmp_path / "store"))
+
+
+@pytest.fixture
+def config(nano: Path, tmp_path: Path) -> Path:
+    """A configuration of the nano set's coarse model with a small matrix."""
+    path = tmp_path / "nano.toml"
+    path.write_text(
+        f'model = "nano"\n[checkpoint]\npath = "{nano}"\n[export]\ncomponents = ["coarse"]\n'
+        "[verify]\nseeds = [0]\nframes = [1, 13]\nbatches = [1]\nthreads = 1\n"
+    )
+    return path

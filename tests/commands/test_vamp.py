@@ -1,58 +1,24 @@
-"""The commands vamp, encode and decode: files in, files out, one line where they refuse."""
+"""The command vamp: files in, files out, one line where it refuses."""
 
 from __future__ import annotations
 
 import json
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from tests.support.audio_files import RATE, tone, wav
+from tests.support.command_line import Cli
 from tests.support.pipeline_cases import without
-from vampnet_onnx import __main__ as vampnet_onnx
 from vampnet_onnx.pipeline.vamp import VampPipeline
 
-RATE, HOP = 8000, 64  # of golden set a
 QUICK = ("--steps", "2")
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Run:
-    """Run the command line; gives exit code, standard output and standard error."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*arguments: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["vampnet-onnx", *map(str, arguments)])
-        with pytest.raises(SystemExit) as ended:
-            vampnet_onnx.main()
-        printed = capsys.readouterr()
-        return int(ended.value.code or 0), printed.out, printed.err
-
-    return call
-
-
-def tone(seconds: float = 1.0, rate: int = RATE, channels: int = 1) -> np.ndarray:
-    """Return a tone with a little noise, float [samples, channels]."""
-    time = np.arange(int(seconds * rate)) / rate
-    draw = np.random.default_rng(0)
-    wave = 0.3 * np.sin(2 * np.pi * 440 * time) + draw.normal(0, 0.01, len(time))
-    return np.stack([wave / (1 + i) for i in range(channels)], axis=1)
-
-
-def wav(name: str, audio: np.ndarray, rate: int = RATE, **options: str) -> Path:
-    soundfile.write(name, audio, rate, **options)
-    return Path(name)
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
-def test_files_of_every_format_go_in_and_out(run: Run, exported_a: Path, suffix: str) -> None:
+def test_files_of_every_format_go_in_and_out(run: Cli, exported_a: Path, suffix: str) -> None:
     source = wav(f"in.{suffix}", tone(channels=2))
     code, printed, _ = run(
         "vamp", source, f"out.{suffix}", "--artifacts", exported_a, *QUICK, "--json"
@@ -64,14 +30,14 @@ def test_files_of_every_format_go_in_and_out(run: Run, exported_a: Path, suffix:
     assert soundfile.read(f"out.{suffix}")[0].std() > 0.01
 
 
-def test_audio_of_another_rate_comes_out_at_the_codecs(run: Run, exported_a: Path) -> None:
+def test_audio_of_another_rate_comes_out_at_the_codecs(run: Cli, exported_a: Path) -> None:
     source = wav("in.wav", tone(rate=22050), 22050)
     assert run("vamp", source, "out.wav", "--artifacts", exported_a, *QUICK)[0] == 0
     assert soundfile.info("out.wav").samplerate == RATE
     assert soundfile.info("out.wav").frames == RATE
 
 
-def test_the_same_seed_makes_the_same_file(run: Run, exported_a: Path) -> None:
+def test_the_same_seed_makes_the_same_file(run: Cli, exported_a: Path) -> None:
     source = wav("in.wav", tone())
     for name, seed in (("one", 4), ("same", 4), ("other", 5)):
         run("vamp", source, f"{name}.wav", "--artifacts", exported_a, "--seed", seed, *QUICK)
@@ -79,7 +45,7 @@ def test_the_same_seed_makes_the_same_file(run: Run, exported_a: Path) -> None:
     assert one == same != other
 
 
-def test_a_file_is_varied_as_the_array_is(run: Run, exported_a: Path) -> None:
+def test_a_file_is_varied_as_the_array_is(run: Cli, exported_a: Path) -> None:
     source = wav("in.wav", tone(), subtype="FLOAT")
     run("vamp", source, "out.wav", "--artifacts", exported_a, "--save-tokens", "t.npz")
     audio = soundfile.read(source, dtype="float32", always_2d=True)[0].T
@@ -92,7 +58,7 @@ def test_a_file_is_varied_as_the_array_is(run: Run, exported_a: Path) -> None:
     np.testing.assert_allclose(found, expected[0], rtol=0, atol=1e-6)
 
 
-def test_every_option_has_an_effect_or_is_refused(run: Run, exported_a: Path) -> None:
+def test_every_option_has_an_effect_or_is_refused(run: Cli, exported_a: Path) -> None:
     source = wav("in.wav", tone())
     Path("beats.txt").write_text("0.25\n0.5\n")
 
@@ -146,7 +112,7 @@ def test_every_option_has_an_effect_or_is_refused(run: Run, exported_a: Path) ->
 
 
 def test_a_batch_makes_numbered_files_and_stretching_longer_ones(
-    run: Run, exported_a: Path
+    run: Cli, exported_a: Path
 ) -> None:
     source = wav("in.wav", tone())
     code, printed, _ = run(
@@ -172,28 +138,13 @@ def test_a_batch_makes_numbered_files_and_stretching_longer_ones(
         assert Path(name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_stereo_is_kept_on_request(run: Run, exported_a: Path) -> None:
+def test_stereo_is_kept_on_request(run: Cli, exported_a: Path) -> None:
     source = wav("in.wav", tone(channels=2))
     run("vamp", source, "out.wav", "--artifacts", exported_a, "--keep-stereo", *QUICK)
     audio, _ = soundfile.read("out.wav")
     assert audio.shape == (RATE, 2)
     # The right channel came in at half the level.
     assert audio[:, 1].std() == pytest.approx(audio[:, 0].std() / 2, rel=0.01)
-
-
-def test_codes_go_to_a_file_and_back(run: Run, exported_a: Path) -> None:
-    source = wav("in.wav", tone())
-    assert run("encode", source, "c.npz", "--artifacts", exported_a)[0] == 0
-    assert run("decode", "c.npz", "back.wav", "--artifacts", exported_a)[0] == 0
-    pipeline = VampPipeline.open(exported_a)
-    with np.load("c.npz") as saved:
-        assert saved["codes"].shape == (1, 1, 5, RATE // HOP)
-        expected = pipeline.decode(saved["codes"][0])
-    found = soundfile.read("back.wav", dtype="float32")[0]
-    np.testing.assert_allclose(found, expected[0, 0], rtol=0, atol=1e-6)
-    run("vamp", source, "out.wav", "--artifacts", exported_a, "--save-tokens", "t.npz", *QUICK)
-    assert run("decode", "t.npz", "again.wav", "--artifacts", exported_a)[0] == 0
-    assert Path("again.wav").read_bytes() == Path("out.wav").read_bytes()
 
 
 def broken_header() -> None:
@@ -235,7 +186,7 @@ BAD_AUDIO = {
 
 
 @pytest.mark.parametrize("case", BAD_AUDIO)
-def test_bad_audio_is_refused_in_one_line(run: Run, exported_a: Path, case: str) -> None:
+def test_bad_audio_is_refused_in_one_line(run: Cli, exported_a: Path, case: str) -> None:
     make, says = BAD_AUDIO[case]
     make()
     code, out, err = run("vamp", "x.wav", "out.wav", "--artifacts", exported_a)
@@ -247,14 +198,7 @@ def test_bad_audio_is_refused_in_one_line(run: Run, exported_a: Path, case: str)
     assert not Path("out.wav").exists()
 
 
-def test_a_file_written_to_a_pipe_is_read(run: Run, exported_a: Path) -> None:
-    data = wav("x.wav", tone()).read_bytes()
-    unknown = b"\xff" * 4
-    Path("x.wav").write_bytes(data[:4] + unknown + data[8:40] + unknown + data[44:])
-    assert run("encode", "x.wav", "c.npz", "--artifacts", exported_a)[0] == 0
-
-
-def test_clipped_audio_is_varied_on_request(run: Run, exported_a: Path) -> None:
+def test_clipped_audio_is_varied_on_request(run: Cli, exported_a: Path) -> None:
     source = wav("x.wav", np.clip(9 * tone(), -1, 1))
     arguments = ("vamp", source, "out.wav", "--artifacts", exported_a, "--allow-clipped")
     assert run(*arguments, *QUICK)[0] == 0
@@ -275,7 +219,7 @@ def test_clipped_audio_is_varied_on_request(run: Run, exported_a: Path) -> None:
     ],
 )
 def test_options_that_cannot_be_are_refused(
-    run: Run, exported_a: Path, options: tuple[object, ...], says: str
+    run: Cli, exported_a: Path, options: tuple[object, ...], says: str
 ) -> None:
     wav("x.wav", tone())
     code, _, err = run("vamp", "x.wav", "out.wav", "--artifacts", exported_a, *options)
@@ -285,7 +229,7 @@ def test_options_that_cannot_be_are_refused(
 
 
 def test_an_output_that_cannot_be_written_is_refused_before_the_work(
-    run: Run, exported_a: Path
+    run: Cli, exported_a: Path
 ) -> None:
     source = wav("x.wav", tone())
     for target, says in (
@@ -301,7 +245,7 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_work(
 
 
 def test_a_missing_component_names_the_way_out(
-    run: Run, exported_a: Path, tmp_path: Path
+    run: Cli, exported_a: Path, tmp_path: Path
 ) -> None:
     source = wav("x.wav", tone())
     short = without(exported_a, tmp_path / "artifacts", "c2f")
@@ -314,44 +258,7 @@ def test_a_missing_component_names_the_way_out(
     assert code == 2 and "holds no sampler; export it" in err
 
 
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"codes": np.full((1, 1, 5, 9), 5000)}, "from 5000 to 5000"),
-        ({"codes": np.zeros((1, 1, 4, 9), np.int64)}, r"[batch, 5, steps]"),
-        ({"codes": np.zeros((5, 9), np.int64)}, "[pieces, channels, codebooks, frames]"),
-        ({"codes": np.zeros((1, 1, 5, 9))}, "float64"),
-        ({"codec": np.array("of another")}, "another codec"),
-        ({"balance": np.array([np.nan], np.float32)}, "finite"),
-    ],
-)
-def test_codes_that_do_not_fit_are_refused(
-    run: Run, exported_a: Path, change: dict[str, np.ndarray], says: str
-) -> None:
-    run("encode", wav("x.wav", tone()), "c.npz", "--artifacts", exported_a)
-    with np.load("c.npz") as saved:
-        arrays = {**saved, **change}
-    np.savez("c.npz", **arrays)
-    code, _, err = run("decode", "c.npz", "out.wav", "--artifacts", exported_a)
-    assert code == 2
-    assert says in err and err.startswith("error: c.npz: ") and err.count("\n") == 1
-
-
-def test_a_file_that_holds_no_codes_is_refused(run: Run, exported_a: Path) -> None:
-    np.savez("other.npz", x=np.zeros(3))
-    Path("text.npz").write_text("hello")
-    np.savez("pickled.npz", codes=np.array([object()]), balance=0, codec=0)
-    for name, says in (
-        ("other.npz", "no file of codes"),
-        ("text.npz", "cannot be read as a file of codes"),
-        ("none.npz", "no such file"),
-        ("pickled.npz", "cannot be read"),
-    ):
-        code, _, err = run("decode", name, "out.wav", "--artifacts", exported_a)
-        assert code == 2 and says in err and err.count("\n") == 1
-
-
-def test_help_shows_every_option_with_its_published_name(run: Run) -> None:
+def test_help_shows_every_option_with_its_published_name(run: Cli) -> None:
     _, printed, _ = run("vamp", "--help")
     for option in (
         "--periodic-prompt",

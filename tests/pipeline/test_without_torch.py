@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.commands.test_vamp import RATE, tone
+from tests.support.audio_files import RATE, tone
 from vampnet_onnx import commands, pipeline
 
 ROOT = Path(__file__).parents[2]

@@ -1,0 +1,96 @@
+"""The command export: what it refuses, what it prints, and nothing half-written."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.support.checkpoint_files import with_kwargs
+from tests.support.command_line import Cli, files_below, refused
+
+
+def test_a_missing_checkpoint_folder_is_refused(cli: Cli, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    refused(cli("export", "--checkpoint", tmp_path / "none", "--out", out), "no such folder")
+    refused(cli("export", "--out", out), "give --checkpoint DIR")
+    assert files_below(out) == []
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (("--component", "decoder"), "decoder"),
+        (("--input", "text"), "text"),
+        (("--opset", "17"), "opset"),
+        (("--opset", "24"), "opset"),
+        (("--model", "a/b"), "model"),
+        (("--lora", "codec=x"), "write FILE, coarse=FILE"),
+        (("--lora", "x"), "x: no such file"),
+        (("--lora", "coarse=none.pth"), "none.pth"),
+        (("--config", "none.toml"), "no such configuration file"),
+    ],
+)
+def test_an_option_with_an_impossible_value_is_refused(
+    cli: Cli, nano: Path, tmp_path: Path, options: tuple[str, ...], words: str
+) -> None:
+    out = tmp_path / "out"
+    refused(cli("export", "--checkpoint", nano, "--out", out, *options), words)
+    assert files_below(out) == []
+
+
+def test_a_bad_checkpoint_leaves_nothing_behind(cli: Cli, nano: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(nano, tmp_path / "set"))
+    (folder / "c2f.pth").write_bytes((nano / "c2f.pth").read_bytes()[:9000])
+    out = tmp_path / "out"
+    refused(cli("export", "--checkpoint", folder, "--out", out), "c2f.pth", "truncated")
+    with_kwargs(nano, "c2f", folder / "c2f.pth", n_heads=7)
+    refused(cli("export", "--checkpoint", folder, "--out", out), "n_heads = 7")
+    assert files_below(tmp_path / "out") == []
+    assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".staging")]
+
+
+def test_export_gives_json_alone_on_standard_output(
+    cli: Cli, nano: Path, exported_store: Path, store: Path
+) -> None:
+    again = cli(
+        "export", "--checkpoint", nano, "--out", store, "--component", "coarse", "--json"
+    )
+    assert again.code == 0
+    found = again.json
+    assert found["new"] is False and found["artifacts"] == str(store / "nano" / "v1")
+    assert set(found["files"]) == {"coarse"} and Path(found["files"]["coarse"]).is_file()
+    assert found["seconds"] > 0 and found["peak_memory_bytes"] > 1e7
+    assert files_below(store) == files_below(exported_store)
+
+
+def test_the_name_of_the_model_is_the_folders_or_the_one_given(
+    cli: Cli, nano: Path, config: Path, tmp_path: Path
+) -> None:
+    base = ("export", "--checkpoint", nano, "--component", "coarse", "--out", tmp_path / "o")
+    assert cli(*base, "--model", "mine").code == 0
+    assert (tmp_path / "o" / "mine" / "v1" / "coarse.onnx").is_file()
+    assert cli(*base, "--model", "yours", "--config", config).code == 0
+    assert (tmp_path / "o" / "yours" / "v1" / "coarse.onnx").is_file()
+
+
+def test_a_version_that_exists_with_other_content_is_refused(
+    cli: Cli, nano: Path, store: Path
+) -> None:
+    before = files_below(store)
+    result = cli(
+        "export",
+        "--checkpoint",
+        nano,
+        "--out",
+        store,
+        "--component",
+        "coarse",
+        "--opset",
+        "21",
+        "--version",
+        "1",
+    )
+    refused(result, "v1: exists with other content")
+    assert files_below(store) == before

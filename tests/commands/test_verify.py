@@ -1,0 +1,181 @@
+"""The command verify: verdicts, exit codes, and what cannot be verified."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.support.command_line import Cli, Result, files_below, refused, vouch_for
+
+
+def verify(cli: Cli, store: Path, nano: Path, config: Path, *more: object) -> Result:
+    return cli(
+        "verify",
+        store,
+        "--checkpoint",
+        nano,
+        "--config",
+        config,
+        "--report",
+        config.parent / "report",
+        *more,
+    )
+
+
+def test_verify_passes_and_writes_every_rendering(
+    cli: Cli, store: Path, nano: Path, config: Path
+) -> None:
+    result = verify(cli, store, nano, config, "--json")
+    assert result.code == 0
+    found = result.json
+    assert found["verdict"] == "PASS" and "RANDOM WEIGHTS" in found["verdict_line"]
+    assert files_below(config.parent / "report") == [
+        "junit.xml",
+        "report.html",
+        "report.json",
+        "report.md",
+    ]
+    rendered = cli("report", found["report"]["json"], "--out", config.parent / "again")
+    assert rendered.code == 0
+    for name in files_below(config.parent / "again"):
+        old, new = (config.parent / folder / name for folder in ("report", "again"))
+        assert old.read_bytes() == new.read_bytes(), name
+
+
+def test_verify_with_another_checkpoint_is_refused(
+    cli: Cli, store: Path, nano: Path, config: Path, tmp_path: Path
+) -> None:
+    other = Path(shutil.copytree(nano, tmp_path / "other"))
+    content = torch.load(nano / "coarse.pth", weights_only=True)
+    content["state_dict"]["transformer.norm.weight"][0] += 1e-3
+    torch.save(content, other / "coarse.pth")
+    refused(verify(cli, store, other, config), "coarse.pth", "was not made from")
+    assert not (tmp_path / "report").exists()
+
+
+def test_verify_without_the_lora_file_of_the_export_is_refused(
+    cli: Cli, nano: Path, config: Path, tmp_path: Path
+) -> None:
+    state = torch.load(nano / "coarse.pth", weights_only=True)["state_dict"]
+    torch.save({k: v * 1.5 for k, v in state.items() if ".lora_" in k}, tmp_path / "s.pth")
+    lora = ("--lora", tmp_path / "s.pth")  # whose shapes say that it is for coarse
+    out = tmp_path / "out"
+    made = cli("export", "--checkpoint", nano, "--component", "coarse", "--out", out, *lora)
+    assert made.code == 0
+    twice = (*lora, "--lora", f"coarse={tmp_path / 's.pth'}")
+    refused(verify(cli, out, nano, config, *twice), "has one already")
+    assert verify(cli, out, nano, config, *lora).code == 0
+    refused(verify(cli, out, nano, config), "s.pth")
+
+
+def test_verify_of_a_component_that_is_not_there_names_those_that_are(
+    cli: Cli, store: Path, nano: Path, config: Path
+) -> None:
+    result = verify(cli, store, nano, config, "--component", "c2f")
+    refused(result, "no component 'c2f'", "coarse")
+
+
+@pytest.mark.parametrize(
+    "seeds",
+    [
+        "",
+        "a",
+        "1,,2",
+        "1,-2",
+        "1.5",
+        str(1 << 64),
+        "5:5",
+        "9:2",
+        "0:99999999999",
+        "-3:4",
+        "a:b",
+        ":",
+    ],
+)
+def test_seeds_that_are_none_are_refused(
+    cli: Cli, store: Path, nano: Path, config: Path, seeds: str
+) -> None:
+    refused(verify(cli, store, nano, config, "--seeds", seeds), "--seeds")
+
+
+def test_verify_refuses_artifacts_that_were_changed(
+    cli: Cli, store: Path, nano: Path, config: Path
+) -> None:
+    path = store / "nano" / "v1" / "coarse.onnx"
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    refused(verify(cli, store, nano, config), "coarse.onnx", "its content is not what")
+    path.unlink()
+    refused(verify(cli, store, nano, config), "coarse.onnx", "missing")
+    (path.parent / "manifest.json").write_text("{")
+    refused(verify(cli, store, nano, config), "manifest.json")
+    shutil.rmtree(path.parent)
+    refused(verify(cli, store, nano, config), "no artifact version")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda record: record.update(name="bogus"),
+        lambda record: record.update(variant="bogus"),
+        lambda record: record.update(dims={}),
+        lambda record: record["dims"].update(n_codebooks=7),
+        lambda record: record["dims"].update(vocab_size=[1, 2]),
+    ],
+    ids=["name", "variant", "no-dims", "other-dims", "list-dims"],
+)
+def test_a_manifest_that_is_at_odds_with_the_checkpoint_is_refused(
+    cli: Cli, store: Path, nano: Path, config: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    vouch_for(store / "nano" / "v1", change)
+    refused(verify(cli, store, nano, config), "manifest")
+
+
+def test_a_file_onnx_runtime_cannot_load_is_refused(
+    cli: Cli, store: Path, nano: Path, config: Path
+) -> None:
+    (store / "nano" / "v1" / "coarse.onnx").write_bytes(b"no graph at all")
+    vouch_for(store / "nano" / "v1", lambda _record: None)
+    refused(verify(cli, store, nano, config), "ONNX Runtime cannot load it")
+
+
+def test_a_store_of_several_models_asks_which(
+    cli: Cli, store: Path, nano: Path, config: Path
+) -> None:
+    shutil.copytree(store / "nano", store / "other")
+    refused(verify(cli, store, nano, config), "several models (nano, other)")
+    assert verify(cli, store / "other", nano, config).code == 0
+
+
+def test_a_gate_that_fails_exits_with_1_and_says_which(
+    cli: Cli, store: Path, nano: Path, config: Path
+) -> None:
+    config.write_text(config.read_text() + "[gates.transformer.relative_l2]\nlimit = 0.0\n")
+    result = verify(cli, store, nano, config)
+    assert result.code == 1
+    assert "relative_l2" in result.out and "FAIL" in result.out
+    assert verify(cli, store, nano, config, "--json").json["verdict"] == "FAIL"
+
+
+def test_seeds_that_failed_are_given_with_the_command_that_runs_them_again(
+    cli: Cli, store: Path, nano: Path, config: Path
+) -> None:
+    config.write_text(config.read_text() + "[gates.transformer.relative_l2]\nlimit = 0.0\n")
+    result = verify(cli, store, nano, config, "--seeds", "0:3", "--json")
+    (bad, *_) = result.json["bad_seeds"]["coarse"]
+    assert result.code == 1 and bad["replay"].endswith("--component coarse --seeds 0")
+    stopped = verify(cli, store, nano, config, "--seeds", "0:3", "-x", "--json")
+    assert [item["seed"] for item in stopped.json["bad_seeds"]["coarse"]] == [0]
+    assert any("stopped at the first failure" in note for note in stopped.json["notes"])
+
+
+def test_processes_are_for_the_standard_reference_only(
+    cli: Cli, store: Path, nano: Path, config: Path
+) -> None:
+    refused(verify(cli, store, nano, config, "--jobs", "2", "--reference", "golden"), "--jobs")

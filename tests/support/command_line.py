@@ -1,0 +1,67 @@
+"""Running the command line, in this process or in one of its own, and what it says."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[2]
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """Standard output as JSON, which it must be from first to last byte."""
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Result]
+
+
+def refused(result: Result, *words: str) -> None:
+    """Check for exit code 2 and one message, on standard error alone."""
+    assert result.code == 2, result
+    assert result.out == ""
+    message = [line for line in result.err.splitlines() if line.strip()]
+    assert len(message) == 1 and message[0].startswith("error: "), result.err
+    for word in words:
+        assert word in message[0], message[0]
+
+
+def process(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """Start the command line in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "vampnet_onnx", *(str(a) for a in arguments)],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        **options,
+    )
+
+
+def files_below(folder: Path) -> list[str]:
+    found = folder.rglob("*") if folder.exists() else ()
+    return sorted(p.relative_to(folder).as_posix() for p in found if p.is_file())
+
+
+def vouch_for(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change a manifest and make it vouch for the files that are there."""
+    from vampnet_onnx.configs.files import sha256
+
+    path = folder / "manifest.json"
+    values = json.loads(path.read_text("utf-8"))
+    change(values["components"][0])
+    file = folder / values["components"][0]["file"]["name"]
+    values["components"][0]["file"] |= {"sha256": sha256(file), "size": file.stat().st_size}
+    path.write_text(json.dumps(values), "utf-8")

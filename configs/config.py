@@ -132,23 +132,20 @@ class NoiseAllowance(_Section):
 
 
 class Gates(_Section):
-    """Every threshold of a verification."""
+    """Every threshold of a verification.
+
+    Attributes:
+        kinds: gates by metric, by what they are of: a component, generations, or
+            ``transformer`` for coarse and c2f.
+    """
 
     ties: Ties
     noise: NoiseAllowance
-    codec_encoder: dict[str, GateRule]
-    codec_decoder: dict[str, GateRule]
-    transformer: dict[str, GateRule]
-    audio_processor: dict[str, GateRule]
-    mask_generator: dict[str, GateRule]
-    sampler: dict[str, GateRule]
-    generation: dict[str, GateRule]
+    kinds: dict[str, dict[str, GateRule]]
 
     def for_component(self, name: str) -> dict[str, GateRule]:
         """Return the gates of a component by metric."""
-        kind = "transformer" if name in TRANSFORMERS else name
-        rules: dict[str, GateRule] = getattr(self, kind)
-        return rules
+        return self.kinds["transformer" if name in TRANSFORMERS else name]
 
 
 class GoldenRule(_Section):
@@ -216,13 +213,14 @@ def load_gates(overrides: dict[str, dict[str, dict[str, float]]] | None = None) 
     Raises:
         InputError: an override of a gate that does not exist.
     """
-    values = _shipped("gates.toml")
-    kinds = [kind for kind in values if kind not in ("ties", "noise")]
+    tables = _shipped("gates.toml")
+    ties, noise, every = (tables.pop(name) for name in ("ties", "noise", "every"))
+    kinds = {kind: _with_shared(own, every) for kind, own in tables.items()}
     for component, rules in (overrides or {}).items():
         for metric, change in rules.items():
-            known = values[component] if component in kinds else {}
+            known = kinds.get(component, {})
             if metric not in known:
-                names = list(known) or kinds
+                names = list(known) or list(kinds)
                 wrong = metric if known else component
                 raise InputError(
                     f"gates.{component}.{metric}: no such gate{nearest(wrong, names)};"
@@ -231,7 +229,14 @@ def load_gates(overrides: dict[str, dict[str, dict[str, float]]] | None = None) 
             if set(change) != {"limit"}:
                 raise InputError(f"gates.{component}.{metric}: only 'limit' can be set")
             known[metric] = {**known[metric], **change}
-    return validated(Gates, values, "gates.toml")
+    return validated(Gates, {"ties": ties, "noise": noise, "kinds": kinds}, "gates.toml")
+
+
+def _with_shared(own: dict[str, Any], every: dict[str, Any]) -> dict[str, Any]:
+    """Return a component's own gates, then those of every component that it keeps."""
+    kept = {name: rule for name, rule in every.items() if own.get(name) is not False}
+    shared = {name: {**rule, **own.get(name, {})} for name, rule in kept.items()}
+    return {name: rule for name, rule in own.items() if name not in every} | shared
 
 
 def load_golden_rules() -> dict[str, dict[str, GoldenRule]]:

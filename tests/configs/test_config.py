@@ -198,20 +198,43 @@ def test_a_path_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 
 def test_every_gate_has_a_reason_and_the_limits_asked_for() -> None:
     gates = load_gates()
-    for name in COMPONENTS:
-        for metric, rule in gates.for_component(name).items():
+    for name, rules in gates.kinds.items():
+        for metric, rule in rules.items():
             assert len(rule.reason) > 20, f"{name}.{metric}"
             assert math.isfinite(rule.limit)
-    encoder, decoder = gates.codec_encoder, gates.codec_decoder
-    transformer = gates.transformer
+    kinds = ("codec_encoder", "codec_decoder", "transformer")
+    encoder, decoder, transformer = (gates.kinds[kind] for kind in kinds)
     assert transformer["relative_l2"].limit <= 1e-5
     assert encoder["relative_l2"].limit <= 1e-5
     assert decoder["max_abs"].limit <= 2e-4 and decoder["snr_db"].limit >= 80
     for rules in (encoder, transformer):
         assert rules["tokens_unexplained"].limit == 0
         assert rules["tokens_ambiguous_share"].limit <= 1e-3
-    for rules in (encoder, decoder, transformer):
-        assert rules["nonfinite"].limit == 0
+    for rules in gates.kinds.values():
+        assert rules["nonfinite"].limit == rules["vacuous_limits"].limit == 0
+
+
+SHARED = [
+    "nonfinite",
+    "input_sensitivity",
+    "signature_mismatches",
+    "vacuous_limits",
+    "identical_sides",
+]
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_every_component_has_gates_of_its_own_and_then_the_shared_ones(name: str) -> None:
+    *own, _, _, _, _, _ = found = list(load_gates().for_component(name))
+    assert own and found == [*own, *SHARED]
+
+
+def test_a_table_replaces_part_of_a_shared_gate_or_does_without_it() -> None:
+    gates = load_gates()
+    generation, coarse = gates.for_component("generation"), gates.for_component("coarse")
+    assert [n for n in SHARED if n not in generation] == ["signature_mismatches"]
+    found, shared = (rules["input_sensitivity"] for rules in (generation, coarse))
+    assert found == shared.model_copy(update={"reason": found.reason}) != shared
 
 
 def test_a_configuration_may_set_the_limit_of_a_gate() -> None:
@@ -219,8 +242,14 @@ def test_a_configuration_may_set_the_limit_of_a_gate() -> None:
     config = config_from({**MINIMAL, "gates": overrides}, source="my.toml")
     gates = load_gates(config.gates)
     assert gates.for_component("c2f")["relative_l2"].limit == 3e-6
-    assert gates.codec_encoder == load_gates().codec_encoder
+    assert gates.kinds["codec_encoder"] == load_gates().kinds["codec_encoder"]
     assert gates.for_component("c2f")["relative_l2"].direction == "at most"
+
+
+def test_the_limit_of_a_shared_gate_is_set_for_one_component_alone() -> None:
+    gates = load_gates({"sampler": {"nonfinite": {"limit": 2}}})
+    assert gates.for_component("sampler")["nonfinite"].limit == 2
+    assert gates.for_component("mask_generator")["nonfinite"].limit == 0
 
 
 @pytest.mark.parametrize(
@@ -233,6 +262,8 @@ def test_a_configuration_may_set_the_limit_of_a_gate() -> None:
         ({"transformer": {"relative_l2": {"limt": 1}}}, "only 'limit' can be set"),
         ({"transformer": {"relative_l2": {}}}, "only 'limit' can be set"),
         ({"ties": {"codes_margin": {"limit": 1}}}, "no such gate"),
+        ({"every": {"nonfinite": {"limit": 1}}}, "known are codec_encoder"),
+        ({"generation": {"signature_mismatches": {"limit": 1}}}, "no such gate"),
         ({"noise": {"cap": {"limit": 1}}}, "no such gate"),
     ],
 )

@@ -451,8 +451,9 @@ def test_a_signature_that_is_not_the_manifests_fails(check: Callable[..., Compon
 
 def test_a_gate_of_a_metric_no_one_measures_fails(check: Callable[..., Component]) -> None:
     gates = load_gates()
-    rule = gates.transformer["relative_l2"]
-    more = gates.model_copy(update={"transformer": {**gates.transformer, "beauty": rule}})
+    rules = gates.kinds["transformer"]
+    beauty = {"beauty": rules["relative_l2"]}
+    more = gates.model_copy(update={"kinds": {"transformer": rules | beauty}})
     result = check("coarse", gates=more)
     assert failed(result) == {"beauty"}
     assert gate(result, "beauty").value is None
@@ -461,7 +462,7 @@ def test_a_gate_of_a_metric_no_one_measures_fails(check: Callable[..., Component
 def test_no_gates_and_no_cases_are_no_pass(
     check: Callable[..., Component], models: ModelSet
 ) -> None:
-    gates = load_gates().model_copy(update={"transformer": {}})
+    gates = load_gates().model_copy(update={"kinds": {"transformer": {}}})
     assert check("coarse", gates=gates).verdict == "FAIL"
 
 
@@ -556,7 +557,10 @@ def test_a_defect_of_the_export_cannot_widen_its_own_limit(
 
     result = check("coarse", scale)
     assert "relative_l2" in failed(result)
-    assert gate(result, "relative_l2").limit == load_gates().transformer["relative_l2"].limit
+    assert (
+        gate(result, "relative_l2").limit
+        == load_gates().kinds["transformer"]["relative_l2"].limit
+    )
 
 
 @pytest.mark.parametrize("own", [0.0, 1e-7, 1e-5, 1e-3, 1.0, math.inf, math.nan])
@@ -568,14 +572,14 @@ def test_limits_never_narrow_and_never_widen_beyond_the_cap(own: float) -> None:
         margin=own,
         scale=1.0,
     )
-    relative = gates.transformer["relative_l2"]
+    relative = gates.kinds["transformer"]["relative_l2"]
     limit = widened_limit("relative_l2", relative, noise, gates.noise)
     assert relative.limit <= limit <= cap * relative.limit * (1 + 1e-12)
-    snr = gates.codec_decoder["snr_db"]
+    snr = gates.kinds["codec_decoder"]["snr_db"]
     lowest = snr.limit - 20 * math.log10(cap) - 1e-9
     assert lowest <= widened_limit("snr_db", snr, noise, gates.noise) <= snr.limit
     for name in ("tokens_unexplained", "nonfinite", "tokens_ambiguous_share"):
-        rule = gates.transformer[name]
+        rule = gates.kinds["transformer"][name]
         assert widened_limit(name, rule, noise, gates.noise) == rule.limit
     ties = measured_ties(gates.ties, noise, gates.noise)
     for measured, stated in (

@@ -1,7 +1,7 @@
 """One component to one ONNX model.
 
 A network goes through passes, torch's dynamo exporter and graph passes; the graph of what has
-no weights is drawn.
+no weights is built.
 Nothing is caught and nothing falls back: a pass that does not hold, an axis that froze or a
 weight left over stops the export.
 """
@@ -20,7 +20,7 @@ import torch
 from vampnet_onnx.configs.manifest import TensorSignature
 
 from .adapters import OpenForAdapters
-from .components.component import Component, DrawnComponent, TracedComponent
+from .components.component import BuiltComponent, Component, TracedComponent
 from .graph import (
     CanonicalNames,
     GraphBuilder,
@@ -63,12 +63,12 @@ def export_component(
     Raises:
         PassError: a transform did not hold what it promises.
     """
-    if isinstance(component, DrawnComponent):
-        model, records = _draw(component, opset)
+    if isinstance(component, BuiltComponent):
+        model, records = _build(component, opset)
     elif isinstance(component, TracedComponent):
         model, records = _trace_and_transform(component, opset)
     else:
-        raise TypeError(f"{component.id} is neither traced nor drawn")
+        raise TypeError(f"{component.id} is neither traced nor built")
     if adaptable:
         records.append(_record(OpenForAdapters(), OpenForAdapters().call(model)))
     check_graph(model, opset)
@@ -77,16 +77,17 @@ def export_component(
     return Exported(component, model, opset, tuple(records))
 
 
-def _draw(component: DrawnComponent, opset: int) -> tuple[ir.Model, list[PassRecord]]:
+def _build(component: BuiltComponent, opset: int) -> tuple[ir.Model, list[PassRecord]]:
     builder = GraphBuilder()
     inputs = {item.name: builder.input(item) for item in component.inputs}
-    outputs = component.draw(builder, inputs)
+    outputs = component.build(builder, inputs)
     model = builder.finish(
         [(item, inputs[item.name]) for item in component.inputs],
         [(item, outputs[item.name]) for item in component.outputs],
         opset,
     )
     count = sum(1 for _ in model.graph.all_nodes())
+    # The names that manifests have had from the start.
     return model, [PassRecord("DrawGraph", count, f"drew {count} nodes")]
 
 

@@ -21,6 +21,7 @@ So memory beyond the audio itself is that of one segment, at any length.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -30,7 +31,7 @@ import numpy as np
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import Fact
 from vampnet_onnx.export.graph.builder import GraphBuilder, Var
-from vampnet_onnx.models import CodecDims
+from vampnet_onnx.models import CodecDims, ModelSet
 from vampnet_onnx.models.behaviour.audio import (
     LOUDNESS_FLOOR,
     LOUDNESS_OFFSET,
@@ -45,7 +46,7 @@ from vampnet_onnx.models.behaviour.audio import (
     k_weighting,
 )
 
-from .component import DrawnComponent, signature
+from .component import BuiltComponent, Exporter, codec_of, signature
 
 NAME = "audio_processor"
 USUAL_RATES = (8000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000)
@@ -54,7 +55,7 @@ _BLOCK = 128
 _MOST_TAPS = 1 << 22  # 16 MB; 8 to 44.1 kHz needs 0.2 MB
 
 
-def audio_processor(dims: CodecDims, *, source_rate: int | None = None) -> DrawnComponent:
+def audio_processor(dims: CodecDims, *, source_rate: int | None = None) -> BuiltComponent:
     """Describe the audio processor of a codec.
 
     Args:
@@ -63,7 +64,7 @@ def audio_processor(dims: CodecDims, *, source_rate: int | None = None) -> Drawn
     """
     resampling = None if source_rate is None else interpolator(source_rate, dims.sample_rate)
     weighting = Weighting.of_rate(dims.sample_rate)
-    return DrawnComponent(
+    return BuiltComponent(
         name=NAME,
         variant="" if source_rate is None else variant_name(source_rate),
         inputs=(signature("audio", "float32", "batch", "channels", "samples"),),
@@ -75,7 +76,7 @@ def audio_processor(dims: CodecDims, *, source_rate: int | None = None) -> Drawn
         ),
         dims=dims,
         facts=_facts(dims, resampling),
-        draw=partial(_draw, dims=dims, resampling=resampling, weighting=weighting),
+        build=partial(_build, dims=dims, resampling=resampling, weighting=weighting),
     )
 
 
@@ -195,7 +196,7 @@ def _system(
     return step, np.array([b1 - a1 * b0, b2 - a2 * b0]), np.array([1.0, 0.0]), b0
 
 
-def _draw(
+def _build(
     g: GraphBuilder,
     given: Mapping[str, Var],
     *,
@@ -277,7 +278,7 @@ def _energies(
     """Return the energy of each weighted segment, and of its first samples if asked for.
 
     Args:
-        g: draws.
+        g: builds.
         segments: float32 [segments, batch, stride].
         valid: samples of the measured audio left from each segment's start on, int64
             [segments].
@@ -345,3 +346,25 @@ def _mean_where(power: Var, counted: Var) -> Var:
     """Return each row's mean over the counted blocks, 0 where there are none."""
     number = counted.cast(np.float64).reduce("ReduceSum", -1, keep=True)
     return counted.where(power, 0.0).reduce("ReduceSum", -1, keep=True) / number.maximum(1.0)
+
+
+def _of_models(models: ModelSet, variant: str) -> BuiltComponent:
+    dims = codec_of(models, NAME).dims
+    return audio_processor(dims, source_rate=rate_of_variant(variant))
+
+
+def _variants(
+    inputs: Sequence[str], rates: Sequence[int] | None, dims: CodecDims | None
+) -> list[str]:
+    return ["", *map(variant_name, resampled_rates(dims, rates))] if dims else [""]
+
+
+EXPORTERS = (
+    Exporter(
+        NAME,
+        40,
+        _of_models,
+        variants=_variants,
+        is_variant=lambda variant: re.fullmatch(r"(from_[1-9][0-9]*)?", variant) is not None,
+    ),
+)

@@ -1,20 +1,31 @@
-"""What a component is, before it is exported."""
+"""What a component is, before it is exported, and how the table of components knows it."""
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+import torch
 from torch import Tensor, nn
 
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import Fact, TensorSignature
+from vampnet_onnx.configs.names import CODEC
 from vampnet_onnx.export.graph.builder import GraphBuilder, Var
 from vampnet_onnx.export.passes import ModulePass
-from vampnet_onnx.models import CodecDims, VampNetDims
+from vampnet_onnx.models import LAC, CodecDims, ModelSet, VampNetDims
 
-Draw = Callable[[GraphBuilder, Mapping[str, Var]], Mapping[str, Var]]
-"""Draws a component's graph: from its inputs to its outputs, both by name."""
+M = TypeVar("M", bound=nn.Module)
+
+# Traced sizes are primes, so that no fixed number of the graph can be mistaken for them.
+TRACE_BATCH = 2
+TRACE_FRAMES = 13
+
+Build = Callable[[GraphBuilder, Mapping[str, Var]], Mapping[str, Var]]
+"""Builds a component's graph: from its inputs to its outputs, both by name."""
 
 
 @dataclass(frozen=True)
@@ -27,7 +38,7 @@ class Component:
         inputs: signature of the file.
         outputs: signature of the file.
         dims: dimensions of the checkpoint.
-        facts: what a caller must know beyond the signature (`export.components.codec_facts`).
+        facts: what a caller must know beyond the signature (`configs.manifest`).
     """
 
     name: str
@@ -63,14 +74,69 @@ class TracedComponent(Component):
 
 
 @dataclass(frozen=True)
-class DrawnComponent(Component):
-    """Something that has no weights, whose graph is drawn.
+class BuiltComponent(Component):
+    """Something that has no weights, whose graph is built node by node.
 
     Attributes:
-        draw: draws it.
+        build: builds it.
     """
 
-    draw: Draw
+    build: Build
+
+
+@dataclass(frozen=True)
+class Exporter:
+    """One line of the table of components (`export.components.registry`).
+
+    Attributes:
+        name: of the component.
+        place: in the order in which components are exported and listed.
+        build: prepares it, from the models and the variant's name.
+        checkpoint: ``codec``, or the transformer it is made from.
+        variants: those to export, empty for the standard one, given the entry points of the
+            transformers, the rates in Hz (None for the usual ones) and the codec's dimensions.
+        is_variant: whether there is a variant of this name.
+    """
+
+    name: str
+    place: int
+    build: Callable[[ModelSet, str], Component]
+    checkpoint: str = CODEC
+    variants: Callable[[Sequence[str], Sequence[int] | None, CodecDims | None], list[str]] = (
+        lambda inputs, rates, dims: [""]
+    )
+    is_variant: Callable[[str], bool] = lambda variant: not variant
+
+
+def codec_of(models: ModelSet, name: str) -> LAC:
+    """Return the codec that a component is made from.
+
+    Raises:
+        InputError: there is none.
+    """
+    if models.codec is None:
+        raise InputError(f"{models.folder}: no codec.pth, which {name} is made from")
+    return models.codec
+
+
+def sharing_copy(module: M) -> M:
+    """Copy a module's structure; parameters and buffers stay the same tensors.
+
+    So passes over the copy leave the original as it is.
+    """
+    shared = {id(t): t for t in (*module.parameters(), *module.buffers())}
+    return copy.deepcopy(module, dict(shared))
+
+
+def seeded_codes(books: int, below: int) -> Tensor:
+    """Return codes to trace with, int64 [batch, books, frames]."""
+    shape = (TRACE_BATCH, books, TRACE_FRAMES)
+    return torch.randint(below, shape, generator=torch.Generator().manual_seed(0))
+
+
+def seeded_normal(*shape: int) -> Tensor:
+    """Return normal numbers to trace with, float32."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
 def signature(name: str, dtype: str, *shape: int | str) -> TensorSignature:

@@ -13,13 +13,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from vampnet_onnx.export.graph.builder import GraphBuilder, Var
-from vampnet_onnx.models import CodecDims
+from vampnet_onnx.models import CodecDims, ModelSet
 
-from .component import DrawnComponent, signature
+from .component import BuiltComponent, Exporter, codec_of, signature
 from .sampler import cosine_schedule
 
 
-def mask_generator(dims: CodecDims) -> DrawnComponent:
+def mask_generator(dims: CodecDims) -> BuiltComponent:
     """Describe the mask generator.
 
     Inputs beside codes, of which only the shape matters:
@@ -48,7 +48,7 @@ def mask_generator(dims: CodecDims) -> DrawnComponent:
         "periodic_prompt_width",
         "roll",
     )
-    return DrawnComponent(
+    return BuiltComponent(
         name="mask_generator",
         variant="",
         inputs=(
@@ -71,11 +71,11 @@ def mask_generator(dims: CodecDims) -> DrawnComponent:
         ),
         outputs=(signature("mask", "int64", "batch", "codebooks", "stretched_frames"),),
         dims=dims,
-        draw=_draw,
+        build=_build,
     )
 
 
-def _draw(g: GraphBuilder, given: Mapping[str, Var]) -> dict[str, Var]:
+def _build(g: GraphBuilder, given: Mapping[str, Var]) -> dict[str, Var]:
     codes = given["codes"]
     codebooks, frames = codes.extent(1), codes.extent(2)
     time = g.range(frames)
@@ -177,3 +177,10 @@ def _dropped(g: GraphBuilder, given: Mapping[str, Var], frames: Var) -> Var:
     ones = (chosen * 0) + 1
     none = g.constant(np.zeros(1, np.int64)).op("Expand", g.vector(frames))
     return none.op("ScatterElements", chosen, ones, axis=0) > 0
+
+
+def _of_models(models: ModelSet, variant: str) -> BuiltComponent:
+    return mask_generator(codec_of(models, "mask_generator").dims)
+
+
+EXPORTERS = (Exporter("mask_generator", 50, _of_models),)

@@ -16,15 +16,15 @@ from collections.abc import Mapping
 import numpy as np
 
 from vampnet_onnx.export.graph.builder import GraphBuilder, Var
-from vampnet_onnx.models import CodecDims
+from vampnet_onnx.models import CodecDims, ModelSet
 
-from .component import DrawnComponent, signature
+from .component import BuiltComponent, Exporter, codec_of, signature
 
 _SMALLEST_GAMMA = 1e-10
 _CODES = ("batch", "codebooks", "frames")
 
 
-def sampler(dims: CodecDims) -> DrawnComponent:
+def sampler(dims: CodecDims) -> BuiltComponent:
     """Describe the sampler for codes of a codec; it serves coarse and coarse-to-fine alike.
 
     Inputs beside logits, codes (the predicted codebooks) and noise:
@@ -39,7 +39,7 @@ def sampler(dims: CodecDims) -> DrawnComponent:
         dims: of the codec; its codebooks' size is the vocabulary, and the mask token.
     """
     vocab = dims.codebook_size
-    return DrawnComponent(
+    return BuiltComponent(
         name="sampler",
         variant="",
         inputs=(
@@ -66,15 +66,15 @@ def sampler(dims: CodecDims) -> DrawnComponent:
             signature("confidence", "float32", "batch", "positions"),
         ),
         dims=dims,
-        draw=lambda g, inputs: _draw(g, inputs, vocab),
+        build=lambda g, inputs: _build(g, inputs, vocab),
     )
 
 
 def cosine_schedule(g: GraphBuilder, ratio: Var) -> Var:
-    """Draw cos(ratio * pi / 2), kept within [1e-10, 1].
+    """Build cos(ratio * pi / 2), kept within [1e-10, 1].
 
     Args:
-        g: draws.
+        g: builds.
         ratio: float32.  Its product with pi / 2 is rounded to float32 before the cosine, as
             published; the cosine itself is taken in float64 and rounded, so that it does not
             depend on whose float32 cosine is a bit off.
@@ -87,7 +87,7 @@ def cosine_schedule(g: GraphBuilder, ratio: Var) -> Var:
     return cosine.maximum(_SMALLEST_GAMMA).minimum(1.0)
 
 
-def _draw(g: GraphBuilder, given: Mapping[str, Var], vocab: int) -> dict[str, Var]:
+def _build(g: GraphBuilder, given: Mapping[str, Var], vocab: int) -> dict[str, Var]:
     codes = given["codes"]
     batch, codebooks, frames = (codes.extent(axis) for axis in range(3))
     logits = given["logits"].transpose(0, 2, 1)  # [batch, positions, vocab]
@@ -236,3 +236,10 @@ def _least_certain(confidence: Var, count: Var) -> Var:
     ascending, _ = confidence.sort()
     position = count.minimum(confidence.extent(-1) - 1).reshape(-1, 1)
     return confidence < ascending.op("GatherElements", position, axis=-1)
+
+
+def _of_models(models: ModelSet, variant: str) -> BuiltComponent:
+    return sampler(codec_of(models, "sampler").dims)
+
+
+EXPORTERS = (Exporter("sampler", 60, _of_models),)

@@ -1,12 +1,13 @@
 """Transforms of a module before it is exported, one small class a file."""
 
 from .base import ModulePass, NotFiniteError, PassRecord, PassResult, run_module_passes
-from .fold_codebooks import FoldCodebooksIntoEmbedding, StackCodebooks
+from .fold_codebooks import FoldCodebooksIntoEmbedding
 from .fold_snake import FoldSnake
 from .fold_weight_norm import FoldWeightNorm
 from .merge_lora import MergeLoRA
 from .normalise_codebooks import NormaliseCodebooks
 from .pointwise_linear import PointwiseToLinear
+from .stack_codebooks import StackCodebooks
 from .tabulate_bias import TabulatePositionBias
 
 __all__ = [

@@ -23,7 +23,6 @@ from vampnet_onnx.configs.names import TRANSFORMERS
 
 from .session import Session
 
-_CODEC = ("codec_encoder", "codec_decoder", "audio_processor", "mask_generator", "sampler")
 _CODEC_FILE = "codec.pth"
 
 
@@ -229,7 +228,7 @@ def codec_hash(artifacts: Artifacts) -> str:
 
 
 def _codec_of(artifacts: Artifacts) -> Codec:
-    records = [c for c in artifacts.manifest.components if c.name in _CODEC]
+    records = [c for c in artifacts.manifest.components if "decoder_rates" in c.dims]
     if not records:
         raise InputError(
             f"{artifacts.folder}: holds no part of a codec; {_way_out('codec_encoder')}"

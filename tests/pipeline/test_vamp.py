@@ -17,7 +17,7 @@ from tests.support.sets import EXPORTED_RATES, GoldenSet, assert_within
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.settings import Mode, generation_settings
-from vampnet_onnx.export.components.codec_facts import requantised
+from vampnet_onnx.export.components.codec_decoder import requantised
 from vampnet_onnx.models import open_models
 from vampnet_onnx.models.behaviour.generate import generate as generate_in_torch
 from vampnet_onnx.models.behaviour.noise import TorchNoise

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from vampnet_onnx.export.components.registry import sharing_copy
+from vampnet_onnx.export.components.component import sharing_copy
 
 # Weights below this are widened at once: tables and norms are read by other modules than the
 # one that owns them, and they are small at any size.  Those above are linear and convolutional

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vampnet_onnx.export.components.registry import sharing_copy
+from vampnet_onnx.export.components.component import sharing_copy
 from vampnet_onnx.verify.numbers.metrics import relative_l2
 
 from .float64 import float64_twin
@@ -92,7 +92,7 @@ class Source(Protocol):
 
 
 class TorchSource:
-    """An entry module (`export.components.entries`) without any pass applied, on one input."""
+    """An entry module (of `export.components`) without any pass applied, on one input."""
 
     def __init__(
         self,

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vampnet_onnx.export.components.registry import Component, build_component, sharing_copy
+from vampnet_onnx.export.components.component import Component, sharing_copy
+from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.graph import check_graph
 from vampnet_onnx.export.passes import (
     FoldCodebooksIntoEmbedding,

@@ -16,7 +16,7 @@ from vampnet_onnx.configs.config import config_from
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import Manifest, TensorSignature
 from vampnet_onnx.export.components.audio_processor import audio_processor
-from vampnet_onnx.export.components.component import DrawnComponent, signature
+from vampnet_onnx.export.components.component import BuiltComponent, signature
 from vampnet_onnx.export.components.mask_generator import mask_generator
 from vampnet_onnx.export.components.registry import COMPONENTS
 from vampnet_onnx.export.components.sampler import sampler
@@ -96,13 +96,13 @@ def test_no_sorting_outside_of_the_branches_but_of_the_confidence() -> None:
 
 
 def test_a_drawing_that_contradicts_its_signature_is_refused() -> None:
-    component = DrawnComponent(
+    component = BuiltComponent(
         name="odd",
         variant="",
         inputs=(signature("x", "float32", "n"),),
         outputs=(signature("y", "int64", "n"),),
         dims=DIMS,
-        draw=lambda _, given: {"y": given["x"] + 1.0},
+        build=lambda _, given: {"y": given["x"] + 1.0},
     )
     with pytest.raises(TypeError, match=r"y int64 \[n\].*float32"):
         export_component(component)
@@ -113,27 +113,27 @@ def test_a_random_operator_is_found_within_a_branch_too() -> None:
         x = given["x"]
         return {"y": g.when(x.reshape() > 0.0, lambda: x.op("Bernoulli"), lambda: x)}
 
-    component = DrawnComponent(
+    component = BuiltComponent(
         name="odd",
         variant="",
         inputs=(signature("x", "float32", 1),),
         outputs=(signature("y", "float32", 1),),
         dims=DIMS,
-        draw=draw,
+        build=draw,
     )
     with pytest.raises(PassError, match="Bernoulli"):
         export_component(component)
 
 
 def test_a_large_weight_may_not_be_infinite_but_a_scalar_may() -> None:
-    def draw(value: np.ndarray) -> DrawnComponent:
-        return DrawnComponent(
+    def draw(value: np.ndarray) -> BuiltComponent:
+        return BuiltComponent(
             name="odd",
             variant="",
             inputs=(signature("x", "float32", 2),),
             outputs=(signature("y", "float32", 2),),
             dims=DIMS,
-            draw=lambda g, given: {"y": given["x"] + g.constant(value)},
+            build=lambda g, given: {"y": given["x"] + g.constant(value)},
         )
 
     export_component(draw(np.array(-np.inf, np.float32)))

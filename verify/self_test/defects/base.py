@@ -41,7 +41,7 @@ class ModuleDefect(Defect):
         """Change the entry module in place; its tensors are shared with the reference.
 
         Args:
-            module: of `export.components.entries`; untyped, since defects reach into whatever
+            module: of `export.components`; untyped, since defects reach into whatever
             is there.
         """
 

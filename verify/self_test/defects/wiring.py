@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vampnet_onnx.export.components.registry import sharing_copy
+from vampnet_onnx.export.components.component import sharing_copy
 from vampnet_onnx.export.graph import MODULE_KEY
 
 from .base import Defect, GraphDefect, ModuleDefect, replace_forward, replace_tensor

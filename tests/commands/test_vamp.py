@@ -11,7 +11,7 @@ import soundfile
 
 from tests.support.audio_files import RATE, tone, wav
 from tests.support.command_line import Cli
-from tests.support.pipeline_cases import without
+from tests.support.exports import without
 from vampnet_onnx.pipeline.vamp import VampPipeline
 
 QUICK = ("--steps", "2")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.pipeline_cases import codes_for, noise_like
+from tests.support.pipeline_inputs import codes_for, noise_like
 from tests.support.sets import GoldenSet
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.settings import (

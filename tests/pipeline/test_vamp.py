@@ -11,8 +11,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.pipeline_cases import codes_for, noise_like
-from tests.support.reference_cases import golden_model
+from tests.support.pipeline_inputs import codes_for, noise_like
+from tests.support.recorded_cases import golden_model
 from tests.support.sets import EXPORTED_RATES, GoldenSet, assert_within
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -67,3 +69,12 @@ def record_of(artifacts: Artifacts, name: str) -> ComponentRecord:
     record = artifacts.manifest.component(name)
     assert record is not None, f"no component {name}"
     return record
+
+
+def without(folder: Path, target: Path, *names: str) -> Path:
+    """Copy a version without some components."""
+    shutil.copytree(folder, target)
+    manifest = json.loads((target / "manifest.json").read_text())
+    manifest["components"] = [c for c in manifest["components"] if c["name"] not in names]
+    (target / "manifest.json").write_text(json.dumps(manifest))
+    return target

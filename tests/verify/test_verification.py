@@ -19,7 +19,7 @@ import torch
 from onnx import helper, numpy_helper
 
 from tests.support.exports import record_of, session
-from tests.support.verify_helpers import matrix
+from tests.support.records import matrix
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Gates, load_gates
 from vampnet_onnx.models import ModelSet, open_models

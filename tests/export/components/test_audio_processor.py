@@ -15,8 +15,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.models.behaviour.test_audio import noise, sine
-from tests.support.drawn import (
+from tests.support.audio_signals import noise, sine
+from tests.support.built_components import (
     DIMS,
     Run,
     cached_run,

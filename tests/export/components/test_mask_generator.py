@@ -12,8 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.models.behaviour.test_masks import DETERMINISTIC, SEEDED
-from tests.support.drawn import (
+from tests.support.built_components import (
     DIMS,
     Run,
     cached_run,
@@ -22,7 +21,7 @@ from tests.support.drawn import (
     run_component,
     verified,
 )
-from tests.support.reference_cases import parameters
+from tests.support.recorded_cases import DETERMINISTIC_MASKS, SEEDED_MASKS, parameters
 from tests.support.sets import GoldenSet
 from vampnet_onnx.configs.settings import mask_settings
 from vampnet_onnx.export.components import mask_generator as exported
@@ -69,7 +68,7 @@ PLANS = {
 
 
 def test_deterministic_masks_are_the_published_ones(golden: GoldenSet) -> None:
-    assert set(PLANS) == set(DETERMINISTIC)
+    assert set(PLANS) == set(DETERMINISTIC_MASKS)
     codes = golden.tensor("masks/z")
     for name, plan in PLANS.items():
         expected = golden.array(f"masks/{name}")
@@ -107,7 +106,7 @@ def seeded_noise(name: str, codes: torch.Tensor, plan: MaskPlan, seed: int) -> M
     return draw_mask_noise(codes, plan, generator=generator)
 
 
-@pytest.mark.parametrize("name", SEEDED)
+@pytest.mark.parametrize("name", SEEDED_MASKS)
 def test_seeded_masks_are_the_published_ones(golden: GoldenSet, name: str) -> None:
     codes = golden.tensor("masks/z")
     if name == "dropout_025":

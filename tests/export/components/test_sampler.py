@@ -13,9 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.models.behaviour.test_generate import recorded_case
-from tests.models.behaviour.test_sampling import logits_of
-from tests.support.drawn import (
+from tests.support.built_components import (
     DIMS,
     Run,
     cached_run,
@@ -25,8 +23,9 @@ from tests.support.drawn import (
     run_model,
     verified,
 )
-from tests.support.reference_cases import cases, parameters, toy_model
+from tests.support.recorded_cases import cases, parameters, recorded_case
 from tests.support.sets import GOLDEN, GoldenSet, assert_within
+from tests.support.toy_model import logits_of, toy_model
 from vampnet_onnx.configs.settings import GenerationSettings, Mode, generation_settings
 from vampnet_onnx.export.components import sampler as exported
 from vampnet_onnx.export.components.registry import build_component

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.support.audio_signals import noise, sine
 from tests.support.sets import GoldenSet, assert_within
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.models.behaviour import audio as prepared
@@ -22,15 +23,6 @@ LOUDNESS_TOLERANCE = 1e-4  # LU; required: 0.01
 
 RATES = [8000, 16000, 22050, 24000, 32000, 44100, 48000, 88200, 96000]
 DIMS = CodecDims(4, (2, 4), 32, (4, 2), 3, 16, (6, 6, 6), 8000)
-
-
-def noise(*shape: int, seed: int = 0, scale: float = 0.1) -> torch.Tensor:
-    return scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
-
-
-def sine(frequency: float, rate: int, seconds: float = 2.0) -> torch.Tensor:
-    time = torch.arange(int(rate * seconds), dtype=torch.float64) / rate
-    return torch.sin(2 * math.pi * frequency * time).float()[None, None]
 
 
 def test_preprocess_gives_the_published_audio(golden: GoldenSet) -> None:

@@ -11,10 +11,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.reference_cases import cases, golden_model, parameters, toy_model
+from tests.support.recorded_cases import cases, recorded_case
 from tests.support.sets import GoldenSet
+from tests.support.toy_model import toy_model
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.settings import GenerationSettings, Mode, generation_settings
+from vampnet_onnx.configs.settings import Mode, generation_settings
 from vampnet_onnx.models.behaviour.generate import TokenModel, generate
 from vampnet_onnx.models.behaviour.noise import RecordedNoise, TorchNoise
 from vampnet_onnx.models.behaviour.sampling import StepResult
@@ -47,22 +48,6 @@ class Zipped:
 
     def uniform(self, shape: tuple[int, ...]) -> torch.Tensor:
         return torch.cat([s.uniform((1, shape[1])) for s in self.sources])
-
-
-def recorded_case(
-    golden: GoldenSet, case: str
-) -> tuple[TokenModel, torch.Tensor, torch.Tensor | None, GenerationSettings, int]:
-    choices = parameters(golden, case)
-    seed, has_mask = choices.pop("seed"), "mask" not in choices
-    choices.pop("mask", None)
-    has_mask = has_mask and f"{case}/mask" in golden._arrays
-    return (
-        golden_model(golden, case.split("/")[0].removeprefix("generate_")),
-        golden.tensor(f"{case}/start_tokens"),
-        golden.tensor(f"{case}/mask") if has_mask else None,
-        generation_settings(**choices),
-        seed,
-    )
 
 
 @pytest.mark.parametrize("kind", ["generate_coarse", "generate_c2f"])

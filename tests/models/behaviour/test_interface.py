@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.reference_cases import cases, golden_model, header, parameters, toy_model
+from tests.support.recorded_cases import cases, golden_model, header, parameters
 from tests.support.sets import GoldenSet, assert_within
+from tests.support.toy_model import toy_model
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.settings import (
     Mode,

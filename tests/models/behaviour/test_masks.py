@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.reference_cases import parameters
+from tests.support.recorded_cases import DETERMINISTIC_MASKS, SEEDED_MASKS, parameters
 from tests.support.sets import GoldenSet
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.settings import mask_settings
@@ -50,19 +50,9 @@ DETERMINISTIC = {
 def test_deterministic_masks_are_the_published_ones(golden: GoldenSet) -> None:
     codes = golden.tensor("masks/z")
     recorded = {k.split("/")[1] for k in golden._arrays if k.startswith("masks/")} - {"z"}
-    assert recorded == set(DETERMINISTIC)
+    assert recorded == set(DETERMINISTIC) == set(DETERMINISTIC_MASKS)
     for name, make in DETERMINISTIC.items():
         np.testing.assert_array_equal(make(codes), golden.array(f"masks/{name}"), name)
-
-
-SEEDED = [
-    "random_03",
-    "linear_random_07",
-    "dropout_025",
-    "periodic_roll_7_3",
-    "build_default",
-    "build_busy",
-]
 
 
 def seeded_mask(
@@ -84,9 +74,9 @@ def seeded_mask(
     return masks.build_mask(codes, mask_settings(**choices), dims, generator=generator)
 
 
-@pytest.mark.parametrize("name", SEEDED)
+@pytest.mark.parametrize("name", SEEDED_MASKS)
 def test_seeded_masks_are_the_published_ones(golden: GoldenSet, name: str) -> None:
-    assert set(parameters(golden, "seeded_masks")) == set(SEEDED)
+    assert set(parameters(golden, "seeded_masks")) == set(SEEDED_MASKS)
     for case in golden.cases("seeded_masks"):
         seed, expected = int(case.split("/")[1]), golden.array(f"{case}/{name}")
         torch.manual_seed(seed)

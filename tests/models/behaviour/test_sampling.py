@@ -10,8 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.reference_cases import cases, parameters
+from tests.support.recorded_cases import cases, parameters
 from tests.support.sets import GoldenSet, assert_within
+from tests.support.toy_model import logits_of
 from vampnet_onnx.configs.settings import Mode, generation_settings
 from vampnet_onnx.models.behaviour import sampling
 from vampnet_onnx.models.behaviour.noise import TorchNoise
@@ -21,10 +22,6 @@ CORRECTED = {"mode": Mode.CORRECTED}
 
 seeds = st.integers(0, 2**31 - 1)
 sizes = st.tuples(st.integers(1, 3), st.integers(1, 5), st.integers(1, 20))
-
-
-def logits_of(*shape: int, seed: int = 0, scale: float = 3.0) -> torch.Tensor:
-    return scale * torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def kept(filtered: torch.Tensor) -> torch.Tensor:

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.pipeline_cases import codes_for, without
+from tests.support.exports import without
+from tests.support.pipeline_inputs import codes_for
 from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.errors import InputError, NotFiniteError
 from vampnet_onnx.configs.files import sha256

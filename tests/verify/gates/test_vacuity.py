@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from tests.support.exports import exported, record_of, saved, session
+from tests.support.records import matrix
 from tests.support.sets import GoldenSet
-from tests.support.verify_helpers import matrix
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Gates, load_gates
 from vampnet_onnx.configs.manifest import ComponentRecord

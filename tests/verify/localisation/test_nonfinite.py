@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from tests.support.exports import export_to, record_of
+from tests.support.records import matrix
 from tests.support.sets import NANO
-from tests.support.verify_helpers import matrix
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.export.graph import MODULE_KEY

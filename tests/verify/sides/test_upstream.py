@@ -20,7 +20,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tests.support.reference_cases import cases, header, parameters
+from tests.support.recorded_cases import cases, header, parameters
 from tests.support.sets import GOLDEN, GoldenSet, assert_within
 from vampnet_onnx.__main__ import app, main
 from vampnet_onnx.configs.artifacts import open_artifacts

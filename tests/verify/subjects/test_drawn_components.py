@@ -10,7 +10,7 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from tests.support.drawn import DIMS, dims_like, run_model
+from tests.support.built_components import DIMS, dims_like, run_model
 from tests.support.sets import GOLDEN
 from vampnet_onnx.configs.config import config_from
 from vampnet_onnx.configs.errors import InputError

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.verify_helpers import DIMS, matrix, record
+from tests.support.records import DIMS, matrix, record
 from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.verify.subjects.registry import Case, cases_for, make_inputs

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from tests.support.exports import export_to
+from tests.support.records import matrix
 from tests.support.sets import NETWORKS
-from tests.support.verify_helpers import matrix
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import InputError

@@ -1,11 +1,8 @@
-"""Records, matrices and oracles for the harness's own tests, without any export."""
+"""Manifest records of nano components and small matrices, without any export."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
-
-import numpy as np
 
 from tests.support.sets import NANO
 from vampnet_onnx.configs.config import VerifySection
@@ -50,7 +47,3 @@ def record(identifier: str) -> ComponentRecord:
 def matrix(**changed: list[int]) -> VerifySection:
     values = {"seeds": [0, 1], "frames": [1, 13], "batches": [1, 3], "threads": 1}
     return VerifySection(**(values | changed))  # type: ignore[arg-type]
-
-
-def same(outputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    return {name: array.copy() for name, array in outputs.items()}

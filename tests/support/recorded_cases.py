@@ -10,7 +10,31 @@ from typing import Any
 import torch
 
 from tests.support.sets import GoldenSet
+from vampnet_onnx.configs.settings import GenerationSettings, generation_settings
 from vampnet_onnx.models.behaviour.generate import TokenModel, token_model
+
+# The functions of masks that were recorded, without and with random draws.
+DETERMINISTIC_MASKS = (
+    "inpaint_5_7",
+    "inpaint_0_0",
+    "inpaint_4_0",
+    "periodic_7_1",
+    "periodic_5_3",
+    "periodic_6_4",
+    "periodic_0_1",
+    "codebook_mask_2",
+    "codebook_mask_0",
+    "codebook_unmask_2",
+    "time_stretch_3",
+)
+SEEDED_MASKS = (
+    "random_03",
+    "linear_random_07",
+    "dropout_025",
+    "periodic_roll_7_3",
+    "build_default",
+    "build_busy",
+)
 
 
 @cache
@@ -45,19 +69,17 @@ def golden_model(golden: GoldenSet, name: str) -> TokenModel:
     return token_model(name, models.transformers[name], models.codec.quantizer)
 
 
-def toy_model(
-    *, n_codebooks: int = 3, n_conditioning: int = 0, entries: int = 11, seed: int = 0
-) -> TokenModel:
-    """Return a model whose logits depend on every code of the same item, and on no other."""
-    draw = torch.Generator().manual_seed(seed)
-    n_predicted = n_codebooks - n_conditioning
-    table = torch.randn(n_codebooks, entries + 1, 8, generator=draw)
-    out = torch.randn(8, entries * n_predicted, generator=draw)
-
-    def logits(codes: torch.Tensor) -> torch.Tensor:
-        x = torch.stack([table[i][codes[:, i]] for i in range(n_codebooks)]).sum(0)
-        x = x + x.mean(dim=1, keepdim=True)
-        flat = (x @ out).reshape(len(codes), -1, entries)  # time-major, codebook-minor
-        return flat.transpose(1, 2)
-
-    return TokenModel("toy", logits, n_codebooks, n_conditioning, mask_token=entries)
+def recorded_case(
+    golden: GoldenSet, case: str
+) -> tuple[TokenModel, torch.Tensor, torch.Tensor | None, GenerationSettings, int]:
+    choices = parameters(golden, case)
+    seed, has_mask = choices.pop("seed"), "mask" not in choices
+    choices.pop("mask", None)
+    has_mask = has_mask and f"{case}/mask" in golden._arrays
+    return (
+        golden_model(golden, case.split("/")[0].removeprefix("generate_")),
+        golden.tensor(f"{case}/start_tokens"),
+        golden.tensor(f"{case}/mask") if has_mask else None,
+        generation_settings(**choices),
+        seed,
+    )

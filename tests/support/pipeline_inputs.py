@@ -1,10 +1,6 @@
-"""Inputs for the tests of the pipeline, and artifacts with something amiss."""
+"""Audio and codes for the tests of the pipeline."""
 
 from __future__ import annotations
-
-import json
-import shutil
-from pathlib import Path
 
 import numpy as np
 
@@ -21,12 +17,3 @@ def codes_for(pipeline: VampPipeline, frames: int = 40, batch: int = 1) -> np.nd
     codec = pipeline.codec
     shape = (batch, codec.n_codebooks, frames)
     return np.random.default_rng(0).integers(0, codec.codebook_size, shape)
-
-
-def without(folder: Path, target: Path, *names: str) -> Path:
-    """Copy a version without some components."""
-    shutil.copytree(folder, target)
-    manifest = json.loads((target / "manifest.json").read_text())
-    manifest["components"] = [c for c in manifest["components"] if c["name"] not in names]
-    (target / "manifest.json").write_text(json.dumps(manifest))
-    return target

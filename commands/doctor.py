@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import platform
 import shutil
@@ -11,8 +10,10 @@ from importlib import metadata
 from pathlib import Path
 
 import typer
+from rich.markup import escape
 
 from vampnet_onnx.configs.errors import EnvironmentLacksError
+from vampnet_onnx.configs.extras import OPTIONAL, is_installed
 
 from .options import Json
 from .output import out, print_json
@@ -58,7 +59,8 @@ def doctor(as_json: Json = False) -> None:
     else:
         for finding in findings:
             mark = "[green]ok  [/green]" if finding.ok else "[red]LACK[/red]"
-            out.print(f"  {mark}  {finding.what:14} {finding.found}")
+            found = escape(finding.found)
+            out.print(f"  {mark}  {finding.what:14} {found}")
             if not finding.ok:
                 out.print(f"        {'':14} {finding.remedy}", markup=False)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 3)
@@ -69,6 +71,7 @@ def examine() -> list[Finding]:
     findings = [Finding("python", platform.python_version(), True)]
     for package, module in (_ALWAYS | _EXPORT_TOOLS).items():
         findings.append(_package(package, module))
+    findings += [_optional(package) for package in OPTIONAL]
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     )
@@ -95,7 +98,7 @@ def require_export_tools() -> None:
     Raises:
         EnvironmentLacksError: naming what is missing.
     """
-    missing = [p for p, m in _EXPORT_TOOLS.items() if importlib.util.find_spec(m) is None]
+    missing = [p for p, module in _EXPORT_TOOLS.items() if not is_installed(module)]
     if missing:
         raise EnvironmentLacksError(
             f"this needs {', '.join(missing)}, not installed here; {_REMEDY}"
@@ -103,6 +106,14 @@ def require_export_tools() -> None:
 
 
 def _package(package: str, module: str) -> Finding:
-    if importlib.util.find_spec(module) is None:
+    if not is_installed(module):
         return Finding(package, "not installed", False, _REMEDY)
     return Finding(package, metadata.version(package), True)
+
+
+def _optional(package: str) -> Finding:
+    if is_installed(package):
+        return Finding(package, metadata.version(package), True)
+    extra, purpose = OPTIONAL[package]
+    way = f"pip install 'vampnet-onnx[{extra}]'"
+    return Finding(package, f"not installed; only {purpose} need it: {way}", True)

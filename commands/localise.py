@@ -10,6 +10,7 @@ import typer
 from rich.table import Table
 
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.extras import require_optional
 
 from .doctor import require_export_tools
 from .options import Checkpoint, Json, Lora, Unsealed, lora_overlays
@@ -87,6 +88,8 @@ def localise(
       vampnet-onnx localise artifacts --checkpoint tests/golden/a --reference golden
     """
     require_export_tools()
+    if plot is not None:
+        require_optional("matplotlib", otherwise="leave out --plot")
     from vampnet_onnx.verify.localisation.request import Request, run_request
 
     if (checkpoint is None) == (new is None):

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.extras import require_optional
 from vampnet_onnx.configs.settings import BeatSettings, MaskSettings, Mode, VampSettings
 
 from .files.audio_files import (
@@ -22,7 +23,7 @@ from .files.plots import plot_codes, plot_spectrograms
 from .files.token_files import TokenFile, read_tokens, require_npz, write_tokens
 from .steps.noise import Floats, Integers
 from .steps.preparation import Prepared
-from .steps.prompts import read_beats
+from .steps.prompts import read_beats, require_librosa
 from .steps.streaming import joined
 from .steps.variation import Progress
 from .vamp import VampPipeline, Variation
@@ -60,6 +61,31 @@ class VampJob:
     save_tokens: Path | None
     plot: Path | None
 
+    def __post_init__(self) -> None:
+        """Refuse what cannot be done whatever the artifacts, before they are opened.
+
+        Raises:
+            InputError: an output cannot be written, or an option would have no effect.
+            EnvironmentLacksError: librosa or matplotlib is asked for and not installed.
+        """
+        if self.target.exists() and self.source.exists() and self.target.samefile(self.source):
+            raise InputError(
+                f"{self.target}: is the input itself; choose another name for the output"
+            )
+        coarse = self.settings.coarse
+        if coarse.top_k is not None and coarse.mode is Mode.REFERENCE:
+            raise InputError(
+                f"top_k = {coarse.top_k} has no effect in mode reference, as published;"
+                " add --mode corrected"
+            )
+        require_writable(self.target)
+        if self.save_tokens is not None:
+            require_npz(self.save_tokens)
+        if self.mask.onset_mask_width > 0:
+            require_librosa()
+        if self.plot is not None:
+            require_optional("matplotlib", otherwise="leave out --plot")
+
 
 def vamp_file(pipeline: VampPipeline, job: VampJob, *, progress: Progress) -> list[Path]:
     """Vary an audio file.
@@ -76,11 +102,6 @@ def vamp_file(pipeline: VampPipeline, job: VampJob, *, progress: Progress) -> li
         InputError: see `pipeline.vamp.VampPipeline.process_audio`, or a file is unfit.
         NotFiniteError: a model computes NaN or infinity.
     """
-    _require_other(job.source, job.target)
-    _require_effect(job.settings)
-    require_writable(job.target)
-    if job.save_tokens is not None:
-        require_npz(job.save_tokens)
     file = _usable(pipeline, job.source, allow_clipped=job.allow_clipped)
     pipeline.require(coarse_only=job.coarse_only, sample_rate=file.sample_rate)
     prepared = _prepared(pipeline, file, keep_stereo=job.keep_stereo)
@@ -191,16 +212,3 @@ def _plot(
         after=after[0],
     )
     return [codes, spectrograms]
-
-
-def _require_effect(settings: VampSettings) -> None:
-    if settings.coarse.top_k is not None and settings.coarse.mode is Mode.REFERENCE:
-        raise InputError(
-            f"top_k = {settings.coarse.top_k} has no effect in mode reference, as published;"
-            " add --mode corrected"
-        )
-
-
-def _require_other(source: Path, target: Path) -> None:
-    if target.exists() and source.exists() and target.samefile(source):
-        raise InputError(f"{target}: is the input itself; choose another name for the output")

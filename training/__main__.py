@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.files import replacing
 from vampnet_onnx.configs.names import CODEC
 from vampnet_onnx.configs.packaged import CLIP
@@ -128,7 +128,7 @@ def _write_clip(target: Path, recipe: Recipe) -> None:
 
 def _telling(stage: str) -> Callable[[int, int, float], None]:
     def tell(done: int, total: int, loss: float) -> None:
-        print(f"{stage} {done}/{total} loss {loss:.4f}", file=sys.stderr, flush=True)  # noqa: T201
+        sys.stderr.write(f"{stage} {done}/{total} loss {loss:.4f}\n")
 
     return tell
 
@@ -142,10 +142,10 @@ def _report(found: dict[str, Any], target: Path | None) -> None:
 
 
 def main() -> None:
-    """Run it; a refusal is one line on standard error and exit code 2."""
+    """Run it; a refusal is one line on standard error, with the error's exit code."""
     try:
         app()
-    except InputError as error:
+    except (InputError, EnvironmentLacksError) as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import matplotlib as mpl
-
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.extras import require_optional
 from vampnet_onnx.configs.files import replacing
 
 from .optimise import NOTED
@@ -23,10 +22,14 @@ def plot_curves(folder: Path, path: Path) -> None:
 
     Raises:
         InputError: there are no losses.
+        EnvironmentLacksError: matplotlib is not installed.
     """
+    require_optional("matplotlib", otherwise="read the .json files themselves")
     files = sorted((folder / LOSSES).glob("*.json"), key=_place)
     if not files:
         raise InputError(f"{folder / LOSSES}: no loss curves; train first")
+    import matplotlib as mpl
+
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 

@@ -5,10 +5,20 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.extras import require_optional
 from vampnet_onnx.pipeline.version.components import Codec
 
 from .noise import Floats
+
+
+def require_librosa() -> None:
+    """Refuse onset masks before any work is done for them.
+
+    Raises:
+        EnvironmentLacksError: librosa is not installed.
+    """
+    require_optional("librosa", otherwise="leave the onset mask width at 0")
 
 
 def onset_frames(audio: Floats, codec: Codec) -> list[int]:
@@ -26,13 +36,9 @@ def onset_frames(audio: Floats, codec: Codec) -> list[int]:
     Raises:
         EnvironmentLacksError: librosa is not installed.
     """
-    try:
-        import librosa
-    except ImportError as error:
-        raise EnvironmentLacksError(
-            "onset masks need the package librosa, which is not installed; install it"
-            " (pip install 'vampnet-onnx[onsets]') or leave the onset mask width at 0"
-        ) from error
+    require_librosa()
+    import librosa
+
     found = librosa.onset.onset_detect(
         y=audio, sr=codec.sample_rate, hop_length=codec.hop_length, backtrack=True
     )

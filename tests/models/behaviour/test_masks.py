@@ -86,7 +86,6 @@ def test_seeded_masks_are_the_published_ones(golden: GoldenSet, name: str) -> No
 
 
 def test_onset_masks_are_the_published_ones(golden: GoldenSet) -> None:
-    pytest.importorskip("librosa")
     dims = golden.models.codec.dims
     for case in golden.cases("onset_mask"):
         audio, codes = golden.tensor(f"{case}/audio"), golden.tensor(f"{case}/z")

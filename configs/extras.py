@@ -1,0 +1,36 @@
+"""Packages that only some of the work needs, and the extra that brings each."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from .errors import EnvironmentLacksError
+
+# Package, which is also the module: the extra that brings it, and what needs it.
+OPTIONAL = {
+    "librosa": ("onsets", "onset masks"),
+    "matplotlib": ("plots", "pictures"),
+}
+
+
+def is_installed(module: str) -> bool:
+    """Say whether a module can be imported, without importing it."""
+    return importlib.util.find_spec(module) is not None
+
+
+def require_optional(package: str, *, otherwise: str) -> None:
+    """Refuse work that needs a package of `OPTIONAL`, before it begins.
+
+    Args:
+        package: key of `OPTIONAL`.
+        otherwise: what to do without it, such as "leave out --plot".
+
+    Raises:
+        EnvironmentLacksError: it is not installed.
+    """
+    if not is_installed(package):
+        extra, purpose = OPTIONAL[package]
+        raise EnvironmentLacksError(
+            f"{purpose} need the package {package}, which is not installed; install it"
+            f" (pip install 'vampnet-onnx[{extra}]') or {otherwise}"
+        )

@@ -98,21 +98,6 @@ def test_a_place_below_a_file_is_refused(
     assert (tmp_path / "file").read_text() == "in the way"
 
 
-# Export.
-
-
-# Verify.
-
-
-# Localise, compare.
-
-
-# Release.
-
-
-# Environment.
-
-
 # Interrupts and full disks, in processes of their own.
 
 

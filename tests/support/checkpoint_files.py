@@ -11,7 +11,11 @@ import pytest
 import torch
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.models import load_codec, load_vampnet, read_checkpoint
+from vampnet_onnx.models import (
+    load_codec,
+    load_vampnet,
+    read_checkpoint,
+)
 
 Content = dict[str, Any]
 LONGEST_MESSAGE = 6000
@@ -53,3 +57,21 @@ def copy_of(nano: Path, target: Path) -> Path:
 
 def audio() -> torch.Tensor:
     return torch.randn(2, 1, 50, generator=torch.Generator().manual_seed(5)) / 4
+
+
+def lora_of(folder: Path) -> dict[str, torch.Tensor]:
+    """Return another LoRA for the coarse model of a folder."""
+    draw = torch.Generator().manual_seed(77)
+    return {
+        key: torch.randn(value.shape, generator=draw)
+        for key, value in content_of(folder, "coarse")["state_dict"].items()
+        if ".lora_" in key
+    }
+
+
+def plain_coarse(nano: Path, path: Path) -> Path:
+    content = content_of(nano, "coarse")
+    content["state_dict"] = {
+        key: value for key, value in content["state_dict"].items() if ".lora_" not in key
+    }
+    return saved(content, path)

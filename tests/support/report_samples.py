@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+
+import pytest
 
 from vampnet_onnx.reports import (
     Case,
@@ -250,4 +253,66 @@ def _decoder() -> Component:
             column_unit="samples",
             values=[[3.1e-6 * abs(math.sin(t / 5)) for t in range(150)]],
         ),
+    )
+
+
+SAMPLES = [passing_report, ambiguous_report, failing_report]
+
+
+HOSTILE = "<script>alert(1)</script> \"'|`*_ &amp; ]]> \x1b[31m \x00 \u202e\nnext {{ 7*7 }}"
+
+
+every_sample = pytest.mark.parametrize("sample", SAMPLES, ids=lambda s: s.__name__)
+
+
+Sample = Callable[[], Report]
+
+
+def hostile_report() -> Report:
+    """Return a failing report with hostile text wherever text can stand."""
+    report = failing_report()
+    text = {"name": HOSTILE, "message": HOSTILE}
+    gate = (
+        report.components[1]
+        .gates[0]
+        .model_copy(update={**text, "reason": HOSTILE, "unit": HOSTILE, "worst_case": HOSTILE})
+    )
+    case = (
+        report.components[1]
+        .cases[2]
+        .model_copy(update={"id": HOSTILE, "message": HOSTILE, "metrics": {HOSTILE: 1.0}})
+    )
+    heat = report.components[1].heat_map
+    assert heat is not None
+    part = report.components[1].model_copy(
+        update={
+            **dict.fromkeys(("name", "variant", "file", "sha256"), HOSTILE),
+            "gates": [gate],
+            "cases": [case],
+            "heat_map": heat.model_copy(
+                update={"case": HOSTILE, "quantity": HOSTILE, "rows": [HOSTILE] * 14}
+            ),
+        }
+    )
+    return report.model_copy(
+        update={
+            **dict.fromkeys(("model", "version", "verdict_line", "reference"), HOSTILE),
+            "notes": [HOSTILE],
+            "toolchain": {HOSTILE: HOSTILE},
+            "sources": [report.sources[0].model_copy(update={"name": HOSTILE})],
+            "components": [part],
+        }
+    )
+
+
+def gate_of(value: float | None, limit: float, direction: str, unit: str) -> Gate:
+    return Gate(
+        name="g",
+        verdict=Verdict.FAIL,
+        value=value,
+        limit=limit,
+        direction=direction,
+        unit=unit,
+        reason="",
+        worst_case="",
     )

@@ -281,26 +281,3 @@ def test_logits_that_are_not_finite_stop_at_their_step() -> None:
 
     with pytest.raises(FloatingPointError, match="toy: logits are not finite at step 2"):
         run(replace(toy_model(), logits=broken), masked_codes())
-
-
-@pytest.mark.parametrize(
-    "choices",
-    [
-        {"steps": 0},
-        {"temperature": -1.0},
-        {"temperature": math.nan},
-        {"mask_temperature": math.inf},
-        {"top_k": 0},
-        {"top_p": 1.5},
-        {"typical_mass": -0.1},
-        {"cfg_guidance": math.nan},
-    ],
-)
-def test_options_out_of_range_are_refused(choices: dict[str, float]) -> None:
-    with pytest.raises(InputError, match=next(iter(choices))):
-        generation_settings(**choices)
-
-
-def test_an_unknown_option_is_named_with_the_nearest_known_one() -> None:
-    with pytest.raises(InputError, match=r"'temprature' \(did you mean 'temperature'"):
-        generation_settings(temprature=1.0)

@@ -192,18 +192,6 @@ def test_feedback_under_the_original_mask_only_uses_up_noise() -> None:
     assert not torch.equal(first.tokens, second.tokens)
 
 
-def test_fine_codes_are_generated_at_their_own_defaults() -> None:
-    asked = generation_settings(steps=7, temperature=0.3, top_p=0.5, mode=Mode.CORRECTED)
-    assert vamp_settings(asked).c2f == generation_settings(steps=2, mode=Mode.CORRECTED)
-
-
-def test_published_defaults_are_those_of_the_configuration() -> None:
-    chosen = vamp_settings()
-    assert (chosen.coarse_chunk_s, chosen.c2f_chunk_s) == (10.0, 3.0)
-    assert (chosen.coarse.steps, chosen.c2f.steps) == (12, 2)
-    assert chosen.coarse.mode is chosen.c2f.mode is Mode.REFERENCE
-
-
 def test_the_fine_model_sees_whole_chunks_filled_up_with_masked_codes() -> None:
     seen: list[torch.Tensor] = []
 
@@ -266,19 +254,3 @@ def test_parts_that_do_not_fit_are_refused(change: dict[str, object], says: str)
     }
     with pytest.raises(InputError, match=says):
         interface.vamp(**{**parts, **change})
-
-
-@pytest.mark.parametrize(
-    "choices",
-    [
-        {"batch_size": 0},
-        {"feedback_steps": 0},
-        {"time_stretch_factor": 0},
-        {"coarse_chunk_s": 0.0},
-        {"c2f_chunk_s": float("nan")},
-        {"chunk_s": 1.0},
-    ],
-)
-def test_options_out_of_range_are_refused(choices: dict[str, float]) -> None:
-    with pytest.raises(InputError, match=next(iter(choices))):
-        vamp_settings(**choices)

@@ -1,0 +1,92 @@
+"""Random sets: the same for a seed, labelled, and of sane numbers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.support.checkpoint_files import audio, content_of, refusal
+from vampnet_onnx.models import (
+    open_models,
+)
+from vampnet_onnx.models.checkpoints.random_checkpoint import (
+    sizes,
+    write_random_set,
+)
+
+
+@pytest.mark.parametrize("size", sorted(sizes()))
+def test_every_known_size_has_kwargs_that_fit_each_other(size: str, tmp_path: Path) -> None:
+    from vampnet_onnx.models.checkpoints.folder import _check_fit, _check_pair
+    from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
+
+    kwargs = sizes()[size]
+    codec = CodecDims.from_kwargs(kwargs["codec"], size)
+    coarse, c2f = (VampNetDims.from_kwargs(kwargs[name], size) for name in ("coarse", "c2f"))
+    _check_fit("coarse", coarse, codec, tmp_path)
+    _check_fit("c2f", c2f, codec, tmp_path)
+    _check_pair(coarse, c2f, tmp_path)
+    assert c2f.n_codebooks == codec.n_codebooks
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_others(tmp_path: Path) -> None:
+    for folder, seed in (("a", 3), ("b", 3), ("c", 4)):
+        write_random_set(tmp_path / folder, like="tiny", seed=seed)
+    for name in ("codec.pth", "coarse.pth", "c2f.pth"):
+        a, b, c = ((tmp_path / folder / name).read_bytes() for folder in "abc")
+        assert a == b != c
+
+
+def test_a_random_set_is_labelled_and_says_how_it_was_made(tmp_path: Path) -> None:
+    write_random_set(tmp_path, like="tiny", seed=3)
+    metadata = content_of(tmp_path, "c2f")["metadata"]
+    assert metadata["random_weights"] is True and metadata["seed"] == 3
+    assert metadata["kwargs"] == sizes()["tiny"]["c2f"]
+    assert open_models(tmp_path).random_weights
+
+
+@pytest.mark.parametrize("seed", [0, (1 << 63) - 1, 1 << 80])
+def test_seeds_of_any_size_are_taken(tmp_path: Path, seed: int) -> None:
+    files = write_random_set(tmp_path / "set", like="tiny", seed=seed)
+    assert all(path.is_file() for path in files)
+
+
+def test_a_random_set_never_overwrites(tmp_path: Path) -> None:
+    (tmp_path / "coarse.pth").write_bytes(b"mine")
+    message = refusal(tmp_path, lambda folder: write_random_set(folder, like="tiny", seed=0))
+    assert "exists already" in message
+    assert (tmp_path / "coarse.pth").read_bytes() == b"mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["coarse.pth"]
+
+
+def test_a_random_set_that_is_stopped_half_way_leaves_no_files(tmp_path: Path) -> None:
+    def stop_at_the_last(name: str) -> None:
+        if name == "c2f.pth":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_random_set(tmp_path, like="tiny", seed=0, progress=stop_at_the_last)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_size_names_the_known_ones(tmp_path: Path) -> None:
+    message = refusal(tmp_path, lambda f: write_random_set(f, like="huge", seed=0))
+    assert "tiny" in message and "released" in message
+
+
+@pytest.mark.parametrize("name", ["codec", "coarse", "c2f"])
+def test_random_weights_keep_activations_in_a_sane_range(nano: Path, name: str) -> None:
+    models = open_models(nano)
+    assert models.codec is not None
+    if name == "codec":
+        encoded = models.codec.encode(audio())
+        output = models.codec.decode_codes(encoded.codes)
+        assert len(np.unique(encoded.codes)) > 5
+    else:
+        count = models.transformers[name].dims.n_codebooks
+        codes = torch.randint(12, (2, count, 9), generator=torch.Generator().manual_seed(0))
+        output = models.transformers[name].forward_codes(codes, models.codec.quantizer)
+    assert torch.isfinite(output).all() and output.std() > 0.01

@@ -1,0 +1,53 @@
+"""The figures: any number can be drawn, and a bar tells the truth."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.support.report_samples import gate_of
+from vampnet_onnx.reports import (
+    HeatMap,
+    Scatter,
+)
+from vampnet_onnx.reports.figures import gate_bar, heat_figure, scatter_plots, undrawn
+from vampnet_onnx.reports.summary import headroom, share_of_limit
+
+numbers = st.floats(width=64, allow_nan=True, allow_infinity=True)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(numbers, numbers), max_size=8))
+def test_any_numbers_can_be_drawn(pairs: list[tuple[float, float]]) -> None:
+    reference, export = [r for r, _ in pairs], [e for _, e in pairs]
+    scatter = Scatter(case="c", quantity="q", reference=reference, export=export)
+    plots = scatter_plots(scatter)
+    assert bool(plots) == (undrawn(scatter) < len(pairs))
+    for plot in plots:
+        assert "nan" not in plot.dots and "inf" not in plot.dots
+    heat = HeatMap(
+        case="c",
+        quantity="q",
+        rows=["a", "b"],
+        columns_per_cell=3,
+        values=[[abs(x) for x in side] for side in (reference, export)],
+    )
+    figure = heat_figure(heat)
+    assert (figure is None) == (not pairs)
+    if figure is not None:
+        assert len(figure.cells) == 2 * len(pairs)
+        levels = [cell.level for cell in figure.cells]
+        assert levels.count(None) == figure.nonfinite
+        assert all(level is None or 0 <= level <= 8 for level in levels)
+
+
+@settings(max_examples=300, deadline=None)
+@given(numbers, numbers, st.sampled_from(["at most", "at least"]), st.sampled_from(["", "dB"]))
+def test_a_bar_reaches_past_the_mark_exactly_when_the_limit_is_broken(
+    value: float, limit: float, direction: str, unit: str
+) -> None:
+    gate = gate_of(value, limit, direction, unit)
+    broken = not (value <= limit if direction == "at most" else value >= limit)
+    assert (share_of_limit(gate) > 1) == broken
+    assert 0 <= gate_bar(gate) <= 8
+    assert headroom(gate)

@@ -1,0 +1,42 @@
+"""The report as JSON: it follows its schema and reads back whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from tests.support.report_samples import Sample, every_sample, failing_report
+from vampnet_onnx import reports
+from vampnet_onnx.reports import (
+    read_report,
+    write_reports,
+)
+
+
+def test_the_committed_schema_is_the_schema_of_the_code() -> None:
+    committed = Path(reports.__file__).with_name("report.schema.json")
+    assert committed.read_text(encoding="utf-8") == reports.json_schema(), (
+        "write reports.json_schema() to reports/report.schema.json"
+    )
+
+
+@every_sample
+def test_report_json_follows_the_schema_with_nan_and_infinity(
+    sample: Sample, tmp_path: Path
+) -> None:
+    text = write_reports(sample(), tmp_path)["json"].read_text(encoding="utf-8")
+    data = json.loads(text, parse_constant=lambda name: pytest.fail(f"bare {name} is no JSON"))
+    validator = jsonschema.Draft202012Validator(json.loads(reports.json_schema()))
+    validator.validate(data)
+    if sample is failing_report:
+        assert data["components"][1]["gates"][0]["value"] == "NaN"
+        assert "Infinity" in data["components"][1]["scatter"]["export"]
+
+
+@every_sample
+def test_report_json_reads_back_to_the_same_report(sample: Sample, tmp_path: Path) -> None:
+    path = write_reports(sample(), tmp_path)["json"]
+    assert read_report(path).model_dump_json() == sample().model_dump_json()

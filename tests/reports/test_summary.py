@@ -1,0 +1,67 @@
+"""The words and numbers that all renderings share."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from tests.support.report_samples import gate_of
+from vampnet_onnx.reports.summary import format_number, headroom, share_of_limit, tell_apart
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (None, "not measured"),
+        (math.nan, "NaN"),
+        (math.inf, "Infinity"),
+        (-math.inf, "-Infinity"),
+        (-0.0, "0"),
+        (31.0, "31"),
+        (0.0123456, "0.0123"),
+        (118.43, "118"),
+        (1.23456e-7, "1.23e-7"),
+        (1e38, "1e38"),
+        (0.99996, "0.99996"),
+        (-0.99996, "-0.99996"),
+    ],
+)
+def test_numbers_have_three_digits_and_never_pretend_to_be_one(
+    value: float | None, text: str
+) -> None:
+    assert format_number(value) == text
+
+
+def test_a_value_just_beyond_its_limit_does_not_look_equal_to_it() -> None:
+    assert tell_apart(1.00004e-5, 1e-5) == ("1.00004e-5", "1e-5")
+    assert tell_apart(1e-5, 1e-5) == ("1e-5", "1e-5")
+
+
+@pytest.mark.parametrize(
+    ("direction", "unit", "value", "limit", "share", "words"),
+    [
+        ("at most", "", 1e-6, 1e-5, 0.1, "10x to spare"),
+        ("at most", "", 3e-5, 1e-5, 3.0, "3x the limit"),
+        ("at most", "", 0.0, 0.0, 0.0, "exact"),
+        ("at most", "", 3.0, 3.0, 1.0, "at the limit"),
+        ("at most", "", 2.0, 0.0, math.inf, "beyond the limit"),
+        ("at most", "", math.inf, 1.0, math.inf, "beyond the limit"),
+        ("at most", "", math.nan, 1.0, math.inf, "NaN"),
+        ("at most", "", None, 1.0, math.inf, "not measured"),
+        ("at least", "", 0.999, 0.99, 0.1, "10x to spare"),
+        ("at least", "", 1.0, 1.0, 0.0, "exact"),
+        ("at least", "", 0.9, 1.0, math.inf, "beyond the limit"),
+        ("at least", "", 0.5, 0.001, 0.002, "500x to spare"),
+        ("at least", "", 0.0, 0.001, math.inf, "beyond the limit"),
+        ("at least", "dB", 110.0, 90.0, 0.1, "20 dB to spare"),
+        ("at least", "dB", 70.0, 90.0, 10.0, "20 dB beyond"),
+        ("at least", "dB", math.inf, 90.0, 0.0, "exact"),
+    ],
+)
+def test_headroom_is_the_share_of_the_limit_that_is_used(
+    direction: str, unit: str, value: float | None, limit: float, share: float, words: str
+) -> None:
+    gate = gate_of(value, limit, direction, unit)
+    assert share_of_limit(gate) == pytest.approx(share)
+    assert headroom(gate) == words

@@ -1,0 +1,37 @@
+"""A recipe that trains a nano set in seconds."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.support.sets import NANO
+from training.recipe import Recipe, load_recipe
+
+STAGE = {
+    "styles": ["ensemble"],
+    "seed": 0,
+    "clips": 4,
+    "segment_frames": 64,
+    "batch": 2,
+    "steps": 50,
+    "warmup": 5,
+    "learning_rate": 3e-3,
+}
+
+
+TINY = {**NANO, "codec": {**NANO["codec"], "quantizer_dropout": 0.5}}
+
+
+def nano_recipe(**changed: Any) -> Recipe:
+    values = load_recipe().model_dump() | {"size": "nano", "frames": 2000}
+    values |= {
+        "codec": {**STAGE, "segment_frames": 500, "steps": 100, "learning_rate": 1e-2},
+        "coarse": STAGE,
+        "c2f": STAGE,
+    }
+    values |= {"lora": {**STAGE, "styles": ["music-box"], "rank": 2}}
+    return Recipe(**{**values, **changed})
+
+
+def silent(_done: int, _total: int, _loss: float) -> None:
+    pass

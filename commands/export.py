@@ -67,8 +67,8 @@ def export(
       vampnet-onnx export --checkpoint checkpoints/mine --lora style.pth --lora-adapters
     """
     require_export_tools()
+    from vampnet_onnx.configs.store import publish
     from vampnet_onnx.export.export_set import Request, export_set
-    from vampnet_onnx.export.store import publish
 
     settings = settings_from(
         config,

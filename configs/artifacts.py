@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from .errors import InputError
-from .files import file_errors, is_there, sha256
+from .files import is_there, sha256
 from .manifest import (
     MANIFEST_NAME,
-    SCHEMA_VERSION,
     AdapterRecord,
     ComponentRecord,
     Manifest,
 )
-
-_VERSION = re.compile(r"v([1-9][0-9]*)")
+from .store import VERSION, find_version, read_manifest
 
 
 @dataclass(frozen=True)
@@ -39,7 +34,7 @@ class Artifacts:
     @property
     def version(self) -> str:
         """Folder name if it is a version's, such as ``v1``; else empty."""
-        return self.folder.name if _VERSION.fullmatch(self.folder.name) else ""
+        return self.folder.name if VERSION.fullmatch(self.folder.name) else ""
 
     def path(self, component: ComponentRecord) -> Path:
         """Return the path of a component's graph."""
@@ -74,7 +69,7 @@ def open_artifacts(path: Path, *, unsealed: bool = False) -> Artifacts:
         InputError: nothing there, a damaged manifest, a missing file or a wrong hash.
     """
     folder = find_version(path)
-    manifest = _read_manifest(folder / MANIFEST_NAME)
+    manifest = read_manifest(folder)
     changed = []
     for record in manifest.files():
         file = folder / record.name
@@ -92,54 +87,3 @@ def open_artifacts(path: Path, *, unsealed: bool = False) -> Artifacts:
                 " again (or pass --unsealed to look at it as it is)"
             )
     return Artifacts(folder, manifest, tuple(changed))
-
-
-def find_version(path: Path) -> Path:
-    """Return the version folder that a version's, model's or store's path means.
-
-    Raises:
-        InputError: there is none, or a store holds several models.
-    """
-    if not is_there(path) or not path.is_dir():
-        raise InputError(f"{path}: no such folder of artifacts")
-    if (path / MANIFEST_NAME).is_file():
-        return path
-    newest = _newest(path)
-    if newest is not None:
-        return newest
-    with file_errors(path):
-        inside = {e.name: _newest(e) for e in sorted(path.iterdir()) if e.is_dir()}
-    models = {name: version for name, version in inside.items() if version is not None}
-    if len(models) == 1:
-        return next(iter(models.values()))
-    if models:
-        raise InputError(
-            f"{path}: holds several models ({', '.join(models)}); name one of them"
-        )
-    raise InputError(f"{path}: holds no artifact version (no {MANIFEST_NAME})")
-
-
-def _newest(model_folder: Path) -> Path | None:
-    found = [
-        (int(match[1]), entry)
-        for entry in model_folder.iterdir()
-        if (match := _VERSION.fullmatch(entry.name)) and (entry / MANIFEST_NAME).is_file()
-    ]
-    return max(found)[1] if found else None
-
-
-def _read_manifest(path: Path) -> Manifest:
-    try:
-        manifest = Manifest.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(
-            f"{path}: not a manifest this version can read ({key}: {first['msg']})"
-        ) from error
-    if manifest.schema_version != SCHEMA_VERSION:
-        raise InputError(
-            f"{path}: manifest schema {manifest.schema_version}, this version reads"
-            f" {SCHEMA_VERSION}; export again"
-        )
-    return manifest

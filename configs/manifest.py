@@ -7,7 +7,12 @@ bytes.
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Self
+
 from pydantic import BaseModel, ConfigDict, Field
+
+from .files import sha256
 
 SCHEMA_VERSION = 1
 METADATA_PREFIX = "vampnet_onnx."  # of our keys in a file's own metadata
@@ -39,30 +44,46 @@ class TensorSignature(_Model):
         return f"{self.name} {self.dtype} [{', '.join(str(axis) for axis in self.shape)}]"
 
 
-class SourceRecord(_Model):
-    """A checkpoint file the artifacts were made from."""
+class FileRecord(_Model):
+    """A file: its name without a folder, hex digest and bytes."""
 
     name: str
     sha256: str
     size: int
-    label: str = ""
+
+    @classmethod
+    def of(cls, path: Path, **more: str) -> Self:
+        """Return the record of a file that is there."""
+        return cls(name=path.name, sha256=sha256(path), size=path.stat().st_size, **more)
 
 
-class PassEntry(_Model):
-    """A pass that was applied, and the change its own check allows (relative L2)."""
+class SourceRecord(FileRecord):
+    """A checkpoint file the artifacts were made from.
+
+    Attributes:
+        label: what its metadata says of the weights, ``random`` for random ones; else empty.
+    """
+
+    label: str = Field(default="", description="'random' for random weights")
+
+
+class PassRecord(_Model):
+    """A pass that was applied, with what its own check allowed.
+
+    What the check measured is no fact of the export: it changes with the number of threads.
+
+    Attributes:
+        name: class name of the pass.
+        changed: how many modules or nodes it changed.
+        details: one line for a person.
+        tolerance: largest ||after - before|| / ||before|| of a float output that the check
+            let pass; None for passes over graphs, whose check is the verification.
+    """
 
     name: str
     changed: int
     details: str
     tolerance: float | None = None
-
-
-class FileRecord(_Model):
-    """A file of the version."""
-
-    name: str
-    sha256: str
-    size: int
 
 
 class ComponentRecord(_Model):
@@ -93,7 +114,7 @@ class ComponentRecord(_Model):
     opset: int
     dims: dict[str, int | tuple[int, ...]]
     facts: dict[str, Fact] = {}
-    passes: tuple[PassEntry, ...]
+    passes: tuple[PassRecord, ...]
 
     @property
     def id(self) -> str:

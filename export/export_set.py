@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 import json
 from collections.abc import Callable
@@ -17,19 +16,17 @@ from vampnet_onnx.configs.manifest import (
     ComponentRecord,
     FileRecord,
     Manifest,
-    PassEntry,
     SourceRecord,
 )
 from vampnet_onnx.configs.names import TRANSFORMERS
+from vampnet_onnx.configs.store import write_manifest
 from vampnet_onnx.models import (
     CodecDims,
     ModelSet,
-    SourceFile,
     check_set,
     open_models,
     read_lora,
 )
-from vampnet_onnx.models.checkpoints.checkpoint import source_file
 
 from .adapters import Adapter, adapter_values, write_adapter
 from .components.registry import (
@@ -40,9 +37,8 @@ from .components.registry import (
     variants,
 )
 from .exporter import Exported, export_component
-from .onnx_file import file_record, save_graph
+from .onnx_file import save_graph
 from .passes import NotFiniteError
-from .store import write_manifest
 from .toolchain import toolchain
 
 
@@ -112,7 +108,7 @@ def export_set(
     """
     opened = _Opened(request)
     jobs = _jobs(request, opened)
-    records, sources = [], set[SourceFile]()
+    records, sources = [], set[SourceRecord]()
     adapters: dict[str, AdapterRecord] = {}
     versions = toolchain()
     for done, (name, variant) in enumerate(jobs):
@@ -144,7 +140,7 @@ def export_set(
     manifest = Manifest(
         model=request.model,
         random_weights=any(source.label == "random" for source in sources),
-        sources=tuple(SourceRecord(**dataclasses.asdict(source)) for source in ordered),
+        sources=tuple(ordered),
         toolchain=versions,
         components=tuple(records),
         adapters=tuple(adapters.values()),
@@ -214,8 +210,8 @@ def _write_adapter(adapter: Adapter, models: ModelSet, staged: Path) -> AdapterR
     return AdapterRecord(
         name=adapter.name,
         component=adapter.component,
-        file=file_record(path),
-        source=SourceRecord(**dataclasses.asdict(source_file(adapter.path))),
+        file=FileRecord.of(path),
+        source=SourceRecord.of(adapter.path),
     )
 
 
@@ -223,14 +219,14 @@ def _codec_dims(models: ModelSet) -> CodecDims | None:
     return None if models.codec is None else models.codec.dims
 
 
-def _own_sources(name: str, models: ModelSet) -> list[SourceFile]:
+def _own_sources(name: str, models: ModelSet) -> list[SourceRecord]:
     if name in TRANSFORMERS:
         return list(models.sources)
     return [source for source in models.sources if source.name == "codec.pth"]
 
 
 def annotate(
-    exported: Exported, model: str, sources: list[SourceFile], versions: dict[str, str]
+    exported: Exported, model: str, sources: list[SourceRecord], versions: dict[str, str]
 ) -> None:
     """Write the facts of the manifest into the graph itself.
 
@@ -246,9 +242,9 @@ def annotate(
         "component": component.name,
         "variant": component.variant,
         "random_weights": any(source.label == "random" for source in sources),
-        "sources": [dataclasses.asdict(source) for source in sources],
+        "sources": [source.model_dump() for source in sources],
         "dims": component.dims_record(),
-        "passes": [dataclasses.asdict(record) for record in exported.passes],
+        "passes": [record.model_dump() for record in exported.passes],
         "toolchain": versions,
         "opset": exported.opset,
         "inputs": [item.model_dump(mode="json") for item in component.inputs],
@@ -276,5 +272,5 @@ def component_record(
         opset=exported.opset,
         dims=component.dims_record(),
         facts=component.facts,
-        passes=tuple(PassEntry(**dataclasses.asdict(record)) for record in exported.passes),
+        passes=exported.passes,
     )

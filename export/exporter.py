@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 import torch
 
-from vampnet_onnx.configs.manifest import TensorSignature
+from vampnet_onnx.configs.manifest import PassRecord, TensorSignature
 
 from .adapters import OpenForAdapters
 from .components.component import BuiltComponent, Component, TracedComponent
@@ -29,7 +29,7 @@ from .graph import (
     Simplify,
     check_graph,
 )
-from .passes import PassRecord, PassResult, run_module_passes
+from .passes import PassResult, run_module_passes
 
 OPSETS = range(18, 24)
 DEFAULT_OPSET = 20
@@ -88,7 +88,7 @@ def _build(component: BuiltComponent, opset: int) -> tuple[ir.Model, list[PassRe
     )
     count = sum(1 for _ in model.graph.all_nodes())
     # The names that manifests have had from the start.
-    return model, [PassRecord("DrawGraph", count, f"drew {count} nodes")]
+    return model, [PassRecord(name="DrawGraph", changed=count, details=f"drew {count} nodes")]
 
 
 def _trace_and_transform(
@@ -153,4 +153,4 @@ def _quiet_exporter() -> Iterator[None]:
 
 
 def _record(item: object, result: PassResult) -> PassRecord:
-    return PassRecord(type(item).__name__, result.changed, result.details)
+    return PassRecord(name=type(item).__name__, changed=result.changed, details=result.details)

@@ -15,7 +15,6 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.manifest import FileRecord
 
 # A protobuf message cannot exceed 2 GiB; stay well below.
@@ -51,10 +50,10 @@ def save_graph(
     if external or weights > EXTERNAL_ABOVE_BYTES:
         data = path.with_name(path.name + ".data")
         ir.save(model, path, external_data=data.name, size_threshold_bytes=_INLINE_BELOW_BYTES)
-        return file_record(path), file_record(data)
+        return FileRecord.of(path), FileRecord.of(data)
     with path.open("wb") as stream:
         _write_model(model, stream)
-    return file_record(path), None
+    return FileRecord.of(path), None
 
 
 def _write_model(model: ir.Model, stream: BinaryIO) -> None:
@@ -123,8 +122,3 @@ def _varint(value: int) -> bytes:
         value >>= 7
     out.append(value)
     return bytes(out)
-
-
-def file_record(path: Path) -> FileRecord:
-    """Return name, digest and size of a file."""
-    return FileRecord(name=path.name, sha256=sha256(path), size=path.stat().st_size)

@@ -6,7 +6,6 @@ published packages by the golden sets in ``tests/golden``.
 
 from .checkpoints.checkpoint import (
     Checkpoint,
-    SourceFile,
     load_codec,
     load_vampnet,
     read_checkpoint,
@@ -32,7 +31,6 @@ __all__ = [
     "ModelSet",
     "Quantized",
     "ResidualVectorQuantize",
-    "SourceFile",
     "VampNet",
     "VampNetDims",
     "check_set",

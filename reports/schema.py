@@ -15,6 +15,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.manifest import SourceRecord
 
 SCHEMA_VERSION = 1
 
@@ -123,13 +124,8 @@ class Component(_Model):
     scatter: Scatter | None = None
 
 
-class Source(_Model):
+class Source(SourceRecord):
     """A checkpoint file the artifacts were made from."""
-
-    name: str
-    sha256: str
-    size: int
-    label: str = Field(default="", description="'random' for random weights")
 
 
 class DefectTrial(_Model):

@@ -12,8 +12,8 @@ from pathlib import Path
 from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.config import Config, load_gates
 from vampnet_onnx.configs.files import publish_folder, staging_folder
+from vampnet_onnx.configs.store import publish, write_manifest
 from vampnet_onnx.export.export_set import Request, export_set
-from vampnet_onnx.export.store import publish, write_manifest
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
 from vampnet_onnx.reports import Report, Verdict, write_reports
 

@@ -13,7 +13,7 @@ import torch
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Gates, VerifySection
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import is_there
+from vampnet_onnx.configs.files import is_there, sha256
 from vampnet_onnx.configs.manifest import (
     MANIFEST_NAME,
     AdapterRecord,
@@ -24,7 +24,6 @@ from vampnet_onnx.configs.manifest import (
 from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
 from vampnet_onnx.export.components.registry import is_known
 from vampnet_onnx.models import ModelSet, open_models
-from vampnet_onnx.models.checkpoints.checkpoint import source_file
 from vampnet_onnx.models.networks.layers import merge_lora
 from vampnet_onnx.reports import Component, Report, Source, Verdict
 
@@ -259,7 +258,7 @@ def _next_steps(component: Component) -> list[str]:
 
 def _require_same_lora(lora: dict[str, Path], artifacts: Artifacts) -> None:
     """Refuse to compare an export that has a LoRA file in it with a model that has not."""
-    given = {source_file(path).sha256 for path in lora.values() if is_there(path)}
+    given = {sha256(path) for path in lora.values() if is_there(path)}
     left = [s for s in artifacts.manifest.sources if s.sha256 not in given]
     counts = Counter(source.name for source in left)
     plain = {f"{name}.pth" for name in (CODEC, *TRANSFORMERS)}

@@ -1,6 +1,6 @@
 """Transforms of a module before it is exported, one small class a file."""
 
-from .base import ModulePass, NotFiniteError, PassRecord, PassResult, run_module_passes
+from .base import ModulePass, NotFiniteError, PassResult, run_module_passes
 from .fold_codebooks import FoldCodebooksIntoEmbedding
 from .fold_snake import FoldSnake
 from .fold_weight_norm import FoldWeightNorm
@@ -18,7 +18,6 @@ __all__ = [
     "ModulePass",
     "NormaliseCodebooks",
     "NotFiniteError",
-    "PassRecord",
     "PassResult",
     "PointwiseToLinear",
     "StackCodebooks",

@@ -14,6 +14,8 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
+from vampnet_onnx.configs.manifest import PassRecord
+
 # What another order of the same float32 sums may cost at the output of a deep network: 1.4e-6
 # was measured at 20 layers; a wrong weight costs 1e-3 and more.
 REORDERING = 1e-5
@@ -30,26 +32,6 @@ class PassResult:
 
     changed: int
     details: str
-
-
-@dataclass(frozen=True)
-class PassRecord:
-    """A pass that ran, with what its check allowed, for the manifest.
-
-    What the check measured is no fact of the export: it changes with the number of threads.
-
-    Attributes:
-        name: class name of the pass.
-        changed: as in `PassResult`.
-        details: as in `PassResult`.
-        tolerance: largest ||after - before|| / ||before|| of a float output that the check
-            let pass; None for graph passes, whose check is the verification.
-    """
-
-    name: str
-    changed: int
-    details: str
-    tolerance: float | None = None
 
 
 class PassError(Exception):
@@ -107,7 +89,14 @@ def run_module_passes(
                 f"pass {name} changed the module's output by {change:.3g} (relative L2),"
                 f" more than {item.tolerance:.3g}"
             )
-        records.append(PassRecord(name, result.changed, result.details, item.tolerance))
+        records.append(
+            PassRecord(
+                name=name,
+                changed=result.changed,
+                details=result.details,
+                tolerance=item.tolerance,
+            )
+        )
         before = after
     return records
 

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import sha256
+from vampnet_onnx.configs.manifest import SourceRecord
 from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
 from vampnet_onnx.models.networks.lac import LAC
 from vampnet_onnx.models.networks.vampnet import VampNet
@@ -29,23 +29,6 @@ RANDOM_LABEL = "random_weights"
 _LORA_SUFFIXES = (".lora_A", ".lora_B")
 
 M = TypeVar("M", bound=nn.Module)
-
-
-@dataclass(frozen=True)
-class SourceFile:
-    """A file that weights came from.
-
-    Attributes:
-        name: file name without its folder.
-        sha256: hex digest of its bytes.
-        size: bytes.
-        label: what its metadata says of the weights, ``random`` for random ones; else empty.
-    """
-
-    name: str
-    sha256: str
-    size: int
-    label: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +45,7 @@ class Checkpoint:
     path: Path
     state: dict[str, Tensor]
     kwargs: dict[str, Any]
-    source: SourceFile
+    source: SourceRecord
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -76,7 +59,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     labelled = metadata.get(RANDOM_LABEL)
     label = "" if labelled is None or labelled is False else "random"
     clean = clean_state(state, path)
-    return Checkpoint(path, clean, dict(metadata["kwargs"]), source_file(path, label=label))
+    source = SourceRecord.of(path, label=label)
+    return Checkpoint(path, clean, dict(metadata["kwargs"]), source)
 
 
 def read_lora(path: Path) -> dict[str, Tensor]:
@@ -133,11 +117,6 @@ def load_vampnet(checkpoint: Checkpoint, *, lora: Path | None = None) -> VampNet
         _require_keys(lora_shapes(build), overlay, lora or checkpoint.path)
         state.update(overlay)
     return _strict_load(build, state, checkpoint.path)
-
-
-def source_file(path: Path, *, label: str = "") -> SourceFile:
-    """Return name, digest and size of a file."""
-    return SourceFile(path.name, sha256(path), path.stat().st_size, label)
 
 
 def content_of(path: Path) -> tuple[dict[Any, Any], dict[str, Any]]:

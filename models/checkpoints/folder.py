@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there
+from vampnet_onnx.configs.manifest import SourceRecord
 from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
 from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
 from vampnet_onnx.models.networks.lac import LAC
@@ -18,7 +19,6 @@ from vampnet_onnx.models.networks.vampnet import VampNet
 
 from .checkpoint import (
     Checkpoint,
-    SourceFile,
     content_of,
     load_codec,
     load_vampnet,
@@ -26,7 +26,6 @@ from .checkpoint import (
     lora_shapes,
     read_checkpoint,
     read_lora,
-    source_file,
 )
 from .unpickle import listed
 
@@ -45,7 +44,7 @@ class ModelSet:
     folder: Path
     codec: LAC | None
     transformers: dict[str, VampNet] = field(default_factory=dict)
-    sources: tuple[SourceFile, ...] = ()
+    sources: tuple[SourceRecord, ...] = ()
 
     @property
     def random_weights(self) -> bool:
@@ -69,7 +68,7 @@ class Checkpoints:
         self.folder = folder
         self.lora = dict(lora)
         self.present = check_set(folder)
-        self._sources: dict[Path, SourceFile] = {}
+        self._sources: dict[Path, SourceRecord] = {}
         self._held: tuple[tuple[str, ...], bool, ModelSet] | None = None
         self._codec: LAC | None = None
 
@@ -103,10 +102,10 @@ class Checkpoints:
         self._held = names, merged, models
         return models
 
-    def source(self, path: Path) -> SourceFile:
+    def source(self, path: Path) -> SourceRecord:
         """Return name, digest and size of a file, hashed when first asked for."""
         if path not in self._sources:
-            self._sources[path] = source_file(path)
+            self._sources[path] = SourceRecord.of(path)
         return self._sources[path]
 
     def _path(self, name: str) -> Path:

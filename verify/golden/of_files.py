@@ -6,8 +6,8 @@ import numpy as np
 
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.models.behaviour.noise import TorchNoise
-from vampnet_onnx.models.checkpoints.checkpoint import source_file
 from vampnet_onnx.pipeline.steps.generate import generate
 from vampnet_onnx.pipeline.steps.noise import Floats
 from vampnet_onnx.pipeline.vamp import VampPipeline
@@ -46,7 +46,7 @@ class PipelineRun(Run):
         super().__init__(recorded)
         made_from = {source.sha256 for source in artifacts.manifest.sources}
         for path in sorted(recorded.folder.glob("*.pth")):
-            if source_file(path).sha256 not in made_from:
+            if sha256(path) not in made_from:
                 raise InputError(
                     f"{artifacts.folder}: was not made from {path}; export the set's own"
                     " checkpoints (vampnet-onnx export --checkpoint DIR)"

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import is_there, sha256
+from vampnet_onnx.configs.files import is_there
 from vampnet_onnx.configs.manifest import (
     METADATA_PREFIX,
     ComponentRecord,
@@ -101,7 +101,7 @@ def _plain(path: Path, component: str | None) -> OpenedComponent:
         record = ComponentRecord(
             name=found["component"],
             variant=found["variant"],
-            file=FileRecord(name=path.name, sha256=sha256(path), size=path.stat().st_size),
+            file=FileRecord.of(path),
             opset=int(found["opset"]),
             **{key: json.loads(found[key]) for key in ("inputs", "outputs", "dims", "passes")},
         )

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, Manifest
-from vampnet_onnx.models.checkpoints.checkpoint import source_file
 from vampnet_onnx.pipeline.version.session import Session
 from vampnet_onnx.verify.gates.case import RunExport
 from vampnet_onnx.verify.subjects.generation.both_sides import ExportedGeneration
@@ -55,7 +55,7 @@ def adapters_of(
     """
     names = {part.name for part in parts_of(record, manifest)} & set(lora)
     made = [adapter for adapter in manifest.adapters if adapter.component in names]
-    return [a for a in made if a.source.sha256 == source_file(lora[a.component]).sha256]
+    return [a for a in made if a.source.sha256 == sha256(lora[a.component])]
 
 
 def signature_mismatches(record: ComponentRecord, session: Session) -> list[str]:

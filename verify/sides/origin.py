@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Collection
 from pathlib import Path
 
@@ -25,7 +24,7 @@ def require_same_sources(
         InputError: a checkpoint is not among them.
     """
     for source in models.sources:
-        if SourceRecord(**dataclasses.asdict(source)) not in listed:
+        if source not in listed:
             raise InputError(
                 f"{models.folder / source.name}: {path} was not made from this file (its"
                 " sha256 is not in the manifest); give the checkpoint it was made from"

@@ -27,8 +27,8 @@ from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.config import load_config, load_gates
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.configs.store import write_manifest
 from vampnet_onnx.export.export_set import Request, export_set
-from vampnet_onnx.export.store import write_manifest
 from vampnet_onnx.models import open_models
 from vampnet_onnx.verify.golden.check import check_set
 from vampnet_onnx.verify.golden.of_models import ModelRun

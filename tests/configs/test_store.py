@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from vampnet_onnx.configs.artifacts import Artifacts, find_version, open_artifacts
+from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import publish_folder, staging_folder
 from vampnet_onnx.configs.manifest import (
@@ -23,7 +23,7 @@ from vampnet_onnx.configs.manifest import (
     SourceRecord,
     TensorSignature,
 )
-from vampnet_onnx.export.store import publish, versions, write_manifest
+from vampnet_onnx.configs.store import find_version, publish, versions, write_manifest
 
 
 def staged_version(

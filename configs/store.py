@@ -11,11 +11,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import file_errors, publish_folder, sha256
-from vampnet_onnx.configs.manifest import MANIFEST_NAME, Manifest
+from .errors import InputError
+from .files import file_errors, is_there, publish_folder, sha256
+from .manifest import MANIFEST_NAME, SCHEMA_VERSION, Manifest
 
-_VERSION = re.compile(r"v([1-9][0-9]*)")
+VERSION = re.compile(r"v([1-9][0-9]*)")
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -24,15 +24,63 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST_NAME).write_text(text, "utf-8")
 
 
+def read_manifest(folder: Path) -> Manifest:
+    """Read the manifest of a version.
+
+    Raises:
+        InputError: it is not one that this version of ours can read.
+    """
+    path = folder / MANIFEST_NAME
+    try:
+        manifest = Manifest.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        raise InputError(
+            f"{path}: not a manifest this version can read ({key}: {first['msg']})"
+        ) from error
+    if manifest.schema_version != SCHEMA_VERSION:
+        raise InputError(
+            f"{path}: manifest schema {manifest.schema_version}, this version reads"
+            f" {SCHEMA_VERSION}; export again"
+        )
+    return manifest
+
+
 def versions(model_folder: Path) -> list[tuple[int, Path]]:
     """Return the versions of a model, oldest first."""
     with file_errors(model_folder):
         found = [
             (int(match[1]), entry)
             for entry in (model_folder.iterdir() if model_folder.is_dir() else ())
-            if (match := _VERSION.fullmatch(entry.name)) and entry.is_dir()
+            if (match := VERSION.fullmatch(entry.name)) and entry.is_dir()
         ]
     return sorted(found)
+
+
+def find_version(path: Path) -> Path:
+    """Return the version folder that a version's, model's or store's path means.
+
+    Raises:
+        InputError: there is none, or a store holds several models.
+    """
+    if not is_there(path) or not path.is_dir():
+        raise InputError(f"{path}: no such folder of artifacts")
+    if (path / MANIFEST_NAME).is_file():
+        return path
+    newest = _newest(path)
+    if newest is not None:
+        return newest
+    with file_errors(path):
+        inside = {e.name: _newest(e) for e in sorted(path.iterdir()) if e.is_dir()}
+    models = {name: version for name, version in inside.items() if version is not None}
+    if len(models) == 1:
+        return next(iter(models.values()))
+    if models:
+        raise InputError(
+            f"{path}: holds several models ({', '.join(models)}); name one of them"
+        )
+    raise InputError(f"{path}: holds no artifact version (no {MANIFEST_NAME})")
 
 
 def publish(
@@ -52,10 +100,10 @@ def publish(
     Raises:
         InputError: the version asked for exists with other content.
     """
-    manifest = _read(staged)
+    manifest = read_manifest(staged)
     existing = versions(model_folder)
     for number, folder in existing:
-        if version in (None, number) and manifest and _serves_for(folder, manifest):
+        if version in (None, number) and _serves_for(folder, manifest):
             return folder, False
         if number == version:
             raise InputError(
@@ -74,8 +122,11 @@ def _serves_for(folder: Path, wanted: Manifest) -> bool:
     Measured values differ in the last digits from run to run and do not count; nor does it
     matter that a version was verified where that is not asked for.
     """
-    found = _read(folder)
-    if found is None or _without_gates(found) != _without_gates(wanted):
+    try:
+        found = read_manifest(folder)
+    except (FileNotFoundError, InputError):
+        return False  # damaged, so it serves for nothing
+    if _without_gates(found) != _without_gates(wanted):
         return False
     if wanted.gates and _judged(found) != _judged(wanted):
         return False
@@ -83,12 +134,11 @@ def _serves_for(folder: Path, wanted: Manifest) -> bool:
     return all(path.is_file() and sha256(path) == digest for path, digest in files)
 
 
-def _read(folder: Path) -> Manifest | None:
-    path = folder / MANIFEST_NAME
-    try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except (FileNotFoundError, ValidationError):
-        return None  # damaged, so it serves for nothing
+def _newest(model_folder: Path) -> Path | None:
+    found = [
+        folder for _, folder in versions(model_folder) if (folder / MANIFEST_NAME).is_file()
+    ]
+    return found[-1] if found else None
 
 
 def _without_gates(manifest: Manifest) -> Manifest:

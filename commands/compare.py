@@ -10,8 +10,8 @@ import typer
 from rich.table import Table
 
 from vampnet_onnx.configs.config import load_gates
+from vampnet_onnx.configs.extras import require_export_tools
 
-from .doctor import require_export_tools
 from .options import Json, Unsealed
 from .output import err, out, print_json, progress_bar, spinner
 

@@ -12,22 +12,12 @@ from pathlib import Path
 import typer
 from rich.markup import escape
 
-from vampnet_onnx.configs.errors import EnvironmentLacksError
-from vampnet_onnx.configs.extras import OPTIONAL, is_installed
+from vampnet_onnx.configs.extras import EXPORT_REMEDY, EXPORT_TOOLS, OPTIONAL, is_installed
 
 from .options import Json
 from .output import out, print_json
 
-# Module to import, by the name of the package that brings it.
-_EXPORT_TOOLS = {
-    "torch": "torch",
-    "onnx": "onnx",
-    "onnx-ir": "onnx_ir",
-    "onnxscript": "onnxscript",
-    "onnxsim": "onnxsim",
-}
 _ALWAYS = {"numpy": "numpy", "onnxruntime": "onnxruntime", "soundfile": "soundfile"}
-_REMEDY = "install it with: pip install 'vampnet-onnx[export]'"
 _SMALL_DISK = 5_000_000_000
 
 
@@ -69,7 +59,7 @@ def doctor(as_json: Json = False) -> None:
 def examine() -> list[Finding]:
     """Look at everything the commands need."""
     findings = [Finding("python", platform.python_version(), True)]
-    for package, module in (_ALWAYS | _EXPORT_TOOLS).items():
+    for package, module in (_ALWAYS | EXPORT_TOOLS).items():
         findings.append(_package(package, module))
     findings += [_optional(package) for package in OPTIONAL]
     cores = (
@@ -92,22 +82,9 @@ def examine() -> list[Finding]:
     return findings
 
 
-def require_export_tools() -> None:
-    """Refuse early where the packages that export and verify are not installed.
-
-    Raises:
-        EnvironmentLacksError: naming what is missing.
-    """
-    missing = [p for p, module in _EXPORT_TOOLS.items() if not is_installed(module)]
-    if missing:
-        raise EnvironmentLacksError(
-            f"this needs {', '.join(missing)}, not installed here; {_REMEDY}"
-        )
-
-
 def _package(package: str, module: str) -> Finding:
     if not is_installed(module):
-        return Finding(package, "not installed", False, _REMEDY)
+        return Finding(package, "not installed", False, EXPORT_REMEDY)
     return Finding(package, metadata.version(package), True)
 
 

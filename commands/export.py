@@ -8,11 +8,9 @@ from typing import Annotated
 
 import typer
 
-from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import staging_folder
+from vampnet_onnx.configs.extras import require_export_tools
 
-from .doctor import require_export_tools
-from .options import Checkpoint, ConfigOption, Json, Lora, adapters_from, settings_from
+from .options import Checkpoint, ConfigOption, Json, Lora
 from .output import cost, err, out, print_cost, print_json, progress_bar
 
 
@@ -67,47 +65,40 @@ def export(
       vampnet-onnx export --checkpoint checkpoints/mine --lora style.pth --lora-adapters
     """
     require_export_tools()
-    from vampnet_onnx.configs.store import publish
-    from vampnet_onnx.export.export_set import Request, export_set
+    from vampnet_onnx.export.jobs import export_checkpoints
 
-    settings = settings_from(
-        config,
-        checkpoint,
-        model,
-        None if lora_adapters else lora,
-        {
-            "components": component,
-            "inputs": inputs,
-            "rates": rates,
-            "opset": opset,
-            "external_data": external_data or None,
-        },
-    )
-    if settings.checkpoint.path is None:
-        raise InputError("export reads a folder: give --checkpoint DIR")
-    source = settings.checkpoint.path
-    if lora_adapters and not lora:
-        raise InputError("--lora-adapters makes adapters of LoRA files: give --lora FILE")
-    adapters = adapters_from(lora, source) if lora_adapters else ()
-    request = Request.from_config(settings, source, adapters=adapters)
     started = time.monotonic()
-    home = output / settings.model
-    with staging_folder(home) as staged:
-        with progress_bar(err) as bar:
-            manifest = export_set(request, staged, progress=bar)
-        folder, new = publish(staged, home, version=version)
+    with progress_bar(err) as bar:
+        made = export_checkpoints(
+            checkpoint,
+            output,
+            config=config,
+            model=model,
+            components=component,
+            inputs=inputs,
+            rates=rates,
+            opset=opset,
+            external_data=external_data or None,
+            lora=lora or (),
+            lora_adapters=lora_adapters,
+            version=version,
+            progress=bar,
+        )
+    manifest, folder = made.manifest, made.folder
     files = {r.id: str(folder / r.file.name) for r in manifest.components}
     if as_json:
-        print_json({"artifacts": str(folder), "new": new, "files": files, **cost(started)})
+        print_json(
+            {"artifacts": str(folder), "new": made.new, "files": files, **cost(started)}
+        )
         return
-    for record in manifest.components:
-        size = record.file.size + (record.data.size if record.data else 0)
-        out.print(f"  {record.id:26} {size / 1e6:10.2f} MB  {folder / record.file.name}")
+    for row in made.to_rows():
+        path = folder / row["file"]
+        out.print(f"  {row['component']:26} {row['bytes'] / 1e6:10.2f} MB  {path}")
     for adapter in manifest.adapters:
         name = f"{adapter.component} {adapter.name}"
         path = folder / adapter.file.name
         out.print(f"  {name:26} {adapter.file.size / 1e6:10.2f} MB  {path}")
     if manifest.random_weights:
         out.print("  [yellow]random weights: the model makes no music[/yellow]")
-    out.print(f"{'exported to' if new else 'unchanged:'} {folder}; not verified yet")
+    out.print(f"{'exported to' if made.new else 'unchanged:'} {folder}; not verified yet")
     print_cost(started)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .doctor import require_export_tools
+from vampnet_onnx.configs.extras import require_export_tools
+
 from .options import Json, UpstreamPython
 from .output import cost, err, out, print_cost, print_json, progress_bar
 

@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
-from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.extras import require_optional
+from vampnet_onnx.configs.extras import require_export_tools, require_optional
 
-from .doctor import require_export_tools
-from .options import Checkpoint, Json, Lora, Unsealed, lora_overlays
+from .options import Checkpoint, Json, Lora, Unsealed
 from .output import err, out, print_json, spinner
 
 if TYPE_CHECKING:
@@ -90,30 +88,21 @@ def localise(
     require_export_tools()
     if plot is not None:
         require_optional("matplotlib", otherwise="leave out --plot")
-    from vampnet_onnx.verify.localisation.request import Request, run_request
+    from vampnet_onnx.verify.jobs import localise_error
 
-    if (checkpoint is None) == (new is None):
-        raise InputError("give --checkpoint DIR, or a second version to compare with")
-    recorded = reference == "golden"
-    if recorded and (checkpoint is None or length is not None):
-        raise InputError(
-            "--reference golden takes the inputs of the recorded set in --checkpoint DIR, so"
-            " no --length"
-        )
-    request = Request(
-        artifacts,
-        new,
-        checkpoint,
-        recorded,
-        component,
-        seed,
-        length,
-        batch,
-        lora_overlays(lora, checkpoint),
-        unsealed,
-    )
     with spinner(err, "walking module by module"):
-        found = run_request(request)
+        found = localise_error(
+            artifacts,
+            checkpoint,
+            new=new,
+            component=component,
+            seed=seed,
+            length=length,
+            batch=batch,
+            lora=lora or (),
+            unsealed=unsealed,
+            reference=reference,
+        )
     title = f"{found.component}, seed {seed}"
     if plot is not None:
         from vampnet_onnx.verify.localisation.depth_plot import plot_depth
@@ -135,7 +124,7 @@ def localise(
         for name in found.unvouched:
             out.print(f"[yellow]unsealed:[/yellow] no manifest vouches for {name} as it is")
         _print(found.localisation)
-        if recorded and found.localisation.culprits:
+        if reference == "golden" and found.localisation.culprits:
             out.print("  what nothing was recorded of belongs to the next part that is named")
         out.print(f"  non-finite values: {found.birth}", markup=False)
         if plot is not None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .doctor import require_export_tools
+from vampnet_onnx.configs.extras import require_export_tools
+
 from .output import err, out, spinner
 
 

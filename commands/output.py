@@ -61,9 +61,8 @@ def print_verdict(result: Report) -> None:
     """Print a line a component, the gates that failed, and the verdict."""
     colour = {"PASS": "green", "AMBIGUOUS": "yellow", "FAIL": "red"}[result.verdict]
     for part in result.components:
-        name = f"{part.name}.{part.variant}" if part.variant else part.name
         failed = [gate for gate in part.gates if gate.verdict == "FAIL"]
-        out.print(f"  {name:27} {part.verdict:10} {len(part.cases)} cases")
+        out.print(f"  {part.id:27} {part.verdict:10} {len(part.cases)} cases")
         for gate in failed:
             out.print(
                 f"    {gate.name} {gate.value} (must be {gate.direction} {gate.limit})"

@@ -9,8 +9,8 @@ from typing import Annotated
 import typer
 
 from vampnet_onnx.configs.config import load_config
+from vampnet_onnx.configs.extras import require_export_tools
 
-from .doctor import require_export_tools
 from .options import Json
 from .output import cost, err, out, print_cost, print_json, print_verdict, progress_bar
 

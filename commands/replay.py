@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .doctor import require_export_tools
+from vampnet_onnx.configs.extras import require_export_tools
+
 from .options import Json
 from .output import out, print_json
 

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from .doctor import require_export_tools
+from vampnet_onnx.configs.extras import require_export_tools
+
 from .options import Json
 from .output import err, out, print_json, progress_bar
 

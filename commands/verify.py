@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
-from vampnet_onnx.configs.config import load_gates
-from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.extras import require_export_tools
+from vampnet_onnx.configs.store import find_version
 
-from .doctor import require_export_tools
 from .options import (
     Checkpoint,
     ConfigOption,
@@ -23,7 +19,6 @@ from .options import (
     Unsealed,
     UpstreamPython,
     seed_list,
-    settings_from,
 )
 from .output import (
     cost,
@@ -33,11 +28,7 @@ from .output import (
     print_json,
     print_verdict,
     progress_bar,
-    spinner,
 )
-
-if TYPE_CHECKING:
-    from vampnet_onnx.verify.sides.models import Oracle
 
 Against = Literal["models", "upstream", "golden"]
 
@@ -101,45 +92,24 @@ def verify(
           --upstream-python build/upstream/bin/python
     """
     require_export_tools()
-    from vampnet_onnx.configs.artifacts import open_artifacts
-    from vampnet_onnx.export.toolchain import toolchain
     from vampnet_onnx.reports import write_reports
-    from vampnet_onnx.reports.summary import label
-    from vampnet_onnx.verify.gates.processes import jobs_for
-    from vampnet_onnx.verify.verification import verify_artifacts
+    from vampnet_onnx.verify.jobs import verify_export
 
-    settings = settings_from(config, checkpoint, "verify", lora, {})
-    if settings.checkpoint.path is None:
-        raise InputError("verify compares with checkpoints: give --checkpoint DIR")
-    matrix = settings.verify
-    if seeds is not None:
-        matrix = matrix.model_copy(update={"seeds": seed_list(seeds)})
-    if jobs is not None and jobs > 1 and reference != "models":
-        raise InputError("--jobs goes with --reference models; the others are one process")
-    if jobs is None:
-        many = reference == "models"
-        jobs = jobs_for(len(matrix.seeds), matrix.threads) if many else 1
     started = time.monotonic()
-    with spinner(err, "checking hashes"):
-        opened = open_artifacts(artifacts, unsealed=unsealed)
-    overlays = {str(name): path for name, path in settings.checkpoint.lora.items()}
-    folder = settings.checkpoint.path
-    with (
-        _oracle(reference, upstream_python, folder, overlays, matrix.threads) as given,
-        progress_bar(err) as bar,
-    ):
-        result = verify_artifacts(
-            opened,
-            folder,
-            matrix=matrix,
-            gates=load_gates(settings.gates),
-            lora=overlays,
-            toolchain=toolchain(),
-            only=tuple(component or ()),
+    with progress_bar(err) as bar:
+        result = verify_export(
+            artifacts,
+            checkpoint,
+            config=config,
+            components=component or (),
+            seeds=None if seeds is None else seed_list(seeds),
             jobs=jobs,
             exit_first=exit_first,
+            lora=lora or (),
+            unsealed=unsealed,
+            reference=reference,
+            upstream_python=upstream_python,
             progress=bar,
-            **given,
         )
     files = write_reports(result, report)
     if as_json:
@@ -149,10 +119,10 @@ def verify(
                 "verdict_line": result.verdict_line,
                 "notes": result.notes,
                 "bad_seeds": {
-                    label(part): [bad.model_dump(mode="json") for bad in part.bad_seeds]
+                    part.id: [bad.model_dump(mode="json") for bad in part.bad_seeds]
                     for part in result.components
                 },
-                "artifacts": str(opened.folder),
+                "artifacts": str(find_version(artifacts)),
                 "report": {name: str(path) for name, path in files.items()},
                 **cost(started),
             }
@@ -162,33 +132,3 @@ def verify(
         out.print(f"  report     {files['html']}")
         print_cost(started)
     raise typer.Exit(1 if result.verdict == "FAIL" else 0)
-
-
-@contextmanager
-def _oracle(
-    reference: Against,
-    python: Path | None,
-    checkpoint: Path,
-    lora: dict[str, Path],
-    threads: int,
-) -> Iterator[dict[str, Callable[..., Oracle]]]:
-    """Give the argument of `verify_artifacts` that says what to compare with."""
-    if python is not None and reference != "upstream":
-        raise InputError("--upstream-python goes with --reference upstream")
-    if reference == "models":
-        yield {}
-    elif reference == "upstream":
-        from vampnet_onnx.models import check_set
-        from vampnet_onnx.verify.sides.upstream import UpstreamReference, open_worker
-
-        check_set(checkpoint)
-        with open_worker(python, checkpoint, lora=lora, threads=threads) as worker:
-            yield {"oracle": lambda _models: UpstreamReference(worker)}
-    else:
-        from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
-
-        if lora:
-            raise InputError(
-                "--reference golden: no recorded set has a LoRA file laid over it"
-            )
-        yield {"oracle": partial(RecordedReference, RecordedSet(checkpoint))}

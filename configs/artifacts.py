@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError
 from .files import is_there, sha256
@@ -25,11 +26,36 @@ class Artifacts:
         manifest: what it says of them.
         changed: files whose content is not what the manifest vouches for; empty unless they
             were opened unsealed.
+        new: whether an export made it just now; else it was there already.
     """
 
     folder: Path
     manifest: Manifest
     changed: tuple[str, ...] = ()
+    new: bool = False
+
+    def __repr__(self) -> str:
+        made = self.manifest
+        verified = "verified" if made.gates else "not verified"
+        count = f"{len(made.components)} components"
+        return f"<Artifacts {made.model} in {self.folder}: {count}, {verified}>"
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return a flat row a component: file, size, hash and signature."""
+        return [
+            {
+                "model": self.manifest.model,
+                "version": self.version,
+                "component": record.id,
+                "file": record.file.name,
+                "bytes": record.file.size + (record.data.size if record.data else 0),
+                "sha256": record.file.sha256,
+                "opset": record.opset,
+                "inputs": ", ".join(str(item) for item in record.inputs),
+                "outputs": ", ".join(str(item) for item in record.outputs),
+            }
+            for record in self.manifest.components
+        ]
 
     @property
     def version(self) -> str:
@@ -57,7 +83,7 @@ class Artifacts:
         return found
 
 
-def open_artifacts(path: Path, *, unsealed: bool = False) -> Artifacts:
+def open_artifacts(path: str | Path, *, unsealed: bool = False) -> Artifacts:
     """Open a version and check the hash of each of its files.
 
     Args:
@@ -68,7 +94,7 @@ def open_artifacts(path: Path, *, unsealed: bool = False) -> Artifacts:
     Raises:
         InputError: nothing there, a damaged manifest, a missing file or a wrong hash.
     """
-    folder = find_version(path)
+    folder = find_version(Path(path))
     manifest = read_manifest(folder)
     changed = []
     for record in manifest.files():

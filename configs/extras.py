@@ -6,6 +6,15 @@ import importlib.util
 
 from .errors import EnvironmentLacksError
 
+# Module to import, by the name of the package that brings it: what exports and verifies.
+EXPORT_TOOLS = {
+    "torch": "torch",
+    "onnx": "onnx",
+    "onnx-ir": "onnx_ir",
+    "onnxscript": "onnxscript",
+    "onnxsim": "onnxsim",
+}
+EXPORT_REMEDY = "install it with: pip install 'vampnet-onnx[export]'"
 # Package, which is also the module: the extra that brings it, and what needs it.
 OPTIONAL = {
     "librosa": ("onsets", "onset masks"),
@@ -33,4 +42,17 @@ def require_optional(package: str, *, otherwise: str) -> None:
         raise EnvironmentLacksError(
             f"{purpose} need the package {package}, which is not installed; install it"
             f" (pip install 'vampnet-onnx[{extra}]') or {otherwise}"
+        )
+
+
+def require_export_tools() -> None:
+    """Refuse early where the packages that export and verify are not installed.
+
+    Raises:
+        EnvironmentLacksError: naming what is missing.
+    """
+    missing = [p for p, module in EXPORT_TOOLS.items() if not is_installed(module)]
+    if missing:
+        raise EnvironmentLacksError(
+            f"this needs {', '.join(missing)}, not installed here; {EXPORT_REMEDY}"
         )

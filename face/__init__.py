@@ -1,1 +1,90 @@
-"""VampNet checkpoints to ONNX files one can trust, with the proof."""
+"""VampNet checkpoints to ONNX files one can trust, with the proof.
+
+What a program uses, with folders and files as `str` or `Path`:
+
+    made = vampnet_onnx.export_checkpoints("checkpoints/mine")
+    report = vampnet_onnx.verify_export(made, "checkpoints/mine")
+    vampnet_onnx.localise_error(made, "checkpoints/mine", component="coarse", seed=3)
+
+    pipeline = vampnet_onnx.VampPipeline.open("artifacts/mine")
+    audio, variation = pipeline.process_audio(samples, 44100, seed=4)
+
+Results say what they are (`repr`), and ``to_rows()`` gives them as flat rows for a data frame.
+What goes wrong is an `InputError` (files, options), an `EnvironmentLacksError` (a package that
+is not installed) or a `NotFiniteError` (a model computes NaN), in the words of the commands.
+
+Nothing here loads torch, onnx or matplotlib before it is used; running artifacts never does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module, metadata
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
+    from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError, NotFiniteError
+    from vampnet_onnx.configs.settings import (
+        generation_settings,
+        mask_settings,
+        vamp_settings,
+    )
+    from vampnet_onnx.export.jobs import export_checkpoints
+    from vampnet_onnx.pipeline.vamp import VampPipeline, Variation
+    from vampnet_onnx.reports import Report, read_report, write_reports
+    from vampnet_onnx.verify.jobs import localise_error, verify_export
+    from vampnet_onnx.verify.localisation.request import Located
+
+    __version__: str
+
+__all__ = [
+    "Artifacts",
+    "EnvironmentLacksError",
+    "InputError",
+    "Located",
+    "NotFiniteError",
+    "Report",
+    "VampPipeline",
+    "Variation",
+    "__version__",
+    "export_checkpoints",
+    "generation_settings",
+    "localise_error",
+    "mask_settings",
+    "open_artifacts",
+    "read_report",
+    "vamp_settings",
+    "verify_export",
+    "write_reports",
+]
+
+_HOMES = {
+    "configs.artifacts": ("Artifacts", "open_artifacts"),
+    "configs.errors": ("EnvironmentLacksError", "InputError", "NotFiniteError"),
+    "configs.settings": ("generation_settings", "mask_settings", "vamp_settings"),
+    "export.jobs": ("export_checkpoints",),
+    "pipeline.vamp": ("VampPipeline", "Variation"),
+    "reports": ("Report", "read_report", "write_reports"),
+    "verify.jobs": ("localise_error", "verify_export"),
+    "verify.localisation.request": ("Located",),
+}
+_NEED_EXPORT_TOOLS = ("export.jobs", "verify.jobs", "verify.localisation.request")
+
+
+def __getattr__(name: str) -> Any:
+    """Load a name of ``__all__`` from its room when it is first used."""
+    if name == "__version__":
+        return metadata.version("vampnet-onnx")
+    home = next((home for home, names in _HOMES.items() if name in names), None)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if home in _NEED_EXPORT_TOOLS:
+        from vampnet_onnx.configs.extras import require_export_tools
+
+        require_export_tools()
+    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -61,6 +61,29 @@ class Variation:
     tokens: Integers
     masked_tokens: Integers
     balance: Floats
+
+    def __repr__(self) -> str:
+        count, channels, books, frames = self.tokens.shape
+        return (
+            f"<Variation: {count} of {channels} channels, {books} codebooks, {frames} frames,"
+            f" {self.mask.mean():.0%} masked>"
+        )
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return a flat row for each channel of each variation."""
+        count, channels, books, frames = self.tokens.shape
+        return [
+            {
+                "variation": variation,
+                "channel": channel,
+                "codebooks": books,
+                "frames": frames,
+                "masked": float(self.mask.mean()),
+                "balance": float(self.balance[channel]),
+            }
+            for variation in range(count)
+            for channel in range(channels)
+        ]
 
 
 class VampPipeline:

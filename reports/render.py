@@ -13,7 +13,7 @@ from .markdown import render_markdown
 from .schema import Report
 
 
-def write_reports(report: Report, folder: Path) -> dict[str, Path]:
+def write_reports(report: Report, folder: str | Path) -> dict[str, Path]:
     """Write ``report.json``, ``report.md``, ``junit.xml`` and ``report.html`` to `folder`.
 
     The same report gives the same bytes.  Everything is rendered before anything is written,
@@ -29,6 +29,7 @@ def write_reports(report: Report, folder: Path) -> dict[str, Path]:
     Raises:
         InputError: the folder cannot be written, or the disk is full.
     """
+    folder = Path(folder)
     texts = {
         "json": ("report.json", report.model_dump_json(indent=2) + "\n"),
         "markdown": ("report.md", render_markdown(report)),

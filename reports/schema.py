@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
@@ -123,6 +123,23 @@ class Component(_Model):
     heat_map: HeatMap | None = None
     scatter: Scatter | None = None
 
+    @property
+    def id(self) -> str:
+        """Name with variant, such as ``coarse.latents``."""
+        return f"{self.name}.{self.variant}" if self.variant else self.name
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return a flat row a case: what it was, its verdict and every metric."""
+        return [
+            {
+                "component": self.id,
+                **case.model_dump(exclude={"metrics"}),
+                "verdict": case.verdict.value,
+                **case.metrics,
+            }
+            for case in self.cases
+        ]
+
 
 class Source(SourceRecord):
     """A checkpoint file the artifacts were made from."""
@@ -167,6 +184,25 @@ class Report(_Model):
     components: list[Component]
     self_test: SelfTest | None = None
 
+    def __repr__(self) -> str:
+        return f"<Report of {self.model} {self.version or 'unpublished'}: {self.verdict_line}>"
+
+    __str__ = __repr__
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return a flat row a gate, with the component it is of."""
+        return [
+            {
+                "model": self.model,
+                "version": self.version,
+                "component": component.id,
+                **gate.model_dump(),
+                "verdict": gate.verdict.value,
+            }
+            for component in self.components
+            for gate in component.gates
+        ]
+
 
 def json_schema() -> str:
     """Return the JSON Schema of a report as text."""
@@ -174,14 +210,14 @@ def json_schema() -> str:
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
-def read_report(path: Path) -> Report:
+def read_report(path: str | Path) -> Report:
     """Read a ``report.json``.
 
     Raises:
         InputError: no such file, or it is no report of this schema.
     """
     try:
-        return Report.model_validate_json(path.read_bytes())
+        return Report.model_validate_json(Path(path).read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])

@@ -203,7 +203,7 @@ def gate_records(report: Report) -> tuple[GateRecord, ...]:
     """Return the report's gates as the manifest keeps them."""
     return tuple(
         GateRecord(
-            component=f"{c.name}.{c.variant}" if c.variant else c.name,
+            component=c.id,
             name=gate.name,
             verdict=gate.verdict.value,
             value=gate.value,
@@ -248,7 +248,7 @@ def _next_steps(component: Component) -> list[str]:
     if not failed:
         return []
     smallest = min(failed, key=lambda case: case.batch * case.length)
-    name = f"{component.name}.{component.variant}" if component.variant else component.name
+    name = component.id
     return [
         f"{name} fails in {len(failed)} of {len(component.cases)} cases; to name the module:"
         f" vampnet-onnx localise ARTIFACTS --checkpoint DIR --component {name}"

@@ -11,11 +11,11 @@ import torch
 
 from tests.support.checkpoint_files import content_of, saved
 from tests.support.exports import export_to, record_of
-from vampnet_onnx.commands.options import adapters_from
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_config, load_gates
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.export.adapters import Adapter, adapter_tensors, write_adapter
+from vampnet_onnx.export.options import adapters_from
 from vampnet_onnx.models import load_vampnet, open_models, read_checkpoint
 from vampnet_onnx.pipeline.version.components import Components
 from vampnet_onnx.pipeline.version.session import Session

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -82,6 +84,22 @@ class Located:
     birth: Birth
     unvouched: tuple[str, ...]
     case: str
+
+    def __repr__(self) -> str:
+        named = ", ".join(self.localisation.culprits) or "no module introduces an error"
+        return f"<Located in {self.case}: {named}>"
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return a flat row a module, in the order in which the reference runs them."""
+        culprits = self.localisation.culprits
+        return [
+            {
+                "component": self.component,
+                **dataclasses.asdict(finding),
+                "culprit": finding.path in culprits,
+            }
+            for finding in self.localisation.findings
+        ]
 
 
 def run_request(request: Request) -> Located:

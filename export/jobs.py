@@ -1,0 +1,81 @@
+"""What ``vampnet-onnx export`` does: a folder of checkpoints in, a version out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import staging_folder
+from vampnet_onnx.configs.store import publish, read_manifest
+
+from .export_set import Request, export_set
+from .options import Files, Names, adapters_from, listed, settings_from
+
+
+def export_checkpoints(
+    checkpoint: str | Path | None = None,
+    out: str | Path = "artifacts",
+    *,
+    config: str | Path | None = None,
+    model: str | None = None,
+    components: Names | None = None,
+    inputs: Names | None = None,
+    rates: Sequence[int] | None = None,
+    opset: int | None = None,
+    external_data: bool | None = None,
+    lora: Files = (),
+    lora_adapters: bool = False,
+    version: int | None = None,
+    progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
+) -> Artifacts:
+    """Export a folder of checkpoints to ONNX, without verifying.
+
+    The same checkpoint and toolchain give the same bytes and no new version.  What is left out
+    comes from the configuration, if one is given, else from the defaults.
+
+    Args:
+        checkpoint: folder with codec.pth, coarse.pth and c2f.pth, or some of them.
+        out: root of the artifact store; files go to OUT/MODEL/vN.
+        config: a configuration file.
+        model: name in the store; the folder's if left out.
+        components: what to export; all that the folder allows if left out.
+        inputs: entries of the transformers, ``codes`` and ``latents``.
+        rates: rates in Hz that audio may come at.
+        opset: 18 to 23.
+        external_data: weights in files of their own, at any size.
+        lora: LoRA files to merge: FILE, ``coarse=FILE`` or ``c2f=FILE``.
+        lora_adapters: make adapters of them, to switch to at run time, and merge none.
+        version: number to make; the next if left out.
+        progress: told the component at work, how many are done and how many there are.
+
+    Raises:
+        InputError: the checkpoints, the options or the store are not fit for it.
+    """
+    given = {
+        "components": components if components is None else listed(components),
+        "inputs": inputs if inputs is None else listed(inputs),
+        "rates": rates if rates is None else list(rates),
+        "opset": opset,
+        "external_data": external_data,
+    }
+    settings = settings_from(
+        config,
+        checkpoint,
+        model=model,
+        lora=() if lora_adapters else lora,
+        export={name: value for name, value in given.items() if value is not None},
+    )
+    source = settings.checkpoint.path
+    if source is None:
+        raise InputError("export reads a folder: give --checkpoint DIR")
+    if lora_adapters and not lora:
+        raise InputError("--lora-adapters makes adapters of LoRA files: give --lora FILE")
+    adapters = adapters_from(lora, source) if lora_adapters else ()
+    request = Request.from_config(settings, source, adapters=adapters)
+    home = Path(out) / settings.model
+    with staging_folder(home) as staged:
+        export_set(request, staged, progress=progress)
+        folder, new = publish(staged, home, version=version)
+    return Artifacts(folder, read_manifest(folder), new=new)

@@ -1,0 +1,175 @@
+"""What ``vampnet-onnx verify`` and ``localise`` do, for programs as well."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
+from vampnet_onnx.configs.config import VerifySection, load_gates, validated
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.export.options import Files, Names, listed, lora_overlays, settings_from
+from vampnet_onnx.export.toolchain import toolchain
+from vampnet_onnx.models import ModelSet, check_set
+from vampnet_onnx.reports import Report
+
+from .gates.processes import jobs_for
+from .localisation.request import Located, Request, run_request
+from .sides.models import Oracle, Reference
+from .sides.recorded import RecordedReference, RecordedSet
+from .sides.upstream import UpstreamReference, open_worker
+from .verification import verify_artifacts
+
+Against = Literal["models", "upstream", "golden"]
+
+
+def verify_export(
+    artifacts: Artifacts | str | Path,
+    checkpoint: str | Path | None = None,
+    *,
+    config: str | Path | None = None,
+    components: Names = (),
+    seeds: Sequence[int] | None = None,
+    jobs: int | None = None,
+    exit_first: bool = False,
+    lora: Files = (),
+    unsealed: bool = False,
+    reference: Against = "models",
+    upstream_python: str | Path | None = None,
+    progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
+) -> Report:
+    """Verify artifacts against the checkpoints they were made from.
+
+    Args:
+        artifacts: opened, or the folder of a version, a model or a store.
+        checkpoint: folder of the checkpoints; or the configuration names it.
+        config: a configuration file, for its matrix and gates.
+        components: to verify, with variant; empty for all, whole generations among them.
+        seeds: of the cases; the configuration's or the default ones if left out.
+        jobs: processes that run cases, each with models of its own; if left out, one, and
+            from 32 seeds on one for every core.
+        exit_first: stop at the first case that fails.
+        lora: LoRA files of the export: FILE, ``coarse=FILE`` or ``c2f=FILE``.
+        unsealed: accept files whose hash is wrong, and say so.
+        reference: what to compare with: our models, the published packages (``upstream``), or
+            what a recorded set in the checkpoint folder holds (``golden``).
+        upstream_python: interpreter that has the published packages; this one if left out.
+        progress: told component, cases done and cases in all.
+
+    Raises:
+        InputError: files, options or checkpoints do not fit each other.
+    """
+    settings = settings_from(config, checkpoint, model="verify", lora=lora)
+    folder, matrix = settings.checkpoint.path, settings.verify
+    if folder is None:
+        raise InputError("verify compares with checkpoints: give --checkpoint DIR")
+    if seeds is not None:
+        matrix = validated(VerifySection, {**dict(matrix), "seeds": list(seeds)}, "seeds")
+    if jobs is not None and jobs > 1 and reference != "models":
+        raise InputError("--jobs goes with --reference models; the others are one process")
+    if jobs is None:
+        many = reference == "models"
+        jobs = jobs_for(len(matrix.seeds), matrix.threads) if many else 1
+    if not isinstance(artifacts, Artifacts):
+        progress("checking hashes", 0, 1)
+        artifacts = open_artifacts(artifacts, unsealed=unsealed)
+        progress("checking hashes", 1, 1)
+    overlays = {str(name): path for name, path in settings.checkpoint.lora.items()}
+    python = Path(upstream_python) if upstream_python is not None else None
+    with _oracle(reference, python, folder, overlays, matrix.threads) as oracle:
+        return verify_artifacts(
+            artifacts,
+            folder,
+            matrix=matrix,
+            gates=load_gates(settings.gates),
+            lora=overlays,
+            toolchain=toolchain(),
+            only=tuple(listed(components)),
+            jobs=jobs,
+            exit_first=exit_first,
+            oracle=oracle,
+            progress=progress,
+        )
+
+
+def localise_error(
+    artifacts: Artifacts | str | Path,
+    checkpoint: str | Path | None = None,
+    *,
+    new: str | Path | None = None,
+    component: str | None = None,
+    seed: int = 0,
+    length: int | None = None,
+    batch: int = 2,
+    lora: Files = (),
+    unsealed: bool = False,
+    reference: Literal["models", "golden"] = "models",
+) -> Located:
+    """Walk an export module by module and name the one that introduces an error.
+
+    Args:
+        artifacts: opened, the folder of a version, a model or a store, or one ``.onnx`` file.
+        checkpoint: folder of the checkpoints it was made from.
+        new: compare this version or file with the first instead of with a checkpoint.
+        component: with variant; ``coarse`` if left out, or what the file holds.
+        seed: of the input, or number of the recorded case.
+        length: frames, or samples of audio.
+        batch: items of the input.
+        lora: LoRA files of the export, as for `verify_export`.
+        unsealed: accept files whose hash is wrong.
+        reference: our models, or what a recorded set in the checkpoint folder holds.
+
+    Raises:
+        InputError: something named is not there or does not fit.
+    """
+    if (checkpoint is None) == (new is None):
+        raise InputError("give --checkpoint DIR, or a second version to compare with")
+    recorded = reference == "golden"
+    if recorded and (checkpoint is None or length is not None):
+        raise InputError(
+            "--reference golden takes the inputs of the recorded set in --checkpoint DIR, so"
+            " no --length"
+        )
+    if isinstance(artifacts, Artifacts):
+        unsealed = unsealed or bool(artifacts.changed)
+        artifacts = artifacts.folder
+    folder = Path(checkpoint) if checkpoint is not None else None
+    request = Request(
+        Path(artifacts),
+        Path(new) if new is not None else None,
+        folder,
+        recorded,
+        component,
+        seed,
+        length,
+        batch,
+        lora_overlays(lora, folder),
+        unsealed,
+    )
+    return run_request(request)
+
+
+@contextmanager
+def _oracle(
+    reference: Against,
+    python: Path | None,
+    checkpoint: Path,
+    lora: dict[str, Path],
+    threads: int,
+) -> Iterator[Callable[[ModelSet], Oracle]]:
+    """Give what makes the side to compare with from our models of the checkpoint."""
+    if python is not None and reference != "upstream":
+        raise InputError("--upstream-python goes with --reference upstream")
+    if reference == "models":
+        yield Reference
+    elif reference == "upstream":
+        check_set(checkpoint)
+        with open_worker(python, checkpoint, lora=lora, threads=threads) as worker:
+            yield lambda _models: UpstreamReference(worker)
+    elif lora:
+        raise InputError("--reference golden: no recorded set has a LoRA file laid over it")
+    else:
+        yield partial(RecordedReference, RecordedSet(checkpoint))

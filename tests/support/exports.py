@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -78,3 +79,10 @@ def without(folder: Path, target: Path, *names: str) -> Path:
     manifest["components"] = [c for c in manifest["components"] if c["name"] not in names]
     (target / "manifest.json").write_text(json.dumps(manifest))
     return target
+
+
+def only(artifacts: Artifacts, *names: str) -> Artifacts:
+    kept = tuple(r for r in artifacts.manifest.components if r.id in names)
+    return dataclasses.replace(
+        artifacts, manifest=artifacts.manifest.model_copy(update={"components": kept})
+    )

@@ -12,18 +12,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from tests.support.exports import only
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.verify.bench import Timing, bench_networks
 from vampnet_onnx.verify.versions import VersionChange, compare_versions
-
-
-def only(artifacts: Artifacts, *names: str) -> Artifacts:
-    kept = tuple(r for r in artifacts.manifest.components if r.id in names)
-    return dataclasses.replace(
-        artifacts, manifest=artifacts.manifest.model_copy(update={"components": kept})
-    )
 
 
 @pytest.fixture
@@ -99,23 +92,3 @@ def test_what_the_manifests_say_differently_is_listed(
 def test_a_version_is_not_compared_with_itself(nano_artifacts: Artifacts) -> None:
     with pytest.raises(InputError, match="compared with itself"):
         compare_versions(nano_artifacts, nano_artifacts, gates=load_gates())
-
-
-def test_both_runtimes_are_timed_beside_each_other(
-    nano_artifacts: Artifacts, nano: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("vampnet_onnx.verify.bench.FRAMES", (5, 9))
-    seen: list[tuple[str, int, int]] = []
-    chosen = only(nano_artifacts, "codec_encoder", "c2f")
-    found = bench_networks(chosen, nano, threads=1, progress=lambda *told: seen.append(told))
-    assert [(t.component, t.frames) for t in found] == [
-        ("codec_encoder", 5),
-        ("codec_encoder", 9),
-        ("c2f", 5),
-        ("c2f", 9),
-    ]
-    assert all(t.onnx_ms > 0 and t.torch_ms is not None and t.torch_ms > 0 for t in found)
-    assert seen[-1] == ("c2f", 12, 12)
-    alone = bench_networks(chosen, None, threads=1)
-    assert all(t.torch_ms is None and t.ratio is None for t in alone)
-    assert Timing("x", 1, 2.0, 5.0).ratio == 2.5

@@ -1,4 +1,4 @@
-"""pipeline/ refuses what does not fit, and says what to do."""
+"""Artifacts that do not fit each other are refused, with what to do."""
 
 from __future__ import annotations
 
@@ -12,95 +12,16 @@ import pytest
 from tests.support.exports import without
 from tests.support.pipeline_inputs import codes_for
 from vampnet_onnx.configs.artifacts import open_artifacts
-from vampnet_onnx.configs.errors import InputError, NotFiniteError
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
-from vampnet_onnx.configs.settings import generation_settings, vamp_settings
-from vampnet_onnx.pipeline.steps.generate import generate
 from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
 from vampnet_onnx.pipeline.vamp import VampPipeline
-from vampnet_onnx.pipeline.version.components import Components, Transformer
-
-
-@pytest.mark.parametrize(
-    ("change", "says"),
-    [
-        ({"codes": np.zeros((1, 2, 40), np.int64)}, r"\[batch, 5, steps\]"),
-        ({"codes": np.zeros((2, 5, 40), np.int64)}, "batch_size = 1"),
-        ({"codes": np.zeros((5, 40), np.int64)}, "batch_size = 1"),
-        ({"codes": np.zeros((1, 5, 0), np.int64)}, r"not \[1, 5, 0\]"),
-        ({"codes": np.full((1, 5, 40), 9999)}, "from 9999 to 9999"),
-        ({"codes": np.full((1, 5, 40), -1)}, "from -1"),
-        ({"codes": np.zeros((1, 5, 40))}, "float64"),
-        ({"mask": np.full((1, 5, 40), 2)}, "only 0 .* has 2"),
-        ({"mask": np.ones((1, 5, 39), np.int64)}, "the mask is"),
-    ],
-)
-def test_codes_and_masks_that_do_not_fit_are_refused(
-    pipeline_a: VampPipeline, change: dict[str, np.ndarray], says: str
-) -> None:
-    codes = codes_for(pipeline_a)
-    given_ = {"codes": codes, "mask": np.ones_like(codes), **change}
-    with pytest.raises(InputError, match=says):
-        pipeline_a.vamp(**given_, noise=PhiloxNoise(0))
-
-
-@pytest.mark.parametrize(
-    ("audio", "says"),
-    [
-        (np.zeros((1, 1, 0), np.float32), "empty"),
-        (np.zeros((1, 4)), "must be float"),
-        (np.full((1, 1, 9), np.nan, np.float32), "NaN"),
-        (np.zeros((1, 1, 9), np.int16), "int16"),
-    ],
-)
-def test_audio_that_is_none_is_refused(
-    pipeline_a: VampPipeline, audio: np.ndarray, says: str
-) -> None:
-    with pytest.raises(InputError, match=says):
-        pipeline_a.prepare(audio, 8000)
+from vampnet_onnx.pipeline.version.components import Codec, Components
 
 
 def test_a_rate_without_an_audio_processor_says_what_to_do(pipeline_a: VampPipeline) -> None:
     with pytest.raises(InputError, match=r"no audio_processor.from_11025; export one for"):
         pipeline_a.prepare(np.zeros((1, 1, 900), np.float32), 11025)
-
-
-def test_logits_that_are_not_finite_stop_with_step_component_and_seed(
-    pipeline_a: VampPipeline,
-) -> None:
-    model = pipeline_a.components.transformer("coarse")
-    calls = 0
-
-    class Broken(Transformer):
-        def logits(self, codes: np.ndarray) -> np.ndarray:
-            nonlocal calls
-            calls += 1
-            found = model.logits(codes)
-            if calls == 3:
-                found[0, 0, 0] = np.nan
-            return found
-
-    broken = Broken(**{name: getattr(model, name) for name in vars(model)})
-    codes = np.full((1, model.n_codebooks, 9), model.mask_token)
-    with pytest.raises(NotFiniteError, match=r"^coarse: step 3 of 4, seed 7: logits"):
-        generate(
-            broken,
-            pipeline_a.components.session("sampler"),
-            codes,
-            None,
-            settings=generation_settings(steps=4),
-            noise=PhiloxNoise(7),
-        )
-
-
-def test_a_temperature_that_makes_no_numbers_stops(pipeline_a: VampPipeline) -> None:
-    chosen = vamp_settings(generation_settings(temperature=1e-42))
-    codes = codes_for(pipeline_a)
-    with pytest.raises(NotFiniteError, match=r"coarse: step 1 of 12 in chunk 1 of 1, seed 0"):
-        pipeline_a.vamp(codes, np.ones_like(codes), chosen, noise=PhiloxNoise(0))
-
-
-# ---- artifacts that do not fit each other
 
 
 def test_a_missing_component_is_an_error_never_a_fallback(
@@ -155,3 +76,8 @@ def test_parts_of_different_sets_are_refused(
     changed = opened.manifest.model_copy(update={"components": parts})
     with pytest.raises(InputError, match=says):
         Components(replace(opened, manifest=changed))
+
+
+def test_a_codec_gives_its_frames_by_the_published_rule() -> None:
+    codec = Codec(sample_rate=44100, hop_length=768, n_codebooks=14, codebook_size=1024)
+    assert [codec.frames_of(s) for s in (0.0, 1e-9, 3.0, 10.0)] == [0, 1, 173, 575]

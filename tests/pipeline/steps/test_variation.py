@@ -1,0 +1,47 @@
+"""Variations: a seed is one, and progress is told of every step."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tests.support.pipeline_inputs import codes_for
+from vampnet_onnx.configs.settings import (
+    generation_settings,
+    vamp_settings,
+)
+from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
+from vampnet_onnx.pipeline.vamp import VampPipeline
+
+
+def test_a_seed_is_a_variation(pipeline_a: VampPipeline) -> None:
+    codes = codes_for(pipeline_a)
+    mask = np.ones_like(codes)
+    first, again, other = (
+        pipeline_a.vamp(codes, mask, noise=PhiloxNoise(seed)).tokens for seed in (3, 3, 4)
+    )
+    np.testing.assert_array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_coarse_alone_is_a_request_and_keeps_the_fine_codes(pipeline_a: VampPipeline) -> None:
+    codes = codes_for(pipeline_a)
+    made = pipeline_a.vamp(codes, np.ones_like(codes), noise=PhiloxNoise(0), coarse_only=True)
+    n = pipeline_a.components.transformer("coarse").n_codebooks
+    np.testing.assert_array_equal(made.tokens[:, n:], codes[:, n:])
+    assert not np.array_equal(made.tokens[:, :n], codes[:, :n])
+
+
+def test_progress_counts_every_sampling_step(pipeline_a: VampPipeline) -> None:
+    codes, told = codes_for(pipeline_a, frames=300), []
+    chosen = vamp_settings(
+        generation_settings(steps=3), coarse_chunk_s=1.0, c2f_chunk_s=1.0, feedback_steps=2
+    )
+    pipeline_a.vamp(
+        codes,
+        np.ones_like(codes),
+        chosen,
+        noise=PhiloxNoise(0),
+        progress=lambda *args: told.append(args),
+    )
+    coarse = [("coarse", done, 18) for done in range(1, 19)]  # 3 steps, 3 chunks, 2 rounds
+    assert told == coarse + [("c2f", done, 6) for done in range(1, 7)]

@@ -37,12 +37,14 @@ def bench(
 
     from vampnet_onnx.configs.artifacts import open_artifacts
     from vampnet_onnx.export.toolchain import toolchain
+    from vampnet_onnx.models import Checkpoints
     from vampnet_onnx.verify.bench import ROUNDS, bench_networks
 
     with spinner(err, "checking hashes"):
         opened = open_artifacts(artifacts)
     with progress_bar(err) as bar:
-        timings = bench_networks(opened, checkpoint, threads=threads, progress=bar)
+        given = None if checkpoint is None else Checkpoints(checkpoint)
+        timings = bench_networks(opened, given, threads=threads, progress=bar)
     facts = {
         "rounds": ROUNDS,
         "cores": len(os.sched_getaffinity(0)),

@@ -54,6 +54,11 @@ class CheckpointSection(_Section):
     seed: Seed
     lora: dict[TransformerName, Path] = {}
 
+    @property
+    def overlays(self) -> dict[str, Path]:
+        """LoRA overlay by transformer."""
+        return {str(name): path for name, path in self.lora.items()}
+
 
 class ExportSection(_Section):
     """What to export and how.

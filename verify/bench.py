@@ -11,21 +11,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
-import numpy as np
 import torch
 
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component, required_checkpoint
-from vampnet_onnx.models import open_models
+from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.pipeline.version.session import Session
 
-from .sides.origin import require_same_sources
-from .subjects.drawn_cases import DRAWN
-from .subjects.registry import Case, make_inputs
+from .sides.export import require_same_sources
+from .subjects.registry import subject_of
 
 FRAMES = (50, 200, 575)  # 0.9, 3.5 and 10 seconds of the released codec
 ROUNDS = 5
@@ -55,7 +52,7 @@ class Timing:
 
 def bench_networks(
     artifacts: Artifacts,
-    checkpoint: Path | None,
+    checkpoints: Checkpoints | None,
     *,
     threads: int,
     progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
@@ -64,7 +61,7 @@ def bench_networks(
 
     Args:
         artifacts: opened.
-        checkpoint: folder of the checkpoints it was made from; None times ONNX Runtime alone.
+        checkpoints: it was made from; None times ONNX Runtime alone.
         threads: of both; 0 leaves the choice to each.
         progress: told component, rounds done and rounds in all.
 
@@ -75,29 +72,30 @@ def bench_networks(
         torch.set_num_threads(threads)
     found = []
     for record in artifacts.manifest.components:
-        if record.name not in DRAWN:
-            found += _timed(artifacts, record, checkpoint, threads, progress)
+        if subject_of(record).has_rounding:  # it has weights
+            found += _timed(artifacts, record, checkpoints, threads, progress)
     return found
 
 
 def _timed(
     artifacts: Artifacts,
     record: ComponentRecord,
-    checkpoint: Path | None,
+    checkpoints: Checkpoints | None,
     threads: int,
     progress: Callable[[str, int, int], None],
 ) -> list[Timing]:
-    session = Session(artifacts.path(record), threads=threads)
+    subject, session = subject_of(record), Session(artifacts.path(record), threads=threads)
     module = None
-    if checkpoint is not None:
-        models = open_models(checkpoint, only=required_checkpoint(record.name))
+    if checkpoints is not None:
+        models = checkpoints.models_for(required_checkpoint(record.name))
         require_same_sources(models, artifacts.manifest.sources, artifacts.path(record))
         built = build_component(record.name, models, variant=record.variant)
         assert isinstance(built, TracedComponent)
         module = built.module.eval()
     timings = []
     for i, frames in enumerate(FRAMES):
-        inputs = make_inputs(_case(record, frames), record)
+        case = subject.one_case(record, seed=0, batch=1, frames=frames)
+        inputs = subject.inputs(record, case)
         tensors = [torch.from_numpy(array) for array in inputs.values()]
         onnx, eager = list[float](), list[float]()
         with torch.inference_mode():
@@ -110,13 +108,6 @@ def _timed(
         timings.append(Timing(record.id, frames, statistics.median(onnx[1:]), median))
     progress(record.id, len(FRAMES) * (ROUNDS + 1), len(FRAMES) * (ROUNDS + 1))
     return timings
-
-
-def _case(record: ComponentRecord, frames: int) -> Case:
-    books = record.dims["n_codebooks"] if record.name == "codec_decoder" else 0
-    hop = int(np.prod(record.dims["decoder_rates"])) if record.name == "codec_encoder" else 1
-    assert isinstance(books, int)
-    return Case(record.id, 0, 1, frames * hop, books)
 
 
 def _milliseconds(run: Callable[[], object]) -> float:

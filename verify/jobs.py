@@ -13,12 +13,13 @@ from vampnet_onnx.configs.config import VerifySection, load_gates, validated
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.export.options import Files, Names, listed, lora_overlays, settings_from
 from vampnet_onnx.export.toolchain import toolchain
-from vampnet_onnx.models import ModelSet, check_set
+from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.reports import Report
 
 from .gates.processes import jobs_for
 from .localisation.request import Located, Request, run_request
-from .sides.models import Oracle, Reference
+from .sides.models import Reference
+from .sides.oracle import Oracle
 from .sides.recorded import RecordedReference, RecordedSet
 from .sides.upstream import UpstreamReference, open_worker
 from .verification import verify_artifacts
@@ -77,15 +78,14 @@ def verify_export(
         progress("checking hashes", 0, 1)
         artifacts = open_artifacts(artifacts, unsealed=unsealed)
         progress("checking hashes", 1, 1)
-    overlays = {str(name): path for name, path in settings.checkpoint.lora.items()}
+    checkpoints = Checkpoints(folder, settings.checkpoint.overlays)
     python = Path(upstream_python) if upstream_python is not None else None
-    with _oracle(reference, python, folder, overlays, matrix.threads) as oracle:
+    with _oracle(reference, python, checkpoints, matrix.threads) as oracle:
         return verify_artifacts(
             artifacts,
-            folder,
+            checkpoints,
             matrix=matrix,
             gates=load_gates(settings.gates),
-            lora=overlays,
             toolchain=toolchain(),
             only=tuple(listed(components)),
             jobs=jobs,
@@ -156,8 +156,7 @@ def localise_error(
 def _oracle(
     reference: Against,
     python: Path | None,
-    checkpoint: Path,
-    lora: dict[str, Path],
+    checkpoints: Checkpoints,
     threads: int,
 ) -> Iterator[Callable[[ModelSet], Oracle]]:
     """Give what makes the side to compare with from our models of the checkpoint."""
@@ -166,10 +165,10 @@ def _oracle(
     if reference == "models":
         yield Reference
     elif reference == "upstream":
-        check_set(checkpoint)
-        with open_worker(python, checkpoint, lora=lora, threads=threads) as worker:
+        folder, lora = checkpoints.folder, checkpoints.lora
+        with open_worker(python, folder, lora=lora, threads=threads) as worker:
             yield lambda _models: UpstreamReference(worker)
-    elif lora:
+    elif checkpoints.lora:
         raise InputError("--reference golden: no recorded set has a LoRA file laid over it")
     else:
-        yield partial(RecordedReference, RecordedSet(checkpoint))
+        yield partial(RecordedReference, RecordedSet(checkpoints.folder))

@@ -14,10 +14,12 @@ from vampnet_onnx.configs.config import Config, load_gates
 from vampnet_onnx.configs.files import publish_folder, staging_folder
 from vampnet_onnx.configs.store import publish, write_manifest
 from vampnet_onnx.export.export_set import Request, export_set
+from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
 from vampnet_onnx.reports import Report, Verdict, write_reports
 
-from .verification import gate_records, verify_artifacts
+from .gates.report import gate_records
+from .verification import verify_artifacts
 
 REJECTED = "rejected"
 
@@ -69,10 +71,9 @@ def release_set(
         )
         found = verify_artifacts(
             open_artifacts(staged),
-            checkpoint,
+            Checkpoints(checkpoint, config.checkpoint.overlays),
             matrix=config.verify,
             gates=gates,
-            lora={str(name): path for name, path in config.checkpoint.lora.items()},
             toolchain=manifest.toolchain,
             progress=lambda name, done, total: progress(f"verify {name}", done, total),
         )

@@ -8,19 +8,15 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import GateRule, Gates, VerifySection
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.pipeline.version.session import Session
 
-from .gates.case import rank, satisfies
-from .numbers.ties import top_two_margin
-from .subjects.compare import SignatureError, compare, require_same_signature
-from .subjects.computed import Computed
-from .subjects.registry import Case, cases_for, make_inputs
+from .gates.case import SignatureError, rank, require_same_signature, satisfies
+from .subjects.case import Case, Computed
+from .subjects.registry import subject_of
 
 # Both sides of the traced size and past the bucket border.
 MATRIX = VerifySection(seeds=[0, 1], frames=[7, 150], batches=[2], threads=0)
@@ -218,29 +214,21 @@ def _measured(
     second.use_adapter(adapter)
     rules = gates.for_component(record.name)
     worst: dict[str, tuple[float, Case]] = {}
-    cases = cases_for(record, MATRIX)
+    subject = subject_of(record)
+    cases = subject.cases(record, MATRIX)
     for done, case in enumerate(cases):
         progress(done, len(cases))
-        inputs = make_inputs(case, record)
+        inputs = subject.inputs(record, case)
         before, after = first.run(inputs), second.run(inputs)
         require_same_signature(before, after)
-        reference = Computed(before, _margins(record, before))
-        metrics = compare(record, reference, after, gates.ties).metrics
+        expected = Computed(before, subject.margins(before, ()))
+        metrics = subject.compare(record, expected, after, gates.ties).metrics
         for name in rules.keys() & metrics.keys():
             known = worst.get(name)
             if known is None or rank(name, metrics[name]) > rank(name, known[0]):
                 worst[name] = (metrics[name], case)
     progress(len(cases), len(cases))
     return [_judged(name, rules[name], *worst[name]) for name in rules if name in worst]
-
-
-def _margins(record: ComponentRecord, outputs: dict[str, np.ndarray]) -> np.ndarray | None:
-    """Return margins where outputs tell them; elsewhere nothing that differs is a tie."""
-    if "logits" in outputs:
-        return top_two_margin(outputs["logits"], axis=1)
-    if record.name == "sampler":
-        return np.full((2, *outputs["confidence"].shape), np.inf)
-    return np.full(outputs["codes"].shape, np.inf) if "codes" in outputs else None
 
 
 def _judged(name: str, rule: GateRule, value: float, case: Case) -> GateResult:

@@ -16,7 +16,7 @@ from vampnet_onnx.configs.config import load_config, load_gates
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.export.adapters import Adapter, adapter_tensors, write_adapter
 from vampnet_onnx.export.options import adapters_from
-from vampnet_onnx.models import load_vampnet, open_models, read_checkpoint
+from vampnet_onnx.models import Checkpoints, load_vampnet, open_models, read_checkpoint
 from vampnet_onnx.pipeline.version.components import Components
 from vampnet_onnx.pipeline.version.session import Session
 from vampnet_onnx.reports import Report
@@ -82,10 +82,9 @@ def verified(artifacts: Artifacts, checkpoint: Path, lora: dict[str, Path]) -> R
     )
     return verify_artifacts(
         artifacts,
-        checkpoint,
+        Checkpoints(checkpoint, lora),
         matrix=matrix,
         gates=load_gates(),
-        lora=lora,
         toolchain={},
         only=("coarse", "c2f", "c2f.latents"),
         progress=lambda *_: None,

@@ -40,6 +40,7 @@ from vampnet_onnx.export.graph import MODULE_KEY
 from vampnet_onnx.models import open_models
 from vampnet_onnx.verify.gates.component import check_component
 from vampnet_onnx.verify.sides.models import Reference
+from vampnet_onnx.verify.sides.oracle import Sides
 
 ROOT = Path(__file__).parents[2]
 FILES = ["codec_encoder", "codec_decoder", "coarse", "coarse.latents", "c2f", "c2f.latents"]
@@ -357,14 +358,12 @@ def test_every_selectable_opset_gives_a_file_within_all_gates(
     config = config_from(
         {"model": "x", "checkpoint": {"path": "x"}, "verify": matrix}, source="test"
     )
-    result = check_component(
+    sides = Sides(
         record_of(nano_artifacts, name),
-        reference=Reference(models),
-        export=lambda inputs: compute(path, **inputs),
-        matrix=config.verify,
-        gates=load_gates(),
-        mismatches=[],
+        Reference(models),
+        lambda inputs: compute(path, **inputs),
     )
+    result = check_component(sides, matrix=config.verify, gates=load_gates())
     assert result.verdict == "PASS", [g for g in result.gates if g.verdict != "PASS"]
 
 

@@ -22,6 +22,7 @@ from vampnet_onnx.reports import Component as CheckedComponent
 from vampnet_onnx.reports import Verdict
 from vampnet_onnx.verify.gates.component import check_component
 from vampnet_onnx.verify.sides.models import Reference
+from vampnet_onnx.verify.sides.oracle import Sides
 
 Run = Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]]
 
@@ -95,14 +96,9 @@ def verified(
     component: Component, models: ModelSet, run: Run | None = None, *, seeds: int = 1
 ) -> CheckedComponent:
     """Verify a component as the main job does, over a small matrix."""
-    return check_component(
-        record_of(component),
-        reference=Reference(models),
-        export=run or run_component(component),
-        matrix=VerifySection(seeds=list(range(seeds)), frames=[1, 40], batches=[2], threads=0),
-        mismatches=[],
-        gates=load_gates(),
-    )
+    matrix = VerifySection(seeds=list(range(seeds)), frames=[1, 40], batches=[2], threads=0)
+    sides = Sides(record_of(component), Reference(models), run or run_component(component))
+    return check_component(sides, matrix=matrix, gates=load_gates())
 
 
 def failed_gates(found: CheckedComponent) -> set[str]:

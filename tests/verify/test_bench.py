@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.exports import only
 from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.verify.bench import Timing, bench_networks
 
 
@@ -17,7 +18,9 @@ def test_both_runtimes_are_timed_beside_each_other(
     monkeypatch.setattr("vampnet_onnx.verify.bench.FRAMES", (5, 9))
     seen: list[tuple[str, int, int]] = []
     chosen = only(nano_artifacts, "codec_encoder", "c2f")
-    found = bench_networks(chosen, nano, threads=1, progress=lambda *told: seen.append(told))
+    found = bench_networks(
+        chosen, Checkpoints(nano), threads=1, progress=lambda *told: seen.append(told)
+    )
     assert [(t.component, t.frames) for t in found] == [
         ("codec_encoder", 5),
         ("codec_encoder", 9),

@@ -27,13 +27,15 @@ from vampnet_onnx.reports import Component
 from vampnet_onnx.reports.schema import Gate
 from vampnet_onnx.verify.gates.component import check_component
 from vampnet_onnx.verify.gates.rounding import (
-    Noise,
-    measure_noise,
+    Rounding,
+    measure_rounding,
     measured_ties,
     widened_limit,
 )
-from vampnet_onnx.verify.sides.models import Computed, Reference
-from vampnet_onnx.verify.subjects.compare import compare
+from vampnet_onnx.verify.sides.models import Reference
+from vampnet_onnx.verify.sides.oracle import Sides
+from vampnet_onnx.verify.subjects.case import Computed
+from vampnet_onnx.verify.subjects.registry import subject_of
 
 Outputs = dict[str, np.ndarray]
 Change = Callable[[Mapping[str, np.ndarray], Outputs], Outputs]
@@ -72,14 +74,8 @@ def check(models: ModelSet, nano_artifacts: Artifacts) -> Callable[..., Componen
             found = dict(zip(names, runner.run(None, dict(inputs)), strict=True))
             return change(inputs, found) if change else found
 
-        return check_component(
-            record,
-            reference=reference or Reference(models),
-            export=export,
-            matrix=matrix(**sizes),
-            gates=gates or load_gates(),
-            mismatches=mismatches or [],
-        )
+        sides = Sides(record, reference or Reference(models), export, mismatches or [])
+        return check_component(sides, matrix=matrix(**sizes), gates=gates or load_gates())
 
     return run
 
@@ -540,10 +536,9 @@ def test_rounding_is_measured_on_the_reference_alone(
     record = record_of(nano_artifacts, "coarse")
     reference = Reference(models)
     case = reference.cases(record, matrix())[0]
-    inputs = reference.inputs(case, record)
-    single, double = reference.run(record, inputs), reference.in_float64.run(record, inputs)
+    single, double = reference.run(record, case), reference.in_float64.run(record, case)
     assert double.outputs["logits"].dtype == np.float64
-    noise = measure_noise(record, single, double)
+    noise = measure_rounding(record, single, double)
     assert 0 < noise.metrics["relative_l2"] < 2e-6 and noise.margin < 1e-5
     assert next(models.transformers["coarse"].parameters()).dtype == torch.float32
 
@@ -567,7 +562,7 @@ def test_a_defect_of_the_export_cannot_widen_its_own_limit(
 def test_limits_never_narrow_and_never_widen_beyond_the_cap(own: float) -> None:
     gates = load_gates()
     cap = gates.noise.cap
-    noise = Noise(
+    noise = Rounding(
         {"relative_l2": own, "snr_db": -20 * math.log10(own) if own else math.inf},
         margin=own,
         scale=1.0,
@@ -621,10 +616,10 @@ def test_comparison_is_per_position_and_never_broadcast(
     record = record_of(nano_artifacts, "c2f")
     reference = Reference(models)
     case = reference.cases(record, matrix(frames=[13], batches=[3]))[0]
-    expected = reference.run(record, reference.inputs(case, record))
+    expected = reference.run(record, case)
     wrong = {"logits": expected.outputs["logits"].copy()}
     wrong["logits"][2, 3, 11] += 1
-    found = compare(record, expected, wrong, load_gates().ties)
+    found = subject_of(record).compare(record, expected, wrong, load_gates().ties)
     assert found.metrics["max_abs"] == pytest.approx(1, rel=1e-6)
     assert found.error.shape == (1, 13) and int(found.error.argmax()) == 11
     assert np.count_nonzero(found.error > 1e-6) == 1

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from vampnet_onnx.configs.config import GateRule, Gates
-from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.verify.sides.models import Oracle
-from vampnet_onnx.verify.subjects.compare import (
-    Comparison,
-    SignatureError,
-    compare,
-    require_same_signature,
-)
-from vampnet_onnx.verify.subjects.drawn_cases import DRAWN
-from vampnet_onnx.verify.subjects.generation.cases import GENERATION
-from vampnet_onnx.verify.subjects.registry import Case
+from vampnet_onnx.verify.sides.oracle import Sides
+from vampnet_onnx.verify.subjects.case import Case, Comparison, Outputs
+from vampnet_onnx.verify.subjects.registry import subject_of
 
-from .rounding import measure_noise, measured_ties, widened_limit
-
-RunExport = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+from .rounding import measure_rounding, measured_ties, widened_limit
 
 # Metrics of which more is better; of all others less is.
 HIGHER_IS_BETTER = frozenset({"pearson", "snr_db", "token_accuracy", "input_sensitivity"})
+
+
+class SignatureError(Exception):
+    """The export's outputs are not of the names, dtypes or shapes the reference has."""
 
 
 @dataclass(frozen=True)
@@ -68,47 +62,53 @@ class Outcome:
         return replace(self, comparison=bare)
 
 
-def run_case(
-    case: Case, record: ComponentRecord, reference: Oracle, export: RunExport, gates: Gates
-) -> Outcome:
-    """Run one case on both sides.
-
-    Args:
-        case: which.
-        record: from the manifest.
-        reference: the oracle.
-        export: runs the artifact.
-        gates: thresholds.
-    """
-    inputs = reference.inputs(case, record)
-    rules = gates.for_component(record.name)
+def run_case(case: Case, sides: Sides, gates: Gates) -> Outcome:
+    """Run one case on both sides."""
+    record, reference = sides.record, sides.reference
+    subject, rules = subject_of(record), gates.for_component(record.name)
     limits = {name: rule.limit for name, rule in rules.items()}
     try:
-        expected = reference.run(record, inputs)
+        expected = reference.run(record, case)
     except FloatingPointError as error:
         return Outcome(case, None, limits, message=f"the reference failed: {error}")
     try:
-        found = export(inputs)
+        found = sides.export(reference.inputs(record, case))
     except Exception as error:  # ONNX Runtime's errors share no other base
         return Outcome(case, None, limits, message=f"the artifact failed to run: {error}")
     try:
         require_same_signature(expected.outputs, found)
     except SignatureError as error:
         return Outcome(case, None, limits, message=str(error))
-    comparison = compare(record, expected, found, gates.ties)
-    # What is drawn has no weights whose rounding could amplify, and a generation has the
-    # rounding of its logits in its margins: their limits stay.
-    if record.name not in (*DRAWN, GENERATION) and (
+    comparison = subject.compare(record, expected, found, gates.ties)
+    if subject.has_rounding and (
         broken(comparison, rules, limits) or _tokens_differ(comparison)
     ):
-        noise = measure_noise(record, expected, reference.in_float64.run(record, inputs))
-        comparison = compare(
-            record, expected, found, measured_ties(gates.ties, noise, gates.noise)
-        )
-        limits = {n: widened_limit(n, rule, noise, gates.noise) for n, rule in rules.items()}
+        rounding = measure_rounding(record, expected, reference.in_float64.run(record, case))
+        ties = measured_ties(gates.ties, rounding, gates.noise)
+        comparison = subject.compare(record, expected, found, ties)
+        limits = {
+            n: widened_limit(n, rule, rounding, gates.noise) for n, rule in rules.items()
+        }
     shared = any(np.shares_memory(array, found[n]) for n, array in expected.outputs.items())
     values = comparison.reference.size
     return Outcome(case, comparison, limits, values, shared, comparison.message)
+
+
+def require_same_signature(reference: Outputs, export: Outputs) -> None:
+    """Refuse outputs that cannot be compared at all.
+
+    Raises:
+        SignatureError: names, dtypes or shapes differ.
+    """
+    for name, wanted in reference.items():
+        found = export.get(name)
+        if found is None:
+            raise SignatureError(f"output {name} is missing; there are {', '.join(export)}")
+        if found.dtype != wanted.dtype or found.shape != wanted.shape:
+            raise SignatureError(
+                f"output {name} is {found.dtype} {found.shape}, the reference's is"
+                f" {wanted.dtype} {wanted.shape}"
+            )
 
 
 def satisfies(value: float, rule: GateRule, limit: float) -> bool:

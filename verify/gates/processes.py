@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ import torch
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Gates
 from vampnet_onnx.configs.errors import EnvironmentLacksError
-from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.models import open_models
-from vampnet_onnx.models.networks.layers import merge_lora
+from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord
+from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.verify.sides.export import open_export
 from vampnet_onnx.verify.sides.models import Reference
-from vampnet_onnx.verify.subjects.registry import Case
+from vampnet_onnx.verify.sides.oracle import Sides
+from vampnet_onnx.verify.subjects.case import Case
 
-from .case import Outcome, RunExport, run_case
+from .case import Outcome, run_case
 
 # From so many seeds on, processes are started unasked: below, opening models takes longer.
 MANY_SEEDS = 32
@@ -43,18 +43,20 @@ class Job:
     Attributes:
         artifacts: opened, its hashes checked.
         record: of the component.
+        adapters: to switch on.
         checkpoint: folder.
-        transformers: to open beside the codec.
         lora: LoRA overlay by transformer.
+        transformers: to open beside the codec.
         gates: thresholds.
         threads: of ONNX Runtime and PyTorch each.
     """
 
     artifacts: Artifacts
     record: ComponentRecord
+    adapters: Sequence[AdapterRecord]
     checkpoint: Path
+    lora: Mapping[str, Path]
     transformers: tuple[str, ...]
-    lora: dict[str, Path]
     gates: Gates
     threads: int
 
@@ -96,14 +98,7 @@ def in_processes(job: Job, jobs: int) -> Callable[[Sequence[Case]], Iterator[Out
     return run
 
 
-@dataclass(frozen=True)
-class _Opened:
-    job: Job
-    reference: Reference
-    export: RunExport
-
-
-_opened: _Opened | None = None  # of this process
+_opened: tuple[Sides, Gates] | None = None  # of this process
 
 
 def _open(job: Job) -> None:
@@ -112,15 +107,13 @@ def _open(job: Job) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threads = job.threads or 1
     torch.set_num_threads(threads)
-    models = open_models(job.checkpoint, only=job.transformers, lora=job.lora)
-    for model in models.transformers.values():
-        merge_lora(model)
-    export, _ = open_export(job.artifacts, job.record, threads, lora=job.lora)
-    _opened = _Opened(job, Reference(models), export)
+    checkpoints = Checkpoints(job.checkpoint, job.lora)
+    models = checkpoints.models_for(job.transformers, merged=True)
+    export, _ = open_export(job.artifacts, job.record, threads, adapters=job.adapters)
+    _opened = Sides(job.record, Reference(models), export), job.gates
 
 
 def _run(case: Case) -> Outcome:
     assert _opened is not None
-    job = _opened.job
-    outcome = run_case(case, job.record, _opened.reference, _opened.export, job.gates)
-    return outcome.without_arrays()
+    sides, gates = _opened
+    return run_case(case, sides, gates).without_arrays()

@@ -16,15 +16,15 @@ import numpy as np
 
 from vampnet_onnx.configs.config import GateRule, NoiseAllowance, Ties
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.verify.subjects.compare import compare
-from vampnet_onnx.verify.subjects.computed import Computed
+from vampnet_onnx.verify.subjects.case import Computed
+from vampnet_onnx.verify.subjects.registry import subject_of
 
 _ONE_ROUNDING = float(np.finfo(np.float32).eps)
 _SCALING = frozenset({"relative_l2", "max_abs"})
 
 
 @dataclass(frozen=True)
-class Noise:
+class Rounding:
     """The reference's own rounding on one case.
 
     Attributes:
@@ -38,32 +38,26 @@ class Noise:
     scale: float
 
 
-def measure_noise(component: ComponentRecord, single: Computed, double: Computed) -> Noise:
-    """Compare the reference in float32 with itself in float64.
-
-    Args:
-        component: from the manifest.
-        single: computed in float32.
-        double: computed in float64 on the same input.
-    """
+def measure_rounding(record: ComponentRecord, single: Computed, double: Computed) -> Rounding:
+    """Compare the reference in float32 with itself in float64 on the same input."""
     # Whatever token differs here is a tie by definition.
     anything = Ties(codes_margin=math.inf, logits_margin=math.inf)
-    found = compare(component, double, single.outputs, anything)
+    found = subject_of(record).compare(record, double, single.outputs, anything)
     margin = 0.0
     if single.margins is not None and double.margins is not None:
         change = np.abs(single.margins - double.margins)
-        margin = float(change[_comparable(component, single, double)].max(initial=0.0))
-    return Noise(found.metrics, margin, float(np.abs(found.reference).max(initial=0.0)))
+        margin = float(change[_same_decisions(single, double)].max(initial=0.0))
+    return Rounding(found.metrics, margin, float(np.abs(found.reference).max(initial=0.0)))
 
 
-def measured_ties(ties: Ties, noise: Noise, allowance: NoiseAllowance) -> Ties:
+def measured_ties(ties: Ties, rounding: Rounding, allowance: NoiseAllowance) -> Ties:
     """Return tie margins as the measured rounding allows, within a cap.
 
     A token may differ only where the reference's own float32 could have decided otherwise.
     One rounding is always allowed: a few tokens may show less by chance.
     """
-    margin = max(allowance.factor * noise.margin, _ONE_ROUNDING)
-    share = max(margin / noise.scale if noise.scale else 0.0, _ONE_ROUNDING)
+    margin = max(allowance.factor * rounding.margin, _ONE_ROUNDING)
+    share = max(margin / rounding.scale if rounding.scale else 0.0, _ONE_ROUNDING)
     return Ties(
         codes_margin=min(margin, allowance.cap * ties.codes_margin),
         logits_margin=min(share, allowance.cap * ties.logits_margin),
@@ -71,9 +65,11 @@ def measured_ties(ties: Ties, noise: Noise, allowance: NoiseAllowance) -> Ties:
     )
 
 
-def widened_limit(name: str, rule: GateRule, noise: Noise, allowance: NoiseAllowance) -> float:
+def widened_limit(
+    name: str, rule: GateRule, rounding: Rounding, allowance: NoiseAllowance
+) -> float:
     """Return a metric's limit, widened where the reference's own rounding is beyond it."""
-    own = noise.metrics.get(name, math.nan)
+    own = rounding.metrics.get(name, math.nan)
     if not math.isfinite(own):
         return rule.limit
     if name in _SCALING:
@@ -84,10 +80,13 @@ def widened_limit(name: str, rule: GateRule, noise: Noise, allowance: NoiseAllow
     return rule.limit
 
 
-def _comparable(component: ComponentRecord, single: Computed, double: Computed) -> np.ndarray:
-    """Return where margins belong to the same decision, bool of the margins' shape."""
+def _same_decisions(single: Computed, double: Computed) -> np.ndarray:
+    """Return where margins belong to the same decision, bool of the margins' shape.
+
+    A code decides the residual that later codebooks of its frame see.
+    """
     assert single.margins is not None
-    if component.name != "codec_encoder":
+    if "codes" not in single.outputs:
         return np.ones(single.margins.shape, bool)
     differs = single.outputs["codes"] != double.outputs["codes"]
     same: np.ndarray = np.cumsum(differs, axis=1) - differs == 0

@@ -6,7 +6,7 @@ beyond the limits, and if there are two sides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,17 +14,11 @@ import numpy as np
 from vampnet_onnx.configs.config import Gates
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.verify.numbers.metrics import relative_l2
-from vampnet_onnx.verify.sides.models import Oracle
-from vampnet_onnx.verify.subjects import drawn_cases
-from vampnet_onnx.verify.subjects.compare import compare
-from vampnet_onnx.verify.subjects.drawn_cases import DRAWN
-from vampnet_onnx.verify.subjects.generation.cases import GENERATION
-from vampnet_onnx.verify.subjects.registry import Case, make_inputs
+from vampnet_onnx.verify.sides.oracle import Sides
+from vampnet_onnx.verify.subjects.case import Arrays, Case, Outputs, RunExport, Subject
+from vampnet_onnx.verify.subjects.registry import subject_of
 
-from .case import Outcome, RunExport, satisfies
-
-# Inputs of which a graph uses the shape alone, so no value of theirs could change an output.
-SHAPE_ONLY = {("mask_generator", "codes")}
+from .case import Outcome, satisfies
 
 # So many float values rounded alike on both sides are no accident.
 LEAST_VALUES = 1000
@@ -36,8 +30,6 @@ _NOT_BY_SHUFFLING = frozenset({"nonfinite", "mel_distance"})
 _SEEDS_TRIED = 4
 _CASES_SHUFFLED = 12
 _LEAST_FRAMES = 40  # so that no list of frames among the inputs is empty
-
-_Arrays = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -55,55 +47,45 @@ class Sensitivity:
     message: str
 
 
-def input_sensitivity(
-    record: ComponentRecord, like: Case, export: RunExport, enough: float
-) -> Sensitivity:
+def input_sensitivity(sides: Sides, like: Case, enough: float) -> Sensitivity:
     """Measure whether every output follows the seed, and some output every input by itself.
 
     An input counts by the output it moves most, in the setting in which it does: a filter that
     is off has no strength.
 
     Args:
-        record: from the manifest.
+        sides: of which the export is run.
         like: a case whose shape to use.
-        export: runs the artifact.
         enough: an input that moves an output by as much is not tried in more settings.
     """
     try:
         with np.errstate(invalid="ignore"):
-            return _least(
-                _by_seed(record, like, export), _by_input(record, like, export, enough)
-            )
+            found = [*_by_seed(sides, like), *_by_input(sides, like, enough)]
+            # NaN is the least there is: nothing was measured.
+            return min(found, key=lambda s: -np.inf if np.isnan(s.value) else s.value)
     except Exception as error:  # the cases have the message; here nothing was measured
         return Sensitivity(float("nan"), f"not measured: {error}")
 
 
-def vacuous_limits(
-    record: ComponentRecord, cases: Sequence[Case], reference: Oracle, gates: Gates
-) -> list[str]:
+def vacuous_limits(sides: Sides, cases: Sequence[Case], gates: Gates) -> list[str]:
     """Return the gates whose limit a shuffled output would hold.
 
     Outputs of the reference are rolled by one step of time (or taken from another case) one
     at a time and compared with themselves.
-
-    Args:
-        record: from the manifest.
-        cases: that the reference can compute.
-        reference: the oracle.
-        gates: thresholds.
     """
+    record, reference, subject = sides.record, sides.reference, subject_of(sides.record)
     every = gates.for_component(record.name)
     rules = {name: rule for name, rule in every.items() if name not in _NOT_BY_SHUFFLING}
     refused, measured = set[str](), set[str]()
-    earlier = list[_Arrays]()
+    earlier = list[Arrays]()
     by_size = sorted(cases, key=lambda case: (case.length < 2, case.batch * case.length))
     for case in by_size[:_CASES_SHUFFLED]:
         try:
-            expected = reference.run(record, reference.inputs(case, record))
+            expected = reference.run(record, case)
         except FloatingPointError:
             continue  # the case itself fails, with the message
         for wrong in _shuffled(expected.outputs, earlier):
-            found = compare(record, expected, wrong, gates.ties).metrics
+            found = subject.compare(record, expected, wrong, gates.ties).metrics
             measured |= rules.keys() & found.keys()
             refused |= {
                 n
@@ -119,40 +101,42 @@ def vacuous_limits(
 def identical_sides(record: ComponentRecord, outcomes: Sequence[Outcome]) -> bool:
     """Return whether the export seems to be compared with itself.
 
-    Two libraries that sum in another order never round a thousand values alike.  What is drawn
-    may be exact, and a generation's audio follows its tokens, so there only shared memory
-    tells.
+    Two libraries that sum in another order never round a thousand values alike.  What has no
+    weights may be exact, and a generation's audio follows its tokens, so there only shared
+    memory tells.
     """
     compared = [o for o in outcomes if o.comparison is not None]
     if any(outcome.shared for outcome in compared):
         return True
-    if record.name in (*DRAWN, GENERATION) or sum(o.values for o in compared) < LEAST_VALUES:
+    few = sum(o.values for o in compared) < LEAST_VALUES
+    if few or not subject_of(record).has_rounding:
         return False
     return all(o.comparison.metrics["max_abs"] == 0 for o in compared if o.comparison)
 
 
-def _by_seed(record: ComponentRecord, like: Case, export: RunExport) -> Iterator[Sensitivity]:
-    another = replace(like, seed=like.seed + 1)
-    first, second = (export(make_inputs(case, record)) for case in (like, another))
+def _by_seed(sides: Sides, like: Case) -> Iterator[Sensitivity]:
+    subject, another = subject_of(sides.record), replace(like, seed=like.seed + 1)
+    first, second = (
+        sides.export(subject.inputs(sides.record, case)) for case in (like, another)
+    )
     for name, array in first.items():
         yield Sensitivity(_moved(array, second[name]), f"output {name} with the seed")
 
 
-def _by_input(
-    record: ComponentRecord, like: Case, export: RunExport, enough: float
-) -> Iterator[Sensitivity]:
-    names = list(make_inputs(like, record))
-    if len(names) == 1 or record.name == GENERATION:
+def _by_input(sides: Sides, like: Case, enough: float) -> Iterator[Sensitivity]:
+    record, subject = sides.record, subject_of(sides.record)
+    names = list(subject.inputs(record, like))
+    if len(names) == 1:
         return  # the seed has changed it already
-    left = {n: 0.0 for n in names if (record.name, n) not in SHAPE_ONLY}
-    for base in _settings(record, like):
-        inputs = make_inputs(base, record)
-        outputs = _tried(export, inputs)
-        for donor in _donors(record, base):
-            others = make_inputs(donor, record)
+    left = {name: 0.0 for name in names if name not in subject.untried}
+    for base in _settings(subject, like) if left else ():
+        inputs = subject.inputs(record, base)
+        outputs = _tried(sides.export, inputs)
+        for donor in _donors(subject, base):
+            others = subject.inputs(record, donor)
             for name in [n for n, moved in left.items() if moved < enough]:
                 if outputs and _is_another(inputs[name], others[name]):
-                    found = _tried(export, {**inputs, name: others[name]})
+                    found = _tried(sides.export, {**inputs, name: others[name]})
                     moved = [_moved(outputs[output], array) for output, array in found.items()]
                     left[name] = float(np.max([left[name], *moved]))
         if all(moved >= enough for moved in left.values()):
@@ -161,7 +145,7 @@ def _by_input(
         yield Sensitivity(value, f"all outputs with input {name}")
 
 
-def _tried(export: RunExport, inputs: _Arrays) -> _Arrays:
+def _tried(export: RunExport, inputs: Arrays) -> Arrays:
     """Run on inputs that may not go together, such as a draw without noise to draw by."""
     try:
         return export(inputs)
@@ -169,19 +153,19 @@ def _tried(export: RunExport, inputs: _Arrays) -> _Arrays:
         return {}
 
 
-def _settings(record: ComponentRecord, like: Case) -> list[Case]:
+def _settings(subject: Subject, like: Case) -> list[Case]:
     """Return a case of every setting, the given one first."""
-    if record.name in ("mask_generator", "sampler"):
+    if subject.settings:
         like = replace(like, length=max(like.length, _LEAST_FRAMES))
-    others = [s for s in drawn_cases.settings(record) if s != like.setting]
-    return [like, *(replace(like, setting=s) for s in others)]
+    others = [setting for setting in subject.settings if setting != like.setting]
+    return [like, *(replace(like, setting=setting) for setting in others)]
 
 
-def _donors(record: ComponentRecord, base: Case) -> Iterator[Case]:
+def _donors(subject: Subject, base: Case) -> Iterator[Case]:
     """Yield cases that an input's other value may come from: other seeds, other settings."""
     for offset in range(1, _SEEDS_TRIED + 1):
         yield replace(base, seed=base.seed + offset)
-    for setting in drawn_cases.settings(record):
+    for setting in subject.settings:
         if setting != base.setting:
             yield replace(base, seed=base.seed + 1, setting=setting)
 
@@ -194,15 +178,7 @@ def _moved(first: np.ndarray, second: np.ndarray) -> float:
     return relative_l2(first, second) if first.shape == second.shape else float("inf")
 
 
-def _least(*found: Iterator[Sensitivity]) -> Sensitivity:
-    every = [item for part in found for item in part]
-    # NaN is the least there is: nothing was measured.
-    return min(every, key=lambda item: -np.inf if np.isnan(item.value) else item.value)
-
-
-def _shuffled(
-    outputs: Mapping[str, np.ndarray], earlier: Sequence[_Arrays]
-) -> Iterator[_Arrays]:
+def _shuffled(outputs: Outputs, earlier: Sequence[Arrays]) -> Iterator[Arrays]:
     """Yield the outputs with one of them wrong."""
     for name, array in outputs.items():
         rolled = (np.roll(array, 1, axis=axis) for axis in reversed(range(array.ndim)))

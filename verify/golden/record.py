@@ -24,7 +24,8 @@ from vampnet_onnx.models import CodecDims, ModelSet, VampNetDims, open_models
 from vampnet_onnx.models.behaviour import masks
 from vampnet_onnx.verify.sides.recorded import ARRAYS, PARAMETERS
 from vampnet_onnx.verify.sides.upstream import Worker, open_worker
-from vampnet_onnx.verify.subjects.registry import Case, make_inputs
+from vampnet_onnx.verify.subjects.case import Case
+from vampnet_onnx.verify.subjects.registry import subject_of
 
 # Seconds the models work on at a time: short, so that short clips have several chunks.
 COARSE_CHUNK_S, C2F_CHUNK_S = 1.0, 0.4
@@ -154,12 +155,18 @@ class _Recorder:
     def audio(self, seed: int, samples: int, channels: int = 1) -> np.ndarray:
         """Return seeded audio, float32 [1, channels, samples]."""
         case = Case("codec_encoder", seed, channels, samples)
-        return make_inputs(case, _record("codec_encoder", {}))["audio"].transpose(1, 0, 2)
+        return (
+            subject_of("codec_encoder")
+            .inputs(_record("codec_encoder", {}), case)["audio"]
+            .transpose(1, 0, 2)
+        )
 
     def codes(self, seed: int, batch: int, frames: int, books: int) -> np.ndarray:
         """Return seeded codes without mask tokens, int64 [batch, books, frames]."""
         record = _record("codec_decoder", {"codebook_size": self.dims.codebook_size})
-        return make_inputs(Case("codec_decoder", seed, batch, frames, books), record)["codes"]
+        return subject_of(record).inputs(
+            record, Case("codec_decoder", seed, batch, frames, books)
+        )["codes"]
 
     def masked_codes(self, name: str, seed: int, batch: int, frames: int) -> np.ndarray:
         """Return seeded codes for a transformer, with mask tokens."""
@@ -172,7 +179,7 @@ class _Recorder:
                 "vocab_size": dims.vocab_size,
             },
         )
-        return make_inputs(Case(name, seed, batch, frames), record)["codes"]
+        return subject_of(record).inputs(record, Case(name, seed, batch, frames))["codes"]
 
     def function(
         self,

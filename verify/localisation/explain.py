@@ -11,7 +11,7 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.reports import Case as CaseReport
-from vampnet_onnx.verify.subjects.registry import Case
+from vampnet_onnx.verify.subjects.case import Case
 
 from .graph import GraphModules
 from .nonfinite import EXPORT, find_birth

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import is_there
+from vampnet_onnx.configs.files import is_there, sha256
 from vampnet_onnx.configs.manifest import (
     METADATA_PREFIX,
     ComponentRecord,
@@ -79,7 +79,8 @@ def open_component(
         raise InputError(
             f"{artifacts.folder}: no component {component or _STANDARD!r}; there are {known}"
         )
-    adapters = adapters_of(record, artifacts.manifest, lora or {})
+    digests = {name: sha256(path) for name, path in (lora or {}).items()}
+    adapters = adapters_of(record, artifacts.manifest, digests)
     return OpenedComponent(
         record,
         artifacts.path(record),

@@ -8,7 +8,7 @@ recorded; what nothing was recorded of belongs to the next part that something w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import cached_property, partial
 
 import numpy as np
@@ -16,12 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from vampnet_onnx.verify.numbers.metrics import relative_l2
-from vampnet_onnx.verify.sides.recorded import RecordedSet
+from vampnet_onnx.verify.subjects.case import Parts
 
 from .float64 import float64_twin
 from .torch_source import ROOT, ModuleIO, Trace, Visit
-
-Parts = dict[str, ModuleIO]
 
 
 class RecordedSource:
@@ -29,8 +27,7 @@ class RecordedSource:
 
     def __init__(
         self,
-        recorded: RecordedSet,
-        case: str,
+        parts: Parts,
         inputs: Mapping[str, np.ndarray],
         outputs: Mapping[str, np.ndarray],
         module: nn.Module,
@@ -38,8 +35,7 @@ class RecordedSource:
         """Take a recorded case.
 
         Args:
-            recorded: the set.
-            case: such as ``coarse/0``.
+            parts: what was recorded between modules.
             inputs: recorded, by the names of the graph's inputs.
             outputs: recorded, by the names of the graph's outputs.
             module: our entry module of the set's checkpoint; it runs in float64 only, where
@@ -49,7 +45,7 @@ class RecordedSource:
         self.stages = [ROOT]
         self.expected = frozenset[str]()
         self._module = module
-        self._parts = _PARTS[case.split("/")[0]](recorded, case, outputs)
+        self._parts = {path: ModuleIO(*io) for path, io in parts.items()}
         self._parts[ROOT] = ModuleIO(tuple(inputs.values()), tuple(outputs.values()))
 
     def stream(self, visit: Visit) -> None:
@@ -77,37 +73,3 @@ class RecordedSource:
         with torch.inference_mode():
             twin(*(a.double() if a.is_floating_point() else a for a in arrays))
         return found
-
-
-def _of_transformer(
-    recorded: RecordedSet, case: str, _outputs: Mapping[str, np.ndarray]
-) -> Parts:
-    layers = recorded.array(f"{case}/activations")
-    return {
-        f"transformer.layers.{i}": ModuleIO((layers[i - 1],) if i else (), (layer,))
-        for i, layer in enumerate(layers)
-    }
-
-
-def _of_encoder(recorded: RecordedSet, case: str, outputs: Mapping[str, np.ndarray]) -> Parts:
-    z = recorded.array(f"{case}/z_continuous")
-    return {
-        "encoder": ModuleIO((), (z,)),
-        "quantizer": ModuleIO((z,), (outputs["codes"], outputs["latents"])),
-    }
-
-
-def _of_decoder(recorded: RecordedSet, case: str, outputs: Mapping[str, np.ndarray]) -> Parts:
-    z = recorded.array(f"{case}/z_quantized")
-    return {
-        "quantizer": ModuleIO((), (z,)),
-        "decoder": ModuleIO((z,), (outputs["audio"],)),
-    }
-
-
-_PARTS: dict[str, Callable[[RecordedSet, str, Mapping[str, np.ndarray]], Parts]] = {
-    "coarse": _of_transformer,
-    "c2f": _of_transformer,
-    "encode": _of_encoder,
-    "decode": _of_decoder,
-}

@@ -6,14 +6,13 @@ import dataclasses
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.export.components.component import TracedComponent
@@ -21,10 +20,10 @@ from vampnet_onnx.export.components.registry import build_component, required_ch
 from vampnet_onnx.export.exporter import export_component
 from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.models import ModelSet, open_models
-from vampnet_onnx.verify.sides.origin import require_same_sources
+from vampnet_onnx.verify.sides.export import require_same_sources
 from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
-from vampnet_onnx.verify.subjects.drawn_cases import DRAWN
-from vampnet_onnx.verify.subjects.registry import Case, cases_for, make_inputs
+from vampnet_onnx.verify.subjects.case import Case
+from vampnet_onnx.verify.subjects.registry import subject_of
 
 from .graph import GraphModules
 from .lane import GraphSource
@@ -114,7 +113,7 @@ def run_request(request: Request) -> Located:
     if request.new is not None:
         other = open_component(request.new, opened.record.id, unsealed=request.unsealed)
         case = _case(request, opened.record)
-        old = GraphSource(opened.graph, make_inputs(case, opened.record))
+        old = GraphSource(opened.graph, subject_of(opened.record).inputs(opened.record, case))
         found = localise(old, other.graph), find_birth(old, other.graph)
         return _located(opened.record, found, (*opened.unvouched, *other.unvouched), case)
     if request.checkpoint is None:
@@ -128,7 +127,9 @@ def run_request(request: Request) -> Located:
         found = localise(recorded, opened.graph), find_birth(recorded, opened.graph)
         return _located(opened.record, found, opened.unvouched, case)
     case = _case(request, opened.record)
-    with reference_source(models, opened.record, make_inputs(case, opened.record)) as source:
+    with reference_source(
+        models, opened.record, subject_of(opened.record).inputs(opened.record, case)
+    ) as source:
         found = walk(source, opened.graph), find_birth(source, opened.graph)
     return _located(opened.record, found, opened.unvouched, case)
 
@@ -226,28 +227,17 @@ def _recorded_source(
         )
     built = build_component(record.name, models, variant=record.variant)
     assert isinstance(built, TracedComponent)
-    inputs = reference.inputs(cases[index], record)
-    outputs = reference.run(record, inputs).outputs
-    name = reference.recorded_case(cases[index], record)
-    return RecordedSource(recorded, name, inputs, outputs, built.module.eval()), cases[index]
+    case = cases[index]
+    inputs, parts = reference.inputs(record, case), reference.parts(record, case)
+    outputs = reference.run(record, case).outputs
+    return RecordedSource(parts, inputs, outputs, built.module.eval()), case
 
 
 def _case(request: Request, record: ComponentRecord) -> Case:
-    if record.name in DRAWN:
-        return _drawn_case(request, record)
-    dims = record.dims
-    books = dims["n_codebooks"] if record.name == "codec_decoder" else 0
-    hop = int(np.prod(dims["decoder_rates"])) if record.name == "codec_encoder" else 1
-    length = request.length or _FRAMES * hop
-    assert isinstance(books, int)
-    return Case(record.id, request.seed, request.batch, length, books)
-
-
-def _drawn_case(request: Request, record: ComponentRecord) -> Case:
-    """Return the last case that verification makes of a seed, at another length if asked."""
-    frames = [request.length or _FRAMES]
-    matrix = VerifySection(
-        seeds=[request.seed], frames=frames, batches=[request.batch], threads=0
+    return subject_of(record).one_case(
+        record,
+        seed=request.seed,
+        batch=request.batch,
+        frames=_FRAMES,
+        length=request.length,
     )
-    case = cases_for(record, matrix)[-1]
-    return case if request.length is None else replace(case, length=request.length)

@@ -76,6 +76,41 @@ def nonfinite_disagreement(reference: np.ndarray, export: np.ndarray) -> int:
     return int((_kinds(reference) != _kinds(export)).sum())
 
 
+def float_metrics(r: np.ndarray, e: np.ndarray) -> dict[str, float]:
+    """Return how far two float arrays are apart."""
+    return {
+        "pearson": pearson(r, e),
+        "max_abs": max_abs(r, e),
+        "mean_abs": mean_abs(r, e),
+        "relative_l2": relative_l2(r, e),
+        "snr_db": snr_db(r, e),
+    }
+
+
+def nonfinite(r: np.ndarray, e: np.ndarray) -> dict[str, float]:
+    """Count non-finite values on both sides."""
+    of_reference, of_export = count_nonfinite(r), count_nonfinite(e)
+    return {
+        "nonfinite": float(of_reference + of_export),
+        "nonfinite_reference": float(of_reference),
+        "nonfinite_export": float(of_export),
+        "nonfinite_disagreement": float(nonfinite_disagreement(r, e)),
+    }
+
+
+def nonfinite_message(r: np.ndarray, e: np.ndarray) -> str:
+    """Say where the first non-finite value is; empty if there is none."""
+    for name, values, other in (("reference", r, e), ("export", e, r)):
+        bad = np.argwhere(~np.isfinite(values))
+        if len(bad):
+            where = tuple(int(i) for i in bad[0])
+            return (
+                f"{len(bad)} non-finite values in the {name}, first at {where}:"
+                f" {values[where]} against {other[where]}"
+            )
+    return ""
+
+
 def _kinds(values: np.ndarray) -> np.ndarray:
     return np.where(np.isnan(values), 2, np.where(np.isinf(values), np.sign(values), 0.5))
 

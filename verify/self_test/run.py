@@ -34,7 +34,8 @@ from vampnet_onnx.verify.localisation.request import locate
 from vampnet_onnx.verify.localisation.torch_source import ROOT
 from vampnet_onnx.verify.sides.export import signature_mismatches
 from vampnet_onnx.verify.sides.models import Reference
-from vampnet_onnx.verify.subjects.registry import cases_for, make_inputs
+from vampnet_onnx.verify.sides.oracle import Sides
+from vampnet_onnx.verify.subjects.registry import subject_of
 
 from .defects import ALL_DEFECTS, Defect, GraphDefect, ModuleDefect
 
@@ -73,23 +74,18 @@ def run_sound(models: ModelSet, component: str, *, runs: int) -> tuple[int, list
     with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
         record, path = _export(build_component(component, models), None, Path(folder))
         matrix = VerifySection(seeds=[0], frames=_SOUND_FRAMES, batches=[2], threads=0)
-        seeds = -(-runs // len(cases_for(record, matrix)))
+        seeds = -(-runs // len(subject_of(record).cases(record, matrix)))
         matrix = matrix.model_copy(
             update={"seeds": list(range(_FIRST_SEED, _FIRST_SEED + seeds))}
         )
-        report = check_component(
-            record,
-            reference=Reference(models),
-            export=Session(path).run,
-            matrix=matrix,
-            gates=load_gates(),
-            mismatches=[],
-        )
-        walked = cases_for(record, matrix)[:_SOUND_WALKS]
+        sides = Sides(record, Reference(models), Session(path).run)
+        report = check_component(sides, matrix=matrix, gates=load_gates())
+        subject = subject_of(record)
+        walked = subject.cases(record, matrix)[:_SOUND_WALKS]
         named = [
             f"{case.id}: {found.culprits[0] or NO_MODULE} was named"
             for case in walked
-            if (found := locate(models, record, path, make_inputs(case, record))).culprits
+            if (found := locate(models, record, path, subject.inputs(record, case))).culprits
         ]
     alarms = [case.id for case in report.cases if case.verdict is Verdict.FAIL]
     alarms += [f"{component}: {g.name}" for g in report.gates if g.verdict is Verdict.FAIL]
@@ -188,14 +184,9 @@ def _try(defect: Defect, models: ModelSet, gates: Gates, folder: Path) -> Defect
             right=True,
         )
     session = Session(path)
-    report = check_component(
-        record,
-        reference=Reference(models),
-        export=session.run,
-        matrix=MATRIX,
-        gates=gates,
-        mismatches=signature_mismatches(record, session),
-    )
+    mismatches = signature_mismatches(record, session)
+    sides = Sides(record, Reference(models), session.run, mismatches)
+    report = check_component(sides, matrix=MATRIX, gates=gates)
     failed = [gate.name for gate in report.gates if gate.verdict is Verdict.FAIL]
     named = _first_culprit(defect, models, record, path, report.cases) if failed else ""
     return DefectTrial(
@@ -231,9 +222,10 @@ def _first_culprit(
 ) -> str:
     """Localise on the input of a case that failed."""
     failing = {getattr(c, "id", "") for c in cases if getattr(c, "verdict", "") == "FAIL"}
-    chosen = [case for case in cases_for(record, MATRIX) if case.id in failing]
+    chosen = [case for case in subject_of(record).cases(record, MATRIX) if case.id in failing]
     if not chosen:
         return NO_MODULE
-    inputs = make_inputs(min(chosen, key=lambda case: case.length * case.batch), record)
+    smallest = min(chosen, key=lambda case: case.length * case.batch)
+    inputs = subject_of(record).inputs(record, smallest)
     found = locate(models, record, path, inputs)
     return (found.culprits or (ROOT,))[0] or NO_MODULE

@@ -1,18 +1,23 @@
-"""The export's side of a verification: what runs a component."""
+"""The export's side of a verification: what runs a component, and where it comes from."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from vampnet_onnx.configs.artifacts import Artifacts
-from vampnet_onnx.configs.files import sha256
-from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, Manifest
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.manifest import (
+    AdapterRecord,
+    ComponentRecord,
+    Manifest,
+    SourceRecord,
+)
+from vampnet_onnx.models import ModelSet
 from vampnet_onnx.pipeline.version.session import Session
-from vampnet_onnx.verify.gates.case import RunExport
-from vampnet_onnx.verify.subjects.generation.both_sides import ExportedGeneration
-from vampnet_onnx.verify.subjects.generation.cases import GENERATION, parts_of
+from vampnet_onnx.verify.subjects.case import RunExport
+from vampnet_onnx.verify.subjects.registry import subject_of
 
 
 def open_export(
@@ -20,23 +25,22 @@ def open_export(
     record: ComponentRecord,
     threads: int,
     *,
-    lora: Mapping[str, Path],
+    adapters: Sequence[AdapterRecord] = (),
 ) -> tuple[RunExport, list[str]]:
     """Return what runs a component, and how its signature differs from the manifest's.
 
     Args:
         artifacts: opened.
-        record: from the manifest, or of whole generations.
+        record: of a file, or of a whole.
         threads: of ONNX Runtime; 0 leaves the choice to it.
-        lora: LoRA overlay by transformer; an adapter made of it is switched on.
+        adapters: to switch on.
 
     Raises:
         InputError: ONNX Runtime cannot load a file.
     """
-    adapters = adapters_of(record, artifacts.manifest, lora)
-    if record.name == GENERATION:
-        generation = ExportedGeneration(artifacts, record, adapters=adapters, threads=threads)
-        return generation.run, []
+    subject = subject_of(record)
+    if subject.needs:
+        return subject.run_whole(artifacts, record, adapters, threads), []
     session = Session(artifacts.path(record), threads=threads)
     for adapter in adapters:
         session.use_adapter(artifacts.folder / adapter.file.name)
@@ -44,18 +48,20 @@ def open_export(
 
 
 def adapters_of(
-    record: ComponentRecord, manifest: Manifest, lora: Mapping[str, Path]
+    record: ComponentRecord, manifest: Manifest, lora: Mapping[str, str]
 ) -> list[AdapterRecord]:
-    """Return the adapters of the components at work that were made of these LoRA files.
+    """Return the adapters of the components at work that were made of LoRA files.
 
     Args:
-        record: from the manifest, or of whole generations.
+        record: of a file, or of a whole.
         manifest: lists the adapters.
-        lora: LoRA file by transformer.
+        lora: sha256 of the LoRA file by transformer.
     """
-    names = {part.name for part in parts_of(record, manifest)} & set(lora)
+    names = {part.name for part in subject_of(record).parts(record, manifest)}
     made = [adapter for adapter in manifest.adapters if adapter.component in names]
-    return [a for a in made if a.source.sha256 == sha256(lora[a.component])]
+    return [
+        adapter for adapter in made if adapter.source.sha256 == lora.get(adapter.component)
+    ]
 
 
 def signature_mismatches(record: ComponentRecord, session: Session) -> list[str]:
@@ -69,3 +75,19 @@ def signature_mismatches(record: ComponentRecord, session: Session) -> list[str]
             if expected != actual:
                 lines.append(f"{kind} {actual or 'missing'}, should be {expected or 'absent'}")
     return lines
+
+
+def require_same_sources(
+    models: ModelSet, listed: Collection[SourceRecord], path: Path
+) -> None:
+    """Refuse to compare an artifact with checkpoints that it was not made from.
+
+    Raises:
+        InputError: a checkpoint is not among those listed.
+    """
+    for source in models.sources:
+        if source not in listed:
+            raise InputError(
+                f"{models.folder / source.name}: {path} was not made from this file (its"
+                " sha256 is not in the manifest); give the checkpoint it was made from"
+            )

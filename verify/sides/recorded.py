@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import zipfile
-from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -20,25 +20,13 @@ from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.models import ModelSet
-from vampnet_onnx.verify.numbers.margins import code_margins
-from vampnet_onnx.verify.numbers.ties import top_two_margin
-from vampnet_onnx.verify.subjects.computed import Computed
-from vampnet_onnx.verify.subjects.registry import Case
+from vampnet_onnx.verify.subjects.case import Array, Arrays, Case, Computed, Parts, Published
+from vampnet_onnx.verify.subjects.registry import subject_of
 
-from .models import Reference
+from .models import Reference, codebook_tables
 
 ARRAYS = "reference.npz"
 PARAMETERS = "reference.json"
-
-# Kind of recorded case, and names of its input and outputs, by component.
-_RECORDED_AS: dict[str, tuple[str, str, tuple[str, ...]]] = {
-    "codec_encoder": ("encode", "audio", ("codes", "latents")),
-    "codec_decoder": ("decode", "codes", ("audio",)),
-    "coarse": ("coarse", "codes", ("logits",)),
-    "c2f": ("c2f", "codes", ("logits",)),
-    "coarse.latents": ("coarse", "latents", ("logits",)),
-    "c2f.latents": ("c2f", "latents", ("logits",)),
-}
 
 
 class RecordedSet:
@@ -114,69 +102,65 @@ class RecordedReference:
 
     @cached_property
     def in_float64(self) -> Reference:
-        """Our models in float64: no set records double precision."""
-        return Reference(self._models).in_float64
+        """Our models in float64 on the recorded inputs: no set records double precision."""
+        return Reference(self._models, self.inputs).in_float64
 
-    def knows(self, component: ComponentRecord) -> bool:
+    def knows(self, record: ComponentRecord) -> bool:
         """Whether sets record components of this kind."""
-        return component.id in _RECORDED_AS
+        return subject_of(record).published(record) is not None
 
-    def cases(self, component: ComponentRecord, matrix: VerifySection) -> list[Case]:
+    def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Return the recorded cases; the matrix has no say."""
-        return self.recorded_cases(component)
+        return self.recorded_cases(record)
 
-    def recorded_cases(self, component: ComponentRecord) -> list[Case]:
+    def recorded_cases(self, record: ComponentRecord) -> list[Case]:
         """Return the recorded cases of a component; their seeds are their numbers.
 
         Raises:
             InputError: the set has none of the component.
         """
-        kind, name, _ = _RECORDED_AS.get(component.id, ("", "", ()))
-        found = [case for case in self._recorded.cases if case.split("/")[0] == kind]
-        if not found:
+        published, found = subject_of(record).published(record), list[Case]()
+        kinds = dict.fromkeys(case.split("/")[0] for case in self._recorded.cases)
+        if published is None or published.kind not in kinds:
             raise InputError(
-                f"{self._recorded.folder}: the recorded set has no cases of {component.id};"
-                f" give --component for what it has: {', '.join(_RECORDED_AS)}"
+                f"{self._recorded.folder}: the recorded set has no cases of {record.id};"
+                f" give --component for what it has: {', '.join(kinds)}"
             )
-        return [self._case(component, case, name) for case in found]
+        for name in self._recorded.cases:
+            kind, _, number = name.partition("/")
+            if kind == published.kind:
+                shape = self._recorded.array(f"{name}/{published.input}").shape
+                case = subject_of(record).one_case(
+                    record, seed=int(number), batch=shape[0], frames=1, length=shape[-1]
+                )
+                found.append(replace(case, codebooks=case.codebooks and shape[1]))
+        return found
 
-    def inputs(self, case: Case, component: ComponentRecord) -> dict[str, np.ndarray]:
+    def inputs(self, record: ComponentRecord, case: Case) -> Arrays:
         """Return a case's recorded input."""
-        name = _RECORDED_AS[component.id][1]
-        return {name: self._recorded.array(f"{self.recorded_case(case, component)}/{name}")}
+        published = self._published(record)
+        return {published.input: self._of(record, case)(published.input)}
 
-    def run(self, component: ComponentRecord, inputs: Mapping[str, np.ndarray]) -> Computed:
-        """Look up what was recorded for a component's recorded input."""
-        kind, name, outputs = _RECORDED_AS[component.id]
-        for case in self._recorded.cases:
-            same = case.split("/")[0] == kind and np.array_equal(
-                self._recorded.array(f"{case}/{name}"), inputs[name]
-            )
-            if same:
-                found = {out: self._recorded.array(f"{case}/{out}") for out in outputs}
-                return Computed(found, self._margins(component, found))
-        raise ValueError(f"no recorded case of {component.id} has this input")
+    def run(self, record: ComponentRecord, case: Case) -> Computed:
+        """Look up what was recorded of a case."""
+        recorded = self._of(record, case)
+        outputs = {name: recorded(name) for name in self._published(record).outputs}
+        tables = codebook_tables(self._models)
+        return Computed(outputs, subject_of(record).margins(outputs, tables))
 
-    def recorded_case(self, case: Case, component: ComponentRecord) -> str:
-        """Return the name under which a case is recorded, such as ``coarse/0``."""
-        return f"{_RECORDED_AS[component.id][0]}/{case.seed}"
+    def parts(self, record: ComponentRecord, case: Case) -> Parts:
+        """Return what was recorded between the modules of a component."""
+        recorded, published = self._of(record, case), self._published(record)
+        return published.between(
+            recorded, {name: recorded(name) for name in published.outputs}
+        )
 
-    def _case(self, component: ComponentRecord, case: str, name: str) -> Case:
-        shape = self._recorded.array(f"{case}/{name}").shape
-        index = int(case.split("/")[1])
-        books = shape[1] if component.name == "codec_decoder" else 0
-        return Case(component.id, index, shape[0], shape[-1], books)
+    def _of(self, record: ComponentRecord, case: Case) -> Array:
+        """Return what gives the recorded arrays of a case by name."""
+        name = f"{self._published(record).kind}/{case.seed}"
+        return lambda key: self._recorded.array(f"{name}/{key}")
 
-    def _margins(
-        self, component: ComponentRecord, outputs: Mapping[str, np.ndarray]
-    ) -> np.ndarray | None:
-        if "logits" in outputs:
-            return top_two_margin(outputs["logits"], axis=1)
-        if component.name != "codec_encoder" or self._models.codec is None:
-            return None
-        quantizer = self._models.codec.quantizer
-        tables = [
-            quantizer.book(i).codebook.weight.numpy()
-            for i in range(len(quantizer.codebook_dims))
-        ]
-        return code_margins(outputs["latents"], tables)
+    def _published(self, record: ComponentRecord) -> Published:
+        found = subject_of(record).published(record)
+        assert found is not None, f"{record.id} is not recorded"
+        return found

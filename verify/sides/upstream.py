@@ -23,12 +23,9 @@ import numpy as np
 from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.configs.names import TRANSFORMERS
 from vampnet_onnx.configs.settings import vamp_settings
-from vampnet_onnx.verify.numbers.margins import code_margins
-from vampnet_onnx.verify.numbers.ties import top_two_margin
-from vampnet_onnx.verify.subjects.computed import Computed
-from vampnet_onnx.verify.subjects.registry import Case, cases_for, make_inputs
+from vampnet_onnx.verify.subjects.case import Arrays, Case, Computed
+from vampnet_onnx.verify.subjects.registry import subject_of
 
 REMEDY = (
     "Build an interpreter that has them with 'nox -s upstream' (it needs github.com), or"
@@ -190,46 +187,38 @@ class UpstreamReference:
         """The same models in float64."""
         return UpstreamReference(self._worker, "float64")
 
-    def knows(self, component: ComponentRecord) -> bool:
-        """Whether the packages have a part of a component's shape."""
-        return component.name in ("codec_encoder", "codec_decoder", *TRANSFORMERS)
+    def knows(self, record: ComponentRecord) -> bool:
+        """Whether the packages have a part of a component's shape, to run on seeded inputs."""
+        return subject_of(record).published(record) is not None
 
-    def cases(self, component: ComponentRecord, matrix: VerifySection) -> list[Case]:
+    def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Return the seeded cases of the matrix."""
-        return cases_for(component, matrix)
+        return subject_of(record).cases(record, matrix)
 
-    def inputs(self, case: Case, component: ComponentRecord) -> dict[str, np.ndarray]:
+    def inputs(self, record: ComponentRecord, case: Case) -> Arrays:
         """Return the seeded inputs of a case."""
-        return make_inputs(case, component)
+        return subject_of(record).inputs(record, case)
 
-    def run(self, component: ComponentRecord, inputs: Mapping[str, np.ndarray]) -> Computed:
-        """Compute a component's outputs.
-
-        Args:
-            component: from the manifest.
-            inputs: arrays by the component's input names.
+    def run(self, record: ComponentRecord, case: Case) -> Computed:
+        """Compute what a component gives in a case.
 
         Raises:
             InputError: the packages have nothing that computes this component.
         """
-        precision = self._precision
-        if component.name == "codec_encoder":
-            found = self._worker.call("encode", inputs, precision=precision)
-            outputs = {name: found[name] for name in ("codes", "latents")}
-            return Computed(outputs, code_margins(found["latents"], self._tables))
-        if component.name == "codec_decoder":
-            found = self._worker.call("decode", inputs, precision=precision)
-            return Computed({"audio": found["audio"]})
-        if component.name in TRANSFORMERS:
-            found = self._worker.call(
-                "logits", inputs, model=component.name, precision=precision
+        published = subject_of(record).published(record)
+        if published is None:
+            raise InputError(
+                f"--reference upstream cannot verify {record.id}: the published packages have"
+                " no part of that shape; give --component for those they have"
             )
-            logits = found["logits"]
-            return Computed({"logits": logits}, top_two_margin(logits, axis=1))
-        raise InputError(
-            f"--reference upstream cannot verify {component.id}: the published packages have"
-            " no part of that shape; give --component for those they have"
+        found = self._worker.call(
+            published.operation,
+            self.inputs(record, case),
+            precision=self._precision,
+            **published.parameters,
         )
+        outputs = {name: found[name] for name in published.outputs}
+        return Computed(outputs, subject_of(record).margins(outputs, self._tables))
 
     @cached_property
     def _tables(self) -> list[np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,14 +16,17 @@ from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Gates, load_gates
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.export.export_set import component_record
-from vampnet_onnx.models import open_models
+from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.reports import Component
 from vampnet_onnx.reports.schema import Gate
 from vampnet_onnx.verify.gates.component import check_component
-from vampnet_onnx.verify.gates.vacuity import SHAPE_ONLY, input_sensitivity
+from vampnet_onnx.verify.gates.vacuity import Sensitivity, input_sensitivity
 from vampnet_onnx.verify.sides.models import Reference
-from vampnet_onnx.verify.subjects.registry import cases_for
+from vampnet_onnx.verify.sides.oracle import Sides
+from vampnet_onnx.verify.subjects.case import Case
+from vampnet_onnx.verify.subjects.registry import subject_of
 
+ANY = Case("any", 0, 1, 1)
 Run = Callable[[Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 
@@ -40,14 +44,9 @@ def checked(
     artifacts: Artifacts, name: str, nano: Any, *, run: Run | None = None, **more: Any
 ) -> Component:
     record = record_of(artifacts, name)
-    given = {"reference": Reference(open_models(nano)), "gates": load_gates(), **more}
-    return check_component(
-        record,
-        export=run or runner(artifacts.path(record)),
-        mismatches=[],
-        matrix=matrix(frames=[1, 60]),
-        **given,
-    )
+    sides = Sides(record, Reference(open_models(nano)), run or runner(artifacts.path(record)))
+    given = {"gates": load_gates(), **more}
+    return check_component(sides, matrix=matrix(frames=[1, 60]), **given)
 
 
 # Two sides.
@@ -57,10 +56,11 @@ def checked(
 def test_a_reference_compared_with_itself_fails(
     nano: Any, nano_artifacts: Artifacts, name: str
 ) -> None:
-    reference, record = Reference(open_models(nano)), record_of(nano_artifacts, name)
+    models, record = open_models(nano), record_of(nano_artifacts, name)
 
     def same(inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        return {n: a.copy() for n, a in reference.run(record, inputs).outputs.items()}
+        given = Reference(models, lambda *_: dict(inputs))
+        return {n: a.copy() for n, a in given.run(record, ANY).outputs.items()}
 
     result = checked(nano_artifacts, name, nano, run=same)
     failed = [g.name for g in result.gates if g.verdict == "FAIL"]
@@ -84,14 +84,8 @@ def test_an_export_that_gives_the_references_own_arrays_fails(
         return {"logits": reference.last.outputs["logits"][:]}
 
     small = matrix(seeds=[0], frames=[1], batches=[1])
-    result = check_component(
-        record,
-        reference=reference,
-        export=handed,
-        matrix=small,
-        gates=load_gates(),
-        mismatches=[],
-    )
+    sides = Sides(record, reference, handed)
+    result = check_component(sides, matrix=small, gates=load_gates())
     assert gate(result, "identical_sides").verdict == "FAIL"
 
 
@@ -146,14 +140,17 @@ def _file() -> Any:
     return FileRecord(name="x.onnx", sha256="0" * 64, size=1)
 
 
-def like(record: ComponentRecord) -> Any:
-    return cases_for(record, matrix(frames=[5]))[-1]
+def sensitivity(record: ComponentRecord, run: Run) -> Sensitivity:
+    like = subject_of(record).cases(record, matrix(frames=[5]))[-1]
+    return input_sensitivity(
+        Sides(record, Reference(ModelSet(Path(), None, {}, ())), run), like, 1e-3
+    )
 
 
 @pytest.mark.parametrize("name", ["sampler", "mask_generator"])
 def test_every_input_of_a_sound_graph_is_seen_to_matter(drawn: Any, name: str) -> None:
     record, run = drawn[name]
-    found = input_sensitivity(record, like(record), run, 1e-3)
+    found = sensitivity(record, run)
     assert found.value >= 1e-3, found.message
 
 
@@ -200,10 +197,10 @@ def test_an_input_that_is_ignored_is_named(drawn: Any, name: str, ignored: str) 
         value = inputs[ignored]
         return run({**inputs, ignored: first.setdefault(value.shape, value)})
 
-    found = input_sensitivity(record, like(record), deaf, 1e-3)
+    found = sensitivity(record, deaf)
     assert not found.value >= 1e-3
     assert ignored in found.message
 
 
 def test_an_input_whose_shape_alone_counts_is_listed_as_such() -> None:
-    assert {("mask_generator", "codes")} == SHAPE_ONLY
+    assert subject_of("mask_generator").untried == {"codes"}

@@ -19,6 +19,7 @@ from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.export.graph import MODULE_KEY
 from vampnet_onnx.export.onnx_file import save_graph
+from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 from vampnet_onnx.reports import Report
 from vampnet_onnx.verify.verification import verify_artifacts
@@ -73,10 +74,9 @@ def verified(
 ) -> Report:
     return verify_artifacts(
         artifacts,
-        checkpoint,
+        Checkpoints(checkpoint),
         matrix=matrix(seeds=SEEDS, frames=[13], batches=[1]),
         gates=load_gates(),
-        lora={},
         toolchain={},
         jobs=jobs,
         exit_first=exit_first,

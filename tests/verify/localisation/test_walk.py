@@ -37,7 +37,8 @@ from vampnet_onnx.verify.localisation.request import (
 from vampnet_onnx.verify.localisation.torch_source import TorchSource
 from vampnet_onnx.verify.self_test.defects import ALL_DEFECTS
 from vampnet_onnx.verify.self_test.run import chosen_defects, run_defect, run_sound
-from vampnet_onnx.verify.subjects.registry import Case, make_inputs
+from vampnet_onnx.verify.subjects.case import Case
+from vampnet_onnx.verify.subjects.registry import subject_of
 
 # One of each kind: a module lost, a module wrong, a weight wrong, a graph edited, a graph that
 # does not run, an axis renamed, an export refused.
@@ -68,7 +69,7 @@ def sound(tiny: ModelSet, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     record = component_record(exported, *save_graph(exported.model, path))
     annotate(exported, "tiny", [], {})
     save_graph(exported.model, annotated)
-    inputs = make_inputs(Case("c2f", 17, 2, 24), record)
+    inputs = subject_of(record).inputs(record, Case("c2f", 17, 2, 24))
     return {"record": record, "path": path, "annotated": annotated, "inputs": inputs}
 
 

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from vampnet_onnx.verify.numbers.margins import code_margins
 from vampnet_onnx.verify.numbers.ties import (
+    code_margins,
     independent_differences,
     residual_differences,
     top_two_margin,

@@ -13,6 +13,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,7 @@ from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.configs.store import write_manifest
 from vampnet_onnx.export.export_set import Request, export_set
-from vampnet_onnx.models import open_models
+from vampnet_onnx.models import Checkpoints, open_models
 from vampnet_onnx.verify.golden.check import check_set
 from vampnet_onnx.verify.golden.of_models import ModelRun
 from vampnet_onnx.verify.golden.record import record_set
@@ -37,7 +38,8 @@ from vampnet_onnx.verify.sides import upstream
 from vampnet_onnx.verify.sides.models import Reference
 from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
 from vampnet_onnx.verify.sides.upstream import UpstreamReference, Worker, open_worker
-from vampnet_onnx.verify.subjects.generation.cases import NEEDED
+from vampnet_onnx.verify.subjects.case import Case
+from vampnet_onnx.verify.subjects.registry import subject_of
 from vampnet_onnx.verify.verification import verify_artifacts
 
 ROOT = Path(__file__).parents[3]
@@ -184,21 +186,23 @@ def test_loading_leaves_the_seed_alone(stub_python: Path, golden_a: GoldenSet) -
 
 
 @pytest.mark.parametrize(
-    ("name", "variant", "key"),
+    ("name", "variant", "setting"),
     [
-        ("codec_encoder", "", "encode/1/audio"),
-        ("codec_decoder", "", "decode_masked/1/codes"),
-        ("coarse", "", "coarse/2/codes"),
-        ("c2f", "latents", "c2f/2/latents"),
+        ("codec_encoder", "", ""),
+        ("codec_decoder", "", "masked"),
+        ("coarse", "", ""),
+        ("c2f", "latents", ""),
     ],
 )
 def test_it_is_the_same_oracle_as_our_models(
-    worker: Worker, golden_a: GoldenSet, name: str, variant: str, key: str
+    worker: Worker, golden_a: GoldenSet, name: str, variant: str, setting: str
 ) -> None:
-    record, inputs = component(name, variant), {key.split("/")[2]: golden_a.array(key)}
+    record = component(name, variant)
+    case = subject_of(record).one_case(record, seed=1, batch=2, frames=33)
+    case = replace(case, setting=setting)
     ours, theirs = Reference(golden_a.models), UpstreamReference(worker)
     for a, b in ((ours, theirs), (ours.in_float64, theirs.in_float64)):
-        expected, found = a.run(record, inputs), b.run(record, inputs)
+        expected, found = a.run(record, case), b.run(record, case)
         assert list(found.outputs) == list(expected.outputs)
         for output, array in expected.outputs.items():
             assert found.outputs[output].dtype == array.dtype
@@ -216,13 +220,14 @@ def test_a_lora_file_is_laid_over_the_published_model(
     state = torch.load(GOLDEN / "a" / "coarse.pth", weights_only=True)["state_dict"]
     overlay = {k: 3 * v + 0.1 for k, v in state.items() if ".lora_" in k}
     torch.save({"state_dict": overlay}, tmp_path / "lora.pth")
-    lora, codes = {"coarse": tmp_path / "lora.pth"}, golden_a.array("coarse/1/codes")
-    record = component("coarse")
-    expected = Reference(open_models(GOLDEN / "a", lora=lora)).run(record, {"codes": codes})
+    lora, record = {"coarse": tmp_path / "lora.pth"}, component("coarse")
+    case = subject_of(record).one_case(record, seed=1, batch=1, frames=33)
+    plain = Reference(golden_a.models).run(record, case).outputs["logits"]
+    expected = Reference(open_models(GOLDEN / "a", lora=lora)).run(record, case)
     with open_worker(stub_python, GOLDEN / "a", lora=lora) as found:
-        logits = UpstreamReference(found).run(record, {"codes": codes}).outputs["logits"]
+        logits = UpstreamReference(found).run(record, case).outputs["logits"]
     assert_within(logits, expected.outputs["logits"], TOLERANCE)
-    assert np.abs(logits - golden_a.array("coarse/1/logits")).max() > 0.01
+    assert np.abs(logits - plain).max() > 0.01
 
 
 @pytest.mark.parametrize("name", ["generation", "sampler", "audio_processor"])
@@ -234,7 +239,9 @@ def test_what_the_packages_have_no_part_like_is_not_known(worker: Worker, name: 
 
 def test_a_component_the_packages_do_not_have_is_refused(worker: Worker) -> None:
     with pytest.raises(InputError, match="mask_generator"):
-        UpstreamReference(worker).run(component("mask_generator"), {})
+        UpstreamReference(worker).run(
+            component("mask_generator"), Case("mask_generator", 0, 1, 1)
+        )
 
 
 @pytest.fixture(scope="module")
@@ -248,7 +255,10 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 update={"path": GOLDEN / "a", "like": None}
             ),
             "export": config.export.model_copy(
-                update={"components": list(NEEDED), "inputs": ["codes"]}
+                update={
+                    "components": list(subject_of("generation").needs),
+                    "inputs": ["codes"],
+                }
             ),
         }
     )
@@ -270,10 +280,9 @@ def test_artifacts_verify_against_the_worker_and_a_recorded_set(
     ):
         report = verify_artifacts(
             open_artifacts(artifacts),
-            GOLDEN / "a",
+            Checkpoints(GOLDEN / "a"),
             matrix=matrix,
             gates=load_gates(),
-            lora={},
             toolchain={},
             oracle=oracle,
             progress=lambda *_: None,
@@ -292,14 +301,16 @@ def test_a_recorded_set_knows_margins_and_its_own_cases_only(golden_a: GoldenSet
     oracle = RecordedReference(RecordedSet(GOLDEN / "a"), golden_a.models)
     record = component("codec_encoder")
     matrix = load_config(None).verify
-    for case in oracle.cases(record, matrix):
-        inputs = oracle.inputs(case, record)
-        found, expected = (o.run(record, inputs) for o in (oracle, Reference(golden_a.models)))
+    ours = Reference(golden_a.models, oracle.inputs)
+    cases = oracle.cases(record, matrix)
+    assert len(cases) == 5
+    for case in cases:
+        found, expected = oracle.run(record, case), ours.run(record, case)
         assert_within(found.margins, expected.margins, TOLERANCE)
     with pytest.raises(InputError, match="no cases of sampler"):
         oracle.cases(component("sampler"), matrix)
-    with pytest.raises(ValueError, match="no recorded case"):
-        oracle.run(record, {"audio": np.zeros((1, 1, 5), np.float32)})
+    with pytest.raises(InputError, match="encode/9/codes is missing"):
+        oracle.run(record, replace(cases[0], seed=9))
 
 
 # Recording.

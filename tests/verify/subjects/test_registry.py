@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from tests.support.records import DIMS, matrix, record
 from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.verify.subjects.registry import Case, cases_for, make_inputs
+from vampnet_onnx.verify.subjects.case import Arrays, Case
+from vampnet_onnx.verify.subjects.registry import subject_of
 
 # Written once; a difference means that reports of two machines are about different inputs.
 PINNED = {
@@ -25,6 +26,14 @@ PINNED = {
 }
 
 COMPONENTS = ["codec_encoder", "codec_decoder", "coarse", "c2f", "coarse.latents"]
+
+
+def cases_for(component: ComponentRecord, chosen: VerifySection) -> list[Case]:
+    return subject_of(component).cases(component, chosen)
+
+
+def make_inputs(case: Case, component: ComponentRecord) -> Arrays:
+    return subject_of(component).inputs(component, case)
 
 
 def digest(case: Case, component: ComponentRecord) -> str:

@@ -24,10 +24,11 @@ from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
 from vampnet_onnx.pipeline.steps.variation import vamp
 from vampnet_onnx.pipeline.vamp import VampPipeline
 from vampnet_onnx.pipeline.version.session import Graph
-from vampnet_onnx.verify.subjects.computed import Computed
-from vampnet_onnx.verify.subjects.drawn_reference import sampling_margins
+from vampnet_onnx.verify.subjects.case import Computed
+from vampnet_onnx.verify.subjects.codec import codec_of
+from vampnet_onnx.verify.subjects.sampler import sampling_margins
 
-from .cases import NOWHERE, Step, codec_of, options, steps_of
+from .plan import NOWHERE, Step, codec_facts, options, steps_of
 
 
 class ExportedGeneration:
@@ -80,7 +81,7 @@ def run_generation(
 
     Args:
         record: of the generation.
-        inputs: see `verify.subjects.generation.cases.inputs`.
+        inputs: see `Generation.inputs`.
         models: with codec, coarse and, where the record has fine codes, c2f.
 
     Returns:
@@ -93,8 +94,7 @@ def run_generation(
     Raises:
         FloatingPointError: a model gives logits that are not finite.
     """
-    codec = models.codec
-    assert codec is not None
+    codec = codec_of(models)
     settings = _options(inputs, record)
     noise, log = _TorchPhilox(int(inputs["seed"])), list[_Seen]()
 
@@ -190,7 +190,7 @@ class _TorchPhilox:
 
 
 def _options(inputs: Mapping[str, np.ndarray], record: ComponentRecord) -> VampSettings:
-    return options(int(inputs["setting"]), len(inputs["codes"]), codec_of(record))
+    return options(int(inputs["setting"]), len(inputs["codes"]), codec_facts(record))
 
 
 def _watched(model: TokenModel, log: list[_Seen]) -> TokenModel:

@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from vampnet_onnx.configs.config import Ties
 from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.verify.numbers import metrics
 from vampnet_onnx.verify.numbers.mel import mel_distance
 from vampnet_onnx.verify.numbers.ties import TokenDifferences
-from vampnet_onnx.verify.subjects.computed import Computed
-from vampnet_onnx.verify.subjects.measures import (
-    Comparison,
-    TokenCounts,
-    float_metrics,
-    nonfinite,
-    nonfinite_message,
-)
+from vampnet_onnx.verify.subjects.case import Comparison, Computed, Outputs, token_counts
 from vampnet_onnx.verify.subjects.random import integer_dim
 
-from .cases import NOWHERE, codec_of
+from .plan import NOWHERE, codec_facts
 
 
 def compare_generation(
     component: ComponentRecord,
     reference: Computed,
-    export: Mapping[str, np.ndarray],
+    export: Outputs,
     ties: Ties,
 ) -> Comparison:
     """Compare the two sides of one generation.
@@ -34,31 +26,24 @@ def compare_generation(
     What differs first decides: if the reference was within a rounding of deciding otherwise
     there, the generation went another way by a tie and all that follows is its consequence;
     if not, all that follows is an error, too.  Audio is compared where the tokens are equal.
-
-    Args:
-        component: `verify.subjects.generation.cases.generation_record`.
-        reference: of `verify.subjects.generation.both_sides.run_generation`.
-        export: outputs of `verify.subjects.generation.both_sides.ExportedGeneration`.
-        ties: margins below which a token is a tie.
     """
     wanted, tokens = reference.outputs, export["tokens"]
     found, message = _differences(component, reference, export, ties)
     final = wanted["tokens"] != tokens
     equal = ~final.any(axis=(1, 2))
     r, e = wanted["audio"], export["audio"]
-    metrics = {
+    measured = {
         "token_accuracy": 1 - float(final.mean()),
         "tokens_unexplained": float(found.unexplained.sum()),
         "steps_differing": float(found.any.any(axis=(1, 2, 3)).sum()),
-        **nonfinite(r, e),
+        **metrics.nonfinite(r, e),
     }
     if equal.any():
-        rate = codec_of(component).sample_rate
-        metrics |= float_metrics(r[equal], e[equal])
-        metrics["mel_distance"] = mel_distance(r[equal], e[equal], rate)
-    differing = final.sum(axis=(0, 2))
+        rate = codec_facts(component).sample_rate
+        measured |= metrics.float_metrics(r[equal], e[equal])
+        measured["mel_distance"] = mel_distance(r[equal], e[equal], rate)
     return Comparison(
-        metrics=metrics,
+        metrics=measured,
         quantity="audio",
         error=final.any(axis=0).astype(np.float64),
         rows=[f"codebook {i}" for i in range(final.shape[1])],
@@ -66,19 +51,15 @@ def compare_generation(
         of_codes=True,
         reference=r[equal],
         export=e[equal],
-        tokens=TokenCounts(
-            compared=np.full_like(differing, final[:, 0].size),
-            differing=differing,
-            ambiguous=int(found.ambiguous.sum()),
-        ),
-        message="; ".join(part for part in (nonfinite_message(r, e), message) if part),
+        tokens=token_counts(final.transpose(1, 0, 2), found.ambiguous),
+        message="; ".join(part for part in (metrics.nonfinite_message(r, e), message) if part),
     )
 
 
 def _differences(
     component: ComponentRecord,
     reference: Computed,
-    export: Mapping[str, np.ndarray],
+    export: Outputs,
     ties: Ties,
 ) -> tuple[TokenDifferences, str]:
     """Classify what differs at every step, bool [S, B, C, T], and say where it began."""

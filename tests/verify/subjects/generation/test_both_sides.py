@@ -15,19 +15,20 @@ from tests.support.sets import NETWORKS
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.models import ModelSet, open_models
+from vampnet_onnx.models import Checkpoints, ModelSet, open_models
 from vampnet_onnx.pipeline.steps import generate as pipeline_generate
 from vampnet_onnx.reports import Component, Verdict
 from vampnet_onnx.verify.gates.component import check_component
 from vampnet_onnx.verify.numbers.mel import mel_distance
 from vampnet_onnx.verify.sides.models import Reference
-from vampnet_onnx.verify.subjects.computed import Computed
+from vampnet_onnx.verify.sides.oracle import Sides
+from vampnet_onnx.verify.subjects.case import Computed
 from vampnet_onnx.verify.subjects.generation.both_sides import ExportedGeneration
-from vampnet_onnx.verify.subjects.generation.cases import SETTINGS, generation_record
-from vampnet_onnx.verify.subjects.generation.compare import compare_generation
-from vampnet_onnx.verify.subjects.registry import cases_for, make_inputs
+from vampnet_onnx.verify.subjects.generation.plan import SETTINGS
+from vampnet_onnx.verify.subjects.registry import subject_of
 from vampnet_onnx.verify.verification import verify_artifacts
 
+GENERATION = subject_of("generation")
 PARTS = (*NETWORKS, "sampler", "mask_generator")
 
 
@@ -43,35 +44,30 @@ def models(nano: Path) -> ModelSet:
 
 
 def check(artifacts: Artifacts, models: ModelSet, seeds: list[int]) -> Component:
-    record = generation_record(artifacts.manifest)
+    record = GENERATION.whole(artifacts.manifest)
     assert record is not None
-    return check_component(
-        record,
-        reference=Reference(models),
-        export=ExportedGeneration(artifacts, record, threads=1).run,
-        matrix=matrix(seeds=seeds),
-        gates=load_gates(),
-        mismatches=[],
-    )
+    run = ExportedGeneration(artifacts, record, threads=1).run
+    sides = Sides(record, Reference(models), run)
+    return check_component(sides, matrix=matrix(seeds=seeds), gates=load_gates())
 
 
 def both_sides(
     artifacts: Artifacts, models: ModelSet, setting: int = 0
 ) -> tuple[Computed, dict[str, np.ndarray]]:
-    record = generation_record(artifacts.manifest)
+    record = GENERATION.whole(artifacts.manifest)
     assert record is not None
-    case = cases_for(record, matrix(seeds=[0, 1, 2]))[setting]
-    inputs = make_inputs(case, record)
-    reference = Reference(models).run(record, inputs)
+    case = GENERATION.cases(record, matrix(seeds=[0, 1, 2]))[setting]
+    inputs = GENERATION.inputs(record, case)
+    reference = Reference(models).run(record, case)
     return reference, ExportedGeneration(artifacts, record, threads=1).run(inputs)
 
 
 def compared(
     artifacts: Artifacts, reference: Computed, export: Mapping[str, np.ndarray]
 ) -> tuple[dict[str, float], str, int]:
-    record = generation_record(artifacts.manifest)
+    record = GENERATION.whole(artifacts.manifest)
     assert record is not None
-    found = compare_generation(record, reference, export, load_gates().ties)
+    found = GENERATION.compare(record, reference, export, load_gates().ties)
     assert found.tokens is not None
     return found.metrics, found.message, found.tokens.ambiguous
 
@@ -169,10 +165,9 @@ def test_a_generation_can_be_asked_for_by_name_and_is_missed_where_a_part_is(
     def verified(opened: Artifacts, only: tuple[str, ...]) -> list[str]:
         report = verify_artifacts(
             opened,
-            nano,
+            Checkpoints(nano),
             matrix=matrix(seeds=[0], frames=[13]),
             gates=load_gates(),
-            lora={},
             toolchain={},
             only=only,
             progress=lambda *_: None,

@@ -1,0 +1,259 @@
+"""Judged cases and components as the report tells them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.config import GateRule, VerifySection
+from vampnet_onnx.configs.manifest import ComponentRecord, GateRecord, Manifest
+from vampnet_onnx.reports import (
+    BadSeed,
+    Component,
+    Gate,
+    HeatMap,
+    Report,
+    Scatter,
+    Source,
+    Verdict,
+)
+from vampnet_onnx.reports import Case as CaseReport
+from vampnet_onnx.verify.subjects.case import Comparison
+from vampnet_onnx.verify.subjects.registry import missing_wholes
+
+from .case import Outcome, failed, rank
+
+_HEAT_MAP_COLUMNS = 160
+_SCATTER_POINTS = 1200
+
+
+def component_report(
+    record: ComponentRecord,
+    gates: list[Gate],
+    outcomes: Sequence[Outcome],
+    rules: Mapping[str, GateRule],
+    worst: Outcome | None,
+) -> Component:
+    """Sum up what was found of a component.
+
+    Args:
+        record: from the manifest.
+        gates: judged.
+        outcomes: of every case that ran.
+        rules: of the gates, by metric.
+        worst: of the outcomes, with its arrays, for the figures.
+    """
+    cases = [_case_report(outcome, rules) for outcome in outcomes]
+    compared = [o.comparison for o in outcomes if o.comparison is not None]
+    broken = any(gate.verdict is Verdict.FAIL for gate in gates)
+    return Component(
+        name=record.name,
+        variant=record.variant,
+        file=record.file.name,
+        sha256=record.file.sha256,
+        verdict=Verdict.FAIL if broken or not gates or not outcomes else Verdict.PASS,
+        gates=gates,
+        cases=cases,
+        bad_seeds=_bad_seeds(record, cases),
+        metrics=_worst_metrics(compared),
+        accuracy_per_codebook=_accuracy_per_codebook(compared),
+        heat_map=_heat_map(worst),
+        scatter=_scatter(worst),
+    )
+
+
+def build_report(
+    artifacts: Artifacts,
+    components: list[Component],
+    reference: str,
+    notes: Sequence[str] = (),
+    *,
+    matrix: VerifySection,
+    toolchain: dict[str, str],
+) -> Report:
+    """Sum up what was found in one report.
+
+    Args:
+        artifacts: that were verified.
+        components: what was found of each.
+        reference: what they were compared with.
+        notes: what else there is to say.
+        matrix: seeds, for the record.
+        toolchain: versions.
+    """
+    manifest = artifacts.manifest
+    failed_ones = any(component.verdict is Verdict.FAIL for component in components)
+    verdict = Verdict.FAIL if failed_ones or not components else Verdict.PASS
+    return Report(
+        model=manifest.model,
+        version=artifacts.version,
+        verdict=verdict,
+        verdict_line=_verdict_line(manifest, components, verdict),
+        random_weights=manifest.random_weights,
+        notes=[
+            f"UNSEALED: {name} is not the file that the manifest vouches for; it was verified"
+            " as it is"
+            for name in artifacts.changed
+        ]
+        + list(notes)
+        + [
+            f"no whole {name} was compared: that takes {', '.join(needs)}"
+            for name, needs in missing_wholes(manifest)
+        ]
+        + [note for component in components for note in _next_steps(component)],
+        reference=reference,
+        seeds=list(matrix.seeds),
+        opset=manifest.components[0].opset,
+        toolchain=toolchain,
+        sources=[Source(**source.model_dump()) for source in manifest.sources],
+        components=components,
+    )
+
+
+def gate_records(report: Report) -> tuple[GateRecord, ...]:
+    """Return the report's gates as the manifest keeps them."""
+    return tuple(
+        GateRecord(
+            component=c.id,
+            name=gate.name,
+            verdict=gate.verdict.value,
+            value=gate.value,
+            limit=gate.limit,
+        )
+        for c in report.components
+        for gate in c.gates
+    )
+
+
+def _case_report(outcome: Outcome, rules: Mapping[str, GateRule]) -> CaseReport:
+    case, comparison = outcome.case, outcome.comparison
+    if failed(outcome, rules):
+        verdict = Verdict.FAIL
+    else:
+        widened = any(outcome.limits[name] != rule.limit for name, rule in rules.items())
+        verdict = Verdict.AMBIGUOUS if outcome.ties or widened else Verdict.PASS
+    values = comparison.metrics if comparison else {}
+    return CaseReport(
+        id=case.id,
+        seed=case.seed,
+        batch=case.batch,
+        length=case.length,
+        verdict=verdict,
+        metrics=values,
+        ambiguous=outcome.ties,
+        nonfinite_reference=int(values.get("nonfinite_reference", 0)),
+        nonfinite_export=int(values.get("nonfinite_export", 0)),
+        message=outcome.message,
+    )
+
+
+def _bad_seeds(record: ComponentRecord, cases: Sequence[CaseReport]) -> list[BadSeed]:
+    by_seed: dict[int, list[CaseReport]] = {}
+    for case in cases:
+        by_seed.setdefault(case.seed, []).append(case)
+    return [
+        BadSeed(
+            seed=seed,
+            failed=sum(case.verdict is Verdict.FAIL for case in own),
+            cases=len(own),
+            nonfinite_reference=sum(case.nonfinite_reference for case in own),
+            nonfinite_export=sum(case.nonfinite_export for case in own),
+            replay="vampnet-onnx verify ARTIFACTS --checkpoint DIR"
+            f" --component {record.id} --seeds {seed}",
+        )
+        for seed, own in by_seed.items()
+        if any(case.verdict is Verdict.FAIL for case in own)
+    ]
+
+
+def _worst_metrics(compared: list[Comparison]) -> dict[str, float]:
+    found: dict[str, list[float]] = {}
+    for comparison in compared:
+        for name, value in comparison.metrics.items():
+            found.setdefault(name, []).append(value)
+    return {name: max(values, key=partial(rank, name)) for name, values in found.items()}
+
+
+def _accuracy_per_codebook(compared: list[Comparison]) -> list[float]:
+    counts = [c.tokens for c in compared if c.tokens is not None]
+    if not counts:
+        return []
+    total = np.sum([c.compared for c in counts], axis=0)
+    differing = np.sum([c.differing for c in counts], axis=0)
+    return [float(share) for share in 1 - differing / total]
+
+
+def _heat_map(worst: Outcome | None) -> HeatMap | None:
+    if worst is None or worst.comparison is None or not worst.comparison.error.size:
+        return None
+    comparison = worst.comparison
+    pooled = -(-comparison.error.shape[1] // _HEAT_MAP_COLUMNS)
+    starts = np.arange(0, comparison.error.shape[1], pooled)
+    cells = np.maximum.reduceat(comparison.error, starts, axis=1)
+    return HeatMap(
+        case=worst.case.id,
+        quantity="codes that differ"
+        if comparison.of_codes
+        else f"largest absolute error of {comparison.quantity}",
+        rows=comparison.rows,
+        columns_per_cell=pooled,
+        column_unit=comparison.unit,
+        values=cells.tolist(),
+    )
+
+
+def _scatter(worst: Outcome | None) -> Scatter | None:
+    if worst is None or worst.comparison is None or not worst.comparison.reference.size:
+        return None
+    comparison = worst.comparison
+    reference, export = comparison.reference.ravel(), comparison.export.ravel()
+    count = min(_SCATTER_POINTS, reference.size)
+    picked = np.linspace(0, reference.size - 1, count).astype(np.int64)
+    # An even sample would miss a single bad value: the largest error is always shown.
+    with np.errstate(invalid="ignore"):
+        error = np.nan_to_num(np.abs(export - reference), nan=np.inf)
+    picked = np.unique(np.append(picked, int(error.argmax())))
+    return Scatter(
+        case=worst.case.id,
+        quantity=comparison.quantity,
+        reference=reference[picked].tolist(),
+        export=export[picked].tolist(),
+    )
+
+
+def _next_steps(component: Component) -> list[str]:
+    """Return how to find the module behind a failure."""
+    failed = [case for case in component.cases if case.verdict is Verdict.FAIL]
+    if not failed:
+        return []
+    smallest = min(failed, key=lambda case: case.batch * case.length)
+    name = component.id
+    return [
+        f"{name} fails in {len(failed)} of {len(component.cases)} cases; to name the module:"
+        f" vampnet-onnx localise ARTIFACTS --checkpoint DIR --component {name}"
+        f" --seed {smallest.seed} --batch {smallest.batch} --length {smallest.length}"
+    ]
+
+
+def _verdict_line(manifest: Manifest, components: list[Component], verdict: Verdict) -> str:
+    cases = sum(len(component.cases) for component in components)
+    gates = [gate for component in components for gate in component.gates]
+    failed = [gate for gate in gates if gate.verdict is Verdict.FAIL]
+    ties = sum(case.ambiguous for component in components for case in component.cases)
+    if verdict is Verdict.FAIL:
+        broken = [c.name for c in components if c.verdict is Verdict.FAIL]
+        line = f"FAIL: {len(failed)} of {len(gates)} gates failed, in {', '.join(broken)}"
+    else:
+        line = (
+            f"{verdict}: {len(components)} components agree with the reference in"
+            f" {cases} cases, all {len(gates)} gates hold"
+        )
+        if ties:
+            count = "1 token is a tie" if ties == 1 else f"{ties} tokens are ties"
+            line += f", {count} of the reference"
+    if manifest.random_weights:
+        line += "; RANDOM WEIGHTS: this proves arithmetic, the model makes no music"
+    return line + "."

@@ -1,0 +1,290 @@
+"""What a subject is: everything verification must know of one component.
+
+    cases -> inputs -> reference (PyTorch) | export (the file) -> compare
+
+A component costs one file in this room: a `Subject` with what is its own, listed in the
+module's `SUBJECTS`, where `verify.subjects.registry` finds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import cycle, product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.config import Ties, VerifySection
+from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, Manifest
+from vampnet_onnx.models import ModelSet
+from vampnet_onnx.verify.numbers.metrics import nonfinite_message
+from vampnet_onnx.verify.numbers.ties import TokenDifferences
+
+Arrays = dict[str, np.ndarray]
+Outputs = Mapping[str, np.ndarray]
+RunExport = Callable[[Mapping[str, np.ndarray]], Arrays]
+"""Computes the outputs of an exported component from its inputs, both by name."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One input, as data: the same case gives the same bytes on any machine.
+
+    Attributes:
+        component: component with variant, such as ``coarse.latents``.
+        seed: of the case.
+        batch: items.
+        length: frames, or samples where the component takes audio.
+        codebooks: codebooks given; 0 where the component takes no codes.
+        setting: kind of input or of options, where a component has several.
+    """
+
+    component: str
+    seed: int
+    batch: int
+    length: int
+    codebooks: int = 0
+    setting: str = ""
+
+    @property
+    def id(self) -> str:
+        """Name that says everything, such as ``coarse/seed=0/batch=3/length=13``."""
+        books = f"/codebooks={self.codebooks}" if self.codebooks else ""
+        setting = f"/{self.setting}" if self.setting else ""
+        return (
+            f"{self.component}/seed={self.seed}/batch={self.batch}/length={self.length}{books}"
+            f"{setting}"
+        )
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a side computed.
+
+    Attributes:
+        outputs: arrays by output name.
+        margins: how far each token was from another choice; only a reference has them, and
+            without them nothing that differs is a tie.
+    """
+
+    outputs: Arrays
+    margins: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class TokenCounts:
+    """Tokens of a case: compared and differing by codebook, int64 [codebooks], and ties."""
+
+    compared: np.ndarray
+    differing: np.ndarray
+    ambiguous: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How the sides compare on one case.
+
+    Attributes:
+        metrics: by name.
+        quantity: what error and scatter are of.
+        error: absolute error, float [rows, time]; of codes, 1 where any item differs.
+        rows: label of each row.
+        unit: of the time axis.
+        reference: main float output, for the scatter.
+        export: the same of the export.
+        tokens: counts, if the component gives tokens.
+        of_codes: error says where codes differ, not by how much a quantity does.
+        message: what went wrong and where, empty if nothing did.
+    """
+
+    metrics: dict[str, float]
+    quantity: str
+    error: np.ndarray
+    rows: list[str]
+    unit: str
+    reference: np.ndarray
+    export: np.ndarray
+    tokens: TokenCounts | None = None
+    of_codes: bool = False
+    message: str = ""
+
+
+Array = Callable[[str], np.ndarray]
+Parts = dict[str, tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]]
+"""What went into modules and came out of them, by path."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What recorded sets and the published packages call a component.
+
+    Attributes:
+        kind: of recorded case, such as ``encode``.
+        operation: of the worker that drives the packages (`verify.sides.upstream_worker`).
+        input: name of the array that goes in.
+        outputs: names of those that come out.
+        between: gives what was recorded between modules, from the recorded arrays of a case
+            by name and its outputs; a walk stops there.
+        parameters: of the operation.
+    """
+
+    kind: str
+    operation: str
+    input: str
+    outputs: tuple[str, ...]
+    between: Callable[[Array, Outputs], Parts]
+    parameters: Mapping[str, str] = field(default_factory=dict)
+
+
+class Subject:
+    """One component, or the components that differ by nothing but their dimensions.
+
+    Attributes:
+        names: of the components.
+        has_rounding: weights amplify float32 rounding, so that a limit may widen to what the
+            reference's own is (`verify.gates.rounding`); and two sides are never equal.
+        untried: inputs that by themselves need not move an output.
+        settings: kinds of options it is tried in.
+        needs: components that a whole is made of which is no file itself.
+    """
+
+    names: tuple[str, ...]
+    has_rounding = True
+    untried: frozenset[str] = frozenset()
+    settings: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()
+
+    def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
+        """Return the cases of a component over a matrix, in a fixed order."""
+        raise NotImplementedError
+
+    def one_case(
+        self,
+        record: ComponentRecord,
+        *,
+        seed: int,
+        batch: int,
+        frames: int,
+        length: int | None = None,
+    ) -> Case:
+        """Return one case of so many frames, or of a length (samples, of audio)."""
+        matrix = VerifySection(seeds=[seed], frames=[frames], batches=[batch], threads=0)
+        case = self.cases(record, matrix)[-1]
+        return case if length is None else replace(case, length=length)
+
+    def inputs(self, record: ComponentRecord, case: Case) -> Arrays:
+        """Make the arrays of a case, of the dtypes and shapes that the signature says."""
+        raise NotImplementedError
+
+    def reference(
+        self, record: ComponentRecord, models: ModelSet, inputs: Outputs
+    ) -> Computed:
+        """Compute with the models of the checkpoint, in their precision.
+
+        Raises:
+            FloatingPointError: in a generation, where logits are not finite.
+        """
+        raise NotImplementedError
+
+    def margins(self, outputs: Outputs, tables: Sequence[np.ndarray]) -> np.ndarray | None:
+        """Return the margins that outputs tell by themselves.
+
+        Args:
+            outputs: of any side.
+            tables: entries of each codebook, float [entries, width]; empty if unknown.
+        """
+        return None
+
+    def compare(
+        self, record: ComponentRecord, expected: Computed, export: Outputs, ties: Ties
+    ) -> Comparison:
+        """Compare the two sides of one case; ties are margins below which a token is one."""
+        raise NotImplementedError
+
+    def published(self, record: ComponentRecord) -> Published | None:
+        """Return what the published packages have of it; None if nothing of its shape."""
+        return None
+
+    def whole(self, manifest: Manifest) -> ComponentRecord | None:
+        """Return a record of what is no file but several at work, if all are there."""
+        return None
+
+    def parts(self, record: ComponentRecord, manifest: Manifest) -> list[ComponentRecord]:
+        """Return the components at work."""
+        return [record]
+
+    def run_whole(
+        self,
+        artifacts: Artifacts,
+        record: ComponentRecord,
+        adapters: Sequence[AdapterRecord],
+        threads: int,
+    ) -> RunExport:
+        """Return what runs a whole on the artifacts, with adapters switched on."""
+        raise NotImplementedError
+
+
+def every_setting(
+    subject: Subject, record: ComponentRecord, matrix: VerifySection, codebooks: int
+) -> list[Case]:
+    """Return a case of every seed, length and setting, batches in turn."""
+    batches = cycle(matrix.batches)
+    return [
+        Case(record.id, seed, next(batches), frames, codebooks, setting)
+        for seed, frames, setting in product(matrix.seeds, matrix.frames, subject.settings)
+    ]
+
+
+def tensors(inputs: Outputs, models: ModelSet) -> list[Tensor]:
+    """Return arrays as tensors, floats in the precision of the models."""
+    networks = (models.codec, *models.transformers.values())
+    dtype = next(next(m.parameters()).dtype for m in networks if m is not None)
+    found = (torch.from_numpy(array) for array in inputs.values())
+    return [x.to(dtype) if x.is_floating_point() else x for x in found]
+
+
+def token_metrics(found: TokenDifferences) -> dict[str, float]:
+    """Return the share of equal tokens, and how many differ without being ties."""
+    return {
+        "token_accuracy": 1 - float(found.any.sum()) / found.any.size,
+        "tokens_unexplained": float(found.unexplained.sum()),
+    }
+
+
+def token_counts(differs: np.ndarray, ties: np.ndarray | None = None) -> TokenCounts:
+    """Count differing tokens (bool [codebooks, ...]) by codebook, and ties (bool)."""
+    differing = differs.reshape(len(differs), -1).sum(axis=1)
+    compared = np.full_like(differing, differs[0].size)
+    return TokenCounts(compared, differing, 0 if ties is None else int(ties.sum()))
+
+
+def token_message(
+    found: TokenDifferences,
+    tokens: tuple[np.ndarray, np.ndarray],
+    margins: np.ndarray,
+    values: tuple[np.ndarray, np.ndarray],
+) -> str:
+    """Say where the first non-finite value and the first token without an excuse are.
+
+    Args:
+        found: differences of the tokens.
+        tokens: of the reference and of the export.
+        margins: of the reference, of the tokens' shape.
+        values: floats of the reference and of the export.
+    """
+    parts = [nonfinite_message(*values)]
+    if found.unexplained.any():
+        where = tuple(int(i) for i in np.argwhere(found.unexplained)[0])
+        parts.append(
+            f"first unexplained token at {where}: reference {tokens[0][where]}, export"
+            f" {tokens[1][where]}, margin {margins[where]:.3g}"
+        )
+    return "; ".join(part for part in parts if part)
+
+
+def no_ties(shape: tuple[int, ...]) -> np.ndarray:
+    """Return margins of a reference that gave none: nothing that differs is a tie."""
+    return np.full(shape, np.inf)

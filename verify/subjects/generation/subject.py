@@ -1,0 +1,133 @@
+"""Whole generations: codes in, a variation of them and its audio out.
+
+A generation is no file but several at work, so its record is made here from the manifest, not
+read from it.  Everything random comes from the case's seed on both sides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.config import Ties, VerifySection
+from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, FileRecord, Manifest
+from vampnet_onnx.models import ModelSet
+from vampnet_onnx.verify.subjects.case import (
+    Arrays,
+    Case,
+    Comparison,
+    Computed,
+    Outputs,
+    RunExport,
+    Subject,
+)
+from vampnet_onnx.verify.subjects.random import Random, integer_dim
+
+from .both_sides import ExportedGeneration, run_generation
+from .compare import compare_generation
+from .plan import FRAMES, SETTINGS
+
+_FINE = "c2f"
+_KEPT_EVERY = 7  # frames, as the published periodic prompt
+
+
+class Generation(Subject):
+    """Tokens of every step are compared, then the audio."""
+
+    names = ("generation",)
+    has_rounding = False  # its margins hold the rounding of its logits
+    untried = frozenset({"codes", "mask", "seed", "setting"})  # the seed moves all of them
+    needs = ("coarse", "sampler", "codec_decoder")
+
+    def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
+        """Generate once a seed, batches and settings in turn."""
+        books, found = integer_dim(record.dims, "n_codebooks"), []
+        for i, seed in enumerate(matrix.seeds):
+            batch, setting = (
+                matrix.batches[i % len(matrix.batches)],
+                SETTINGS[i % len(SETTINGS)],
+            )
+            frames = FRAMES // 2 if setting == "stretched" else FRAMES
+            found.append(Case(record.id, seed, batch, frames, books, setting))
+        return found
+
+    def inputs(self, record: ComponentRecord, case: Case) -> Arrays:
+        """Make codes and mask, and the scalars ``seed`` of the noise and ``setting``.
+
+        Every seventh frame of the coarse codebooks is kept, the rest and all fine ones are
+        made anew.
+
+        Returns:
+            ``codes`` and ``mask``, int64 [batch, codebooks, frames]; ``setting`` is an index
+            in `SETTINGS`.
+        """
+        shape = (case.batch, case.codebooks, case.length)
+        mask = np.ones(shape, np.int64)
+        mask[:, : integer_dim(record.dims, "n_coarse"), ::_KEPT_EVERY] = 0
+        size = integer_dim(record.dims, "codebook_size")
+        return {
+            "codes": Random(case.id).integers(shape, size),
+            "mask": mask,
+            "seed": np.array(case.seed, np.int64),
+            "setting": np.array(SETTINGS.index(case.setting), np.int64),
+        }
+
+    def reference(
+        self, record: ComponentRecord, models: ModelSet, inputs: Outputs
+    ) -> Computed:
+        """Generate in PyTorch; see `run_generation`."""
+        return run_generation(record, inputs, models)
+
+    def compare(
+        self, record: ComponentRecord, expected: Computed, export: Outputs, ties: Ties
+    ) -> Comparison:
+        """Look for the first step that differs; see `compare_generation`."""
+        return compare_generation(record, expected, export, ties)
+
+    def whole(self, manifest: Manifest) -> ComponentRecord | None:
+        """Return the record of whole generations; None if a part of them is missing."""
+        parts = self._parts(manifest)
+        if [part.name for part in parts[: len(self.needs)]] != list(self.needs):
+            return None
+        coarse, _, decoder, *fine = parts
+        books = integer_dim(decoder.dims, "n_codebooks")
+        n_coarse = integer_dim(coarse.dims, "n_codebooks")
+        return ComponentRecord(
+            name=self.names[0],
+            file=FileRecord(name=", ".join(p.file.name for p in parts), sha256="", size=0),
+            inputs=(),
+            outputs=(),
+            opset=decoder.opset,
+            dims={
+                "n_codebooks": books,
+                "codebook_size": decoder.dims["codebook_size"],
+                "sample_rate": decoder.dims["sample_rate"],
+                "hop_length": int(np.prod(decoder.dims["decoder_rates"])),
+                "n_coarse": n_coarse,
+                "n_fine": books - n_coarse if fine else 0,
+            },
+            passes=(),
+        )
+
+    def parts(self, record: ComponentRecord, manifest: Manifest) -> list[ComponentRecord]:
+        """Return the components at work, the coarse-to-fine model if it is there."""
+        return self._parts(manifest)
+
+    def run_whole(
+        self,
+        artifacts: Artifacts,
+        record: ComponentRecord,
+        adapters: Sequence[AdapterRecord],
+        threads: int,
+    ) -> RunExport:
+        """Return what generates on the pipeline."""
+        return ExportedGeneration(artifacts, record, adapters=adapters, threads=threads).run
+
+    def _parts(self, manifest: Manifest) -> list[ComponentRecord]:
+        found = (manifest.component(name) for name in (*self.needs, _FINE))
+        return [part for part in found if part is not None]
+
+
+SUBJECTS = (Generation(),)

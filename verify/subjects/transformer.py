@@ -1,0 +1,135 @@
+"""The transformers, coarse and coarse-to-fine, by codes and by latents: tokens to logits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+
+from vampnet_onnx.configs.config import Ties, VerifySection
+from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.configs.names import TRANSFORMERS
+from vampnet_onnx.models import ModelSet
+from vampnet_onnx.verify.numbers import metrics
+from vampnet_onnx.verify.numbers.ties import independent_differences, top_two_margin
+
+from .case import (
+    Array,
+    Arrays,
+    Case,
+    Comparison,
+    Computed,
+    Outputs,
+    Parts,
+    Published,
+    Subject,
+    tensors,
+    token_counts,
+    token_message,
+    token_metrics,
+)
+from .codec import codec_of
+from .random import Random, integer_dim
+
+
+class Transformer(Subject):
+    """Logits are compared at every position, and the most likely token of each."""
+
+    names = TRANSFORMERS
+
+    def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
+        """Try every length, batch and seed."""
+        found = product(matrix.seeds, matrix.batches, matrix.frames)
+        return [Case(record.id, *extents) for extents in found]
+
+    def inputs(self, record: ComponentRecord, case: Case) -> Arrays:
+        """Make codes with mask tokens, int64 [batch, codebooks, frames], or float latents.
+
+        A quarter to all of the codes are masked, in conditioning codebooks hardly any.
+        """
+        random, dims = Random(case.id), record.dims
+        books, vocab = integer_dim(dims, "n_codebooks"), integer_dim(dims, "vocab_size")
+        if record.variant:
+            width = books * integer_dim(dims, "latent_dim")
+            unit = random.unit((case.batch, width, case.length))
+            return {"latents": (unit - np.float32(0.5)) * np.float32(4)}
+        shape = (case.batch, books, case.length)
+        codes = random.integers(shape, vocab)
+        share = np.full((1, books, 1), (0.25, 0.5, 0.75, 1.0)[case.seed % 4], np.float32)
+        share[:, : integer_dim(dims, "n_conditioning_codebooks")] = 0.05
+        return {"codes": np.where(random.unit(shape) < share, vocab, codes)}
+
+    def reference(
+        self, record: ComponentRecord, models: ModelSet, inputs: Outputs
+    ) -> Computed:
+        """Predict."""
+        model, (given,) = models.transformers[record.name], tensors(inputs, models)
+        if record.variant:
+            logits = model(given)
+        else:
+            logits = model.forward_codes(given, codec_of(models).quantizer)
+        outputs = {"logits": logits.numpy()}
+        return Computed(outputs, self.margins(outputs, ()))
+
+    def margins(self, outputs: Outputs, tables: Sequence[np.ndarray]) -> np.ndarray:
+        """Return how far ahead the most likely token is, float [batch, positions]."""
+        return top_two_margin(outputs["logits"], axis=1)
+
+    def compare(
+        self, record: ComponentRecord, expected: Computed, export: Outputs, ties: Ties
+    ) -> Comparison:
+        """Compare logits and the most likely tokens."""
+        r, e = expected.outputs["logits"], export["logits"]
+        conditioning = integer_dim(record.dims, "n_conditioning_codebooks")
+        predicted = integer_dim(record.dims, "n_codebooks") - conditioning
+        best = r.argmax(axis=1), e.argmax(axis=1)
+        margins = expected.margins
+        if margins is None:
+            margins = self.margins(expected.outputs, ())
+        tolerance = ties.logits_margin * float(np.abs(r).max())
+        found = independent_differences(*best, margins, tolerance)
+
+        def by_codebook(positions: np.ndarray) -> np.ndarray:
+            # Positions are time-major, codebook-minor.
+            return positions.reshape(len(positions), -1, predicted).transpose(2, 0, 1)
+
+        error = np.abs(e.astype(np.float64) - r).max(axis=1)
+        return Comparison(
+            metrics={
+                **metrics.float_metrics(r, e),
+                "kl_nats": metrics.kl_divergence(r, e, axis=1),
+                **metrics.nonfinite(r, e),
+                **token_metrics(found),
+            },
+            quantity="logits",
+            error=by_codebook(error).max(axis=1),
+            rows=[f"codebook {conditioning + i}" for i in range(predicted)],
+            unit="frames",
+            reference=r,
+            export=e,
+            message=token_message(found, best, margins, (r, e)),
+            tokens=token_counts(by_codebook(found.any), found.ambiguous),
+        )
+
+    def published(self, record: ComponentRecord) -> Published:
+        """Name what is recorded of it: the output of every layer stands between them."""
+        return Published(
+            record.name,
+            "logits",
+            record.variant or "codes",
+            ("logits",),
+            _between_layers,
+            parameters={"model": record.name},
+        )
+
+
+SUBJECTS = (Transformer(),)
+
+
+def _between_layers(recorded: Array, _outputs: Outputs) -> Parts:
+    layers = recorded("activations")
+    return {
+        f"transformer.layers.{i}": ((layers[i - 1],) if i else (), (layer,))
+        for i, layer in enumerate(layers)
+    }

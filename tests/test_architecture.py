@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from vampnet_onnx.verify.subjects.registry import SUBJECTS
+
 ROOT = Path(__file__).parents[1]
 
 # Folder: what it may import of ours.  `configs` is plain data and may be read by all.
@@ -25,6 +27,22 @@ ALLOWED: dict[str, set[str]] = {
     "commands": {"configs", "models", "pipeline", "export", "reports", "verify"},
     "face": {"configs", "models", "pipeline", "export", "reports", "verify", "commands"},
     "training": {"configs", "models", "export", "pipeline"},
+}
+# The same within verify/: room, or module of verify/ itself.
+_SIDES = {"numbers", "subjects", "sides"}
+ROOMS: dict[str, set[str]] = {
+    "numbers": set(),
+    "subjects": {"numbers"},
+    "sides": {"numbers", "subjects"},
+    "gates": _SIDES,
+    "localisation": _SIDES,
+    "golden": _SIDES,
+    "self_test": {*_SIDES, "gates", "localisation"},
+    "bench": _SIDES,
+    "versions": {*_SIDES, "gates"},
+    "verification": {*_SIDES, "gates", "localisation"},
+    "jobs": {*_SIDES, "gates", "localisation", "verification"},
+    "release": {*_SIDES, "gates", "verification"},
 }
 PACKAGED = [folder for folder in ALLOWED if folder != "training"]
 WITHOUT_TORCH = ("configs", "pipeline", "reports")
@@ -60,6 +78,47 @@ def test_a_module_imports_only_what_its_folder_may(path: Path) -> None:
     folder = folder_of(path)
     ours = {name.split(".")[0] for name in imports(path)} & set(ALLOWED)
     assert ours - {folder} <= ALLOWED[folder]
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(ROOT / "verify").with_suffix("").parts[0]
+
+
+IN_VERIFY = [
+    path for path in MODULES if folder_of(path) == "verify" and room_of(path) != "__init__"
+]
+
+
+def test_every_room_of_verify_has_its_place_in_the_order() -> None:
+    assert {room_of(path) for path in IN_VERIFY} == set(ROOMS)
+
+
+@pytest.mark.parametrize("path", IN_VERIFY, ids=relative)
+def test_a_room_of_verify_imports_only_what_stands_before_it(path: Path) -> None:
+    named = (name.split(".") for name in imports(path))
+    found = {parts[1] for parts in named if parts[0] == "verify" and len(parts) > 1}
+    assert found - {room_of(path)} <= ROOMS[room_of(path)]
+
+
+def compared_names(path: Path) -> Iterator[str]:
+    """Yield comparisons of somebody's name with a component's, whatever they are called."""
+    components = {name for subject in SUBJECTS for name in subject.names}
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Compare):
+            constants = {n.value for n in ast.walk(node) if isinstance(n, ast.Constant)}
+            known = {n.id for n in ast.walk(node) if isinstance(n, ast.Name)} & {
+                "TRANSFORMERS"
+            }
+            attributes = {n.attr for n in ast.walk(node) if isinstance(n, ast.Attribute)}
+            if attributes & {"name", "component", "id"} and (constants & components or known):
+                yield ast.unparse(node)
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in IN_VERIFY if room_of(p) not in ("subjects", "self_test")], ids=relative
+)
+def test_no_component_is_special_outside_of_its_subject(path: Path) -> None:
+    assert list(compared_names(path)) == []
 
 
 @pytest.mark.parametrize("folder", WITHOUT_TORCH)

@@ -20,7 +20,7 @@ from vampnet_onnx.configs.manifest import (
     Manifest,
 )
 from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
-from vampnet_onnx.export.components.registry import is_known
+from vampnet_onnx.export.components.registry import is_known, required_checkpoint
 from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.reports import Component, Report, Verdict
 
@@ -73,8 +73,7 @@ def verify_artifacts(
     """
     manifest = artifacts.manifest
     records = _chosen(manifest, only)
-    at_work = [part for r in records for part in subject_of(r).parts(r, manifest)]
-    if any(part.name in TRANSFORMERS for part in at_work):
+    if any(_transformers_of(record, manifest) for record in records):
         _require_same_lora(checkpoints, artifacts)
     if matrix.threads:
         torch.set_num_threads(matrix.threads)
@@ -83,7 +82,7 @@ def verify_artifacts(
     for record in records:
         progress(record.id, 0, 1)
         parts = subject_of(record).parts(record, manifest)
-        needed = tuple(part.name for part in parts if part.name in TRANSFORMERS)
+        needed = _transformers_of(record, manifest)
         models = checkpoints.models_for(needed, merged=True)
         for part in parts:
             require_same_sources(models, known, artifacts.path(part))
@@ -173,6 +172,12 @@ def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[ComponentRecord]:
         if name not in known:
             raise InputError(f"no component {name!r} here; there are {', '.join(known)}")
     return [record for record in records if not only or record.id in only]
+
+
+def _transformers_of(record: ComponentRecord, manifest: Manifest) -> tuple[str, ...]:
+    """Return the transformers whose checkpoint a component, or a whole, is made from."""
+    parts = subject_of(record).parts(record, manifest)
+    return tuple(name for part in parts for name in required_checkpoint(part.name))
 
 
 def _require_same_lora(checkpoints: Checkpoints, artifacts: Artifacts) -> None:

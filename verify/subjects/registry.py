@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pkgutil
 from collections.abc import Iterator
-from functools import cache
 from importlib import import_module
 
 from vampnet_onnx.configs.manifest import ComponentRecord, Manifest
@@ -12,30 +11,30 @@ from vampnet_onnx.configs.manifest import ComponentRecord, Manifest
 from .case import Subject
 
 
+def _found() -> Iterator[Subject]:
+    room = __name__.rpartition(".")[0]
+    for module in pkgutil.iter_modules(import_module(room).__path__, f"{room}."):
+        if module.name != __name__:
+            yield from getattr(import_module(module.name), "SUBJECTS", ())
+
+
+SUBJECTS: tuple[Subject, ...] = tuple(_found())
+_BY_NAME = {name: subject for subject in SUBJECTS for name in subject.names}
+
+
 def subject_of(record: ComponentRecord | str) -> Subject:
     """Return the subject of a component, by its record or its name without variant."""
-    return _subjects()[record if isinstance(record, str) else record.name]
+    return _BY_NAME[record if isinstance(record, str) else record.name]
 
 
 def records_of(manifest: Manifest) -> list[ComponentRecord]:
     """Return what there is to verify: every component, and every whole they make up."""
-    wholes = (subject.whole(manifest) for subject in dict.fromkeys(_subjects().values()))
+    wholes = (subject.whole(manifest) for subject in SUBJECTS)
     return [*manifest.components, *(whole for whole in wholes if whole is not None)]
 
 
 def missing_wholes(manifest: Manifest) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the wholes that cannot be verified for want of a part, and what they need."""
-    for name, subject in _subjects().items():
+    for subject in SUBJECTS:
         if subject.needs and subject.whole(manifest) is None:
-            yield name, subject.needs
-
-
-@cache
-def _subjects() -> dict[str, Subject]:
-    room = __name__.rpartition(".")[0]
-    found: dict[str, Subject] = {}
-    for module in pkgutil.iter_modules(import_module(room).__path__, f"{room}."):
-        if module.name != __name__:
-            for subject in getattr(import_module(module.name), "SUBJECTS", ()):
-                found |= dict.fromkeys(subject.names, subject)
-    return found
+            yield subject.names[0], subject.needs

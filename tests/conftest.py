@@ -16,6 +16,7 @@ from tests.support.exports import export_to
 from tests.support.sets import EXPORTED_RATES, GOLDEN, NANO, NETWORKS, GoldenSet
 from vampnet_onnx import __main__ as vampnet_onnx
 from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 from vampnet_onnx.pipeline.vamp import VampPipeline
 
@@ -39,6 +40,12 @@ def nano(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for seed, (name, kwargs) in enumerate(NANO.items()):
         write_random_file(folder / f"{name}.pth", kwargs, seed=seed)
     return folder
+
+
+@pytest.fixture(scope="session")
+def models(nano: Path) -> ModelSet:
+    """The nano models; what a test plants must not reach them."""
+    return open_models(nano)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,6 @@ from tests.support.command_line import Cli
 def test_a_missing_package_exits_with_3_and_names_the_remedy(
     cli: Cli, nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import importlib.util
 
     found = importlib.util.find_spec
     monkeypatch.setattr(

@@ -7,11 +7,7 @@ import math
 import pytest
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.settings import (
-    Mode,
-    generation_settings,
-    vamp_settings,
-)
+from vampnet_onnx.configs.settings import Mode, generation_settings, vamp_settings
 
 
 @pytest.mark.parametrize(

@@ -27,14 +27,14 @@ from tests.support.exports import (
     saved,
     session,
 )
-from tests.support.sets import NANO, NETWORKS
+from tests.support.sets import GOLDEN, NANO, NETWORKS
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import config_from, load_gates
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
-from vampnet_onnx.configs.manifest import Manifest
+from vampnet_onnx.configs.manifest import Manifest, TensorSignature
 from vampnet_onnx.export.components.registry import COMPONENTS
-from vampnet_onnx.export.export_set import METADATA_PREFIX
+from vampnet_onnx.export.export_set import METADATA_PREFIX, Request, export_set
 from vampnet_onnx.export.exporter import OPSETS
 from vampnet_onnx.export.graph import MODULE_KEY
 from vampnet_onnx.models import open_models
@@ -509,3 +509,69 @@ def _models(folder: Path) -> Any:
 
 def _codec(folder: Path) -> Any:
     return _models(folder).codec
+
+
+@pytest.fixture(scope="module")
+def exported_set(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
+    folder = tmp_path_factory.mktemp("set")
+    request = Request(
+        model="mine",
+        checkpoint=GOLDEN / "a",
+        inputs=("codes",),
+        opset=20,
+        components=("audio_processor", "mask_generator", "sampler"),
+        external_data=False,
+        lora={},
+        rates=(48000, 8000),
+    )
+    return folder, export_set(request, folder, progress=lambda *_: None)
+
+
+def test_a_set_holds_them_after_the_networks(exported_set: tuple[Path, Manifest]) -> None:
+    assert COMPONENTS[-3:] == ("audio_processor", "mask_generator", "sampler")
+    ids = [record.id for record in exported_set[1].components]
+    assert ids == [
+        "audio_processor",
+        "audio_processor.from_48000",
+        "mask_generator",
+        "sampler",
+    ]
+    assert [source.name for source in exported_set[1].sources] == ["codec.pth"]
+
+
+def test_each_file_carries_its_facts(exported_set: tuple[Path, Manifest]) -> None:
+    folder, manifest = exported_set
+    for record in manifest.components:
+        model = onnx.load(str(folder / record.file.name))
+        facts = {p.key.removeprefix("vampnet_onnx."): p.value for p in model.metadata_props}
+        assert facts["component"] == record.name and facts["variant"] == record.variant
+        assert json.loads(facts["dims"])["sample_rate"] == record.dims["sample_rate"]
+        signatures = [TensorSignature(**item) for item in json.loads(facts["inputs"])]
+        assert tuple(signatures) == record.inputs
+        assert [value.name for value in model.graph.input] == [s.name for s in record.inputs]
+
+
+def test_rates_come_from_the_configuration(tmp_path: Path) -> None:
+    values = {"model": "mine", "checkpoint": {"path": "x"}, "export": {"rates": [16000]}}
+    config = config_from(values, source="my.toml")
+    assert Request.from_config(config, Path("x")).rates == (16000,)
+    values["export"] = {}
+    assert Request.from_config(config_from(values, source="my.toml"), Path("x")).rates is None
+
+
+def test_a_rate_of_no_use_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"export\.rates"):
+        export_set(
+            Request(
+                model="mine",
+                checkpoint=GOLDEN / "a",
+                inputs=("codes",),
+                opset=20,
+                components=("audio_processor",),
+                external_data=False,
+                lora={},
+                rates=(999_983,),
+            ),
+            tmp_path,
+            progress=lambda *_: None,
+        )

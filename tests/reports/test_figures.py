@@ -6,10 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.report_samples import gate_of
-from vampnet_onnx.reports import (
-    HeatMap,
-    Scatter,
-)
+from vampnet_onnx.reports import HeatMap, Scatter
 from vampnet_onnx.reports.figures import gate_bar, heat_figure, scatter_plots, undrawn
 from vampnet_onnx.reports.summary import headroom, share_of_limit
 

@@ -10,10 +10,7 @@ import pytest
 
 from tests.support.report_samples import Sample, every_sample, failing_report
 from vampnet_onnx import reports
-from vampnet_onnx.reports import (
-    read_report,
-    write_reports,
-)
+from vampnet_onnx.reports import read_report, write_reports
 
 
 def test_the_committed_schema_is_the_schema_of_the_code() -> None:

@@ -8,13 +8,17 @@ from dataclasses import replace
 from functools import cache
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import onnxruntime as ort
 import torch
 
 from vampnet_onnx.configs.config import VerifySection, load_gates
 from vampnet_onnx.configs.manifest import ComponentRecord, FileRecord
+from vampnet_onnx.export.components.audio_processor import audio_processor
 from vampnet_onnx.export.components.component import Component
+from vampnet_onnx.export.components.mask_generator import mask_generator
+from vampnet_onnx.export.components.sampler import sampler
 from vampnet_onnx.export.exporter import export_component
 from vampnet_onnx.models import CodecDims, ModelSet
 from vampnet_onnx.models.behaviour.mask_plan import MaskNoise, MaskPlan
@@ -103,3 +107,26 @@ def verified(
 
 def failed_gates(found: CheckedComponent) -> set[str]:
     return {gate.name for gate in found.gates if gate.verdict is Verdict.FAIL}
+
+
+BUILT = {
+    "audio_processor": lambda: audio_processor(DIMS),
+    "audio_processor.from_48000": lambda: audio_processor(DIMS, source_rate=48000),
+    "mask_generator": lambda: mask_generator(DIMS),
+    "sampler": lambda: sampler(DIMS),
+}
+
+
+def proto(name: str, opset: int = 20) -> onnx.ModelProto:
+    return ir.to_proto(export_component(BUILT[name](), opset=opset).model)
+
+
+def all_nodes(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
+    inner = [
+        node
+        for outer in graph.node
+        for attribute in outer.attribute
+        if attribute.HasField("g")
+        for node in all_nodes(attribute.g)
+    ]
+    return [*graph.node, *inner]

@@ -11,11 +11,7 @@ import pytest
 import torch
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.models import (
-    load_codec,
-    load_vampnet,
-    read_checkpoint,
-)
+from vampnet_onnx.models import load_codec, load_vampnet, read_checkpoint
 
 Content = dict[str, Any]
 LONGEST_MESSAGE = 6000

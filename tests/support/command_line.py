@@ -10,6 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vampnet_onnx.configs.files import sha256
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -57,8 +59,6 @@ def files_below(folder: Path) -> list[str]:
 
 def vouch_for(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Change a manifest and make it vouch for the files that are there."""
-    from vampnet_onnx.configs.files import sha256
-
     path = folder / "manifest.json"
     values = json.loads(path.read_text("utf-8"))
     change(values["components"][0])

@@ -8,10 +8,7 @@ import torch
 
 from tests.support.sets import NANO
 from training.quantiser import QuantiserTraining
-from vampnet_onnx.models import (
-    LAC,
-    CodecDims,
-)
+from vampnet_onnx.models import LAC, CodecDims
 from vampnet_onnx.models.checkpoints.random_checkpoint import random_state
 
 

@@ -8,10 +8,7 @@ import torch
 from tests.support.sets import NANO
 from tests.support.untrained import quantiser
 from training.quality import si_sdr, token_quality
-from vampnet_onnx.models import (
-    VampNet,
-    VampNetDims,
-)
+from vampnet_onnx.models import VampNet, VampNetDims
 
 
 def test_si_sdr_of_a_known_mixture() -> None:

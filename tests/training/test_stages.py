@@ -12,12 +12,7 @@ from tests.support.nano_recipe import TINY, nano_recipe, silent
 from training import stages
 from training.quality import measure
 from training.stages import lora_file, train_stage
-from vampnet_onnx.models import (
-    check_set,
-    load_vampnet,
-    open_models,
-    read_checkpoint,
-)
+from vampnet_onnx.models import check_set, load_vampnet, open_models, read_checkpoint
 
 
 @pytest.mark.parametrize("name", ["codec", "coarse", "c2f"])

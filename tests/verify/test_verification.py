@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +21,7 @@ from tests.support.exports import record_of, session
 from tests.support.records import matrix
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Gates, load_gates
-from vampnet_onnx.models import ModelSet, open_models
+from vampnet_onnx.models import ModelSet
 from vampnet_onnx.reports import Component
 from vampnet_onnx.reports.schema import Gate
 from vampnet_onnx.verify.gates.component import check_component
@@ -39,11 +38,6 @@ from vampnet_onnx.verify.subjects.registry import subject_of
 
 Outputs = dict[str, np.ndarray]
 Change = Callable[[Mapping[str, np.ndarray], Outputs], Outputs]
-
-
-@pytest.fixture(scope="module")
-def models(nano: Path) -> ModelSet:
-    return open_models(nano)
 
 
 @pytest.fixture(scope="module")

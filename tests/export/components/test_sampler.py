@@ -16,9 +16,11 @@ from hypothesis import strategies as st
 from tests.support.built_components import (
     DIMS,
     Run,
+    all_nodes,
     cached_run,
     dims_like,
     failed_gates,
+    proto,
     run_component,
     run_model,
     verified,
@@ -480,3 +482,10 @@ def test_one_wrong_number_fails_the_gates(golden_a: GoldenSet, name: str) -> Non
 def test_the_whole_one_passes_every_gate(golden: GoldenSet) -> None:
     component = sampler(golden.models.codec.dims)
     assert not failed_gates(verified(component, golden.models))
+
+
+def test_no_sorting_outside_of_the_branches_but_of_the_confidence() -> None:
+    """Sorting a vocabulary for every code costs several times the rest of a step."""
+    model = proto("sampler")
+    assert [n.op_type for n in model.graph.node].count("TopK") == 1
+    assert [n.op_type for n in all_nodes(model.graph)].count("TopK") == 4

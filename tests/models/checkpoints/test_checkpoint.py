@@ -20,11 +20,7 @@ from tests.support.checkpoint_files import (
     saved,
 )
 from tests.support.sets import NANO
-from vampnet_onnx.models import (
-    load_vampnet,
-    read_checkpoint,
-    read_lora,
-)
+from vampnet_onnx.models import load_vampnet, read_checkpoint, read_lora
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,8 @@ import pytest
 
 from tests.support.checkpoint_files import copy_of, lora_of, refusal, saved
 from tests.support.sets import NANO
-from vampnet_onnx.models import (
-    check_set,
-    lora_owner,
-    open_models,
-)
-from vampnet_onnx.models.checkpoints.random_checkpoint import (
-    write_random_file,
-)
+from vampnet_onnx.models import check_set, lora_owner, open_models
+from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 
 
 @pytest.mark.parametrize("rank", [8, 3])

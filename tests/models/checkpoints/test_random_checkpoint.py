@@ -9,20 +9,14 @@ import pytest
 import torch
 
 from tests.support.checkpoint_files import audio, content_of, refusal
-from vampnet_onnx.models import (
-    open_models,
-)
-from vampnet_onnx.models.checkpoints.random_checkpoint import (
-    sizes,
-    write_random_set,
-)
+from vampnet_onnx.models import open_models
+from vampnet_onnx.models.checkpoints.folder import _check_fit, _check_pair
+from vampnet_onnx.models.checkpoints.random_checkpoint import sizes, write_random_set
+from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
 
 
 @pytest.mark.parametrize("size", sorted(sizes()))
 def test_every_known_size_has_kwargs_that_fit_each_other(size: str, tmp_path: Path) -> None:
-    from vampnet_onnx.models.checkpoints.folder import _check_fit, _check_pair
-    from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
-
     kwargs = sizes()[size]
     codec = CodecDims.from_kwargs(kwargs["codec"], size)
     coarse, c2f = (VampNetDims.from_kwargs(kwargs[name], size) for name in ("coarse", "c2f"))

@@ -13,13 +13,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.support.checkpoint_files import (
-    LONGEST_MESSAGE,
-    content_of,
-    load,
-    refusal,
-    saved,
-)
+from tests.support.checkpoint_files import LONGEST_MESSAGE, content_of, load, refusal, saved
 from vampnet_onnx.configs.errors import InputError
 
 

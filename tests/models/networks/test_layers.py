@@ -7,10 +7,7 @@ from pathlib import Path
 import torch
 
 from tests.support.checkpoint_files import lora_of, saved
-from vampnet_onnx.models import (
-    load_vampnet,
-    read_checkpoint,
-)
+from vampnet_onnx.models import load_vampnet, read_checkpoint
 from vampnet_onnx.models.networks.layers import LoRALinear
 
 

@@ -12,11 +12,7 @@ from tests.support.pipeline_inputs import codes_for
 from tests.support.recorded_cases import golden_model
 from tests.support.sets import GoldenSet
 from vampnet_onnx.configs.errors import NotFiniteError
-from vampnet_onnx.configs.settings import (
-    Mode,
-    generation_settings,
-    vamp_settings,
-)
+from vampnet_onnx.configs.settings import Mode, generation_settings, vamp_settings
 from vampnet_onnx.models.behaviour.generate import generate as generate_in_torch
 from vampnet_onnx.models.behaviour.noise import TorchNoise
 from vampnet_onnx.pipeline.steps.generate import generate

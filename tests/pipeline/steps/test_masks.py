@@ -7,9 +7,7 @@ import pytest
 
 from tests.support.pipeline_inputs import codes_for
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.settings import (
-    mask_settings,
-)
+from vampnet_onnx.configs.settings import mask_settings
 from vampnet_onnx.pipeline.vamp import VampPipeline
 
 

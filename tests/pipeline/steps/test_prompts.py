@@ -10,10 +10,7 @@ import pytest
 from tests.support.pipeline_inputs import codes_for, noise_like
 from tests.support.sets import GoldenSet
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
-from vampnet_onnx.configs.settings import (
-    beat_settings,
-    mask_settings,
-)
+from vampnet_onnx.configs.settings import beat_settings, mask_settings
 from vampnet_onnx.pipeline.steps.prompts import onset_frames, read_beats
 from vampnet_onnx.pipeline.vamp import VampPipeline
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from tests.support.pipeline_inputs import codes_for
-from vampnet_onnx.configs.settings import (
-    generation_settings,
-    vamp_settings,
-)
+from vampnet_onnx.configs.settings import generation_settings, vamp_settings
 from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
 from vampnet_onnx.pipeline.vamp import VampPipeline
 

@@ -15,7 +15,7 @@ from tests.support.sets import NETWORKS
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.models import Checkpoints, ModelSet, open_models
+from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.pipeline.steps import generate as pipeline_generate
 from vampnet_onnx.reports import Component, Verdict
 from vampnet_onnx.verify.gates.component import check_component
@@ -36,11 +36,6 @@ PARTS = (*NETWORKS, "sampler", "mask_generator")
 def artifacts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
     folder = tmp_path_factory.mktemp("whole") / "v1"
     return export_to(folder, nano, components=PARTS, inputs=("codes",))
-
-
-@pytest.fixture(scope="module")
-def models(nano: Path) -> ModelSet:
-    return open_models(nano)
 
 
 def check(artifacts: Artifacts, models: ModelSet, seeds: list[int]) -> Component:

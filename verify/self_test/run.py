@@ -37,7 +37,7 @@ from vampnet_onnx.verify.sides.models import Reference
 from vampnet_onnx.verify.sides.oracle import Sides
 from vampnet_onnx.verify.subjects.registry import subject_of
 
-from .defects import ALL_DEFECTS, Defect, GraphDefect, ModuleDefect
+from .defects import Defect, GraphDefect, ModuleDefect, all_defects
 
 # Enough to meet every defect: both sides of the traced size, past the bucket border, a batch.
 MATRIX = VerifySection(seeds=[0, 1], frames=[1, 13, 29, 150], batches=[1, 3], threads=0)
@@ -130,17 +130,17 @@ def run_self_test(
     )
 
 
-def chosen_defects(names: Sequence[str]) -> Sequence[Defect]:
+def chosen_defects(names: Sequence[str]) -> list[Defect]:
     """Return the defects with these names, all of them for none.
 
     Raises:
         InputError: there is no such defect.
     """
-    known = {defect.name: defect for defect in ALL_DEFECTS}
+    known = {defect.name: defect for defect in all_defects()}
     for name in names:
         if name not in known:
             raise InputError(f"no defect {name!r}{nearest(name, list(known))}")
-    return [known[name] for name in names] or ALL_DEFECTS
+    return [known[name] for name in names or known]
 
 
 _models: ModelSet | None = None  # of this process

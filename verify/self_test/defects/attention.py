@@ -5,19 +5,45 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import onnx_ir as ir
 import torch
 from torch import Tensor
 
-from .base import Defect, ModuleDefect, replace_forward, replace_tensor
+from .base import GraphDefect, ModuleDefect, nodes_of, replace_forward, replace_tensor
 
-_LAYER = "transformer.layers.1"
+_TABLE = "transformer.layers.0.self_attn.relative_attention_bias"
+
+
+class AttentionDefect(ModuleDefect):
+    """A mistake in the attention of one layer: a subclass has one of its steps wrong."""
+
+    culprit = "transformer.layers.1.self_attn"
+
+    def plant(self, module: Any) -> None:
+        """Replace the forward by one of these steps."""
+
+        def forward(attention: Any, x: Tensor, bias: Tensor) -> Any:
+            weights = (attention.w_qs, attention.w_ks, attention.w_vs)
+            q, k, v = (attention._heads(weight(x)) for weight in weights)
+            mixed = torch.softmax(self.scores(q, k) + bias, dim=-1) @ self.values(v)
+            return attention.fc(mixed.transpose(1, 2).flatten(2))
+
+        replace_forward(module.get_submodule(self.culprit), forward)
+
+    def scores(self, q: Tensor, k: Tensor) -> Tensor:
+        """Return how much each query attends to each key, without bias: [B, heads, T, T]."""
+        return q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])
+
+    def values(self, v: Tensor) -> Tensor:
+        """Return what is mixed: [B, heads, T, width]."""
+        return v
 
 
 class BiasInFirstLayerOnly(ModuleDefect):
     """Later layers attend without the position bias."""
 
     component = "coarse"
-    culprit = f"{_LAYER}.self_attn"
+    culprit = "transformer.layers.1.self_attn"
 
     def plant(self, module: Any) -> None:
         for layer in list(module.get_submodule("transformer.layers").children())[1:]:
@@ -34,7 +60,7 @@ class BucketOffByOne(ModuleDefect):
     """Position buckets are counted from one."""
 
     component = "coarse"
-    culprit = "transformer.layers.0.self_attn.relative_attention_bias"
+    culprit = _TABLE
 
     def plant(self, module: Any) -> None:
         replace_tensor(module, f"{self.culprit}.weight", lambda w: w.roll(1, dims=0))
@@ -44,68 +70,75 @@ class BucketSidesSwapped(ModuleDefect):
     """The bias of a key before the query is that of one after it."""
 
     component = "c2f"
-    culprit = "transformer.layers.0.self_attn.relative_attention_bias"
+    culprit = _TABLE
 
     def plant(self, module: Any) -> None:
         replace_tensor(module, f"{self.culprit}.weight", lambda w: w.roll(w.shape[0] // 2, 0))
 
 
-class ScoresUnscaled(ModuleDefect):
+class ScoresUnscaled(AttentionDefect):
     """Attention scores are not divided by the square root of the head's width."""
 
     component = "coarse"
-    culprit = f"{_LAYER}.self_attn"
 
-    def plant(self, module: Any) -> None:
-        _replace_attention(module, scale=1.0)
+    def scores(self, q: Tensor, k: Tensor) -> Tensor:
+        return q @ k.transpose(-1, -2)
 
 
-class InfinityHiddenBySoftmax(ModuleDefect):
+class InfinityHiddenBySoftmax(AttentionDefect):
     """The first key's score is minus infinity, which the softmax turns into a zero."""
 
     component = "coarse"
-    culprit = f"{_LAYER}.self_attn"
 
-    def plant(self, module: Any) -> None:
-        _replace_attention(module, hide_first_key=True)
+    def scores(self, q: Tensor, k: Tensor) -> Tensor:
+        scores = super().scores(q, k)
+        return scores.masked_fill(torch.arange(scores.shape[-1]) == 0, -math.inf)
 
 
-class BatchItemsMixed(ModuleDefect):
+class BatchItemsMixed(AttentionDefect):
     """Each item of a batch attends to another's values."""
 
     component = "coarse"
-    culprit = f"{_LAYER}.self_attn"
 
-    def plant(self, module: Any) -> None:
-        _replace_attention(module, roll_batch=True)
-
-
-def _replace_attention(
-    module: Any,
-    *,
-    scale: float | None = None,
-    hide_first_key: bool = False,
-    roll_batch: bool = False,
-) -> None:
-    def forward(self: Any, x: Tensor, bias: Tensor) -> Any:
-        q, k, v = (self._heads(w(x)) for w in (self.w_qs, self.w_ks, self.w_vs))
-        scores = q @ k.transpose(-1, -2) / (scale or math.sqrt(q.shape[-1])) + bias
-        if hide_first_key:
-            first = torch.arange(scores.shape[-1]) == 0
-            scores = scores.masked_fill(first, -math.inf)
-        if roll_batch:
-            v = torch.cat([v[1:], v[:1]])
-        mixed = torch.softmax(scores, dim=-1) @ v
-        return self.fc(mixed.transpose(1, 2).flatten(2))
-
-    replace_forward(module.get_submodule(f"{_LAYER}.self_attn"), forward)
+    def values(self, v: Tensor) -> Tensor:
+        return torch.cat([v[1:], v[:1]])
 
 
-ATTENTION_DEFECTS: tuple[Defect, ...] = (
-    BiasInFirstLayerOnly(),
-    BucketOffByOne(),
-    BucketSidesSwapped(),
-    ScoresUnscaled(),
-    InfinityHiddenBySoftmax(),
-    BatchItemsMixed(),
-)
+class HeadsOfQueriesRolled(AttentionDefect):
+    """Each head's queries meet the keys of the next head."""
+
+    component = "coarse"
+
+    def scores(self, q: Tensor, k: Tensor) -> Tensor:
+        return super().scores(q.roll(1, dims=1), k)
+
+
+class ScoresScaledTwice(AttentionDefect):
+    """Attention scores are divided by the head's width instead of its square root."""
+
+    component = "c2f"
+
+    def scores(self, q: Tensor, k: Tensor) -> Tensor:
+        return q @ k.transpose(-1, -2) / q.shape[-1]
+
+
+class CausalMaskAdded(AttentionDefect):
+    """One layer sees no key after its query."""
+
+    component = "coarse"
+
+    def scores(self, q: Tensor, k: Tensor) -> Tensor:
+        scores = super().scores(q, k)
+        position = torch.arange(scores.shape[-1])
+        return scores.masked_fill(position[None] > position[:, None], -1e30)
+
+
+class BiasTransposed(GraphDefect):
+    """The position bias is that of query minus key."""
+
+    component = "c2f"
+    culprit = _TABLE
+
+    def plant(self, model: ir.Model) -> None:
+        turn = next(nodes_of(model, self.culprit, "Transpose"))
+        turn.attributes["perm"] = ir.AttrInt64s("perm", [2, 1, 0])

@@ -1,18 +1,23 @@
-"""What a planted defect is."""
+"""What a planted defect is, and the ways to plant one."""
 
 from __future__ import annotations
 
 import types
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, ClassVar
 
+import numpy as np
 import onnx_ir as ir
 from torch import Tensor, nn
 
+from vampnet_onnx.export.graph import MODULE_KEY
+
+_KINDS: dict[str, type[Defect]] = {}
+
 
 class Defect(ABC):
-    """A mistake in one component.
+    """A mistake in one component; a subclass that names both is registered by its name.
 
     Attributes:
         component: component to plant it in.
@@ -21,6 +26,13 @@ class Defect(ABC):
 
     component: ClassVar[str]
     culprit: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        """Register a defect; what has no component yet is a kind of them."""
+        if hasattr(cls, "component"):
+            if cls.__name__ in _KINDS:
+                raise TypeError(f"there is a defect {cls.__name__} already")
+            _KINDS[cls.__name__] = cls
 
     @property
     def name(self) -> str:
@@ -31,6 +43,11 @@ class Defect(ABC):
     def description(self) -> str:
         """First line of the class's docstring."""
         return (type(self).__doc__ or "").partition("\n")[0].rstrip(".")
+
+
+def all_defects() -> list[Defect]:
+    """Return one of every kind, in the order of their definition."""
+    return [kind() for kind in _KINDS.values()]
 
 
 class ModuleDefect(Defect):
@@ -44,6 +61,28 @@ class ModuleDefect(Defect):
             module: of `export.components`; untyped, since defects reach into whatever
             is there.
         """
+
+
+class ModuleLost(ModuleDefect):
+    """The culprit is left out; what goes into it comes out."""
+
+    def plant(self, module: Any) -> None:
+        """Put the identity in its place."""
+        module.set_submodule(self.culprit, _Identity())
+
+
+class ForwardDefect(ModuleDefect):
+    """The culprit computes something else.
+
+    Attributes:
+        forward: static; takes the culprit and its arguments.
+    """
+
+    forward: Callable[..., Any]
+
+    def plant(self, module: Any) -> None:
+        """Replace its forward."""
+        replace_forward(module.get_submodule(self.culprit), self.forward)
 
 
 class GraphDefect(Defect):
@@ -71,9 +110,24 @@ def replace_forward(module: nn.Module, forward: Callable[..., Any]) -> None:
     module.forward = types.MethodType(forward, module)
 
 
-class Identity(nn.Module):
+def replace_weight(
+    model: ir.Model, name: str, change: Callable[[np.ndarray], np.ndarray]
+) -> None:
+    """Give a graph a changed copy of one of its weights."""
+    value = model.graph.initializers[name]
+    assert value.const_value is not None
+    value.const_value = ir.tensor(change(value.const_value.numpy().copy()), name=name)
+
+
+def nodes_of(model: ir.Model, path: str, kind: str) -> Iterator[ir.Node]:
+    """Yield the nodes of a module that have one type, those inside branches and bodies too."""
+    for node in model.graph.all_nodes():
+        if node.op_type == kind and node.metadata_props.get(MODULE_KEY) == path:
+            yield node
+
+
+class _Identity(nn.Module):
     """Returns its first argument, whatever else it is called with."""
 
     def forward(self, x: Tensor, *_others: object) -> Tensor:
-        """Return x."""
         return x

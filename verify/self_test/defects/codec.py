@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,65 +14,167 @@ from torch.nn import functional as F
 from vampnet_onnx.models.networks.layers import Snake1d, WNConv1d
 from vampnet_onnx.models.networks.quantize import Quantized, VectorQuantize
 
-from .base import Defect, Identity, ModuleDefect, replace_forward, replace_tensor
+from .base import (
+    ForwardDefect,
+    GraphDefect,
+    ModuleDefect,
+    ModuleLost,
+    replace_forward,
+    replace_tensor,
+    replace_weight,
+)
 
 
-class EncoderDilationWrong(ModuleDefect):
+class ConvolutionDefect(ModuleDefect):
+    """A mistake in one convolution, whose effective weight is right.
+
+    Attributes:
+        convolve: static; takes the convolution, as `_Convolution`, and its input.
+    """
+
+    convolve: Callable[..., Tensor]
+
+    def plant(self, module: Any) -> None:
+        """Put another convolution of the same weight in its place."""
+        changed = _Convolution(module.get_submodule(self.culprit))
+        replace_forward(changed, self.convolve)
+        module.set_submodule(self.culprit, changed)
+
+
+class UndilatedConvolution(ModuleDefect):
+    """One dilated convolution is not dilated; its output keeps its length."""
+
+    def plant(self, module: Any) -> None:
+        """Set its dilation to one."""
+        conv = module.get_submodule(self.culprit)
+        assert isinstance(conv, WNConv1d)
+        conv.dilation, conv.padding = 1, (conv.weight_v.shape[-1] - 1) // 2
+
+
+class MaskTokenDecodedAsAnother(GraphDefect):
+    """The mask token reads as code 1 in the decoder."""
+
+    component = "codec_decoder"
+    culprit = "quantizer"
+
+    def plant(self, model: ir.Model) -> None:
+        def misread(rows: np.ndarray) -> np.ndarray:
+            rows[:, -1] = rows[:, 1]  # the mask token's row is the last one
+            return rows
+
+        replace_weight(model, "quantizer.tables", misread)
+
+
+class OneChainMissing(ModuleDefect):
+    """One of the decoder's parallel chains is left out of the mean."""
+
+    component = "codec_decoder"
+    culprit = "decoder.model.2.block.2.mrf_blocks.2"
+
+    def plant(self, module: Any) -> None:
+        def forward(part: Any, x: Tensor) -> Any:
+            return (part.mrf_blocks[0](x) + part.mrf_blocks[1](x)) / 2
+
+        replace_forward(module.get_submodule("decoder.model.2.block.2"), forward)
+
+
+class UpsamplingCutOnTheOtherSide(ConvolutionDefect):
+    """A transposed convolution is cropped by other amounts than its padding."""
+
+    component = "codec_decoder"
+    culprit = "decoder.model.1.block.1"
+
+    @staticmethod
+    def convolve(conv: Any, x: Tensor) -> Tensor:
+        whole: Tensor = F.conv_transpose1d(x, conv.weight, conv.bias, conv.stride)
+        early, late = conv.padding - 1, conv.padding + 1
+        return whole[..., early : whole.shape[-1] - late]
+
+
+class NormOverTheWrongAxis(ModuleDefect):
+    """A transposed convolution's weight is normalised over its output channels."""
+
+    component = "codec_decoder"
+    culprit = "decoder.model.3.block.1"
+
+    def plant(self, module: Any) -> None:
+        def rescale(v: Tensor) -> Tensor:
+            right = v.flatten(1).norm(dim=1)[:, None, None]
+            wrong = v.transpose(0, 1).flatten(1).norm(dim=1)[None, :, None]
+            scaled: Tensor = v * right / wrong
+            return scaled
+
+        conv = module.get_submodule(self.culprit)
+        kept = conv.weight
+        wrong = rescale(conv.weight_v.detach())
+        object.__setattr__(conv, "weight", lambda: kept() * (wrong / conv.weight_v))
+
+
+class SnakeOfHalfTheFrequency(ModuleDefect):
+    """One Snake of the decoder is half as fast."""
+
+    component = "codec_decoder"
+    culprit = "decoder.model.1.block.0"
+
+    def plant(self, module: Any) -> None:
+        replace_tensor(module, f"{self.culprit}.alpha", lambda alpha: alpha / 2)
+
+
+class ReflectedEdges(ConvolutionDefect):
+    """The first convolution reflects the audio at its edges instead of padding zeros."""
+
+    component = "codec_encoder"
+    culprit = "encoder.block.0"
+
+    @staticmethod
+    def convolve(conv: Any, x: Tensor) -> Tensor:
+        edge = conv.padding
+        before = x[..., 1 : edge + 1].flip(-1)
+        after = x[..., -edge - 1 : -1].flip(-1)
+        return F.conv1d(torch.cat([before, x, after], dim=-1), conv.weight, conv.bias)
+
+
+class ResidualOfNormalisedRows(ModuleDefect):
+    """Normalised rows are taken off the residual instead of the rows themselves."""
+
+    component = "codec_encoder"
+    culprit = "quantizer.quantizers.0"
+
+    def plant(self, module: Any) -> None:
+        for book in module.get_submodule("quantizer.quantizers"):
+            replace_tensor(book, "codebook.weight", F.normalize)
+
+
+class EncoderDilationWrong(UndilatedConvolution):
     """One dilated convolution of the encoder is not dilated."""
 
     component = "codec_encoder"
     culprit = "encoder.block.1.block.1.block.1"
 
-    def plant(self, module: Any) -> None:
-        conv = module.get_submodule(self.culprit)
-        assert isinstance(conv, WNConv1d)
-        conv.dilation, conv.padding = 1, (conv.weight_v.shape[-1] - 1) // 2
 
-
-class DecoderDilationWrong(ModuleDefect):
+class DecoderDilationWrong(UndilatedConvolution):
     """One dilated convolution of the decoder is not dilated."""
 
     component = "codec_decoder"
     culprit = "decoder.model.1.block.2.mrf_blocks.0.block.1.layer.1"
 
-    def plant(self, module: Any) -> None:
-        conv = module.get_submodule(self.culprit)
-        assert isinstance(conv, WNConv1d)
-        conv.dilation, conv.padding = 1, (conv.weight_v.shape[-1] - 1) // 2
 
-
-class PaddingOneSided(ModuleDefect):
+class PaddingOneSided(ConvolutionDefect):
     """The first convolution pads on the right only."""
 
     component = "codec_encoder"
     culprit = "encoder.block.0"
 
-    def plant(self, module: Any) -> None:
-        block = module.get_submodule("encoder.block")
-        conv = block[0]
-        reach = 2 * conv.padding
-
-        class Shifted(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.weight = nn.Parameter(conv.weight().detach(), requires_grad=False)
-                self.bias = conv.bias
-
-            def forward(self, x: Tensor) -> Tensor:
-                return F.conv1d(F.pad(x, (0, reach)), self.weight, self.bias)
-
-        block[0] = Shifted()
+    @staticmethod
+    def convolve(conv: Any, x: Tensor) -> Tensor:
+        return F.conv1d(F.pad(x, (0, 2 * conv.padding)), conv.weight, conv.bias)
 
 
-class TanhLost(ModuleDefect):
+class TanhLost(ModuleLost):
     """Audio leaves the decoder without its tanh."""
 
     component = "codec_decoder"
     culprit = "decoder.model.6"
-
-    def plant(self, module: Any) -> None:
-        layers = module.get_submodule("decoder.model")
-        layers[len(layers) - 1] = Identity()
 
 
 class SnakeWithoutReciprocal(ModuleDefect):
@@ -83,53 +188,38 @@ class SnakeWithoutReciprocal(ModuleDefect):
         object.__setattr__(snake, "inverse", lambda: torch.ones_like(snake.alpha))
 
 
-class ChainsSummedNotAveraged(ModuleDefect):
+class ChainsSummedNotAveraged(ForwardDefect):
     """Parallel chains of the decoder are summed."""
 
     component = "codec_decoder"
     culprit = "decoder.model.1.block.2"
 
-    def plant(self, module: Any) -> None:
-        def forward(self: Any, x: Tensor) -> Any:
-            return sum((block(x) for block in self.mrf_blocks), start=torch.zeros_like(x))
-
-        replace_forward(module.get_submodule(self.culprit), forward)
+    @staticmethod
+    def forward(part: Any, x: Tensor) -> Any:
+        return sum((block(x) for block in part.mrf_blocks), start=torch.zeros_like(x))
 
 
-class EncoderResidualLost(ModuleDefect):
+class EncoderResidualLost(ForwardDefect):
     """One residual layer of the encoder forgets its input."""
 
     component = "codec_encoder"
     culprit = "encoder.block.2.block.1"
 
-    def plant(self, module: Any) -> None:
-        def forward(self: Any, x: Tensor) -> Any:
-            return self.block(x)
-
-        replace_forward(module.get_submodule(self.culprit), forward)
+    @staticmethod
+    def forward(part: Any, x: Tensor) -> Any:
+        return part.block(x)
 
 
-class UpsamplingShifted(ModuleDefect):
+class UpsamplingShifted(ConvolutionDefect):
     """A transposed convolution's output is one sample late."""
 
     component = "codec_decoder"
     culprit = "decoder.model.2.block.1"
 
-    def plant(self, module: Any) -> None:
-        block = module.get_submodule("decoder.model.2.block")
-        conv = block[1]
-
-        class Late(nn.Module):
-            def __init__(self) -> None:
-                super().__init__()
-                self.weight = nn.Parameter(conv.weight().detach(), requires_grad=False)
-                self.bias = conv.bias
-
-            def forward(self, x: Tensor) -> Tensor:
-                y = F.conv_transpose1d(x, self.weight, self.bias, conv.stride, conv.padding)
-                return F.pad(y, (1, 0))[..., :-1]
-
-        block[1] = Late()
+    @staticmethod
+    def convolve(conv: Any, x: Tensor) -> Tensor:
+        y = F.conv_transpose1d(x, conv.weight, conv.bias, conv.stride, conv.padding)
+        return F.pad(y, (1, 0))[..., :-1]
 
 
 class CodebookNotNormalised(ModuleDefect):
@@ -145,20 +235,18 @@ class CodebookNotNormalised(ModuleDefect):
         quantizer.quantizers[0] = _PlainSearch(book)
 
 
-class ResidualNotSubtracted(ModuleDefect):
+class ResidualNotSubtracted(ForwardDefect):
     """Every codebook quantises the same latents."""
 
     component = "codec_encoder"
     culprit = "quantizer"
 
-    def plant(self, module: Any) -> None:
-        def forward(self: Any, z: Tensor) -> Any:
-            found = [book(z) for book in self.quantizers]
-            codes = torch.stack([item[1] for item in found], dim=1)
-            latents = torch.cat([item[2] for item in found], dim=1)
-            return Quantized(sum(item[0] for item in found), codes, latents)
-
-        replace_forward(module.get_submodule("quantizer"), forward)
+    @staticmethod
+    def forward(quantizer: Any, z: Tensor) -> Any:
+        found = [book(z) for book in quantizer.quantizers]
+        codes = torch.stack([item[1] for item in found], dim=1)
+        latents = torch.cat([item[2] for item in found], dim=1)
+        return Quantized(sum(item[0] for item in found), codes, latents)
 
 
 class DecoderCodebooksPermuted(ModuleDefect):
@@ -221,6 +309,15 @@ class HopPaddingOnTheLeft(ModuleDefect):
         module.codec = [Left()]
 
 
+class _Convolution(nn.Module):
+    """A convolution without weight norm, which waits for its forward."""
+
+    def __init__(self, conv: Any) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(conv.weight().detach(), requires_grad=False)
+        self.bias, self.stride, self.padding = conv.bias, conv.stride, conv.padding
+
+
 class _PlainSearch(nn.Module):
     """A codebook searched by distance between vectors of unequal length."""
 
@@ -238,21 +335,3 @@ class _PlainSearch(nn.Module):
         distances = self.entries.pow(2).sum(1) - 2 * encodings @ self.entries.t()
         codes = torch.argmax(-distances, dim=-1)
         return self.out_proj(F.embedding(codes, self.rows).transpose(1, 2)), codes, latents
-
-
-CODEC_DEFECTS: tuple[Defect, ...] = (
-    EncoderDilationWrong(),
-    DecoderDilationWrong(),
-    PaddingOneSided(),
-    TanhLost(),
-    SnakeWithoutReciprocal(),
-    ChainsSummedNotAveraged(),
-    EncoderResidualLost(),
-    UpsamplingShifted(),
-    CodebookNotNormalised(),
-    ResidualNotSubtracted(),
-    DecoderCodebooksPermuted(),
-    LastCodebookMissing(),
-    LengthFrozen(),
-    HopPaddingOnTheLeft(),
-)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import onnx_ir as ir
 
 from vampnet_onnx.export.graph import MODULE_KEY
 
-from .base import Defect, GraphDefect
+from .base import GraphDefect, nodes_of, replace_weight
 
 
 class NaNAtOnePosition(GraphDefect):
@@ -19,7 +17,11 @@ class NaNAtOnePosition(GraphDefect):
     culprit = "transformer.layers.1.feed_forward.w_1"
 
     def plant(self, model: ir.Model) -> None:
-        _change_weight(model, f"{self.culprit}.weight", _poison)
+        def poison(weight: np.ndarray) -> np.ndarray:
+            weight[0, 0] = np.nan
+            return weight
+
+        replace_weight(model, f"{self.culprit}.weight", poison)
 
 
 class BiasNodeLost(GraphDefect):
@@ -29,7 +31,7 @@ class BiasNodeLost(GraphDefect):
     culprit = "classifier.layers.0"
 
     def plant(self, model: ir.Model) -> None:
-        _change_weight(model, "classifier.layers.0.bias", np.zeros_like)
+        replace_weight(model, f"{self.culprit}.bias", np.zeros_like)
 
 
 class SoftmaxOverQueries(GraphDefect):
@@ -39,7 +41,7 @@ class SoftmaxOverQueries(GraphDefect):
     culprit = "transformer.layers.1.self_attn"
 
     def plant(self, model: ir.Model) -> None:
-        node = _first(model, "Softmax", self.culprit)
+        node = next(nodes_of(model, self.culprit, "Softmax"))
         node.attributes["axis"] = ir.AttrInt64("axis", 2)
 
 
@@ -50,8 +52,7 @@ class HeadsNotTransposed(GraphDefect):
     culprit = "transformer.layers.0.self_attn"
 
     def plant(self, model: ir.Model) -> None:
-        nodes = [n for n in model.graph if n.metadata_props[MODULE_KEY] == self.culprit]
-        last = [n for n in nodes if n.op_type == "Transpose"][-1]
+        *_, last = nodes_of(model, self.culprit, "Transpose")
         last.attributes["perm"] = ir.AttrInt64s("perm", [0, 2, 3, 1])
 
 
@@ -76,8 +77,10 @@ class WeightRoundedToHalf(GraphDefect):
     culprit = "decoder.model.0"
 
     def plant(self, model: ir.Model) -> None:
-        _change_weight(
-            model, "decoder.model.0.weight", lambda w: w.astype(np.float16).astype(np.float32)
+        replace_weight(
+            model,
+            f"{self.culprit}.weight",
+            lambda w: w.astype(np.float16).astype(np.float32),
         )
 
 
@@ -88,7 +91,8 @@ class StrideWithoutPadding(GraphDefect):
     culprit = "encoder.block.1.block.4"
 
     def plant(self, model: ir.Model) -> None:
-        _first(model, "Conv", self.culprit).attributes["pads"] = ir.AttrInt64s("pads", [0, 0])
+        node = next(nodes_of(model, self.culprit, "Conv"))
+        node.attributes["pads"] = ir.AttrInt64s("pads", [0, 0])
 
 
 class OutputDtypeChanged(GraphDefect):
@@ -99,8 +103,6 @@ class OutputDtypeChanged(GraphDefect):
 
     def plant(self, model: ir.Model) -> None:
         output = model.graph.outputs[0]
-        made = output.producer()
-        assert made is not None
         name, output.name = output.name, f"{output.name}_wide"
         cast = ir.node("Cast", [output], {"to": ir.DataType.INT32})
         cast.metadata_props[MODULE_KEY] = ""
@@ -133,36 +135,3 @@ class AxisFrozen(GraphDefect):
         shape = model.graph.inputs[0].shape
         assert shape is not None
         model.graph.inputs[0].shape = ir.Shape([shape[0], shape[1], 13])
-
-
-def _change_weight(
-    model: ir.Model, name: str, change: Callable[[np.ndarray], np.ndarray]
-) -> None:
-    value = model.graph.initializers[name]
-    assert value.const_value is not None
-    value.const_value = ir.tensor(change(value.const_value.numpy().copy()), name=name)
-
-
-def _poison(weight: np.ndarray) -> np.ndarray:
-    weight[0, 0] = np.nan
-    return weight
-
-
-def _first(model: ir.Model, kind: str, path: str) -> ir.Node:
-    return next(
-        n for n in model.graph if n.op_type == kind and n.metadata_props[MODULE_KEY] == path
-    )
-
-
-GRAPH_DEFECTS: tuple[Defect, ...] = (
-    NaNAtOnePosition(),
-    BiasNodeLost(),
-    SoftmaxOverQueries(),
-    HeadsNotTransposed(),
-    WeightsOfTwoLayersSwapped(),
-    WeightRoundedToHalf(),
-    StrideWithoutPadding(),
-    OutputDtypeChanged(),
-    AxisNamedWrong(),
-    AxisFrozen(),
-)

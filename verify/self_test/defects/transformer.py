@@ -9,41 +9,33 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vampnet_onnx.export.components.component import sharing_copy
 from vampnet_onnx.models.networks.layers import LoRALinear, RMSNorm
 
-from .base import Defect, Identity, ModuleDefect, replace_forward, replace_tensor
+from .base import ForwardDefect, ModuleDefect, ModuleLost, replace_forward, replace_tensor
 
 _LAYER = "transformer.layers.1"
 
 
-class MissingFeedForwardNorm(ModuleDefect):
+class MissingFeedForwardNorm(ModuleLost):
     """The feed-forward is fed the un-normalised residual (norm_3 left out)."""
 
     component = "c2f"
     culprit = f"{_LAYER}.norm_3"
 
-    def plant(self, module: Any) -> None:
-        module.get_submodule(_LAYER).norm_3 = Identity()
 
-
-class MissingAttentionNorm(ModuleDefect):
+class MissingAttentionNorm(ModuleLost):
     """Attention is fed the un-normalised residual (norm_1 left out)."""
 
     component = "coarse"
     culprit = f"{_LAYER}.norm_1"
 
-    def plant(self, module: Any) -> None:
-        module.get_submodule(_LAYER).norm_1 = Identity()
 
-
-class FinalNormLost(ModuleDefect):
+class FinalNormLost(ModuleLost):
     """The norm after the last layer is left out."""
 
     component = "coarse"
     culprit = "transformer.norm"
-
-    def plant(self, module: Any) -> None:
-        module.get_submodule("transformer").norm = Identity()
 
 
 class NormEpsilonTenfold(ModuleDefect):
@@ -132,7 +124,7 @@ class StaleFoldedWeight(ModuleDefect):
     culprit = "classifier.layers.0"
 
     def plant(self, module: Any) -> None:
-        replace_tensor(module, "classifier.layers.0.weight_g", torch.ones_like)
+        replace_tensor(module, f"{self.culprit}.weight_g", torch.ones_like)
 
 
 class ErfGelu(ModuleDefect):
@@ -142,54 +134,43 @@ class ErfGelu(ModuleDefect):
     culprit = "transformer.layers.0.feed_forward"
 
     def plant(self, module: Any) -> None:
-        def forward(self: Any, x: Tensor) -> Any:
-            hidden = self.w_1(x)
-            value, gate = hidden[..., : self.width], hidden[..., self.width :]
-            return self.w_2(value * F.gelu(gate))
+        def forward(part: Any, x: Tensor) -> Any:
+            value, gate = part.w_1(x).split(part.width, dim=-1)
+            return part.w_2(value * F.gelu(gate))
 
         for layer in module.get_submodule("transformer.layers").children():
             replace_forward(layer.get_submodule("feed_forward"), forward)
 
 
-class GegluHalvesSwapped(ModuleDefect):
+class GegluHalvesSwapped(ForwardDefect):
     """The first half of the hidden layer gates the second."""
 
     component = "coarse"
     culprit = f"{_LAYER}.feed_forward"
 
-    def plant(self, module: Any) -> None:
-        def forward(self: Any, x: Tensor) -> Any:
-            hidden = self.w_1(x)
-            gate, value = hidden[..., : self.width], hidden[..., self.width :]
-            return self.w_2(value * F.gelu(gate, approximate="tanh"))
-
-        replace_forward(module.get_submodule(f"{_LAYER}.feed_forward"), forward)
+    @staticmethod
+    def forward(part: Any, x: Tensor) -> Any:
+        gate, value = part.w_1(x).split(part.width, dim=-1)
+        return part.w_2(value * F.gelu(gate, approximate="tanh"))
 
 
-class LayerDropped(ModuleDefect):
+class LayerDropped(ModuleLost):
     """One layer is left out."""
 
     component = "coarse"
     culprit = _LAYER
 
-    def plant(self, module: Any) -> None:
-        module.get_submodule("transformer.layers")[1] = Identity()
 
-
-class LayerDoubled(ModuleDefect):
+class LayerDoubled(ForwardDefect):
     """One layer runs twice."""
 
     component = "coarse"
     culprit = _LAYER
 
-    def plant(self, module: Any) -> None:
-        layer = module.get_submodule(_LAYER)
-        once = layer.forward
-
-        def twice(self: Any, x: Tensor, bias: Tensor) -> Any:
-            return once(once(x, bias), bias)
-
-        replace_forward(layer, twice)
+    @staticmethod
+    def forward(layer: Any, x: Tensor, bias: Tensor) -> Any:
+        once = type(layer).forward
+        return once(layer, once(layer, x, bias), bias)
 
 
 class SquareMatrixTransposed(ModuleDefect):
@@ -199,7 +180,7 @@ class SquareMatrixTransposed(ModuleDefect):
     culprit = f"{_LAYER}.self_attn.w_ks"
 
     def plant(self, module: Any) -> None:
-        replace_tensor(module, f"{_LAYER}.self_attn.w_ks.weight", lambda w: w.t().contiguous())
+        replace_tensor(module, f"{self.culprit}.weight", lambda w: w.t().contiguous())
 
 
 class EmbeddingCodebooksPermuted(ModuleDefect):
@@ -244,22 +225,20 @@ class BiasSignFlipped(ModuleDefect):
             bias[bias.abs().argmax()] *= -1
             return bias
 
-        replace_tensor(module, "classifier.layers.0.bias", flip)
+        replace_tensor(module, f"{self.culprit}.bias", flip)
 
 
-class HalfPrecisionOverflow(ModuleDefect):
+class HalfPrecisionOverflow(ForwardDefect):
     """The feed-forward's hidden layer overflows float16."""
 
     component = "coarse"
     culprit = f"{_LAYER}.feed_forward"
 
-    def plant(self, module: Any) -> None:
-        def forward(self: Any, x: Tensor) -> Any:
-            hidden = (self.w_1(x) * 30000.0).half().float() / 30000.0
-            value, gate = hidden[..., : self.width], hidden[..., self.width :]
-            return self.w_2(value * F.gelu(gate, approximate="tanh"))
-
-        replace_forward(module.get_submodule(f"{_LAYER}.feed_forward"), forward)
+    @staticmethod
+    def forward(part: Any, x: Tensor) -> Any:
+        hidden = (part.w_1(x) * 30000.0).half().float() / 30000.0
+        value, gate = hidden.split(part.width, dim=-1)
+        return part.w_2(value * F.gelu(gate, approximate="tanh"))
 
 
 class QuantisedScaleOffByAChannel(ModuleDefect):
@@ -283,79 +262,127 @@ class ConstantLogits(ModuleDefect):
     culprit = "classifier.layers.0"
 
     def plant(self, module: Any) -> None:
-        replace_tensor(module, "classifier.layers.0.weight_g", torch.zeros_like)
+        replace_tensor(module, f"{self.culprit}.weight_g", torch.zeros_like)
 
 
-class NaNForRareValues(ModuleDefect):
+class NaNForRareValues(ForwardDefect):
     """A norm gives NaN for inputs in a narrow range, which most positions never reach."""
 
     component = "c2f"
     culprit = f"{_LAYER}.norm_3"
 
-    def plant(self, module: Any) -> None:
-        norm = module.get_submodule(self.culprit)
-        forward = norm.forward
-
-        def poisoned(self: Any, x: Tensor) -> Any:
-            rare = (x[..., :1] > 0.5) & (x[..., :1] < 0.51)
-            return torch.where(rare, torch.nan, forward(x))
-
-        replace_forward(norm, poisoned)
+    @staticmethod
+    def forward(norm: Any, x: Tensor) -> Any:
+        rare = (x[..., :1] > 0.5) & (x[..., :1] < 0.51)
+        return torch.where(rare, torch.nan, type(norm).forward(norm, x))
 
 
-class MaskTokenSampleable(ModuleDefect):
+class MaskTokenSampleable(ForwardDefect):
     """Logits have a row for the mask token."""
 
     component = "coarse"
     culprit = "classifier"
 
-    def plant(self, module: Any) -> None:
-        classifier = module.get_submodule("classifier")
-        forward = classifier.forward
-
-        def extended(self: Any, x: Tensor) -> Any:
-            return F.pad(forward(x), (0, 0, 0, 1))
-
-        replace_forward(classifier, extended)
+    @staticmethod
+    def forward(classifier: Any, x: Tensor) -> Any:
+        return F.pad(type(classifier).forward(classifier, x), (0, 0, 0, 1))
 
 
-class ResidualLost(ModuleDefect):
+class ResidualLost(ForwardDefect):
     """The feed-forward's output replaces the residual stream."""
 
     component = "c2f"
     culprit = _LAYER
 
+    @staticmethod
+    def forward(layer: Any, x: Tensor, bias: Tensor) -> Any:
+        x = x + layer.self_attn(layer.norm_1(x), bias)
+        return layer.feed_forward(layer.norm_3(x))
+
+
+class ReluGate(ForwardDefect):
+    """The feed-forward is gated by a ReLU."""
+
+    component = "c2f"
+    culprit = f"{_LAYER}.feed_forward"
+
+    @staticmethod
+    def forward(part: Any, x: Tensor) -> Any:
+        value, gate = part.w_1(x).split(part.width, dim=-1)
+        return part.w_2(value * F.relu(gate))
+
+
+class LayerNormForRMSNorm(ForwardDefect):
+    """One norm takes the mean off first."""
+
+    component = "coarse"
+    culprit = f"{_LAYER}.norm_3"
+
+    @staticmethod
+    def forward(norm: Any, x: Tensor) -> Any:
+        return type(norm).forward(norm, x - x.mean(-1, keepdim=True))
+
+
+class AttentionResidualLost(ForwardDefect):
+    """The attention's output replaces the residual stream."""
+
+    component = "coarse"
+    culprit = _LAYER
+
+    @staticmethod
+    def forward(layer: Any, x: Tensor, bias: Tensor) -> Any:
+        x = layer.self_attn(layer.norm_1(x), bias)
+        return x + layer.feed_forward(layer.norm_3(x))
+
+
+class BranchesInParallel(ForwardDefect):
+    """Attention and feed-forward of one layer are fed the same input."""
+
+    component = "c2f"
+    culprit = _LAYER
+
+    @staticmethod
+    def forward(layer: Any, x: Tensor, bias: Tensor) -> Any:
+        attended = layer.self_attn(layer.norm_1(x), bias)
+        return x + attended + layer.feed_forward(layer.norm_3(x))
+
+
+class LayersInTurn(ForwardDefect):
+    """Two layers change places."""
+
+    component = "coarse"
+    culprit = "transformer"
+
+    @staticmethod
+    def forward(stack: Any, x: Tensor) -> Any:
+        bias = stack.layers[0].self_attn.relative_attention_bias(x.shape[1])
+        for i in (0, 2, 1):
+            x = stack.layers[i](x, bias)
+        return stack.norm(x)
+
+
+class LogitsCodebookMajor(ForwardDefect):
+    """Positions of the logits are codebook-major instead of time-major."""
+
+    component = "coarse"
+    culprit = "classifier"
+
+    @staticmethod
+    def forward(classifier: Any, x: Tensor) -> Any:
+        channels = classifier.layers[0](x)
+        return torch.unflatten(channels, 1, (-1, classifier.n_predict_codebooks)).flatten(2)
+
+
+class TablesOfTheNextCodebook(ModuleDefect):
+    """Each codebook is looked up in the table of the one after it."""
+
+    component = "c2f"
+    culprit = "embedding"
+
     def plant(self, module: Any) -> None:
-        def forward(self: Any, x: Tensor, bias: Tensor) -> Any:
-            x = x + self.self_attn(self.norm_1(x), bias)
-            return self.feed_forward(self.norm_3(x))
-
-        replace_forward(module.get_submodule(_LAYER), forward)
-
-
-TRANSFORMER_DEFECTS: tuple[Defect, ...] = (
-    MissingFeedForwardNorm(),
-    MissingAttentionNorm(),
-    FinalNormLost(),
-    NormEpsilonTenfold(),
-    ClassifierScrambled(),
-    MaskRowsZero(),
-    MaskClippedToLastEntry(),
-    LoRAUnmerged(),
-    LoRAUnscaled(),
-    StaleFoldedWeight(),
-    ErfGelu(),
-    GegluHalvesSwapped(),
-    LayerDropped(),
-    LayerDoubled(),
-    SquareMatrixTransposed(),
-    EmbeddingCodebooksPermuted(),
-    WeightOnePercentOff(),
-    BiasSignFlipped(),
-    HalfPrecisionOverflow(),
-    QuantisedScaleOffByAChannel(),
-    ConstantLogits(),
-    NaNForRareValues(),
-    MaskTokenSampleable(),
-    ResidualLost(),
-)
+        embedding = module.get_submodule("embedding")
+        embedding.quantizer = sharing_copy(embedding.quantizer)  # the codec's own, so far
+        books = embedding.quantizer.quantizers
+        tables = [book.codebook for book in books]
+        for book, table in zip(books, [*tables[1:], tables[0]], strict=True):
+            book.codebook = table

@@ -1,15 +1,13 @@
-"""Defects of the drawn components: audio processor, mask generator, sampler."""
+"""Defects of the components that are built: audio processor, mask generator, sampler."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
 
 import numpy as np
 import onnx_ir as ir
 
 from vampnet_onnx.export.graph import MODULE_KEY
 
-from .base import Defect, GraphDefect
+from .base import GraphDefect, nodes_of
 
 
 class FilterForgets(GraphDefect):
@@ -19,7 +17,7 @@ class FilterForgets(GraphDefect):
     culprit = "loudness.k_weighting"
 
     def plant(self, model: ir.Model) -> None:
-        scan = next(n for n in _nodes(model, self.culprit) if n.op_type == "Scan")
+        scan = next(nodes_of(model, self.culprit, "Scan"))
         body = scan.attributes["body"].as_graph()
         state = body.outputs[0].producer()
         assert state is not None
@@ -51,20 +49,8 @@ class LoudestChannelTaken(GraphDefect):
     culprit = ""
 
     def plant(self, model: ir.Model) -> None:
-        mix = next(n for n in _nodes(model, self.culprit) if n.op_type == "ReduceMean")
+        mix = next(nodes_of(model, self.culprit, "ReduceMean"))
         mix.op_type = "ReduceMax"
-
-
-class PrefixOneTooLong(GraphDefect):
-    """One frame more than asked for is kept at the start."""
-
-    component = "mask_generator"
-    culprit = "inpaint"
-
-    def plant(self, model: ir.Model) -> None:
-        bound = next(v for v in model.graph.inputs if v.name == "prefix_frames")
-        less = next(u.node for u in bound.uses() if u.node.op_type == "Less")
-        less.op_type = "LessOrEqual"
 
 
 class AnotherTarget(GraphDefect):
@@ -87,6 +73,17 @@ class PeaksPass(GraphDefect):
         _change_constant(model, self.culprit, "Greater", 1.0, 1e9)
 
 
+class PrefixOneTooLong(GraphDefect):
+    """One frame more than asked for is kept at the start."""
+
+    component = "mask_generator"
+    culprit = "inpaint"
+
+    def plant(self, model: ir.Model) -> None:
+        users = _users(model, "prefix_frames")
+        next(node for node in users if node.op_type == "Less").op_type = "LessOrEqual"
+
+
 class RolledBackwards(GraphDefect):
     """Periodic prompts are rolled the other way."""
 
@@ -94,8 +91,7 @@ class RolledBackwards(GraphDefect):
     culprit = "periodic"
 
     def plant(self, model: ir.Model) -> None:
-        roll = next(value for value in model.graph.inputs if value.name == "roll")
-        next(iter(roll.uses())).node.op_type = "Add"
+        _users(model, "roll")[0].op_type = "Add"
 
 
 class UpperCodebooksFromOneLater(GraphDefect):
@@ -105,8 +101,7 @@ class UpperCodebooksFromOneLater(GraphDefect):
     culprit = "codebooks"
 
     def plant(self, model: ir.Model) -> None:
-        bound = next(v for v in model.graph.inputs if v.name == "upper_codebook_mask")
-        next(iter(bound.uses())).node.op_type = "Greater"
+        _users(model, "upper_codebook_mask")[0].op_type = "Greater"
 
 
 class AlwaysAnd(GraphDefect):
@@ -129,8 +124,8 @@ class GumbelSubtracted(GraphDefect):
     culprit = "remask"
 
     def plant(self, model: ir.Model) -> None:
-        adds = [node for node in _nodes(model, self.culprit) if node.op_type == "Add"]
-        adds[-1].op_type = "Sub"
+        *_, last = nodes_of(model, self.culprit, "Add")
+        last.op_type = "Sub"
 
 
 class CountRoundedUp(GraphDefect):
@@ -140,7 +135,7 @@ class CountRoundedUp(GraphDefect):
     culprit = "remask"
 
     def plant(self, model: ir.Model) -> None:
-        next(n for n in _nodes(model, self.culprit) if n.op_type == "Floor").op_type = "Ceil"
+        next(nodes_of(model, self.culprit, "Floor")).op_type = "Ceil"
 
 
 class NoiseMultiplied(GraphDefect):
@@ -150,8 +145,7 @@ class NoiseMultiplied(GraphDefect):
     culprit = "draw"
 
     def plant(self, model: ir.Model) -> None:
-        noise = next(v for v in model.graph.inputs if v.name == "exponential")
-        reshaped = next(iter(noise.uses())).node.outputs[0]
+        reshaped = _users(model, "exponential")[0].outputs[0]
         next(iter(reshaped.uses())).node.op_type = "Mul"
 
 
@@ -162,7 +156,7 @@ class NucleusTooWide(GraphDefect):
     culprit = "filter.top_p"
 
     def plant(self, model: ir.Model) -> None:
-        branch = next(n for n in _nodes(model, self.culprit) if n.op_type == "Greater")
+        branch = next(nodes_of(model, self.culprit, "Greater"))
         more = _constant(model, "more", np.array(0.1, np.float32))
         wider = ir.node(
             "Add",
@@ -176,31 +170,10 @@ class NucleusTooWide(GraphDefect):
         branch.replace_input_with(1, wider.outputs[0])
 
 
-DRAWN_DEFECTS: tuple[Defect, ...] = tuple(
-    kind()
-    for kind in (
-        FilterForgets,
-        GatesLeftOpen,
-        LoudestChannelTaken,
-        AnotherTarget,
-        PeaksPass,
-        PrefixOneTooLong,
-        RolledBackwards,
-        UpperCodebooksFromOneLater,
-        AlwaysAnd,
-        GumbelSubtracted,
-        CountRoundedUp,
-        NoiseMultiplied,
-        NucleusTooWide,
-    )
-)
-
-
-def _nodes(model: ir.Model, path: str) -> Iterator[ir.Node]:
-    """Yield the nodes of a scope, those within branches and bodies included."""
-    for node in model.graph.all_nodes():
-        if node.metadata_props.get(MODULE_KEY) == path:
-            yield node
+def _users(model: ir.Model, name: str) -> list[ir.Node]:
+    """Return the nodes that take an input of the graph."""
+    value = next(v for v in model.graph.inputs if v.name == name)
+    return [use.node for use in value.uses()]
 
 
 def _constant(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:
@@ -216,12 +189,12 @@ def _constant(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:
 
 def _change_constant(model: ir.Model, path: str, kind: str, old: float, new: float) -> None:
     """Give a node in a scope another constant; other users keep the one they share."""
-    for node in _nodes(model, path):
+    for node in nodes_of(model, path, kind):
         for i, used in enumerate(node.inputs):
-            held = (
-                None if used is None or used.const_value is None else used.const_value.numpy()
-            )
-            if node.op_type == kind and held is not None and held.ndim == 0 and held == old:
+            if used is None or used.const_value is None or used.const_value.shape.rank():
+                continue
+            held = used.const_value.numpy()
+            if held == old:
                 changed = _constant(model, f"{kind}_changed", np.asarray(new, held.dtype))
                 node.replace_input_with(i, changed)
                 return

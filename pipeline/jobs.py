@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +102,8 @@ def vamp_file(pipeline: VampPipeline, job: VampJob, *, progress: Progress) -> li
         InputError: see `pipeline.vamp.VampPipeline.process_audio`, or a file is unfit.
         NotFiniteError: a model computes NaN or infinity.
     """
-    file = _usable(pipeline, job.source, allow_clipped=job.allow_clipped)
+    file = open_audio(job.source)
+    require_usable(file, pipeline.codec, allow_clipped=job.allow_clipped)
     pipeline.require(coarse_only=job.coarse_only, sample_rate=file.sample_rate)
     prepared = _prepared(pipeline, file, keep_stereo=job.keep_stereo)
     made = pipeline.vary(
@@ -113,7 +114,7 @@ def vamp_file(pipeline: VampPipeline, job: VampJob, *, progress: Progress) -> li
         coarse_only=job.coarse_only,
         around_beats=job.around_beats,
         progress=progress,
-        beats=lambda frames: _beats(job.beats, pipeline, frames),
+        beats=lambda n: read_beats(job.beats, pipeline.codec, n) if job.beats else (),
     )
     written = _write_pieces(pipeline, job.target, made.tokens, made.balance)
     if job.save_tokens is not None:
@@ -129,9 +130,10 @@ def encode_file(
 ) -> tuple[int, ...]:
     """Write the codes of an audio file; returns their shape."""
     require_npz(target)
-    file = _usable(pipeline, source, allow_clipped=True)
+    file = open_audio(source)
+    require_usable(file, pipeline.codec, allow_clipped=True)
     prepared = _prepared(pipeline, file, keep_stereo=keep_stereo)
-    codes = pipeline.encode_stream(prepared)[None]
+    codes = pipeline.encode(prepared)[None]
     write_tokens(target, pipeline.components, TokenFile(codes, prepared.balance))
     return codes.shape
 
@@ -143,25 +145,12 @@ def decode_file(pipeline: VampPipeline, source: Path, target: Path) -> list[Path
     return _write_pieces(pipeline, target, tokens.codes, tokens.balance)
 
 
-def _usable(pipeline: VampPipeline, path: Path, *, allow_clipped: bool) -> AudioFile:
-    file = open_audio(path)
-    codec = pipeline.codec
-    require_usable(
-        file, hop_length=codec.hop_length, codec_rate=codec.sample_rate, clipped=allow_clipped
-    )
-    return file
-
-
 def _prepared(pipeline: VampPipeline, file: AudioFile, *, keep_stereo: bool) -> Prepared:
     def read() -> Iterator[Floats]:
         for block in file.blocks():
             yield block[:, None] if keep_stereo else block[None]
 
     return pipeline.prepare_stream(read, file.sample_rate)
-
-
-def _beats(path: Path | None, pipeline: VampPipeline, frames: int) -> Sequence[int]:
-    return () if path is None else read_beats(path, pipeline.codec, frames)
 
 
 def _write_pieces(

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
-from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.settings import (
     BeatSettings,
     MaskSettings,
@@ -31,15 +31,14 @@ from vampnet_onnx.configs.settings import (
     vamp_settings,
 )
 
-from .steps.checks import require_codes
 from .steps.codec import decode_stream, encode_stream
 from .steps.masks import build_mask
 from .steps.noise import Floats, Integers, NoiseSource, PhiloxNoise
-from .steps.preparation import Prepared, prepare, prepare_stream, processor_for
+from .steps.preparation import Prepared, as_clip, prepare, prepare_stream, processor_for
 from .steps.prompts import onset_frames
-from .steps.streaming import joined, pieces
-from .steps.variation import Progress, Vamped, vamp
-from .version.components import Components
+from .steps.streaming import joined
+from .steps.variation import Progress, Vamped, silent, vamp
+from .version.components import Codec, Components
 
 _NEEDED = ("codec_encoder", "mask_generator", "coarse", "sampler", "codec_decoder")
 
@@ -54,6 +53,8 @@ class Variation:
         tokens: codes of the variations, int64 [B, channels, C, T * time_stretch_factor].
         masked_tokens: what generation started from, like `tokens`; see `Vamped`.
         balance: factor of each channel's audio, float32 [channels], see `Prepared`.
+        seed: of mask and generation.
+        codec: whose codes they are.
     """
 
     codes: Integers
@@ -61,27 +62,39 @@ class Variation:
     tokens: Integers
     masked_tokens: Integers
     balance: Floats
+    seed: int
+    codec: Codec
 
     def __repr__(self) -> str:
-        count, channels, books, frames = self.tokens.shape
+        batch, channels, books, frames = self.tokens.shape
         return (
-            f"<Variation: {count} of {channels} channels, {books} codebooks, {frames} frames,"
-            f" {self.mask.mean():.0%} masked>"
+            f"<Variation: {batch} of {channels} channels, {books} codebooks, {frames} frames"
+            f" ({self.codec.seconds_of(frames):.2f} s), {self.mask.mean():.0%} masked,"
+            f" seed {self.seed}>"
         )
 
     def to_rows(self) -> list[dict[str, Any]]:
-        """Return a flat row for each channel of each variation."""
-        count, channels, books, frames = self.tokens.shape
+        """Return a flat row for each variation and channel, as a data frame takes them.
+
+        ``masked`` is the share of the clip's codes that the mask gave up, ``changed`` the
+        share of them that the variation has other codes for.
+        """
+        batch, channels, books, frames = self.tokens.shape
+        stretched = self.tokens[..., :: frames // self.codes.shape[-1]]
+        changed = (stretched != self.codes).mean(axis=(2, 3))
         return [
             {
                 "variation": variation,
                 "channel": channel,
+                "seed": self.seed,
                 "codebooks": books,
                 "frames": frames,
+                "seconds": self.codec.seconds_of(frames),
                 "masked": float(self.mask.mean()),
+                "changed": float(changed[variation, channel]),
                 "balance": float(self.balance[channel]),
             }
-            for variation in range(count)
+            for variation in range(batch)
             for channel in range(channels)
         ]
 
@@ -103,9 +116,16 @@ class VampPipeline:
         self.codec = self.components.codec
 
     @classmethod
-    def open(cls, path: Path, *, threads: int = 0) -> Self:
+    def open(cls, path: Path | str, *, threads: int = 0) -> Self:
         """Open a version's, a model's or a store's folder; see `open_artifacts`."""
-        return cls(open_artifacts(path), threads=threads)
+        return cls(open_artifacts(Path(path)), threads=threads)
+
+    def __repr__(self) -> str:
+        manifest, codec = self.components.artifacts.manifest, self.codec
+        return (
+            f"<VampPipeline of {manifest.model}: {codec.sample_rate} Hz, {codec.n_codebooks}"
+            f" codebooks of {codec.codebook_size} codes>"
+        )
 
     def switch_adapter(self, name: str | None) -> None:
         """Switch to a low-rank update of the transformers, by its name, or back to none.
@@ -125,56 +145,23 @@ class VampPipeline:
         Raises:
             InputError: a component is missing or of another model.
         """
-        for name in (*_NEEDED, *(() if coarse_only else ("c2f",))):
+        processor = processor_for(self.codec, sample_rate or self.codec.sample_rate)
+        for name in (*_NEEDED, *(() if coarse_only else ("c2f",)), processor):
             self.components.session(name)
-        self.components.session(
-            processor_for(self.codec, sample_rate or self.codec.sample_rate)
-        )
 
-    def prepare(self, audio: Floats, sample_rate: int) -> Prepared:
-        """Prepare audio for the codec: its rate, mono, -24 LUFS, peak at most 1, whole frames.
-
-        Args:
-            audio: float32 [B, channels, samples] in [-1, 1], at least one sample.
-            sample_rate: its rate in Hz.
-
-        Raises:
-            InputError: the audio is empty, not finite or misshapen, or there is no audio
-                processor for its rate.
-        """
+    def prepare(self, audio: ArrayLike, sample_rate: int) -> Prepared:
+        """Prepare audio for the codec; see `pipeline.steps.preparation.prepare`."""
         return prepare(self.components, audio, sample_rate)
 
     def prepare_stream(
         self, read: Callable[[], Iterable[Floats]], sample_rate: int
     ) -> Prepared:
-        """Prepare audio of any length, a window at a time.
-
-        Args:
-            read: gives the audio as often as it is called, here twice: float32
-                [B, channels, n] pieces.
-            sample_rate: its rate in Hz.
-        """
+        """Prepare audio of any length; see `pipeline.steps.preparation.prepare_stream`."""
         return prepare_stream(self.components, read, sample_rate)
 
-    def encode_stream(self, prepared: Prepared) -> Integers:
+    def encode(self, prepared: Prepared) -> Integers:
         """Encode prepared audio, a window at a time; returns int64 [B, codebooks, frames]."""
         return joined(encode_stream(self.components, prepared.pieces()))
-
-    def encode(self, audio: Floats) -> Integers:
-        """Encode prepared audio, a window at a time.
-
-        Args:
-            audio: float32 [B, 1, samples], a multiple of the hop long.
-
-        Returns:
-            int64 [B, codebooks, frames].
-        """
-        hop = self.codec.hop_length
-        if audio.ndim != 3 or audio.shape[1] != 1 or not audio.size or audio.shape[2] % hop:
-            raise InputError(
-                f"prepared audio is [batch, 1, a multiple of {hop}], not {list(audio.shape)}"
-            )
-        return joined(encode_stream(self.components, pieces(audio, audio.shape[-1])))
 
     def build_mask(
         self,
@@ -190,14 +177,9 @@ class VampPipeline:
 
         Options left out are the published ones.
         """
-        require_codes(
-            codes, n_codebooks=self.codec.n_codebooks, mask_token=self.codec.codebook_size
-        )
-        batch, books, frames = codes.shape
         return build_mask(
-            self.components.session("mask_generator"),
-            self.codec,
-            (batch, books, frames),
+            self.components,
+            codes,
             settings or mask_settings(),
             seed=seed,
             onsets=onsets,
@@ -213,7 +195,7 @@ class VampPipeline:
         *,
         noise: NoiseSource,
         coarse_only: bool = False,
-        progress: Progress = lambda _name, _done, _total: None,
+        progress: Progress = silent,
     ) -> Vamped:
         """Make variations of codes; see `pipeline.steps.variation.vamp`.
 
@@ -226,12 +208,13 @@ class VampPipeline:
                 error: nothing falls back.
             progress: told component, steps done and steps in all.
         """
+        parts = self.components
         return vamp(
             codes,
             mask,
-            coarse=self.components.transformer("coarse"),
-            c2f=None if coarse_only else self.components.transformer("c2f"),
-            sampler=self.components.session("sampler"),
+            coarse=parts.transformer("coarse"),
+            c2f=None if coarse_only else parts.transformer("c2f"),
+            sampler=parts.session("sampler"),
             codec=self.codec,
             settings=settings or vamp_settings(),
             noise=noise,
@@ -247,7 +230,20 @@ class VampPipeline:
         Returns:
             float32 [B, 1, T * hop].
         """
-        return joined(decode_stream(self.components, pieces(codes, max(codes.shape[-1], 1))))
+        return joined(decode_stream(self.components, [codes]))
+
+    def decode_channels(self, codes: Integers, balance: Floats) -> Iterator[Floats]:
+        """Decode the channels of a piece of audio, a window at a time.
+
+        Args:
+            codes: int64 [channels, codebooks, T].
+            balance: factor of each channel, float32 [channels].
+
+        Yields:
+            float32 [channels, n] pieces.
+        """
+        for audio in decode_stream(self.components, [codes]):
+            yield audio[:, 0] * balance[:, None]
 
     def vary(
         self,
@@ -259,7 +255,7 @@ class VampPipeline:
         coarse_only: bool = False,
         beats: Callable[[int], Sequence[int]] = lambda _frames: (),
         around_beats: BeatSettings | None = None,
-        progress: Progress = lambda _name, _done, _total: None,
+        progress: Progress = silent,
     ) -> Variation:
         """Make variations of prepared audio; its items are the channels of one clip.
 
@@ -276,14 +272,14 @@ class VampPipeline:
             around_beats: what to keep around them.
             progress: as `vamp`.
         """
-        mask_options = mask or mask_settings()
-        codes = self.encode_stream(prepared)
+        mask = mask or mask_settings()
         onsets = None
-        if mask_options.onset_mask_width > 0:
+        if mask.onset_mask_width > 0:
             onsets = onset_frames(prepared.audio.mean(axis=(0, 1)), self.codec)
+        codes = self.encode(prepared)
         built = self.build_mask(
             codes[:1],
-            mask_options,
+            mask,
             seed=seed,
             onsets=onsets,
             beats=beats(codes.shape[-1]),
@@ -306,24 +302,13 @@ class VampPipeline:
             tokens=np.stack([item.tokens for item in made], axis=1),
             masked_tokens=np.stack([item.masked_tokens for item in made], axis=1),
             balance=prepared.balance,
+            seed=seed,
+            codec=self.codec,
         )
-
-    def decode_channels(self, codes: Integers, balance: Floats) -> Iterator[Floats]:
-        """Decode the channels of a piece of audio, a window at a time.
-
-        Args:
-            codes: int64 [channels, codebooks, T].
-            balance: factor of each channel, float32 [channels].
-
-        Yields:
-            float32 [channels, n] pieces.
-        """
-        for audio in decode_stream(self.components, pieces(codes, max(codes.shape[-1], 1))):
-            yield audio[:, 0] * balance[:, None]
 
     def process_audio(
         self,
-        audio: Floats,
+        audio: ArrayLike,
         sample_rate: int,
         *,
         seed: int,
@@ -331,12 +316,12 @@ class VampPipeline:
         mask: MaskSettings | None = None,
         settings: VampSettings | None = None,
         coarse_only: bool = False,
-        progress: Progress = lambda _name, _done, _total: None,
+        progress: Progress = silent,
     ) -> tuple[Floats, Variation]:
         """Make variations of audio, from samples to samples.
 
         Args:
-            audio: float32 [channels, samples] in [-1, 1].
+            audio: floats in [-1, 1], [channels, samples] or [samples]; see `as_clip`.
             sample_rate: its rate in Hz.
             seed: of the mask and of the generation.
             keep_stereo: make variations of each channel, not of their mean as published.
@@ -352,17 +337,15 @@ class VampPipeline:
             InputError: audio, options or artifacts do not fit.
             NotFiniteError: a model computes NaN or infinity.
         """
-        if audio.ndim != 2:
-            raise InputError(f"audio must be [channels, samples], not {list(audio.shape)}")
+        clip = as_clip(audio)
         self.require(coarse_only=coarse_only, sample_rate=sample_rate)
-        clip = audio[:, None] if keep_stereo else audio[None]
         made = self.vary(
-            self.prepare(clip, sample_rate),
+            self.prepare(clip[:, None] if keep_stereo else clip[None], sample_rate),
             seed=seed,
             mask=mask,
             settings=settings,
             coarse_only=coarse_only,
             progress=progress,
         )
-        items = (joined(self.decode_channels(item, made.balance)) for item in made.tokens)
-        return np.stack(list(items)), made
+        items = [joined(self.decode_channels(item, made.balance)) for item in made.tokens]
+        return np.stack(items), made

@@ -92,13 +92,13 @@ def _cosine(a: Tensor, b: Tensor) -> float:
 
 def _recognition(pipeline: VampPipeline, clip: Path) -> Recognition:
     file = open_audio(clip)
-    prepared = pipeline.prepare(file.read()[None], file.sample_rate)
+    prepared = pipeline.prepare(file.read(), file.sample_rate)
     audio, rate = prepared.audio, pipeline.codec.sample_rate
 
     def compared(codes: Integers) -> tuple[float, float]:
         return mel_correlations(pipeline.decode(codes), audio, rate)
 
-    codec, codec_changes = compared(pipeline.encode(audio))
+    codec, codec_changes = compared(pipeline.encode(prepared))
     made = [compared(pipeline.vary(prepared, seed=s).tokens[:, 0]) for s in _SEEDS]
     vamp, vamp_changes = (fmean(values) for values in zip(*made, strict=True))
     return Recognition(*(round(v, 4) for v in (codec, vamp, codec_changes, vamp_changes)))

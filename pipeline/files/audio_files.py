@@ -15,6 +15,7 @@ import soundfile
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import replacing
 from vampnet_onnx.pipeline.steps.noise import Floats
+from vampnet_onnx.pipeline.version.components import Codec
 
 # Format and encoding by suffix: 24 bits are finer than what float32 networks can tell apart.
 _WRITTEN = {
@@ -102,16 +103,8 @@ def open_audio(path: Path) -> AudioFile:
     return found
 
 
-def require_usable(
-    file: AudioFile, *, hop_length: int, codec_rate: int, clipped: bool
-) -> None:
+def require_usable(file: AudioFile, codec: Codec, *, allow_clipped: bool) -> None:
     """Refuse audio of which nothing sensible can be made, before any work is spent on it.
-
-    Args:
-        file: the audio.
-        hop_length: samples a frame of the codec.
-        codec_rate: the codec's rate in Hz.
-        clipped: go on even if the audio is clipped.
 
     Raises:
         InputError: too many channels, shorter than a frame, silent, clipped, or damaged.
@@ -121,10 +114,10 @@ def require_usable(
             f"{file.path}: has {file.channels} channels; mono and stereo are supported, mix it"
             f" down first (sox {file.path.name} out.wav channels 2)"
         )
-    if file.samples * codec_rate < hop_length * file.sample_rate:
+    if file.samples * codec.sample_rate < codec.hop_length * file.sample_rate:
         raise InputError(
             f"{file.path}: lasts {file.seconds * 1000:.3g} ms, {file.samples} samples; the"
-            f" codec needs one frame at least, {hop_length / codec_rate * 1000:.3g} ms"
+            f" codec needs one frame at least, {codec.seconds_of(1) * 1000:.3g} ms"
         )
     full = peak = 0.0
     for block in file.blocks():
@@ -134,7 +127,7 @@ def require_usable(
     share = full / (file.samples * file.channels)
     if peak == 0:
         raise InputError(f"{file.path}: is silent, every sample is 0; nothing to vary")
-    if share > _MOST_CLIPPED and not clipped:
+    if share > _MOST_CLIPPED and not allow_clipped:
         raise InputError(
             f"{file.path}: is clipped, {share:.0%} of its samples are at full scale; make it"
             " again with less gain, or go on with --allow-clipped"

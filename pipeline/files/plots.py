@@ -57,7 +57,7 @@ def plot_codes(
         else:
             shown = {"cmap": "viridis", "vmin": 0, "vmax": codec.codebook_size - 1}
         image = np.ma.masked_equal(values, codec.codebook_size)
-        seconds = values.shape[1] * codec.hop_length / codec.sample_rate
+        seconds = codec.seconds_of(values.shape[1])
         axis.imshow(
             image,
             aspect="auto",

@@ -20,10 +20,6 @@ from vampnet_onnx.pipeline.version.session import Graph
 from .checks import require_codes, require_mask
 from .noise import Floats, Integers, NoiseSource
 
-# Told the number of the step, from 0, and the predicted codebooks after it: all of them
-# sampled, and with the least certain masked again; int64 [B, P, T] each.
-OnStep = Callable[[int, Integers, Integers], None]
-
 
 def generate(
     model: Transformer,
@@ -33,7 +29,7 @@ def generate(
     *,
     settings: GenerationSettings,
     noise: NoiseSource,
-    on_step: OnStep = lambda _step, _sampled, _codes: None,
+    on_step: Callable[[], None] = lambda: None,
     where: str = "",
 ) -> Integers:
     """Generate the masked codes.
@@ -49,7 +45,7 @@ def generate(
         mask: int64 [B, C, T] of 0 and 1, or None for all but the conditioning codebooks.
         settings: steps, temperatures, filters, mode.
         noise: asked twice a step.
-        on_step: see `OnStep`.
+        on_step: called after every step.
         where: what is being generated, for messages.
 
     Returns:
@@ -97,7 +93,7 @@ def generate(
                 f"{place}: confidences are not numbers; temperature = {settings.temperature}"
                 " is too small for these logits, raise it"
             )
-        on_step(step, result["sampled"], result["next_codes"])
+        on_step()
         given, predicted = codes[:, :n_given], result["next_codes"]
     return np.concatenate([given, result["sampled"]], axis=1)
 
@@ -105,11 +101,6 @@ def generate(
 def apply_mask(codes: Integers, mask: Integers, mask_token: int) -> Integers:
     """Return codes (int64 [B, C, T]) with the mask token where the mask is 1."""
     return np.where(mask == 1, np.int64(mask_token), codes)
-
-
-def draws_tokens(step: int, settings: GenerationSettings) -> bool:
-    """Whether a step draws its tokens; otherwise it takes the most probable ones."""
-    return step / settings.steps <= settings.sample_cutoff
 
 
 def _count_at_start(
@@ -158,6 +149,6 @@ def _step_noise(
     doubled = settings.cfg_guidance is not None and settings.mode is Mode.REFERENCE
     asked = 2 * batch if doubled else batch
     exponential = np.zeros((0, entries), np.float32)
-    if draws_tokens(step, settings):
+    if step / settings.steps <= settings.sample_cutoff:  # later ones take the most probable
         exponential = noise.exponential((asked * positions, entries))[: batch * positions]
     return exponential, noise.uniform((asked, positions))[:batch]

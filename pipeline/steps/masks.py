@@ -11,22 +11,21 @@ import numpy as np
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.settings import BeatSettings, MaskSettings
-from vampnet_onnx.pipeline.version.components import Codec
-from vampnet_onnx.pipeline.version.session import Session
+from vampnet_onnx.pipeline.version.components import Codec, Components
 
+from .checks import require_codes
 from .noise import MASK, Integers, PhiloxNoise
 
 
 def build_mask(
-    generator: Session,
-    codec: Codec,
-    shape: tuple[int, int, int],
+    components: Components,
+    codes: Integers,
     settings: MaskSettings,
     *,
     seed: int,
-    onsets: Sequence[int] | None = None,
-    beats: Sequence[int] = (),
-    around_beats: BeatSettings | None = None,
+    onsets: Sequence[int] | None,
+    beats: Sequence[int],
+    around_beats: BeatSettings,
 ) -> Integers:
     """Compose the published mask.
 
@@ -38,55 +37,51 @@ def build_mask(
     dropped steps, int(T * dropout) integers below T.
 
     Args:
-        generator: session of the mask generator's graph.
-        codec: for seconds to frames.
-        shape: [B, codebooks, T] of the codes.
+        components: with ``mask_generator``.
+        codes: int64 [B, codebooks, T]; only their shape counts.
         settings: what to compose.
         seed: of the draws.
         onsets: frames, for `onset_mask_width` above 0.
         beats: frames, kept with what `around_beats` says.
-        around_beats: needed if there are beats.
+        around_beats: seconds kept before each beat and from it on.
 
     Returns:
         int64 [B, codebooks, T].
 
     Raises:
-        InputError: an onset mask without onsets, or a prefix or suffix beyond the clip.
+        InputError: codes of another codec, an onset mask without onsets, or a prefix or
+            suffix beyond the clip.
     """
-    frames = shape[-1]
-    prefix, suffix = codec.frames_of(settings.prefix_s), codec.frames_of(settings.suffix_s)
+    codec, frames = components.codec, codes.shape[-1]
+    require_codes(codes, n_codebooks=codec.n_codebooks, mask_token=codec.codebook_size)
     _require_within(codec, frames, settings)
     if settings.onset_mask_width > 0 and onsets is None:
         raise InputError(
             f"onset_mask_width = {settings.onset_mask_width} needs the onsets of the audio"
         )
-    before = after = 0
-    if beats and around_beats is not None:
-        before = codec.frames_of(around_beats.before_beat_s)
-        after = codec.frames_of(around_beats.after_beat_s)
     noise = PhiloxNoise(seed, stream=MASK)
-    uniform = noise.uniform(shape)
+    uniform = noise.uniform(codes.shape)
     roll = 0
     if settings.periodic_prompt:
         roll = int(noise.integers(settings.periodic_prompt, (1,))[0])
     dropped = noise.integers(frames, (int(frames * settings.dropout),))
     numbers = {
-        "prefix_frames": prefix,
-        "suffix_frames": suffix,
+        "prefix_frames": codec.frames_of(settings.prefix_s),
+        "suffix_frames": codec.frames_of(settings.suffix_s),
         "periodic_prompt": settings.periodic_prompt,
         "periodic_prompt_width": settings.periodic_prompt_width,
         "roll": roll,
         "onset_mask_width": settings.onset_mask_width,
-        "beat_before": before,
-        "beat_after": after,
+        "beat_before": codec.frames_of(around_beats.before_beat_s),
+        "beat_after": codec.frames_of(around_beats.after_beat_s),
         "n_conditioning_codebooks": settings.n_conditioning_codebooks,
         "upper_codebook_mask": settings.upper_codebook_mask,
         "time_stretch_factor": 1,  # stretching belongs to vamping, after the batch is made
     }
-    return generator.run(
+    return components.session("mask_generator").run(
         {
             **{name: np.array(value, np.int64) for name, value in numbers.items()},
-            "codes": np.zeros(shape, np.int64),
+            "codes": np.zeros(codes.shape, np.int64),
             "rand_mask_intensity": np.array(settings.rand_mask_intensity, np.float32),
             "rand_mask_cosine": np.array(False),
             "onset_frames": np.array(onsets or [], np.int64),
@@ -100,16 +95,13 @@ def build_mask(
 
 
 def _require_within(codec: Codec, frames: int, settings: MaskSettings) -> None:
-    length = frames * codec.hop_length / codec.sample_rate
-    kept = codec.frames_of(settings.prefix_s) + codec.frames_of(settings.suffix_s)
+    clip = f"the clip, which lasts {codec.seconds_of(frames):.2f} s"
     for name in ("prefix_s", "suffix_s"):
-        if codec.frames_of(getattr(settings, name)) > frames:
-            raise InputError(
-                f"{name} = {getattr(settings, name)} is longer than the clip, which lasts"
-                f" {length:.2f} s; make it shorter"
-            )
-    if kept > frames:
+        seconds = getattr(settings, name)
+        if codec.frames_of(seconds) > frames:
+            raise InputError(f"{name} = {seconds} is longer than {clip}; make it shorter")
+    if codec.frames_of(settings.prefix_s) + codec.frames_of(settings.suffix_s) > frames:
         raise InputError(
             f"prefix_s = {settings.prefix_s} and suffix_s = {settings.suffix_s} together are"
-            f" longer than the clip, which lasts {length:.2f} s; make them shorter"
+            f" longer than {clip}; make them shorter"
         )

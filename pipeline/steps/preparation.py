@@ -12,20 +12,20 @@ the end, and two multiplications.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.pipeline.version.components import Codec, Components
-from vampnet_onnx.pipeline.version.session import Session
 
 from .noise import Floats
 from .streaming import joined, windows
 
 _NAME = "audio_processor"
+_BATCH = ("batch", "channels", "samples")
 
 # ITU-R BS.1770-4 and the published target, as in ``models.behaviour.audio``.
 _TARGET = -24.0  # LUFS
@@ -47,7 +47,7 @@ class Prepared:
         loudness: of each item before, LUFS, float32 [B], at least -70.
     """
 
-    pieces: Callable[[], Iterable[Floats]]
+    pieces: Callable[[], Iterable[Floats]] = field(repr=False)
     loudness: Floats
 
     @property
@@ -70,19 +70,32 @@ def processor_for(codec: Codec, sample_rate: int) -> str:
     return _NAME if sample_rate == codec.sample_rate else f"{_NAME}.from_{sample_rate}"
 
 
-def prepare(components: Components, audio: Floats, sample_rate: int) -> Prepared:
+def as_clip(audio: ArrayLike) -> Floats:
+    """Return the audio of one clip as float32 [channels, samples].
+
+    Args:
+        audio: floats of any width in [-1, 1]: [samples] of mono, or [channels, samples].
+
+    Raises:
+        InputError: it is none: whole numbers, of which nobody says what is full scale;
+            more channels than samples, which is soundfile's order; empty; or not finite.
+    """
+    return _floats(np.atleast_2d(audio), axes=("channels", "samples"))
+
+
+def prepare(components: Components, audio: ArrayLike, sample_rate: int) -> Prepared:
     """Prepare audio that is in memory.
 
     Args:
         components: with the audio processor for the rate.
-        audio: float32 [B, channels, samples] in [-1, 1], at least one sample.
+        audio: one clip (see `as_clip`), or floats [B, channels, samples] in [-1, 1].
         sample_rate: its rate in Hz.
 
     Raises:
-        InputError: the audio is empty, not finite or misshapen, or there is no audio
-            processor for its rate.
+        InputError: as `as_clip`, less than a sample is left at the codec's rate, or there is
+            no audio processor for its rate.
     """
-    _require_audio(audio)
+    audio = as_clip(audio)[None] if np.ndim(audio) < 3 else _floats(audio, axes=_BATCH)
     codec = components.codec
     if audio.shape[-1] * codec.sample_rate < sample_rate:
         raise InputError(
@@ -90,9 +103,7 @@ def prepare(components: Components, audio: Floats, sample_rate: int) -> Prepared
             f" {codec.sample_rate} Hz"
         )
     session = components.session(processor_for(codec, sample_rate))
-    made = session.run(
-        {"audio": np.ascontiguousarray(audio, np.float32)}, only=("prepared", "loudness")
-    )
+    made = session.run({"audio": audio}, only=("prepared", "loudness"))
     return Prepared(lambda: [made["prepared"]], made["loudness"])
 
 
@@ -103,7 +114,8 @@ def prepare_stream(
 
     Args:
         components: with the audio processors for the rate and for the codec's own.
-        read: gives the audio, as often as it is called: float32 [B, channels, n] pieces.
+        read: gives the audio as often as it is called, here twice: float32
+            [B, channels, n] pieces.
         sample_rate: its rate in Hz.
 
     Raises:
@@ -144,7 +156,7 @@ def _mono(
 ) -> Iterator[Floats]:
     """Mix down and resample: float32 [B, channels, n] pieces to float32 [B, 1, n] pieces."""
     name = processor_for(components.codec, sample_rate)
-    session: Session = components.session(name)
+    session = components.session(name)
     old, new, width = 1, 1, 0
     if name != _NAME:
         ((old, new, width),) = components.fact(name, "resampling")
@@ -176,13 +188,26 @@ def _mean_where(power: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArr
     return np.asarray(total / np.maximum(counted.sum(axis=-1, keepdims=True), 1))
 
 
-def _require_audio(audio: Floats) -> None:
-    if audio.ndim != 3 or not np.issubdtype(audio.dtype, np.floating):
+def _floats(given: ArrayLike, *, axes: Sequence[str]) -> Floats:
+    """Return audio of these axes as float32."""
+    audio = np.asarray(given)
+    shape = list(audio.shape)
+    if audio.ndim != len(axes):
+        raise InputError(f"audio must be [{', '.join(axes)}], not {shape}")
+    if not np.issubdtype(audio.dtype, np.floating):
         raise InputError(
-            f"audio must be float [batch, channels, samples], not {audio.dtype}"
-            f" {list(audio.shape)}"
+            f"audio must be floats in [-1, 1], not {audio.dtype}; soundfile.read(file,"
+            " dtype='float32') gives them, and 16-bit samples are divided by 32768"
         )
     if not audio.size:
-        raise InputError(f"the audio is empty: {list(audio.shape)}")
+        raise InputError(f"the audio is empty: {shape}")
+    if shape[-2] > shape[-1]:
+        raise InputError(
+            f"audio must be [{', '.join(axes)}], and {shape} has more channels than samples:"
+            " soundfile's order is the other one, hand over the transpose (audio.T)"
+        )
+    with np.errstate(over="ignore"):  # beyond float32 is infinite
+        audio = np.ascontiguousarray(audio, np.float32)
     if not np.isfinite(audio).all():
         raise InputError("the audio holds NaN or infinite samples; repair the file first")
+    return audio

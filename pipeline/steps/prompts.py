@@ -83,7 +83,7 @@ def _frame(place: str, word: str, codec: Codec, frames: int) -> int:
         seconds = float(word)
     except ValueError as error:
         raise InputError(f"{place}: {word!r} is not a time in seconds") from error
-    length = frames * codec.hop_length / codec.sample_rate
+    length = codec.seconds_of(frames)
     if not (math.isfinite(seconds) and 0 <= seconds <= length):
         raise InputError(f"{place}: {word} s is outside the clip, which lasts {length:.2f} s")
     return min(codec.frames_of(seconds), frames - 1)

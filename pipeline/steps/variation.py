@@ -1,13 +1,14 @@
 """Variations of codes on the artifacts: coarse generation in chunks, then coarse to fine.
 
 Published as ``vampnet.interface.Interface.vamp``; the same lines as
-``models.behaviour.interface``. Nothing here seeds: the noise source is handed from chunk to
-chunk, from feedback step to feedback step and on to the fine codes.
+``models.behaviour.interface``, kept apart on purpose: shared, a check of one against the other
+would compare them with themselves.  Nothing here seeds: the noise source is handed from chunk
+to chunk, from feedback step to feedback step and on to the fine codes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,10 +21,15 @@ from vampnet_onnx.pipeline.version.session import Graph
 from .checks import require_codes, require_mask
 from .generate import apply_mask, generate
 from .noise import Integers, NoiseSource
+from .streaming import joined, pieces
 
-# Told what is at work (such as ``coarse``), how many of its steps are done and how many
-# there are.
+# Told what is at work (such as ``coarse``), how many of its sampling steps are done and how
+# many there are.
 Progress = Callable[[str, int, int], None]
+
+
+def silent(_name: str, _done: int, _total: int) -> None:
+    """Tell nobody of the progress."""
 
 
 @dataclass(frozen=True)
@@ -40,19 +46,56 @@ class Vamped:
     tokens: Integers
     masked_tokens: Integers
 
+    def __repr__(self) -> str:
+        batch, books, frames = self.tokens.shape
+        return f"<Vamped: {batch} of {books} codebooks, {frames} frames>"
+
 
 @dataclass
-class _Steps:
-    """Counts the sampling steps of a part."""
+class _Part:
+    """A transformer that generates chunk by chunk, and counts its sampling steps.
 
+    Attributes:
+        model: predicts the codes.
+        sampler: the sampler's graph.
+        settings: steps, temperatures and so on.
+        noise: drives the generation.
+        chunk: frames generated at a time.
+        progress: told of every step.
+        total: sampling steps there will be in all.
+        done: and have been.
+    """
+
+    model: Transformer
+    sampler: Graph
+    settings: GenerationSettings
+    noise: NoiseSource
+    chunk: int
     progress: Progress
-    name: str
     total: int
     done: int = 0
 
-    def __call__(self, _step: int, _sampled: Integers, _codes: Integers) -> None:
+    def generate(self, codes: Integers, mask: Integers) -> Integers:
+        """Generate the masked codes, int64 [B, C, T]; the last chunk may be shorter."""
+        count = -(-codes.shape[-1] // self.chunk)
+        parts = zip(pieces(codes, self.chunk), pieces(mask, self.chunk), strict=True)
+        return joined(
+            generate(
+                self.model,
+                self.sampler,
+                part,
+                part_mask,
+                settings=self.settings,
+                noise=self.noise,
+                on_step=self._step,
+                where=f" in chunk {number} of {count}",
+            )
+            for number, (part, part_mask) in enumerate(parts, 1)
+        )
+
+    def _step(self) -> None:
         self.done += 1
-        self.progress(self.name, self.done, self.total)
+        self.progress(self.model.name, self.done, self.total)
 
 
 def vamp(
@@ -65,7 +108,7 @@ def vamp(
     codec: Codec,
     settings: VampSettings,
     noise: NoiseSource,
-    progress: Progress = lambda _name, _done, _total: None,
+    progress: Progress = silent,
 ) -> Vamped:
     """Make variations of codes.
 
@@ -92,39 +135,26 @@ def vamp(
     require_codes(codes, n_codebooks=codec.n_codebooks, mask_token=codec.codebook_size)
     require_mask(mask, codes)
     codes, mask = stretch(codes, mask, settings.time_stretch_factor)
-    chunk = codec.frames_of(settings.coarse_chunk_s)
-    per_round = -(-codes.shape[-1] // chunk) * settings.coarse.steps
-    steps = _Steps(progress, coarse.name, settings.feedback_steps * per_round)
-    tokens = codes
-    for _ in range(settings.feedback_steps):
-        made = _coarse_vamp(
-            coarse,
-            sampler,
-            tokens,
-            mask,
-            chunk=chunk,
-            settings=settings.coarse,
-            noise=noise,
-            steps=steps,
-        )
-        tokens = made.tokens
+
+    def part(
+        model: Transformer, chosen: GenerationSettings, chunk_s: float, rounds: int = 1
+    ) -> _Part:
+        chunk = codec.frames_of(chunk_s)
+        steps = rounds * -(-codes.shape[-1] // chunk) * chosen.steps
+        return _Part(model, sampler, chosen, noise, chunk, progress, steps)
+
+    made = _coarse_vamp(
+        part(coarse, settings.coarse, settings.coarse_chunk_s, settings.feedback_steps),
+        codes,
+        mask,
+        rounds=settings.feedback_steps,
+    )
     if c2f is None:
         return made
-    chunk = codec.frames_of(settings.c2f_chunk_s)
-    steps = _Steps(progress, c2f.name, -(-codes.shape[-1] // chunk) * settings.c2f.steps)
-    fine = _coarse_to_fine(
-        c2f,
-        sampler,
-        tokens,
-        mask,
-        chunk=chunk,
-        settings=settings.c2f,
-        noise=noise,
-        steps=steps,
-    )
-    n_coarse = coarse.n_codebooks
-    masked = [made.masked_tokens[:, :n_coarse], fine.masked_tokens[:, n_coarse:]]
-    return Vamped(fine.tokens, np.concatenate(masked, axis=1))
+    fine = _coarse_to_fine(part(c2f, settings.c2f, settings.c2f_chunk_s), made.tokens, mask)
+    n = coarse.n_codebooks
+    masked = np.concatenate([made.masked_tokens[:, :n], fine.masked_tokens[:, n:]], axis=1)
+    return Vamped(fine.tokens, masked)
 
 
 def keep_edges(mask: Integers) -> Integers:
@@ -132,8 +162,7 @@ def keep_edges(mask: Integers) -> Integers:
     if (mask == 1).all():
         return mask
     kept = mask.copy()
-    kept[..., 0] = 0
-    kept[..., -1] = 0
+    kept[..., [0, -1]] = 0
     return kept
 
 
@@ -153,87 +182,31 @@ def stretch(codes: Integers, mask: Integers, factor: int) -> tuple[Integers, Int
     return codes, np.where(added, np.int64(1), mask)
 
 
-def _coarse_vamp(
-    model: Transformer,
-    sampler: Graph,
-    codes: Integers,
-    mask: Integers,
-    *,
-    chunk: int,
-    settings: GenerationSettings,
-    noise: NoiseSource,
-    steps: _Steps,
-) -> Vamped:
-    """Generate the masked coarse codes chunk by chunk; the last chunk is shorter."""
-    n = model.n_codebooks
-    made, masked = [], []
-    for where, part, given_mask in _chunks(codes[:, :n], mask[:, :n], chunk):
-        part_mask = keep_edges(given_mask)
-        start = apply_mask(part, part_mask, model.mask_token)
-        made.append(
-            generate(
-                model,
-                sampler,
-                start,
-                part_mask,
-                settings=settings,
-                noise=noise,
-                on_step=steps,
-                where=where,
-            )
-        )
-        masked.append(start)
-    fine = codes[:, n:]
+def _coarse_vamp(part: _Part, codes: Integers, mask: Integers, *, rounds: int) -> Vamped:
+    """Generate the masked coarse codes, `rounds` times, each fed the result of the last."""
+    n = part.model.n_codebooks
+    # A chunk keeps its own edges, not those of the clip alone.
+    mask = joined(keep_edges(given) for given in pieces(mask[:, :n], part.chunk))
+    tokens, fine = codes[:, :n], codes[:, n:]
+    for _ in range(rounds):
+        start = apply_mask(tokens, mask, part.model.mask_token)
+        tokens = part.generate(start, mask)
     return Vamped(
-        np.concatenate([np.concatenate(made, axis=-1), fine], axis=1),
-        np.concatenate([np.concatenate(masked, axis=-1), fine], axis=1),
+        np.concatenate([tokens, fine], axis=1), np.concatenate([start, fine], axis=1)
     )
 
 
-def _coarse_to_fine(
-    model: Transformer,
-    sampler: Graph,
-    codes: Integers,
-    mask: Integers,
-    *,
-    chunk: int,
-    settings: GenerationSettings,
-    noise: NoiseSource,
-    steps: _Steps,
-) -> Vamped:
-    """Generate the masked fine codes, given the coarse ones, chunk by chunk.
+def _coarse_to_fine(part: _Part, codes: Integers, mask: Integers) -> Vamped:
+    """Generate the masked fine codes, given the coarse ones.
 
     The last chunk is filled up with code 0 under mask 1; what is generated there is cut off.
     """
     length = codes.shape[-1]
-    fill = ((0, 0), (0, 0), (0, -length % chunk))
+    fill = ((0, 0), (0, 0), (0, -length % part.chunk))
     mask = np.pad(mask, fill, constant_values=1)
-    mask[:, : model.n_conditioning_codebooks] = 0
-    made = [
-        generate(
-            model,
-            sampler,
-            part,
-            part_mask,
-            settings=settings,
-            noise=noise,
-            on_step=steps,
-            where=where,
-        )
-        for where, part, part_mask in _chunks(np.pad(codes, fill), mask, chunk)
-    ]
-    tokens = np.concatenate(made, axis=-1)[..., :length]
-    return Vamped(tokens, apply_mask(tokens, mask[..., :length], model.mask_token))
-
-
-def _chunks(
-    codes: Integers, mask: Integers, length: int
-) -> Iterator[tuple[str, Integers, Integers]]:
-    """Give every chunk's place, for messages, its codes and its mask."""
-    count = -(-codes.shape[-1] // length)
-    for i in range(count):
-        part = slice(i * length, (i + 1) * length)
-        yield f" in chunk {i + 1} of {count}", codes[..., part], mask[..., part]
+    mask[:, : part.model.n_conditioning_codebooks] = 0
+    tokens = part.generate(np.pad(codes, fill), mask)[..., :length]
+    return Vamped(tokens, apply_mask(tokens, mask[..., :length], part.model.mask_token))
 
 
 def _expanded(array: Integers, batch_size: int) -> Integers:

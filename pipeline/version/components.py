@@ -24,6 +24,8 @@ from vampnet_onnx.configs.names import TRANSFORMERS
 from .session import Session
 
 _CODEC_FILE = "codec.pth"
+_NOT_OF_ONE_SET = "they are not of one set; export them together"
+_MIXED = "artifacts of two models are mixed; export them together"
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,10 @@ class Codec:
         """Return the frames that hold `seconds`, rounded up, as the published package does."""
         return int(np.ceil(seconds * self.sample_rate / self.hop_length))
 
+    def seconds_of(self, frames: int) -> float:
+        """Return how long so many frames last."""
+        return frames * self.hop_length / self.sample_rate
+
 
 @dataclass(frozen=True)
 class Transformer:
@@ -66,13 +72,10 @@ class Transformer:
     mask_token: int
 
     def logits(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Predict.
+        """Return logits, float32 [B, V, T * P], time-major and codebook-minor.
 
         Args:
             codes: int64 [B, n_codebooks, T], mask token allowed.
-
-        Returns:
-            float32 [B, V, T * P], time-major and codebook-minor.
         """
         return self.session.run({"codes": codes})["logits"]
 
@@ -95,10 +98,9 @@ class Components:
         self._open: dict[str, Session] = {}
         self._adapters: dict[str, AdapterRecord] = {}
         self.codec = _codec_of(artifacts)
-        self.codec_hash = codec_hash(artifacts)
-        for name in TRANSFORMERS:
-            if artifacts.manifest.component(name) is not None:
-                self._check_transformer(self.record(name))
+        self.codec_hash = _codec_hash(artifacts)
+        for record in filter(None, map(artifacts.manifest.component, TRANSFORMERS)):
+            self._check_transformer(record)
 
     def record(self, identifier: str) -> ComponentRecord:
         """Return what the manifest says of a component.
@@ -130,9 +132,6 @@ class Components:
 
     def switch_adapter(self, name: str | None) -> None:
         """Switch every transformer that has an adapter of this name to it, the others to none.
-
-        Args:
-            name: of the adapter; None for the components as they are.
 
         Raises:
             InputError: no component has it.
@@ -180,19 +179,16 @@ class Components:
 
     def _check_transformer(self, record: ComponentRecord) -> None:
         entries, books = (_integer(record.dims, n) for n in ("vocab_size", "n_codebooks"))
-        codec, where = self.codec, self.artifacts.folder
+        codec, who = self.codec, f"{self.artifacts.folder}: {record.name}"
         if entries != codec.codebook_size:
             raise InputError(
-                f"{where}: {record.name} has {entries} entries a codebook, the codec"
-                f" {codec.codebook_size}: they are not of one set; export them together"
+                f"{who} has {entries} entries a codebook, the codec {codec.codebook_size}:"
+                f" {_NOT_OF_ONE_SET}"
             )
-        fits = (
-            books == codec.n_codebooks if record.name == "c2f" else books <= codec.n_codebooks
-        )
-        if not fits:
+        if books > codec.n_codebooks or (record.name == "c2f" and books < codec.n_codebooks):
             raise InputError(
-                f"{where}: {record.name} works on {books} codebooks, the codec has"
-                f" {codec.n_codebooks}: they are not of one set; export them together"
+                f"{who} works on {books} codebooks, the codec has {codec.n_codebooks}:"
+                f" {_NOT_OF_ONE_SET}"
             )
 
     def _check_origin(self, identifier: str, session: Session) -> None:
@@ -207,50 +203,44 @@ class Components:
         made_of = f"another {strange[0]}" if strange else f"model {model!r}"
         raise InputError(
             f"{self.artifacts.folder}: {identifier} was made from {made_of}, the manifest is"
-            f" that of {manifest.model!r}: artifacts of two models are mixed; export them"
-            " together"
+            f" that of {manifest.model!r}: {_MIXED}"
         )
 
 
-def codec_hash(artifacts: Artifacts) -> str:
-    """Return the hash of the codec's checkpoint, or nothing if there is none.
-
-    Raises:
-        InputError: there are several.
-    """
+def _codec_hash(artifacts: Artifacts) -> str:
+    """Return the hash of the codec's checkpoint, or nothing if there is none."""
     found = {s.sha256 for s in artifacts.manifest.sources if s.name == _CODEC_FILE}
     if len(found) > 1:
         raise InputError(
-            f"{artifacts.folder}: made from {len(found)} different codecs: artifacts of two"
-            " models are mixed; export them together"
+            f"{artifacts.folder}: made from {len(found)} different codecs: {_MIXED}"
         )
     return next(iter(found), "")
 
 
 def _codec_of(artifacts: Artifacts) -> Codec:
-    records = [c for c in artifacts.manifest.components if "decoder_rates" in c.dims]
-    if not records:
+    parts = [c for c in artifacts.manifest.components if "decoder_rates" in c.dims]
+    if not parts:
         raise InputError(
             f"{artifacts.folder}: holds no part of a codec; {_way_out('codec_encoder')}"
         )
-    found = {record.id: _codec_facts(record) for record in records}
+    found = {part.id: _codec_facts(part) for part in parts}
     first, *others = found
     for other in others:
         if found[other] != found[first]:
             raise InputError(
                 f"{artifacts.folder}: {first} is of a codec of {found[first]}, {other} of"
-                f" {found[other]}: they are not of one set; export them together"
+                f" {found[other]}: {_NOT_OF_ONE_SET}"
             )
     return found[first]
 
 
 def _codec_facts(record: ComponentRecord) -> Codec:
-    rates = record.dims["decoder_rates"]
+    dims = record.dims
     return Codec(
-        sample_rate=_integer(record.dims, "sample_rate"),
-        hop_length=int(np.prod(rates)),
-        n_codebooks=_integer(record.dims, "n_codebooks"),
-        codebook_size=_integer(record.dims, "codebook_size"),
+        sample_rate=_integer(dims, "sample_rate"),
+        hop_length=int(np.prod(dims["decoder_rates"])),
+        n_codebooks=_integer(dims, "n_codebooks"),
+        codebook_size=_integer(dims, "codebook_size"),
     )
 
 

@@ -1,12 +1,15 @@
-"""The pipeline as a whole: channels, and how much of a stream is held at once."""
+"""The pipeline as a whole: what it takes and gives, and how much is held at once."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tests.support.pipeline_inputs import noise_like
+from tests.support.pipeline_inputs import codes_for, noise_like
+from vampnet_onnx.configs.settings import mask_settings, vamp_settings
+from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
 from vampnet_onnx.pipeline.steps.streaming import pieces
 from vampnet_onnx.pipeline.vamp import VampPipeline
 
@@ -29,7 +32,7 @@ def test_a_stream_is_held_a_window_at_a_time(pipeline_a: VampPipeline) -> None:
 
             parts.session(name).run = watched  # type: ignore[method-assign]
         audio = noise_like(1, 1, seconds * 8000)
-        codes = pipeline_a.encode_stream(
+        codes = pipeline_a.encode(
             pipeline_a.prepare_stream(lambda a=audio: pieces(a, 8000), 8000)
         )
         assert codes.shape[-1] == seconds * 8000 // 64
@@ -50,3 +53,56 @@ def test_equal_channels_stay_equal_and_their_balance_is_kept(pipeline_a: VampPip
     np.testing.assert_allclose(audio[0, 1], 0.5 * audio[0, 0], rtol=1e-4, atol=1e-6)
     mixed, _ = pipeline_a.process_audio(np.stack([left, left]), 8000, seed=1)
     np.testing.assert_allclose(mixed[0, 0], audio[0, 0], rtol=0, atol=1e-4)
+
+
+def test_audio_is_taken_as_people_have_it(exported_a: Path) -> None:
+    """Mono without an axis of channels, float64, and a path as text change nothing."""
+    mono = noise_like(1, 3200)
+    pipeline = VampPipeline.open(str(exported_a))
+    audio, made = pipeline.process_audio(mono, 8000, seed=2)
+    for given in (mono[0], mono.astype(np.float64), mono[0].tolist()):
+        same, _ = pipeline.process_audio(given, 8000, seed=2)
+        np.testing.assert_array_equal(same, audio)
+    for given in (mono[0], mono):
+        prepared = pipeline.prepare(given, 8000)
+        np.testing.assert_array_equal(pipeline.encode(prepared), made.codes)
+
+
+def test_a_variation_says_what_it_is_without_its_arrays(pipeline_a: VampPipeline) -> None:
+    audio = noise_like(2, 3200)
+    _, made = pipeline_a.process_audio(
+        audio,
+        8000,
+        seed=5,
+        keep_stereo=True,
+        mask=mask_settings(periodic_prompt=0, prefix_s=0.2, upper_codebook_mask=99),
+        settings=vamp_settings(batch_size=3, time_stretch_factor=2),
+    )
+    assert repr(made) == (
+        "<Variation: 3 of 2 channels, 5 codebooks, 100 frames (0.80 s), 50% masked, seed 5>"
+    )
+    rows = made.to_rows()
+    assert [(row["variation"], row["channel"]) for row in rows] == [
+        (variation, channel) for variation in range(3) for channel in range(2)
+    ]
+    shared = {"seed": 5, "codebooks": 5, "frames": 100, "seconds": 0.8, "masked": 0.5}
+    for row in rows:
+        assert shared.items() <= row.items()
+        assert all(isinstance(value, int | float) for value in row.values())
+        channel = row["channel"]
+        tokens = made.tokens[row["variation"], channel][:, ::2]
+        assert row["changed"] == np.mean(tokens != made.codes[channel]) > 0
+        assert row["balance"] == made.balance[channel]
+    assert made.balance.max() == 1
+
+
+def test_prepared_audio_vamped_codes_and_pipelines_say_what_they_are(
+    pipeline_a: VampPipeline,
+) -> None:
+    prepared = pipeline_a.prepare(noise_like(640), 8000)
+    assert repr(prepared).startswith("Prepared(loudness=array([-")
+    codes = codes_for(pipeline_a)
+    made = pipeline_a.vamp(codes, np.zeros_like(codes), noise=PhiloxNoise(0))
+    assert repr(made) == "<Vamped: 1 of 5 codebooks, 40 frames>"
+    said = repr(pipeline_a)
+    assert said.startswith("<VampPipeline of golden-a: 8000 Hz, 5 codebooks of ")

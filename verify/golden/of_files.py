@@ -102,7 +102,7 @@ def _vamp(run: PipelineRun, case: str) -> Computed:
     seed, settings = run.vamp_options(case)
     audio, rate = run.array(f"{case}/audio"), int(run.options(case)["sample_rate"])
     prepared = run.pipeline.prepare(np.asarray(audio, np.float32), rate)
-    yield "codes", f"{case}/codes", run.pipeline.encode_stream(prepared)
+    yield "codes", f"{case}/codes", run.pipeline.encode(prepared)
     made = run.pipeline.vamp(
         run.array(f"{case}/codes"), run.array(f"{case}/mask"), settings, noise=FromTorch(seed)
     )

@@ -1,4 +1,4 @@
-"""Codes, masks and audio that do not fit are refused."""
+"""Codes and masks that do not fit are refused."""
 
 from __future__ import annotations
 
@@ -32,19 +32,3 @@ def test_codes_and_masks_that_do_not_fit_are_refused(
     given_ = {"codes": codes, "mask": np.ones_like(codes), **change}
     with pytest.raises(InputError, match=says):
         pipeline_a.vamp(**given_, noise=PhiloxNoise(0))
-
-
-@pytest.mark.parametrize(
-    ("audio", "says"),
-    [
-        (np.zeros((1, 1, 0), np.float32), "empty"),
-        (np.zeros((1, 4)), "must be float"),
-        (np.full((1, 1, 9), np.nan, np.float32), "NaN"),
-        (np.zeros((1, 1, 9), np.int16), "int16"),
-    ],
-)
-def test_audio_that_is_none_is_refused(
-    pipeline_a: VampPipeline, audio: np.ndarray, says: str
-) -> None:
-    with pytest.raises(InputError, match=says):
-        pipeline_a.prepare(audio, 8000)

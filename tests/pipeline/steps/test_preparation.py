@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.pipeline_inputs import noise_like
 from tests.support.sets import EXPORTED_RATES, GoldenSet, assert_within
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.pipeline.steps.preparation import Prepared
 from vampnet_onnx.pipeline.steps.streaming import pieces
 from vampnet_onnx.pipeline.vamp import VampPipeline
@@ -32,7 +33,8 @@ def test_audio_is_prepared_and_encoded_as_published(
         whole = np.pad(
             audio, ((0, 0), (0, 0), (0, -audio.shape[-1] % pipeline.codec.hop_length))
         )
-        np.testing.assert_array_equal(pipeline.encode(whole), golden.array(f"{case}/codes"))
+        prepared = Prepared(lambda a=whole: [a], np.zeros(len(whole), np.float32))
+        np.testing.assert_array_equal(pipeline.encode(prepared), golden.array(f"{case}/codes"))
 
 
 @pytest.mark.parametrize("rate", [8000, 22050])
@@ -52,3 +54,31 @@ def test_audio_is_prepared_in_windows_as_in_one(
 
 def test_the_balance_of_equally_loud_items_is_one() -> None:
     assert Prepared(list, np.array([-20.0, -20.0], np.float32)).balance.tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("audio", "says"),
+    [
+        (np.zeros((1, 1, 0), np.float32), "empty"),
+        (np.zeros((1, 1, 1, 4)), r"\[batch, channels, samples\], not \[1, 1, 1, 4\]"),
+        (np.full((1, 1, 9), np.nan, np.float32), "NaN"),
+        (np.full(9, 1e300), "infinite"),
+        (np.zeros((1, 1, 9), np.int16), r"not int16; soundfile\.read\(file, dtype='float32'"),
+        ([0, 1, 0], "not int64"),
+        (np.zeros((900, 2)), r"\[900, 2\] has more channels than samples.*audio\.T"),
+        (np.zeros((1, 900, 2)), r"soundfile's order"),
+    ],
+)
+def test_audio_that_is_none_is_refused(
+    pipeline_a: VampPipeline, audio: np.ndarray, says: str
+) -> None:
+    with pytest.raises(InputError, match=says):
+        pipeline_a.prepare(audio, 8000)
+    if np.ndim(audio) < 3:
+        with pytest.raises(InputError, match=says):
+            pipeline_a.process_audio(audio, 8000, seed=0)
+
+
+def test_only_a_clip_is_processed(pipeline_a: VampPipeline) -> None:
+    with pytest.raises(InputError, match=r"must be \[channels, samples\], not \[1, 1, 900\]"):
+        pipeline_a.process_audio(np.zeros((1, 1, 900), np.float32), 8000, seed=0)

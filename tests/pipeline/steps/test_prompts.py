@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from tests.support.pipeline_inputs import codes_for, noise_like
-from tests.support.sets import GoldenSet
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.settings import beat_settings, mask_settings
+from vampnet_onnx.models.behaviour import masks
 from vampnet_onnx.pipeline.steps.prompts import onset_frames, read_beats
 from vampnet_onnx.pipeline.vamp import VampPipeline
 
@@ -48,11 +50,37 @@ def test_beats_that_are_none_are_refused(
         read_beats(tmp_path / "beats.txt", pipeline_a.codec, 40)
 
 
-def test_onsets_are_what_librosa_says(
-    golden_a: GoldenSet, pipeline_a: VampPipeline, monkeypatch: pytest.MonkeyPatch
+def clicks() -> np.ndarray:
+    """Return 2 s of faint noise at 8 kHz with a burst at each half second."""
+    audio = noise_like(16000, scale=1e-3)
+    for start in range(4000, 16000, 4000):
+        audio[start : start + 400] += noise_like(400, scale=0.5)
+    return audio
+
+
+def test_onsets_are_those_of_the_models(pipeline_a: VampPipeline) -> None:
+    audio, codec = clicks(), pipeline_a.codec
+    found = onset_frames(audio, codec)
+    assert len(found) >= 3
+    assert found == masks.onset_frames(
+        torch.from_numpy(audio), codec.sample_rate, codec.hop_length
+    )
+
+
+def test_onsets_are_kept(pipeline_a: VampPipeline) -> None:
+    chosen = mask_settings(periodic_prompt=0, upper_codebook_mask=99, onset_mask_width=2)
+    _, made = pipeline_a.process_audio(clicks(), 8000, seed=0, mask=chosen)
+    onsets = onset_frames(pipeline_a.prepare(clicks(), 8000).audio[0, 0], pipeline_a.codec)
+    kept = sorted({step for onset in onsets for step in range(onset - 2, onset + 2)})
+    assert kept and np.flatnonzero(made.mask[0, 0] == 0).tolist() == kept
+
+
+def test_onset_masks_without_onsets_or_librosa_are_refused(
+    pipeline_a: VampPipeline, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "librosa", None)
-    with pytest.raises(EnvironmentLacksError, match="librosa"):
-        onset_frames(noise_like(1000), pipeline_a.codec)
+    chosen = mask_settings(onset_mask_width=2)
     with pytest.raises(InputError, match="needs the onsets"):
-        pipeline_a.build_mask(codes_for(pipeline_a), mask_settings(onset_mask_width=2), seed=0)
+        pipeline_a.build_mask(codes_for(pipeline_a), chosen, seed=0)
+    monkeypatch.setitem(sys.modules, "librosa", None)
+    with pytest.raises(EnvironmentLacksError, match="librosa"):
+        pipeline_a.process_audio(clicks(), 8000, seed=0, mask=chosen)

@@ -32,8 +32,8 @@ from vampnet_onnx.verify.sides.recorded import RecordedSet
 # Our names of published options.
 _OURS = {"_sampling_steps": "steps", "_dropout": "dropout", "ncc": "n_conditioning_codebooks"}
 
-# Quantity, recorded key, our value.
-Computed = Iterator[tuple[str, str, Any]]
+# Name of a recorded array, our value, and the name of its rule if that is another one.
+Computed = Iterator[tuple[str, Any] | tuple[str, Any, str]]
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,7 @@ class Run:
     """What is held to a recorded set; remembers which arrays were looked at.
 
     Attributes:
-        kinds: by kind of case, a function of the run and the case: quantity, recorded key and
-            our value of everything that it computes.
+        kinds: by kind of case, a function of the run and the case that computes it.
         whole: whether what a set holds and nothing here computes is a failure.
     """
 
@@ -172,7 +171,8 @@ def _check_case(run: Run, case: str, rules: dict[str, GoldenRule]) -> Iterator[F
         return
     try:
         with torch.inference_mode():
-            for quantity, key, found in run.kinds[kind](run, case):
+            for name, found, *other in run.kinds[kind](run, case):
+                quantity, key = (other or [name])[0], f"{case}/{name}"
                 rule, expected = rules.get(quantity), run.array(key)
                 if rule is None:
                     yield Finding(kind, quantity, 1, where=key, message="no rule for it")

@@ -57,30 +57,30 @@ class PipelineRun(Run):
 def _encode(run: PipelineRun, case: str) -> Computed:
     session = run.pipeline.components.session("codec_encoder")
     found = session.run({"audio": run.array(f"{case}/audio")})
-    yield "latents", f"{case}/latents", found["latents"]
-    yield "codes", f"{case}/codes", found["codes"]
+    yield "latents", found["latents"]
+    yield "codes", found["codes"]
 
 
 def _decode(run: PipelineRun, case: str) -> Computed:
     codes = run.array(f"{case}/codes")
     session = run.pipeline.components.session("codec_decoder")
-    yield "audio", f"{case}/audio", session.run({"codes": codes})["audio"]
+    yield "audio", session.run({"codes": codes})["audio"]
     yield from _decode_masked(run, case)
 
 
 def _decode_masked(run: PipelineRun, case: str) -> Computed:
     found = run.pipeline.decode(run.array(f"{case}/codes"))
-    yield "audio_by_interface", f"{case}/audio_by_interface", found
+    yield "audio_by_interface", found
 
 
 def _transformer(run: PipelineRun, case: str) -> Computed:
     model = run.pipeline.components.transformer(case.split("/")[0])
-    yield "logits", f"{case}/logits", model.logits(run.array(f"{case}/codes"))
+    yield "logits", model.logits(run.array(f"{case}/codes"))
 
 
 def _preprocess(run: PipelineRun, case: str) -> Computed:
     audio, rate = run.array(f"{case}/audio"), int(run.array(f"{case}/sample_rate"))
-    yield "output", f"{case}/output", run.pipeline.prepare(audio, rate).audio
+    yield "output", run.pipeline.prepare(audio, rate).audio
 
 
 def _generate(run: PipelineRun, case: str) -> Computed:
@@ -95,20 +95,20 @@ def _generate(run: PipelineRun, case: str) -> Computed:
         settings=settings,
         noise=FromTorch(seed),
     )
-    yield "tokens", f"{case}/tokens", tokens
+    yield "tokens", tokens
 
 
 def _vamp(run: PipelineRun, case: str) -> Computed:
     seed, settings = run.vamp_options(case)
     audio, rate = run.array(f"{case}/audio"), int(run.options(case)["sample_rate"])
     prepared = run.pipeline.prepare(np.asarray(audio, np.float32), rate)
-    yield "codes", f"{case}/codes", run.pipeline.encode(prepared)
+    yield "codes", run.pipeline.encode(prepared)
     made = run.pipeline.vamp(
         run.array(f"{case}/codes"), run.array(f"{case}/mask"), settings, noise=FromTorch(seed)
     )
-    yield "tokens", f"{case}/tokens", made.tokens
-    yield "masked_tokens", f"{case}/masked_tokens", made.masked_tokens
-    yield "output_audio", f"{case}/output_audio", run.pipeline.decode(made.tokens)
+    yield "tokens", made.tokens
+    yield "masked_tokens", made.masked_tokens
+    yield "output_audio", run.pipeline.decode(made.tokens)
 
 
 PipelineRun.kinds = {

@@ -55,24 +55,24 @@ class ModelRun(Run):
 def _encode(run: ModelRun, case: str) -> Computed:
     samples = run.tensor(f"{case}/audio")
     encoded = run.codec.encode(samples)
-    yield "z_continuous", f"{case}/z_continuous", run.codec.encoder(run.codec.pad(samples))
-    yield "latents", f"{case}/latents", encoded.latents
-    yield "z_quantized", f"{case}/z_quantized", encoded.z
-    yield "codes", f"{case}/codes", encoded.codes
+    yield "z_continuous", run.codec.encoder(run.codec.pad(samples))
+    yield "latents", encoded.latents
+    yield "z_quantized", encoded.z
+    yield "codes", encoded.codes
 
 
 def _decode(run: ModelRun, case: str) -> Computed:
     codes = run.tensor(f"{case}/codes")
     found = run.codec.quantizer.from_codes(codes)
-    yield "z_quantized", f"{case}/z_quantized", found.z
-    yield "latents", f"{case}/latents", found.latents
-    yield "audio", f"{case}/audio", run.codec.decode_codes(codes)
+    yield "z_quantized", found.z
+    yield "latents", found.latents
+    yield "audio", run.codec.decode_codes(codes)
     yield from _decode_masked(run, case)
 
 
 def _decode_masked(run: ModelRun, case: str) -> Computed:
     found = run.codec.decode_requantised(run.tensor(f"{case}/codes"))
-    yield "audio_by_interface", f"{case}/audio_by_interface", found
+    yield "audio_by_interface", found
 
 
 def _transformer(run: ModelRun, case: str) -> Computed:
@@ -89,9 +89,9 @@ def _transformer(run: ModelRun, case: str) -> Computed:
     finally:
         for hook in hooks:
             hook.remove()
-    yield "latents", f"{case}/latents", latents
-    yield "logits", f"{case}/logits", logits
-    yield "activations", f"{case}/activations", torch.stack(outputs)
+    yield "latents", latents
+    yield "logits", logits
+    yield "activations", torch.stack(outputs)
 
 
 def _masks(run: ModelRun, case: str) -> Computed:
@@ -108,7 +108,7 @@ def _masks(run: ModelRun, case: str) -> Computed:
         parsed = re.fullmatch(r"([a-z_]+?)((?:_\d+)+)", name)
         if parsed and parsed[1] in makers:
             numbers = [int(number) for number in parsed[2][1:].split("_")]
-            yield "mask", f"{case}/{name}", makers[parsed[1]](*numbers)
+            yield name, makers[parsed[1]](*numbers), "mask"
 
 
 def _onset_mask(run: ModelRun, case: str) -> Computed:
@@ -116,7 +116,7 @@ def _onset_mask(run: ModelRun, case: str) -> Computed:
     samples = run.tensor(f"{case}/audio")
     onsets = masks.onset_frames(samples, dims.sample_rate, dims.hop_length)
     found = masks.onset_mask(run.tensor(f"{case}/z"), onsets, run.options(case)["width"])
-    yield "mask", f"{case}/mask", found
+    yield "mask", found
 
 
 def _seeded_masks(run: ModelRun, case: str) -> Computed:
@@ -139,14 +139,14 @@ def _seeded_masks(run: ModelRun, case: str) -> Computed:
             found = masks.build_mask(codes, options, run.codec.dims, generator=draw)
         else:
             continue
-        yield "mask", f"{case}/{name}", found
+        yield name, found, "mask"
 
 
 def _preprocess(run: ModelRun, case: str) -> Computed:
     samples, rate = run.tensor(f"{case}/audio"), int(run.array(f"{case}/sample_rate"))
     measured = audio.loudness(samples, rate)
-    yield "input_loudness", f"{case}/input_loudness", measured
-    yield "output", f"{case}/output", audio.preprocess(samples, rate, run.codec.dims)
+    yield "input_loudness", measured
+    yield "output", audio.preprocess(samples, rate, run.codec.dims)
 
 
 def _sampling(run: ModelRun, case: str) -> Computed:
@@ -154,14 +154,14 @@ def _sampling(run: ModelRun, case: str) -> Computed:
     exponential = run.tensor(f"{case}/exponential_noise")
     uniform = run.tensor(f"{case}/uniform_noise")
     drawn = TorchNoise(given["seed"]).exponential(tuple(exponential.shape))
-    yield "exponential_noise", f"{case}/exponential_noise", drawn
+    yield "exponential_noise", drawn
     drawn = TorchNoise(given["seed"]).uniform(tuple(uniform.shape))
-    yield "uniform_noise", f"{case}/uniform_noise", drawn
+    yield "uniform_noise", drawn
     tokens, probabilities = sampling.sample_from_logits(
         logits, exponential, temperature=given["temperature"]
     )
-    yield "tokens", f"{case}/tokens", tokens
-    yield "token_probs", f"{case}/token_probs", probabilities
+    yield "tokens", tokens
+    yield "token_probs", probabilities
     for name in run.names(case):
         if name.startswith("top_"):
             kept = (
@@ -172,21 +172,18 @@ def _sampling(run: ModelRun, case: str) -> Computed:
             filtered, _ = sampling.sample_from_logits(
                 kept, exponential, temperature=given["filters_temperature"]
             )
-            yield "filtered_tokens", f"{case}/{name}", filtered
+            yield name, filtered, "filtered_tokens"
         elif name.startswith("typical_filtered"):
             mass, least = _typical_options(name, given)
-            yield (
-                "typical_filtered",
-                f"{case}/{name}",
-                sampling.keep_typical(logits, mass, least),
-            )
+            kept = sampling.keep_typical(logits, mass, least)
+            yield name, kept, "typical_filtered"
     remasked = sampling.mask_by_random_topk(
         run.tensor(f"{case}/num_to_mask")[:, 0],
         run.tensor(f"{case}/token_probs"),
         torch.tensor(given["remask_temperature"]),
         uniform,
     )
-    yield "remask", f"{case}/remask", remasked
+    yield "remask", remasked
 
 
 def _typical_options(name: str, given: dict[str, Any]) -> tuple[float, int]:
@@ -207,16 +204,12 @@ def _generate(run: ModelRun, case: str) -> Computed:
         settings=settings,
         noise=TorchNoise(seed),
     )
-    yield "tokens", f"{case}/tokens", tokens
+    yield "tokens", tokens
 
 
 def _vamp(run: ModelRun, case: str) -> Computed:
     rate, (seed, settings) = run.options(case)["sample_rate"], run.vamp_options(case)
-    yield (
-        "codes",
-        f"{case}/codes",
-        interface.encode(run.tensor(f"{case}/audio"), rate, run.codec),
-    )
+    yield "codes", interface.encode(run.tensor(f"{case}/audio"), rate, run.codec)
     made = interface.vamp(
         run.tensor(f"{case}/codes"),
         run.tensor(f"{case}/mask"),
@@ -226,10 +219,10 @@ def _vamp(run: ModelRun, case: str) -> Computed:
         settings=settings,
         noise=TorchNoise(seed),
     )
-    yield "tokens", f"{case}/tokens", made.tokens
-    yield "masked_tokens", f"{case}/masked_tokens", made.masked_tokens
+    yield "tokens", made.tokens
+    yield "masked_tokens", made.masked_tokens
     decoded = run.codec.decode_requantised(made.tokens)
-    yield "output_audio", f"{case}/output_audio", decoded
+    yield "output_audio", decoded
 
 
 ModelRun.kinds = {

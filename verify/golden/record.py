@@ -7,6 +7,7 @@ so `verify.golden.check` reads both alike.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from vampnet_onnx.models.behaviour import masks
 from vampnet_onnx.verify.sides.recorded import ARRAYS, PARAMETERS
 from vampnet_onnx.verify.sides.upstream import Worker, open_worker
 from vampnet_onnx.verify.subjects.case import Case
+from vampnet_onnx.verify.subjects.random import Random, made_audio
 from vampnet_onnx.verify.subjects.registry import subject_of
 
 # Seconds the models work on at a time: short, so that short clips have several chunks.
@@ -110,8 +112,8 @@ def record_set(
     chunks = (COARSE_CHUNK_S, C2F_CHUNK_S)
     with open_worker(python, checkpoint, chunk_seconds=chunks) as worker:
         recorder = _Recorder(worker, models, models.codec.dims)
-        for done, (name, record) in enumerate(_KINDS.items()):
-            progress(name, done, len(_KINDS))
+        for done, record in enumerate(_KINDS):
+            progress(record.__name__.strip("_").replace("_", " "), done, len(_KINDS))
             record(recorder)
         torch_version = str(worker.call("describe")["torch"])
     with staging_folder(output.parent) as staged:
@@ -154,31 +156,19 @@ class _Recorder:
 
     def audio(self, seed: int, samples: int, channels: int = 1) -> np.ndarray:
         """Return seeded audio, float32 [1, channels, samples]."""
-        case = Case("codec_encoder", seed, channels, samples)
-        return (
-            subject_of("codec_encoder")
-            .inputs(_record("codec_encoder", {}), case)["audio"]
-            .transpose(1, 0, 2)
-        )
+        random = Random(Case("codec_encoder", seed, channels, samples).id)
+        return made_audio(random, channels, samples).transpose(1, 0, 2)
 
     def codes(self, seed: int, batch: int, frames: int, books: int) -> np.ndarray:
         """Return seeded codes without mask tokens, int64 [batch, books, frames]."""
-        record = _record("codec_decoder", {"codebook_size": self.dims.codebook_size})
-        return subject_of(record).inputs(
-            record, Case("codec_decoder", seed, batch, frames, books)
-        )["codes"]
+        random = Random(Case("codec_decoder", seed, batch, frames, books).id)
+        return random.integers((batch, books, frames), self.dims.codebook_size)
 
     def masked_codes(self, name: str, seed: int, batch: int, frames: int) -> np.ndarray:
         """Return seeded codes for a transformer, with mask tokens."""
-        dims = self.transformers[name]
-        record = _record(
-            name,
-            {
-                "n_codebooks": dims.n_codebooks,
-                "n_conditioning_codebooks": dims.n_conditioning_codebooks,
-                "vocab_size": dims.vocab_size,
-            },
-        )
+        dims = dataclasses.asdict(self.transformers[name])
+        # As much of a component's record as making inputs takes.
+        record = ComponentRecord.model_construct(name=name, variant="", dims=dims)
         return subject_of(record).inputs(record, Case(name, seed, batch, frames))["codes"]
 
     def function(
@@ -339,10 +329,8 @@ def _sampling(r: _Recorder) -> None:
         found["top_p_06_tokens"] = sample(temperature=1.0, top_p=0.6)[0]
         for name, (mass, least) in typicals.items():
             key = "typical_filtered" + ("" if name == "typical" else f"_{name}")
-            given["typical" if name == "typical" else key] = {
-                "mass": mass,
-                "min_tokens": least,
-            }
+            named = "typical" if name == "typical" else key
+            given[named] = {"mass": mass, "min_tokens": least}
             found[key] = r.function(
                 "modules.transformer",
                 "typical_filter",
@@ -418,19 +406,14 @@ def _prompted(codes: np.ndarray, period: int, upper: int) -> np.ndarray:
     return mask.numpy()
 
 
-def _record(name: str, dims: dict[str, int]) -> ComponentRecord:
-    """Return as much of a component's record as making inputs takes."""
-    return ComponentRecord.model_construct(name=name, variant="", dims=dims)
-
-
-_KINDS: dict[str, Callable[[_Recorder], None]] = {
-    "encode": _encode,
-    "decode": _decode,
-    "logits": _logits,
-    "masks": _masks,
-    "seeded masks": _seeded_masks,
-    "preprocess": _preprocess,
-    "sampling": _sampling,
-    "generate": _generate,
-    "vamp": _vamp,
-}
+_KINDS: tuple[Callable[[_Recorder], None], ...] = (
+    _encode,
+    _decode,
+    _logits,
+    _masks,
+    _seeded_masks,
+    _preprocess,
+    _sampling,
+    _generate,
+    _vamp,
+)

@@ -33,7 +33,6 @@ class Timing:
     """One component at one length, a batch of one.
 
     Attributes:
-        component: with variant.
         frames: of codes, or of the audio that stands for them.
         onnx_ms: median of ONNX Runtime.
         torch_ms: median of PyTorch; None without a checkpoint.
@@ -60,9 +59,7 @@ def bench_networks(
     """Time every network of a version.
 
     Args:
-        artifacts: opened.
         checkpoints: it was made from; None times ONNX Runtime alone.
-        threads: of both; 0 leaves the choice to each.
         progress: told component, rounds done and rounds in all.
 
     Raises:

@@ -52,7 +52,6 @@ def verify_export(
         seeds: of the cases; the configuration's or the default ones if left out.
         jobs: processes that run cases, each with models of its own; if left out, one, and
             from 32 seeds on one for every core.
-        exit_first: stop at the first case that fails.
         lora: LoRA files of the export: FILE, ``coarse=FILE`` or ``c2f=FILE``.
         unsealed: accept files whose hash is wrong, and say so.
         reference: what to compare with: our models, the published packages (``upstream``), or
@@ -117,9 +116,7 @@ def localise_error(
         component: with variant; ``coarse`` if left out, or what the file holds.
         seed: of the input, or number of the recorded case.
         length: frames, or samples of audio.
-        batch: items of the input.
         lora: LoRA files of the export, as for `verify_export`.
-        unsealed: accept files whose hash is wrong.
         reference: our models, or what a recorded set in the checkpoint folder holds.
 
     Raises:

@@ -29,10 +29,7 @@ class Outcome:
     """What a release came to.
 
     Attributes:
-        report: of the verification.
-        files: the report's files by kind.
         folder: of the version, or of the rejected files.
-        published: whether every gate held.
         new: whether the version did not exist before.
     """
 
@@ -51,12 +48,6 @@ def release_set(
     progress: Callable[[str, int, int], None],
 ) -> Outcome:
     """Release one model.
-
-    Args:
-        config: read and validated.
-        artifacts: root of the store.
-        report: folder for the report.
-        progress: told step, done and total.
 
     Raises:
         InputError: the checkpoints, the folders or the configuration are not fit for it.

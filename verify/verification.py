@@ -56,15 +56,10 @@ def verify_artifacts(
     and the report says so, unless it was asked for by name.
 
     Args:
-        artifacts: opened, so its hashes are checked.
         checkpoints: they were made from.  A LoRA overlay that the version has an adapter of
             is switched on there.
-        matrix: seeds, lengths and batches.
-        gates: thresholds.
-        toolchain: versions for the report.
         only: components to check; empty for all.
         jobs: processes that run cases; more than one for the standard oracle only.
-        exit_first: stop at the first case that fails.
         oracle: makes the reference from our models of the checkpoint.
         progress: told component, cases done and cases in all.
 

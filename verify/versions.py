@@ -38,15 +38,9 @@ class ComponentChange:
     """What became of one component.
 
     Attributes:
-        name: with variant.
-        bytes_old: of its files.
-        bytes_new: of its files.
         same_file: the graphs are the same, byte for byte.
         signature: how inputs and outputs differ, a line a tensor.
-        dims: dimensions that differ.
-        passes: how the passes differ, a line a pass.
         gates: measured on seeded cases; empty where the versions cannot be compared.
-        message: what went wrong; empty if nothing did.
     """
 
     name: str
@@ -102,8 +96,6 @@ def compare_versions(
     """Compare a version with another one.
 
     Args:
-        old: taken as right.
-        new: judged.
         gates: thresholds; metrics are the same as between an export and its checkpoint.
         adapter: of the new version, to be switched on in it: what it should do then is what
             a version does into which the same LoRA files were merged.

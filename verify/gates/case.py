@@ -27,12 +27,9 @@ class Outcome:
     """A case that ran.
 
     Attributes:
-        case: which.
         comparison: None where the sides could not be compared.
         limits: by metric, as widened by the reference's own rounding.
-        values: float values that were compared.
         shared: the export gave the reference's own arrays.
-        message: what went wrong and where.
     """
 
     case: Case

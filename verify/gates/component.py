@@ -26,9 +26,6 @@ def check_component(
     """Run every case of a component on both sides and judge it.
 
     Args:
-        sides: of the component.
-        matrix: seeds, lengths and batches.
-        gates: thresholds.
         run_cases: runs cases in their order; None runs them here, one after the other.
         exit_first: run no more cases after the first that fails.
         progress: told how many cases are done and how many there are.

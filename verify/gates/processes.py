@@ -41,13 +41,7 @@ class Job:
     """What a process needs to run cases of one component.
 
     Attributes:
-        artifacts: opened, its hashes checked.
-        record: of the component.
-        adapters: to switch on.
-        checkpoint: folder.
-        lora: LoRA overlay by transformer.
         transformers: to open beside the codec.
-        gates: thresholds.
         threads: of ONNX Runtime and PyTorch each.
     """
 
@@ -69,12 +63,7 @@ def jobs_for(seeds: int, threads: int) -> int:
 
 
 def in_processes(job: Job, jobs: int) -> Callable[[Sequence[Case]], Iterator[Outcome]]:
-    """Return what runs cases in several processes; closing its iterator stops them.
-
-    Args:
-        job: the component.
-        jobs: processes.
-    """
+    """Return what runs cases in several processes; closing its iterator stops them."""
 
     def run(cases: Sequence[Case]) -> Iterator[Outcome]:
         # Spawned, not forked: the runtimes' threads do not survive a fork.

@@ -40,10 +40,6 @@ def component_report(
     """Sum up what was found of a component.
 
     Args:
-        record: from the manifest.
-        gates: judged.
-        outcomes: of every case that ran.
-        rules: of the gates, by metric.
         worst: of the outcomes, with its arrays, for the figures.
     """
     cases = [_case_report(outcome, rules) for outcome in outcomes]
@@ -74,16 +70,7 @@ def build_report(
     matrix: VerifySection,
     toolchain: dict[str, str],
 ) -> Report:
-    """Sum up what was found in one report.
-
-    Args:
-        artifacts: that were verified.
-        components: what was found of each.
-        reference: what they were compared with.
-        notes: what else there is to say.
-        matrix: seeds, for the record.
-        toolchain: versions.
-    """
+    """Sum up what was found in one report."""
     manifest = artifacts.manifest
     failed_ones = any(component.verdict is Verdict.FAIL for component in components)
     verdict = Verdict.FAIL if failed_ones or not components else Verdict.PASS

@@ -29,7 +29,6 @@ class Rounding:
 
     Attributes:
         metrics: of its float32 outputs against its float64 ones.
-        margin: largest change of a token's margin.
         scale: largest absolute value of the main output.
     """
 

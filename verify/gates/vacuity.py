@@ -40,7 +40,6 @@ class Sensitivity:
         value: ||second - first|| / ||first|| of the output that moves least with the seed, or
             of whatever moves most with the input that moves least; NaN where a value is not
             finite or nothing could be measured.
-        message: which output or input that is.
     """
 
     value: float
@@ -54,8 +53,6 @@ def input_sensitivity(sides: Sides, like: Case, enough: float) -> Sensitivity:
     is off has no strength.
 
     Args:
-        sides: of which the export is run.
-        like: a case whose shape to use.
         enough: an input that moves an output by as much is not tried in more settings.
     """
     try:

@@ -41,12 +41,9 @@ class Finding:
     """What came of one recorded array in all cases of a kind.
 
     Attributes:
-        kind: of the cases.
         quantity: the rule's name, or of the array that has none.
-        cases: how many were compared.
         worst: largest error by the rule's measure; None where nothing was measured.
         rule: measure, limit and reason; None where there is none.
-        where: recorded key with the largest error.
         message: what went wrong, or why nothing was compared.
         skipped: nothing was compared, for want of an optional package.
     """
@@ -137,10 +134,6 @@ def check_set(
     progress: Callable[[str, int, int], None] = lambda _n, _d, _t: None,
 ) -> list[Finding]:
     """Compare ours with a recorded set.
-
-    Args:
-        run: computes what was recorded.
-        progress: told kind, cases done and cases in all.
 
     Returns:
         One finding for each kind and recorded array, in the recorded order.

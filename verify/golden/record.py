@@ -95,7 +95,6 @@ def record_set(
         checkpoint: folder with codec, coarse and c2f; copied into the set.
         output: folder of the set, which must not exist.
         python: the interpreter that has the published packages; None for our own.
-        progress: told kind, kinds done and kinds in all.
 
     Returns:
         How many cases were recorded.

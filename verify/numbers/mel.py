@@ -16,8 +16,6 @@ def mel_distance(reference: np.ndarray, other: np.ndarray, sample_rate: int) -> 
 
     Args:
         reference: float [..., samples].
-        other: of the same shape.
-        sample_rate: Hz.
 
     Returns:
         mean |10 log10 (m_r + floor) - 10 log10 (m_o + floor)| over frames and bands; NaN for
@@ -36,7 +34,6 @@ def mel_spectrogram(audio: np.ndarray, sample_rate: int) -> np.ndarray:
 
     Args:
         audio: float [..., samples]; zeros are added to fill the last window.
-        sample_rate: Hz.
 
     Returns:
         float64 [..., frames, bands], dB of power over full scale; windows of 46 ms, a

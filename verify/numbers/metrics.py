@@ -52,13 +52,7 @@ def pearson(reference: np.ndarray, export: np.ndarray) -> float:
 
 
 def kl_divergence(reference: np.ndarray, export: np.ndarray, axis: int) -> float:
-    """Return the mean KL divergence in nats of softmax(export) from softmax(reference).
-
-    Args:
-        reference: logits.
-        export: logits of the same shape.
-        axis: of the vocabulary.
-    """
+    """Return the mean KL divergence in nats of softmax(export) from softmax(reference)."""
     with np.errstate(invalid="ignore"):
         p, q = (_log_softmax(x.astype(np.float64), axis) for x in (reference, export))
         return float((np.exp(p) * (p - q)).sum(axis=axis).mean())

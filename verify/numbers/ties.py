@@ -44,10 +44,7 @@ def independent_differences(
     """Classify tokens that do not depend on each other.
 
     Args:
-        reference: int, any shape.
-        export: int, same shape.
         margins: of the reference, same shape; NaN is no margin.
-        tolerance: scalar, or broadcastable to the shape.
     """
     differs = reference != export
     tie = margins < tolerance

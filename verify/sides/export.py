@@ -30,10 +30,7 @@ def open_export(
     """Return what runs a component, and how its signature differs from the manifest's.
 
     Args:
-        artifacts: opened.
-        record: of a file, or of a whole.
         threads: of ONNX Runtime; 0 leaves the choice to it.
-        adapters: to switch on.
 
     Raises:
         InputError: ONNX Runtime cannot load a file.
@@ -53,8 +50,6 @@ def adapters_of(
     """Return the adapters of the components at work that were made of LoRA files.
 
     Args:
-        record: of a file, or of a whole.
-        manifest: lists the adapters.
         lora: sha256 of the LoRA file by transformer.
     """
     names = {part.name for part in subject_of(record).parts(record, manifest)}

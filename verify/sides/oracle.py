@@ -48,9 +48,6 @@ class Sides:
     """Both sides of a component.
 
     Attributes:
-        record: from the manifest.
-        reference: the oracle.
-        export: runs the artifact.
         mismatches: how the file's signature differs from the manifest's, a line a tensor.
     """
 

@@ -49,11 +49,6 @@ class Worker:
     ) -> dict[str, np.ndarray]:
         """Run one operation of the worker.
 
-        Args:
-            operation: its name in the worker file.
-            arrays: what it works on.
-            parameters: whatever else it takes.
-
         Raises:
             EnvironmentLacksError: a package does not import, or fails.
         """
@@ -125,9 +120,7 @@ def open_worker(
     Args:
         python: the interpreter that has the packages; None for our own.
         checkpoint: folder of the checkpoints, already checked (`models.check_set`).
-        lora: LoRA overlay by transformer.
         chunk_seconds: of the coarse and the coarse-to-fine model; None for the published ones.
-        threads: for torch; 0 leaves the choice to it.
 
     Raises:
         InputError: no such interpreter.

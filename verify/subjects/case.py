@@ -35,8 +35,6 @@ class Case:
 
     Attributes:
         component: component with variant, such as ``coarse.latents``.
-        seed: of the case.
-        batch: items.
         length: frames, or samples where the component takes audio.
         codebooks: codebooks given; 0 where the component takes no codes.
         setting: kind of input or of options, where a component has several.
@@ -65,7 +63,6 @@ class Computed:
     """What a side computed.
 
     Attributes:
-        outputs: arrays by output name.
         margins: how far each token was from another choice; only a reference has them, and
             without them nothing that differs is a tie.
     """
@@ -88,13 +85,8 @@ class Comparison:
     """How the sides compare on one case.
 
     Attributes:
-        metrics: by name.
         quantity: what error and scatter are of.
         error: absolute error, float [rows, time]; of codes, 1 where any item differs.
-        rows: label of each row.
-        unit: of the time axis.
-        reference: main float output, for the scatter.
-        export: the same of the export.
         tokens: counts, if the component gives tokens.
         of_codes: error says where codes differ, not by how much a quantity does.
         message: what went wrong and where, empty if nothing did.
@@ -128,7 +120,6 @@ class Published:
         outputs: names of those that come out.
         between: gives what was recorded between modules, from the recorded arrays of a case
             by name and its outputs; a walk stops there.
-        parameters: of the operation.
     """
 
     kind: str
@@ -143,7 +134,6 @@ class Subject:
     """One component, or the components that differ by nothing but their dimensions.
 
     Attributes:
-        names: of the components.
         has_rounding: weights amplify float32 rounding, so that a limit may widen to what the
             reference's own is (`verify.gates.rounding`); and two sides are never equal.
         untried: inputs that by themselves need not move an output.
@@ -193,7 +183,6 @@ class Subject:
         """Return the margins that outputs tell by themselves.
 
         Args:
-            outputs: of any side.
             tables: entries of each codebook, float [entries, width]; empty if unknown.
         """
         return None
@@ -270,9 +259,6 @@ def token_message(
     """Say where the first non-finite value and the first token without an excuse are.
 
     Args:
-        found: differences of the tokens.
-        tokens: of the reference and of the export.
-        margins: of the reference, of the tokens' shape.
         values: floats of the reference and of the export.
     """
     parts = [nonfinite_message(*values)]

@@ -215,10 +215,7 @@ def sampling_margins(
     Args:
         logits: float32 [B, V, N].
         codes: before the step, int64 [B, P, T].
-        result: of the step.
-        step: its number, from 0.
         at_start: masked codes before the first step, int64 [B] or scalar.
-        mask_token: its index.
         settings: filters count where the mode lets them have an effect.
         exponential: as `models.behaviour.sampling.sampling_step`.
 

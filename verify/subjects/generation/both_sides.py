@@ -80,8 +80,6 @@ def run_generation(
     """Generate with the reference.
 
     Args:
-        record: of the generation.
-        inputs: see `Generation.inputs`.
         models: with codec, coarse and, where the record has fine codes, c2f.
 
     Returns:
@@ -133,10 +131,8 @@ class _Seen:
     """One step of the reference.
 
     Attributes:
-        model: at work.
         codes: that it saw, int64 [B, C, T].
         logits: that it gave, float32 [B, V, T * P].
-        result: of the sampling.
         exponential: noise of the draw; None where the argmax was taken.
     """
 

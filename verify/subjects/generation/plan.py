@@ -29,12 +29,9 @@ class Step:
     """Where a sampling step happens.
 
     Attributes:
-        component: ``coarse`` or ``c2f``.
         number: of the step in its generation, from 0.
         first_codebook: that it predicts; it predicts all from there to its own last.
-        last_codebook: one past the last.
         start: first frame of the chunk.
-        stop: one past its last frame.
     """
 
     component: str
@@ -78,13 +75,7 @@ def options(setting: int, batch: int, codec: Codec) -> VampSettings:
 
 
 def steps_of(record: ComponentRecord, settings: VampSettings, frames: int) -> list[Step]:
-    """Return every sampling step of a generation, in order.
-
-    Args:
-        record: of the generation.
-        settings: its options.
-        frames: of the result.
-    """
+    """Return every sampling step of a generation, in order."""
     books = integer_dim(record.dims, "n_codebooks")
     coarse = integer_dim(record.dims, "n_coarse")
     found = [

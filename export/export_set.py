@@ -21,9 +21,9 @@ from vampnet_onnx.configs.manifest import (
 from vampnet_onnx.configs.names import TRANSFORMERS
 from vampnet_onnx.configs.store import write_manifest
 from vampnet_onnx.models import (
+    Checkpoints,
     CodecDims,
     ModelSet,
-    check_set,
     open_models,
     read_lora,
 )
@@ -172,7 +172,7 @@ class _Opened:
 
 
 def _jobs(request: Request, opened: _Opened) -> list[tuple[str, str]]:
-    present = available(check_set(request.checkpoint))
+    present = available(Checkpoints(request.checkpoint).present)
     wanted = request.components or tuple(present)
     missing = [name for name in wanted if name not in present]
     if missing:
@@ -206,7 +206,7 @@ def _jobs(request: Request, opened: _Opened) -> list[tuple[str, str]]:
 def _write_adapter(adapter: Adapter, models: ModelSet, staged: Path) -> AdapterRecord:
     path = staged / adapter.file_name
     base = models.transformers[adapter.component]
-    write_adapter(adapter_values(base, read_lora(adapter.path)), path)
+    write_adapter(adapter_values(base, read_lora(adapter.path).state), path)
     return AdapterRecord(
         name=adapter.name,
         component=adapter.component,

@@ -14,7 +14,6 @@ from .checkpoints.checkpoint import (
 from .checkpoints.folder import (
     Checkpoints,
     ModelSet,
-    check_set,
     lora_owner,
     open_models,
 )
@@ -33,7 +32,6 @@ __all__ = [
     "ResidualVectorQuantize",
     "VampNet",
     "VampNetDims",
-    "check_set",
     "load_codec",
     "load_vampnet",
     "lora_owner",

@@ -16,6 +16,7 @@ from vampnet_onnx.models import (
     VampNet,
     load_vampnet,
     read_checkpoint,
+    read_lora,
 )
 
 from .corpus import AT_ONCE, prepared_pieces
@@ -108,7 +109,7 @@ def measure(folder: Path, recipe: Recipe, *, clips: int) -> Quality:
         overlay = lora_file(folder, recipe.lora.styles[0], name)
         if overlay.exists():
             codes = _held_out(codec, recipe.lora.styles, recipe, clips)
-            tuned = load_vampnet(checkpoint, lora=overlay)
+            tuned = load_vampnet(checkpoint, lora=read_lora(overlay))
             lora[name] = LoraQuality(
                 token_quality(model, codec.quantizer, codes).cross_entropy,
                 token_quality(tuned, codec.quantizer, codes).cross_entropy,

@@ -17,12 +17,11 @@ import torch
 from torch import Tensor, nn
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.manifest import SourceRecord
 from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
 from vampnet_onnx.models.networks.lac import LAC
 from vampnet_onnx.models.networks.vampnet import VampNet
 
-from .unpickle import clean_state, listed, unpickle
+from .unpickle import check_weights, clean_state, listed, unpickle
 
 RANDOM_LABEL = "random_weights"
 
@@ -33,37 +32,40 @@ M = TypeVar("M", bound=nn.Module)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """One opened checkpoint file.
+    """One opened file of weights.
 
     Attributes:
         path: where it was read.
         state: tensors by published name, weight-norm keys in the old style.
-        kwargs: the published constructor's keywords.
-        source: digest and size of the file.
+        kwargs: the published constructor's keywords; none where it is a LoRA overlay.
+        label: what its metadata says of the weights, ``random`` for random ones; else empty.
     """
 
     path: Path
     state: dict[str, Tensor]
     kwargs: dict[str, Any]
-    source: SourceRecord
+    label: str = ""
 
 
-def read_checkpoint(path: Path) -> Checkpoint:
+def read_checkpoint(path: Path, *, weights_checked: bool = False) -> Checkpoint:
     """Open one checkpoint file.
+
+    Args:
+        path: of the file.
+        weights_checked: every weight is known to be fit, so none is looked at.
 
     Raises:
         InputError: the file is missing, truncated, no checkpoint, wants to run code, has no
             ``metadata.kwargs``, or holds non-finite or non-float weights.
     """
-    state, metadata = content_of(path)
-    labelled = metadata.get(RANDOM_LABEL)
-    label = "" if labelled is None or labelled is False else "random"
-    clean = clean_state(state, path)
-    source = SourceRecord.of(path, label=label)
-    return Checkpoint(path, clean, dict(metadata["kwargs"]), source)
+    raw, kwargs, label = content_of(path)
+    state = clean_state(raw, path)
+    if not weights_checked:
+        check_weights(state, path)
+    return Checkpoint(path, state, kwargs, label)
 
 
-def read_lora(path: Path) -> dict[str, Tensor]:
+def read_lora(path: Path, *, weights_checked: bool = False) -> Checkpoint:
     """Open a LoRA overlay: a file with ``*.lora_A`` and ``*.lora_B`` keys only.
 
     Both a bare mapping of tensors and one under ``state_dict`` are accepted.
@@ -77,13 +79,15 @@ def read_lora(path: Path) -> dict[str, Tensor]:
     if not isinstance(content, dict) or not content:
         raise InputError(f"{path}: not a LoRA file: no tensors inside")
     state = clean_state(content, path)
+    if not weights_checked:
+        check_weights(state, path)
     others = [key for key in state if not key.endswith(_LORA_SUFFIXES)]
     if others:
         raise InputError(
             f"{path}: a LoRA file holds only *.lora_A and *.lora_B keys, but this one has"
             f" {listed(others)}"
         )
-    return state
+    return Checkpoint(path, state, {})
 
 
 def load_codec(checkpoint: Checkpoint) -> LAC:
@@ -97,30 +101,31 @@ def load_codec(checkpoint: Checkpoint) -> LAC:
     return _strict_load(lambda: LAC(dims), checkpoint.state, checkpoint.path)
 
 
-def load_vampnet(checkpoint: Checkpoint, *, lora: Path | None = None) -> VampNet:
+def load_vampnet(checkpoint: Checkpoint, *, lora: Checkpoint | None = None) -> VampNet:
     """Build the transformer of a checkpoint and set every parameter of it.
 
     Args:
         checkpoint: an opened coarse or c2f file.
-        lora: a LoRA file to lay over the checkpoint's own LoRA tensors.
+        lora: an opened overlay to lay over the checkpoint's own LoRA tensors.
 
     Raises:
         InputError: keywords, keys or the overlay do not fit.
     """
     dims = VampNetDims.from_kwargs(checkpoint.kwargs, str(checkpoint.path))
     _refuse_more_parts_than_keys(checkpoint, max(dims.n_layers, 1))
-    state = dict(checkpoint.state)
-    overlay = read_lora(lora) if lora else {}
-    rank = lora_rank({**state, **overlay})
-    build = lambda: VampNet(dims, rank=rank)  # noqa: E731
-    if overlay:
-        _require_keys(lora_shapes(build), overlay, lora or checkpoint.path)
-        state.update(overlay)
-    return _strict_load(build, state, checkpoint.path)
+    state = {**checkpoint.state, **(lora.state if lora else {})}
+    rank = lora_rank(state)
+    if lora is not None:
+        _require_keys(lora_shapes(dims, rank), lora.state, lora.path)
+    return _strict_load(lambda: VampNet(dims, rank=rank), state, checkpoint.path)
 
 
-def content_of(path: Path) -> tuple[dict[Any, Any], dict[str, Any]]:
-    """Return state dict and metadata of a file, the latter with its kwargs."""
+def content_of(path: Path) -> tuple[dict[Any, Any], dict[str, Any], str]:
+    """Return a file's state dict as it is, its keywords and its label.
+
+    Raises:
+        InputError: it cannot be read, or is in another format.
+    """
     content = unpickle(path)
     if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
         raise InputError(
@@ -132,7 +137,9 @@ def content_of(path: Path) -> tuple[dict[Any, Any], dict[str, Any]]:
             f"{path}: the checkpoint has no metadata.kwargs, so its dimensions are unknown;"
             " save it with the published package's BaseModel.save"
         )
-    return content["state_dict"], metadata
+    labelled = metadata.get(RANDOM_LABEL)
+    label = "" if labelled is None or labelled is False else "random"
+    return content["state_dict"], dict(metadata["kwargs"]), label
 
 
 def _strict_load(build: Callable[[], M], state: dict[str, Tensor], path: Path) -> M:
@@ -181,10 +188,10 @@ def lora_rank(state: Mapping[str, Tensor]) -> int:
     return ranks[0] if ranks else int(any(k.endswith(_LORA_SUFFIXES) for k in state))
 
 
-def lora_shapes(build: Callable[[], VampNet]) -> dict[str, tuple[int, ...]]:
+def lora_shapes(dims: VampNetDims, rank: int) -> dict[str, tuple[int, ...]]:
     """Return the shapes of the LoRA tensors that a transformer has."""
     with torch.device("meta"):
-        state = build().state_dict()
+        state = VampNet(dims, rank=rank).state_dict()
     return {k: tuple(v.shape) for k, v in state.items() if k.endswith(_LORA_SUFFIXES)}
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor
+from torch import nn
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there
@@ -53,24 +55,46 @@ class ModelSet:
 
 
 class Checkpoints:
-    """A folder of checkpoints, opened once a run: every file hashed once.
+    """A folder of checkpoints, opened once a run.
 
-    Attributes:
+    Every file is hashed once and each of its weights is looked at once, however often it is
+    opened.  One that changes meanwhile is refused, so that what is recorded of a file is true
+    of all that was made from it.  A copy in another process knows what this one knew.
+
+    Args:
         folder: holds ``codec.pth``, ``coarse.pth``, ``c2f.pth`` or some of them.
         lora: LoRA overlay by transformer.
+
+    Attributes:
         present: which of codec, coarse and c2f the folder holds, in this order.
+        codec_dims: dimensions of the codec, if ``codec.pth`` is there.
+        dims: dimensions of the transformers that are there.
 
     Raises:
         InputError: nothing to read, or the files do not fit each other.
     """
 
     def __init__(self, folder: Path, lora: Mapping[str, Path] = {}) -> None:
-        self.folder = folder
-        self.lora = dict(lora)
-        self.present = check_set(folder)
-        self._sources: dict[Path, SourceRecord] = {}
-        self._held: tuple[tuple[str, ...], bool, ModelSet] | None = None
+        self.folder, self.lora = folder, dict(lora)
+        self.present = _present(folder)
+        self.codec_dims: CodecDims | None = None
+        self.dims: dict[str, VampNetDims] = {}
+        self._files: dict[Path, _File] = {}
         self._codec: LAC | None = None
+        self._transformers: dict[str, VampNet] = {}
+        self._merged = False
+        self._versions: dict[str, list[int]] = {}
+        for name in self.present:
+            kwargs = self._file(self._path(name)).read_kwargs()
+            if name == CODEC:
+                self.codec_dims = CodecDims.from_kwargs(kwargs, str(self._path(name)))
+            else:
+                self.dims[name] = VampNetDims.from_kwargs(kwargs, str(self._path(name)))
+        if self.codec_dims is not None:
+            for name, own in self.dims.items():
+                _check_fit(name, own, self.codec_dims, folder)
+        if len(self.dims) == len(TRANSFORMERS):
+            _check_pair(self.dims["coarse"], self.dims["c2f"], folder)
 
     def models_for(self, transformers: Sequence[str], *, merged: bool = False) -> ModelSet:
         """Return the codec and the transformers asked for, those that are there.
@@ -83,94 +107,156 @@ class Checkpoints:
             merged: form every effective weight of theirs once, instead of at every forward.
 
         Raises:
-            InputError: a file is not fit for use.
+            InputError: a file is not fit for use, or has changed since it was first seen.
         """
-        names = tuple(name for name in self.present if name in transformers)
-        if self._held is not None and self._held[:2] == (names, merged):
-            return self._held[2]
-        self._held = None  # given back before the next ones are opened
-        if self._codec is None and CODEC in self.present:
-            self._codec = load_codec(self._read(CODEC))
-        opened, paths = {}, [self._path(CODEC)] if self._codec is not None else []
-        for name in names:
-            opened[name] = load_vampnet(self._read(name), lora=self.lora.get(name))
-            if merged:
-                merge_lora(opened[name])
-            paths += [self._path(name), *filter(None, [self.lora.get(name)])]
-        sources = tuple(self.source(path) for path in paths)
-        models = ModelSet(self.folder, self._codec, opened, sources)
-        self._held = names, merged, models
-        return models
+        lost = [n for n in transformers if n in self.lora and n not in self.present]
+        if lost:
+            raise InputError(
+                f"{self.folder}: a LoRA file was given for {listed(lost)}, which is not there"
+            )
+        self._require_untouched()
+        wanted = [name for name in self.dims if name in transformers]
+        for name in list(self._transformers):
+            if name not in wanted or merged != self._merged:
+                del self._transformers[name]  # given back before the next one is opened
+        self._merged = merged
+        if self._codec is None and self.codec_dims is not None:
+            self._codec = load_codec(self._file(self._path(CODEC)).read(read_checkpoint))
+            self._versions[CODEC] = _versions(self._codec)
+        for name in wanted:
+            if name not in self._transformers:
+                self._transformers[name] = self._opened(name)
+                self._versions[name] = _versions(self._transformers[name])
+        used = [self._path(CODEC)] if self._codec is not None else []
+        for name in wanted:
+            used += [self._path(name), *filter(None, [self.lora.get(name)])]
+        return ModelSet(
+            self.folder,
+            self._codec,
+            {name: self._transformers[name] for name in wanted},
+            tuple(self.source(path) for path in used),
+        )
+
+    def overlay(self, name: str) -> Checkpoint | None:
+        """Open the LoRA overlay of a transformer, if it has one.
+
+        Raises:
+            InputError: it cannot be used, or has changed since it was first seen.
+        """
+        path = self.lora.get(name)
+        return None if path is None else self._file(path).read(read_lora)
 
     def source(self, path: Path) -> SourceRecord:
-        """Return name, digest and size of a file, hashed when first asked for."""
-        if path not in self._sources:
-            self._sources[path] = SourceRecord.of(path)
-        return self._sources[path]
+        """Return what to record of a file: its digest and size.
+
+        Raises:
+            InputError: the file has changed since it was first seen.
+        """
+        file = self._file(path)
+        file.require_same()
+        return file.source
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the networks: another process opens its own."""
+        return self.__dict__ | {"_codec": None, "_transformers": {}}
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.pth"
 
-    def _read(self, name: str) -> Checkpoint:
-        checkpoint = read_checkpoint(self._path(name))
-        self._sources[self._path(name)] = checkpoint.source
-        return checkpoint
+    def _file(self, path: Path) -> _File:
+        if path not in self._files:
+            self._files[path] = _File(path)
+        return self._files[path]
+
+    def _opened(self, name: str) -> VampNet:
+        checkpoint = self._file(self._path(name)).read(read_checkpoint)
+        model = load_vampnet(checkpoint, lora=self.overlay(name))
+        if self._merged:
+            merge_lora(model)
+        return model
+
+    def _require_untouched(self) -> None:
+        """Refuse to hand out networks that somebody has changed since.
+
+        An export that changed the weights it was made from would change the oracle, too, and
+        be found equal.
+        """
+        for name, model in {CODEC: self._codec, **self._transformers}.items():
+            if model is not None and _versions(model) != self._versions[name]:
+                raise RuntimeError(f"{self._path(name)}: its weights were changed in place")
 
 
-def check_set(folder: Path) -> list[str]:
-    """Return which of codec, coarse and c2f a folder holds, after checking that they fit.
+class _File:
+    """A file that is hashed once, and whose weights are looked at once."""
 
-    Only the metadata is read.
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._stamp = _stamp(path)
+        self._label = ""
+        self._checked = False
 
-    Raises:
-        InputError: nothing to read, or the files do not fit each other.
-    """
-    if not is_there(folder) or not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of checkpoints")
-    present = [name for name in (CODEC, *TRANSFORMERS) if (folder / f"{name}.pth").exists()]
-    if not present:
-        raise InputError(
-            f"{folder}: holds none of codec.pth, coarse.pth, c2f.pth; fetch the published set"
-            " with 'vampnet-onnx fetch' or make one with 'vampnet-onnx make-checkpoint'"
-        )
-    kwargs = {name: content_of(folder / f"{name}.pth")[1]["kwargs"] for name in present}
-    dims = {
-        name: VampNetDims.from_kwargs(kwargs[name], str(folder / f"{name}.pth"))
-        for name in present
-        if name != CODEC
-    }
-    if CODEC in present:
-        codec = CodecDims.from_kwargs(kwargs[CODEC], str(folder / f"{CODEC}.pth"))
-        for name, own in dims.items():
-            _check_fit(name, own, codec, folder)
-    if len(dims) == len(TRANSFORMERS):
-        _check_pair(dims["coarse"], dims["c2f"], folder)
-    return present
+    def read_kwargs(self) -> dict[str, Any]:
+        """Read the keywords of a checkpoint, and no weights."""
+        _, kwargs, self._label = content_of(self._path)
+        return kwargs
+
+    def read(self, read: Callable[..., Checkpoint]) -> Checkpoint:
+        """Open the file."""
+        opened = read(self._path, weights_checked=self._checked)
+        self.require_same()
+        self._checked = True
+        return opened
+
+    @cached_property
+    def source(self) -> SourceRecord:
+        found = SourceRecord.of(self._path, label=self._label)
+        self.require_same()
+        return found
+
+    def require_same(self) -> None:
+        """Refuse a file that is not the one that was first seen.
+
+        Raises:
+            InputError: size or time of change are others.
+        """
+        if _stamp(self._path) != self._stamp:
+            raise InputError(
+                f"{self._path}: changed while it was in use, so what has been made from it is"
+                " not of one piece; run the same command again"
+            )
+
+
+def _versions(model: nn.Module) -> list[int]:
+    """Return how often each weight was changed in place."""
+    return [parameter._version for parameter in model.parameters()]
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Return size and time of change; nothing where reading will say what is wrong."""
+    try:
+        found = path.stat()
+    except (OSError, ValueError):
+        return None
+    return found.st_size, found.st_mtime_ns
 
 
 def open_models(
     folder: Path,
     *,
     lora: Mapping[str, Path] = {},
-    only: tuple[str, ...] = TRANSFORMERS,
+    only: Sequence[str] = TRANSFORMERS,
 ) -> ModelSet:
-    """Load the codec of a folder, if it holds one, and transformers.
+    """Open the codec of a folder, if it holds one, and transformers.
 
     Args:
-        folder: holds ``codec.pth``, ``coarse.pth``, ``c2f.pth`` or some of them.
-        lora: LoRA overlay by transformer name.
-        only: transformers to read; others are left alone.
+        folder: of checkpoints.
+        lora: LoRA overlay by transformer.
+        only: transformers to open; others are left alone.
 
     Raises:
-        InputError: nothing to read, or the files do not fit each other.
+        InputError: as `Checkpoints`.
     """
-    opened = Checkpoints(folder, lora)
-    unused = sorted(set(lora) - set(only) | set(lora) - set(opened.present))
-    if unused:
-        raise InputError(
-            f"{folder}: a LoRA file was given for {listed(unused)}, which is not there"
-        )
-    return opened.models_for(only)
+    return Checkpoints(folder, lora).models_for(only)
 
 
 def lora_owner(folder: Path, lora: Path) -> str:
@@ -179,28 +265,35 @@ def lora_owner(folder: Path, lora: Path) -> str:
     Raises:
         InputError: the file fits none of them or both, or something cannot be read.
     """
-    overlay = read_lora(lora)
+    overlay = read_lora(lora, weights_checked=True).state  # who uses it looks at its weights
     shapes = {key: tuple(value.shape) for key, value in overlay.items()}
-    present = [name for name in check_set(folder) if name != CODEC]
+    present = Checkpoints(folder).dims
     fitting = [
-        name for name in present if shapes == _lora_shapes_of(folder / f"{name}.pth", overlay)
+        name
+        for name, dims in present.items()
+        # One with more layers than there are tensors is not worth building.
+        if dims.n_layers <= len(shapes) and shapes == lora_shapes(dims, lora_rank(overlay))
     ]
     if len(fitting) == 1:
         return fitting[0]
     said = "both" if fitting else "none"
     raise InputError(
         f"{lora}: by its keys and shapes it fits {said} of the transformers of {folder}"
-        f" ({listed(present) or 'which holds no transformer'}); say which one it is for, as"
-        " coarse=FILE or c2f=FILE"
+        f" ({listed(list(present)) or 'which holds no transformer'}); say which one it is for,"
+        " as coarse=FILE or c2f=FILE"
     )
 
 
-def _lora_shapes_of(path: Path, overlay: Mapping[str, Tensor]) -> dict[str, tuple[int, ...]]:
-    """Return what a LoRA file of an overlay's rank holds for a transformer."""
-    dims = VampNetDims.from_kwargs(content_of(path)[1]["kwargs"], str(path))
-    if dims.n_layers > len(overlay):  # not worth building
-        return {}
-    return lora_shapes(lambda: VampNet(dims, rank=lora_rank(overlay)))
+def _present(folder: Path) -> list[str]:
+    if not is_there(folder) or not folder.is_dir():
+        raise InputError(f"{folder}: no such folder of checkpoints")
+    present = [name for name in (CODEC, *TRANSFORMERS) if (folder / f"{name}.pth").exists()]
+    if not present:
+        raise InputError(
+            f"{folder}: holds none of codec.pth, coarse.pth, c2f.pth; fetch the published set"
+            " with 'vampnet-onnx fetch' or make one with 'vampnet-onnx make-checkpoint'"
+        )
+    return present
 
 
 def _check_fit(name: str, dims: VampNetDims, codec: CodecDims, folder: Path) -> None:

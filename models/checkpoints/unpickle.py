@@ -62,11 +62,12 @@ def unpickle(path: Path) -> Any:
 
 
 def clean_state(raw: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
-    """Rename new-style weight-norm keys and refuse what cannot be a weight.
+    """Rename new-style weight-norm keys and refuse what is no tensor of weights.
+
+    The weights themselves are left alone, so a mapped file costs no memory.
 
     Raises:
-        InputError: entries that are no float tensors, hold NaN or infinity, or give a weight
-            norm nothing to scale.
+        InputError: entries that are no float tensors, stored in full.
     """
     wrong = [str(k) for k, v in raw.items() if not (isinstance(k, str) and _is_weight(v))]
     if wrong:
@@ -81,6 +82,15 @@ def clean_state(raw: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
         if key in state:
             raise InputError(f"{path}: both weight-norm styles hold {key}")
         state[key] = value.detach().to(torch.float32)
+    return state
+
+
+def check_weights(state: Mapping[str, Tensor], path: Path) -> None:
+    """Look at every weight once.
+
+    Raises:
+        InputError: weights are NaN or infinite, or give a weight norm nothing to scale.
+    """
     nonfinite = [key for key, value in state.items() if not torch.isfinite(value).all()]
     if nonfinite:
         raise InputError(
@@ -97,7 +107,6 @@ def clean_state(raw: Mapping[Any, Any], path: Path) -> dict[str, Tensor]:
             f"{path}: rows of zeros in {listed(zero)}; weight norm divides by their length, so"
             " the published model computes NaN with them"
         )
-    return state
 
 
 def listed(names: list[str]) -> str:

@@ -15,7 +15,7 @@ from training.quality import measure
 from training.recipe import load_recipe
 from training.styles import STYLES
 from vampnet_onnx.configs.packaged import CLIP, packaged_set
-from vampnet_onnx.models import check_set, lora_owner, open_models
+from vampnet_onnx.models import Checkpoints, lora_owner, open_models
 from vampnet_onnx.pipeline.files.audio_files import open_audio
 
 ROOT = Path(__file__).parents[2]
@@ -27,7 +27,7 @@ LORAS = sorted((DEMO / "lora").glob("*.pth"))
 
 
 def test_the_set_is_whole_trained_and_small() -> None:
-    assert check_set(DEMO) == ["codec", "coarse", "c2f"]
+    assert Checkpoints(DEMO).present == ["codec", "coarse", "c2f"]
     assert not open_models(DEMO).random_weights
     sizes = [(DEMO / f"{name}.pth").stat().st_size for name in ("codec", "coarse", "c2f")]
     assert sum(sizes) < 12e6

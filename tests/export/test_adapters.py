@@ -16,7 +16,13 @@ from vampnet_onnx.configs.config import load_config, load_gates
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.export.adapters import Adapter, adapter_tensors, write_adapter
 from vampnet_onnx.export.options import adapters_from
-from vampnet_onnx.models import Checkpoints, load_vampnet, open_models, read_checkpoint
+from vampnet_onnx.models import (
+    Checkpoints,
+    load_vampnet,
+    open_models,
+    read_checkpoint,
+    read_lora,
+)
 from vampnet_onnx.pipeline.version.components import Components
 from vampnet_onnx.pipeline.version.session import Session
 from vampnet_onnx.reports import Report
@@ -105,7 +111,9 @@ def test_without_an_adapter_the_graph_computes_what_the_plain_export_does(
 def test_with_an_adapter_it_computes_what_the_merged_model_does(
     nano: Path, loras: dict, adaptable: Artifacts, style: str, name: str
 ) -> None:
-    model = load_vampnet(read_checkpoint(nano / f"{name}.pth"), lora=loras[style, name])
+    model = load_vampnet(
+        read_checkpoint(nano / f"{name}.pth"), lora=read_lora(loras[style, name])
+    )
     quantizer = open_models(nano).codec.quantizer
     expected = model.forward_codes(torch.from_numpy(codes_for(name)), quantizer).numpy()
     found = logits(adaptable, name, style)

@@ -12,7 +12,13 @@ from tests.support.nano_recipe import TINY, nano_recipe, silent
 from training import stages
 from training.quality import measure
 from training.stages import lora_file, train_stage
-from vampnet_onnx.models import check_set, load_vampnet, open_models, read_checkpoint
+from vampnet_onnx.models import (
+    Checkpoints,
+    load_vampnet,
+    open_models,
+    read_checkpoint,
+    read_lora,
+)
 
 
 @pytest.mark.parametrize("name", ["codec", "coarse", "c2f"])
@@ -30,7 +36,7 @@ def test_a_fine_tune_lowers_the_loss_on_its_style(trained: Path) -> None:
 
 
 def test_what_is_written_is_a_whole_set_that_is_not_labelled_as_random(trained: Path) -> None:
-    assert check_set(trained) == ["codec", "coarse", "c2f"]
+    assert Checkpoints(trained).present == ["codec", "coarse", "c2f"]
     models = open_models(trained)
     assert not models.random_weights
     content = torch.load(trained / "codec.pth", weights_only=True)
@@ -40,7 +46,7 @@ def test_what_is_written_is_a_whole_set_that_is_not_labelled_as_random(trained: 
 
 def test_a_fine_tune_is_a_lora_file_of_its_transformer(trained: Path) -> None:
     path = lora_file(trained, "music-box", "c2f")
-    model = load_vampnet(read_checkpoint(trained / "c2f.pth"), lora=path)
+    model = load_vampnet(read_checkpoint(trained / "c2f.pth"), lora=read_lora(path))
     base = load_vampnet(read_checkpoint(trained / "c2f.pth"))
     latents = torch.randn(1, 15, 7, generator=torch.Generator().manual_seed(0))
     assert not torch.allclose(model(latents), base(latents))

@@ -119,7 +119,7 @@ def open_worker(
 
     Args:
         python: the interpreter that has the packages; None for our own.
-        checkpoint: folder of the checkpoints, already checked (`models.check_set`).
+        checkpoint: folder of the checkpoints, already checked (`models.Checkpoints`).
         chunk_seconds: of the coarse and the coarse-to-fine model; None for the published ones.
 
     Raises:

@@ -123,7 +123,7 @@ def test_new_style_weight_norm_keys_give_the_same_outputs(nano: Path, tmp_path: 
 def test_a_label_of_any_kind_never_breaks_reading(nano: Path, tmp_path: Path) -> None:
     content = content_of(nano, "codec")
     content["metadata"]["random_weights"] = torch.ones(3)
-    assert read_checkpoint(saved(content, tmp_path / "codec.pth")).source.label == "random"
+    assert read_checkpoint(saved(content, tmp_path / "codec.pth")).label == "random"
 
 
 # LoRA.
@@ -151,7 +151,7 @@ def test_a_lora_file_replaces_the_checkpoints_own_update(
     checkpoint = nano / "coarse.pth"
     if base == "without-lora":
         checkpoint = plain_coarse(nano, tmp_path / "coarse.pth")
-    model = load_vampnet(read_checkpoint(checkpoint), lora=path)
+    model = load_vampnet(read_checkpoint(checkpoint), lora=read_lora(path))
     expected = expected_with(nano, overlay)
     assert expected
     for stem, weight in expected.items():
@@ -168,7 +168,7 @@ def test_a_lora_file_may_have_another_rank_than_the_checkpoint(
     }
     overlay = {key: value.clone() for key, value in overlay.items()}
     path = saved(overlay, tmp_path / "style.pth")
-    model = load_vampnet(read_checkpoint(nano / "coarse.pth"), lora=path)
+    model = load_vampnet(read_checkpoint(nano / "coarse.pth"), lora=read_lora(path))
     for stem, weight in expected_with(nano, overlay).items():
         found = model.get_submodule(stem).merged_weight()
         torch.testing.assert_close(found, weight, rtol=1e-6, atol=1e-6)
@@ -218,7 +218,7 @@ def test_a_lora_file_that_does_not_fit_is_refused(
     damage(overlay)
     path = saved(overlay, tmp_path / "style.pth")
     checkpoint = read_checkpoint(nano / "coarse.pth")
-    message = refusal(path, lambda lora: load_vampnet(checkpoint, lora=lora))
+    message = refusal(path, lambda lora: load_vampnet(checkpoint, lora=read_lora(lora)))
     assert message.startswith(str(path)) and words in message
 
 

@@ -1,16 +1,26 @@
-"""Folders of checkpoints: any subset that fits, LoRA files for what is there."""
+"""Folders of checkpoints: any subset that fits, LoRA files, each opened once a run."""
 
 from __future__ import annotations
 
+import gc
+import os
+import pickle
 import shutil
+import weakref
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 
-from tests.support.checkpoint_files import copy_of, lora_of, refusal, saved
+from tests.support.checkpoint_files import content_of, copy_of, lora_of, refusal, saved
 from tests.support.sets import NANO
-from vampnet_onnx.models import check_set, lora_owner, open_models
+from vampnet_onnx.configs import manifest as recording
+from vampnet_onnx.models import Checkpoints, lora_owner, open_models
+from vampnet_onnx.models.checkpoints import checkpoint as reading
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 
 
@@ -78,7 +88,7 @@ def test_a_folder_may_hold_any_subset(
         shutil.copy(nano / f"{name}.pth", tmp_path)
     (tmp_path / "wavebeat.pth").write_bytes(b"not looked at")
     found = open_models(tmp_path)
-    assert check_set(tmp_path) == list(present)
+    assert Checkpoints(tmp_path).present == list(present)
     assert (found.codec is not None) == ("codec" in present)
     assert set(found.transformers) == set(present) - {"codec"}
     assert [source.name for source in found.sources] == [f"{name}.pth" for name in present]
@@ -123,3 +133,199 @@ def test_a_bad_transformer_is_refused_even_where_only_the_codec_is_wanted(
     folder = copy_of(nano, tmp_path / "set")
     (folder / "c2f.pth").write_bytes(b"")
     assert "c2f.pth" in refusal(folder, lambda path: open_models(path, only=()))
+
+
+# Opened once a run.
+
+Calls = dict[str, Counter[str]]
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Count by file's name what is done to files."""
+    found: Calls = {}
+
+    def count(module: ModuleType, function: str, position: int) -> None:
+        original, counted = getattr(module, function), Counter[str]()
+
+        def counting(*args: object) -> object:
+            counted[Path(str(args[position])).name] += 1
+            return original(*args)
+
+        monkeypatch.setattr(module, function, counting)
+        found[function] = counted
+
+    count(recording, "sha256", 0)
+    count(reading, "check_weights", 1)
+    count(reading, "unpickle", 0)
+    return found
+
+
+@pytest.fixture
+def folder(nano: Path, tmp_path: Path) -> Path:
+    return copy_of(nano, tmp_path / "set")
+
+
+@pytest.fixture
+def lora(nano: Path, tmp_path: Path) -> Path:
+    return saved(lora_of(nano), tmp_path / "style.pth")
+
+
+def changed(path: Path) -> None:
+    """Set another time of change, whatever the clock's resolution."""
+    os.utime(path, ns=(0, path.stat().st_mtime_ns + 1))
+
+
+def test_a_file_is_hashed_once_and_its_weights_are_looked_at_once(
+    folder: Path, lora: Path, calls: Calls
+) -> None:
+    checkpoints = Checkpoints(folder, {"coarse": lora})
+    assert not calls["sha256"] and not calls["check_weights"]
+    checkpoints.overlay("coarse")
+    for names in ((), ("coarse",), ("c2f",), ("coarse",), ("coarse", "c2f"), ()):
+        checkpoints.models_for(names)
+        checkpoints.models_for(names, merged=True)
+    once = dict.fromkeys(["codec.pth", "coarse.pth", "c2f.pth", "style.pth"], 1)
+    assert calls["sha256"] == calls["check_weights"] == once
+    assert calls["unpickle"]["codec.pth"] == 2  # its dimensions, then its weights
+
+
+def test_a_folder_is_opened_without_looking_at_weights(folder: Path, calls: Calls) -> None:
+    content = content_of(folder, "c2f")
+    content["state_dict"]["transformer.norm.weight"][0] = torch.nan
+    saved(content, folder / "c2f.pth")
+    checkpoints = Checkpoints(folder)
+    assert checkpoints.present == ["codec", "coarse", "c2f"]
+    assert checkpoints.models_for(["coarse"]).transformers.keys() == {"coarse"}
+    assert calls["check_weights"].keys() == {"codec.pth", "coarse.pth"}
+    for _ in range(2):  # what was found unfit once has not been checked
+        assert "NaN" in refusal(folder, lambda _: checkpoints.models_for(["c2f"]))
+
+
+def test_transformers_are_given_back_before_others_are_opened(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoints = Checkpoints(folder)
+    codec = checkpoints.models_for(["coarse"]).codec
+    coarse = weakref.ref(checkpoints.models_for(["coarse"]).transformers["coarse"])
+    assert coarse() is not None
+    alive = []
+
+    def read(path: Path, **given: bool) -> reading.Checkpoint:
+        gc.collect()
+        alive.append((path.name, coarse() is not None))
+        return reading.read_checkpoint(path, **given)
+
+    monkeypatch.setattr("vampnet_onnx.models.checkpoints.folder.read_checkpoint", read)
+    found = checkpoints.models_for(["c2f"])
+    assert alive == [("c2f.pth", False)] and found.codec is codec
+    assert (
+        checkpoints.models_for(["coarse", "c2f"]).transformers["c2f"]
+        is (found.transformers["c2f"])
+    )
+
+
+def test_merged_transformers_have_no_update_and_are_no_one_elses(folder: Path) -> None:
+    checkpoints = Checkpoints(folder)
+    plain = checkpoints.models_for(["coarse"])
+    merged = checkpoints.models_for(["coarse"], merged=True)
+    names = [
+        {name for name, _ in models.transformers["coarse"].named_parameters()}
+        for models in (plain, merged)
+    ]
+    assert names[1] == {name for name in names[0] if ".lora_" not in name} != names[0]
+    assert (
+        checkpoints.models_for(["coarse"]).transformers["coarse"]
+        is not (merged.transformers["coarse"])
+    )
+
+
+def test_an_overlay_is_laid_over_its_transformer_alone(folder: Path, lora: Path) -> None:
+    checkpoints = Checkpoints(folder, {"coarse": lora})
+    names = [source.name for source in checkpoints.models_for(["c2f"]).sources]
+    assert names == ["codec.pth", "c2f.pth"]
+    models = checkpoints.models_for(["c2f", "coarse"])
+    names = [source.name for source in models.sources]
+    assert names == ["codec.pth", "coarse.pth", "style.pth", "c2f.pth"]
+    key = "transformer.layers.0.feed_forward.w_2.lora_B"
+    assert torch.equal(models.transformers["coarse"].get_parameter(key), lora_of(folder)[key])
+
+
+USES: list[Callable[[Checkpoints], object]] = [
+    lambda checkpoints: checkpoints.models_for(["coarse"]),
+    lambda checkpoints: checkpoints.overlay("coarse"),
+    lambda checkpoints: [checkpoints.source(path) for path in checkpoints.lora.values()],
+]
+
+
+@pytest.mark.parametrize("again", range(3))
+@pytest.mark.parametrize("first", range(3))
+def test_an_overlay_that_changes_between_two_uses_is_refused(
+    folder: Path, lora: Path, first: int, again: int
+) -> None:
+    checkpoints = Checkpoints(folder, {"coarse": lora})
+    USES[first](checkpoints)
+    changed(lora)
+    assert "changed while it was in use" in refusal(lora, lambda _: USES[again](checkpoints))
+
+
+@pytest.mark.parametrize("name", ["codec", "coarse"])
+def test_a_checkpoint_that_changes_after_its_dimensions_were_read_is_refused(
+    folder: Path, name: str
+) -> None:
+    checkpoints = Checkpoints(folder)
+    changed(folder / f"{name}.pth")
+    message = refusal(folder, lambda _: checkpoints.models_for(["coarse"]))
+    assert message.startswith(str(folder / f"{name}.pth")) and "changed" in message
+
+
+@pytest.mark.parametrize("name", ["codec", "coarse"])
+def test_a_checkpoint_that_changes_while_its_network_is_kept_is_refused(
+    folder: Path, name: str
+) -> None:
+    checkpoints = Checkpoints(folder)
+    checkpoints.models_for(["coarse"])
+    changed(folder / f"{name}.pth")
+    assert "changed" in refusal(folder, lambda _: checkpoints.models_for(["coarse"]))
+
+
+def test_a_file_that_is_replaced_while_it_is_hashed_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = recording.sha256
+
+    def hashed(path: Path) -> str:
+        found = original(path)
+        changed(path)
+        return found
+
+    monkeypatch.setattr(recording, "sha256", hashed)
+    assert "changed" in refusal(folder, lambda f: Checkpoints(f).models_for(()))
+
+
+def test_weights_that_someone_changed_in_place_are_not_handed_out_again(folder: Path) -> None:
+    """An oracle with the export's own changes in it would agree with the export."""
+    checkpoints = Checkpoints(folder)
+    codec = checkpoints.models_for(()).codec
+    assert codec is not None
+    checkpoints.models_for(())
+    next(codec.parameters()).add_(1)
+    with pytest.raises(RuntimeError, match="changed in place"):
+        checkpoints.models_for(["coarse"])
+
+
+def test_a_copy_in_another_process_hashes_and_checks_nothing_again(
+    folder: Path, calls: Calls
+) -> None:
+    checkpoints = Checkpoints(folder)
+    given = checkpoints.models_for(["coarse"])
+    before = {name: +counted for name, counted in calls.items()}
+    data = pickle.dumps(checkpoints)
+    assert len(data) < (folder / "codec.pth").stat().st_size
+    found = pickle.loads(data).models_for(["coarse"])
+    assert found.sources == given.sources
+    assert found.codec is not given.codec
+    for name in ("sha256", "check_weights"):
+        assert calls[name] == before[name]
+    changed(folder / "coarse.pth")
+    assert "changed" in refusal(folder, lambda _: pickle.loads(data).models_for(["coarse"]))

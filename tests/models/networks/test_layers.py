@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 
 from tests.support.checkpoint_files import lora_of, saved
-from vampnet_onnx.models import load_vampnet, read_checkpoint
+from vampnet_onnx.models import load_vampnet, read_checkpoint, read_lora
 from vampnet_onnx.models.networks.layers import LoRALinear
 
 
@@ -15,7 +15,7 @@ def test_a_merged_layer_computes_the_same_bits_without_an_update(
     nano: Path, tmp_path: Path
 ) -> None:
     path = saved(lora_of(nano), tmp_path / "style.pth")
-    model = load_vampnet(read_checkpoint(nano / "coarse.pth"), lora=path)
+    model = load_vampnet(read_checkpoint(nano / "coarse.pth"), lora=read_lora(path))
     latents = torch.randn(1, 10, 7, generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
         before = model(latents)

@@ -48,7 +48,7 @@ class Artifacts:
                 "version": self.version,
                 "component": record.id,
                 "file": record.file.name,
-                "bytes": record.file.size + (record.data.size if record.data else 0),
+                "bytes": record.size,
                 "sha256": record.file.sha256,
                 "opset": record.opset,
                 "inputs": ", ".join(str(item) for item in record.inputs),

@@ -12,6 +12,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from .errors import InputError
 from .files import sha256
 
 SCHEMA_VERSION = 1
@@ -120,6 +121,22 @@ class ComponentRecord(_Model):
     def id(self) -> str:
         """Name with variant, such as ``coarse.latents``."""
         return f"{self.name}.{self.variant}" if self.variant else self.name
+
+    @property
+    def size(self) -> int:
+        """Bytes of the graph and its external data."""
+        return self.file.size + (self.data.size if self.data else 0)
+
+    def dim(self, name: str) -> int:
+        """Return a dimension that is one number.
+
+        Raises:
+            InputError: the manifest gives none.
+        """
+        value = self.dims.get(name)
+        if not isinstance(value, int):
+            raise InputError(f"the manifest gives no number for {name}; export again")
+        return value
 
 
 class AdapterRecord(_Model):

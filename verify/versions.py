@@ -126,13 +126,10 @@ def compare_versions(
         only_old=[name for name in records if name not in others],
         only_new=[name for name in others if name not in records],
         components=[
-            _component(
-                old,
-                new,
-                records[name],
-                others[name],
+            _compared(
+                (records[name], old.path(records[name]), None),
+                (others[name], new.path(others[name]), switched.get(records[name].name)),
                 gates,
-                switched.get(records[name].name),
                 partial(progress, name),
             )
             for name in both
@@ -140,15 +137,14 @@ def compare_versions(
     )
 
 
-def _component(
-    old: Artifacts,
-    new: Artifacts,
-    record: ComponentRecord,
-    other: ComponentRecord,
-    gates: Gates,
-    adapter: Path | None,
-    progress: Callable[[int, int], None],
+# What a version says of a component, its graph, and the adapter to switch on.
+_Side = tuple[ComponentRecord, Path, Path | None]
+
+
+def _compared(
+    old: _Side, new: _Side, gates: Gates, progress: Callable[[int, int], None]
 ) -> ComponentChange:
+    record, other = old[0], new[0]
     signature = [
         f"{kind} {was or 'none'} is now {now or 'none'}"
         for kind, before, after in (
@@ -172,13 +168,13 @@ def _component(
     found, message = list[GateResult](), ""
     if not signature and not dims:
         try:
-            found = _measured(old, new, record, other, gates, adapter, progress)
+            found = _measured(old, new, gates, progress)
         except SignatureError as error:
             message = str(error)
     return ComponentChange(
         name=record.id,
-        bytes_old=_bytes(record),
-        bytes_new=_bytes(other),
+        bytes_old=record.size,
+        bytes_new=other.size,
         same_file=record.file.sha256 == other.file.sha256,
         signature=signature,
         dims=dims,
@@ -189,21 +185,16 @@ def _component(
 
 
 def _measured(
-    old: Artifacts,
-    new: Artifacts,
-    record: ComponentRecord,
-    other: ComponentRecord,
-    gates: Gates,
-    adapter: Path | None,
-    progress: Callable[[int, int], None],
+    old: _Side, new: _Side, gates: Gates, progress: Callable[[int, int], None]
 ) -> list[GateResult]:
     """Run both on seeded cases.
 
     Raises:
         SignatureError: outputs are not of one type and shape.
     """
-    first, second = Session(old.path(record)), Session(new.path(other))
-    second.use_adapter(adapter)
+    record, sessions = old[0], [Session(path) for _, path, _ in (old, new)]
+    for session, (_, _, adapter) in zip(sessions, (old, new), strict=True):
+        session.use_adapter(adapter)
     rules = gates.for_component(record.name)
     worst: dict[str, tuple[float, Case]] = {}
     subject = subject_of(record)
@@ -211,7 +202,7 @@ def _measured(
     for done, case in enumerate(cases):
         progress(done, len(cases))
         inputs = subject.inputs(record, case)
-        before, after = first.run(inputs), second.run(inputs)
+        before, after = (session.run(inputs) for session in sessions)
         require_same_signature(before, after)
         expected = Computed(before, subject.margins(before, ()))
         metrics = subject.compare(record, expected, after, gates.ties).metrics
@@ -226,7 +217,3 @@ def _measured(
 def _judged(name: str, rule: GateRule, value: float, case: Case) -> GateResult:
     holds = satisfies(value, rule, rule.limit)
     return GateResult(name, value, rule.limit, holds, case.id if value else "")
-
-
-def _bytes(record: ComponentRecord) -> int:
-    return record.file.size + (record.data.size if record.data else 0)

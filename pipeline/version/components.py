@@ -154,13 +154,13 @@ class Components:
         Raises:
             InputError: as `session`.
         """
-        dims = self.record(name).dims
+        record = self.record(name)
         return Transformer(
             name=name,
             session=self.session(name),
-            n_codebooks=_integer(dims, "n_codebooks"),
-            n_conditioning_codebooks=_integer(dims, "n_conditioning_codebooks"),
-            mask_token=_integer(dims, "vocab_size"),
+            n_codebooks=record.dim("n_codebooks"),
+            n_conditioning_codebooks=record.dim("n_conditioning_codebooks"),
+            mask_token=record.dim("vocab_size"),
         )
 
     def fact(self, identifier: str, name: str) -> Any:
@@ -178,7 +178,7 @@ class Components:
         return facts[name]
 
     def _check_transformer(self, record: ComponentRecord) -> None:
-        entries, books = (_integer(record.dims, n) for n in ("vocab_size", "n_codebooks"))
+        entries, books = record.dim("vocab_size"), record.dim("n_codebooks")
         codec, who = self.codec, f"{self.artifacts.folder}: {record.name}"
         if entries != codec.codebook_size:
             raise InputError(
@@ -235,20 +235,12 @@ def _codec_of(artifacts: Artifacts) -> Codec:
 
 
 def _codec_facts(record: ComponentRecord) -> Codec:
-    dims = record.dims
     return Codec(
-        sample_rate=_integer(dims, "sample_rate"),
-        hop_length=int(np.prod(dims["decoder_rates"])),
-        n_codebooks=_integer(dims, "n_codebooks"),
-        codebook_size=_integer(dims, "codebook_size"),
+        sample_rate=record.dim("sample_rate"),
+        hop_length=int(np.prod(record.dims["decoder_rates"])),
+        n_codebooks=record.dim("n_codebooks"),
+        codebook_size=record.dim("codebook_size"),
     )
-
-
-def _integer(dims: dict[str, int | tuple[int, ...]], name: str) -> int:
-    value = dims.get(name)
-    if not isinstance(value, int):
-        raise InputError(f"the manifest gives no number for {name}; export again")
-    return value
 
 
 def _way_out(identifier: str) -> str:

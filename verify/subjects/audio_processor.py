@@ -15,7 +15,7 @@ from vampnet_onnx.verify.numbers import metrics
 
 from .case import Arrays, Case, Comparison, Computed, Outputs, Subject
 from .codec import codec_of
-from .random import Random, integer_dim, made_audio
+from .random import Random, made_audio
 
 # The last one is that of the last case, whose outputs must all vary with the seed.
 KINDS = ("mono", "clicks", "silent", "three", "fading", "stereo")
@@ -99,7 +99,7 @@ SUBJECTS = (AudioProcessor(),)
 
 def _rate(record: ComponentRecord) -> int:
     """Return the rate in Hz of the audio that goes in."""
-    own = integer_dim(record.dims, "sample_rate")
+    own = record.dim("sample_rate")
     return int(record.variant.removeprefix("from_")) if record.variant else own
 
 
@@ -108,7 +108,7 @@ def _lengths(record: ComponentRecord, frames: list[int]) -> list[int]:
     rate = _rate(record)
     seconds = [int(rate * s) for s in _SECONDS]
     # What leaves one sample at the codec's rate.
-    least = -(-rate // integer_dim(record.dims, "sample_rate"))
+    least = -(-rate // record.dim("sample_rate"))
     if record.variant:
         return sorted({least, *seconds[1::3]})
     hop = int(np.prod(record.dims["decoder_rates"]))

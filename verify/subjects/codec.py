@@ -33,7 +33,7 @@ from .case import (
     token_message,
     token_metrics,
 )
-from .random import Random, integer_dim, made_audio
+from .random import Random, made_audio
 
 _MASKED = "masked"  # of the decoder: a quarter of the codes are mask tokens
 
@@ -114,7 +114,7 @@ class CodecDecoder(Subject):
 
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Give all codebooks, one, and numbers in between, and mask tokens at the longest."""
-        books = integer_dim(record.dims, "n_codebooks")
+        books = record.dim("n_codebooks")
         found = [
             # All of them at the first length of every seed, then others in turn.
             Case(
@@ -145,7 +145,7 @@ class CodecDecoder(Subject):
 
     def inputs(self, record: ComponentRecord, case: Case) -> Arrays:
         """Make codes, int64 [batch, codebooks, frames]."""
-        random, size = Random(case.id), integer_dim(record.dims, "codebook_size")
+        random, size = Random(case.id), record.dim("codebook_size")
         shape = (case.batch, case.codebooks, case.length)
         codes = random.integers(shape, size)
         masked = random.unit(shape) < np.float32(0.25 if case.setting == _MASKED else 0)

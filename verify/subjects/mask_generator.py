@@ -24,7 +24,7 @@ from .case import (
     every_setting,
     token_counts,
 )
-from .random import Random, integer_dim
+from .random import Random
 
 Options = dict[str, object]
 
@@ -49,7 +49,7 @@ class MaskGenerator(Subject):
 
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Try every setting at every length and seed, batches in turn."""
-        books = integer_dim(record.dims, "n_codebooks")
+        books = record.dim("n_codebooks")
         return every_setting(self, record, matrix, books)
 
     def inputs(self, record: ComponentRecord, case: Case) -> Arrays:

@@ -8,7 +8,6 @@ on a library's way to make a normal deviate or on a platform's sine.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping
 
 import numpy as np
 
@@ -51,11 +50,3 @@ def made_audio(random: Random, batch: int, samples: int) -> np.ndarray:
         envelope = np.abs(slow - (1 << 15)) + (1 << 12)
         out[item, 0] = (total * envelope).astype(np.float64) / 2.0**33
     return out
-
-
-def integer_dim(dims: Mapping[str, int | tuple[int, ...]], name: str) -> int:
-    """Return a dimension that is one number."""
-    value = dims[name]
-    if not isinstance(value, int):
-        raise TypeError(f"dimension {name} is {value!r}, not an integer")
-    return value

@@ -32,7 +32,7 @@ from .case import (
     token_counts,
     token_metrics,
 )
-from .random import Random, integer_dim
+from .random import Random
 
 
 class Sampler(Subject):
@@ -56,13 +56,13 @@ class Sampler(Subject):
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Try every setting at every length and seed, batches in turn."""
         # About as many as a coarse model predicts: the cost goes with their number.
-        books = 1 + integer_dim(record.dims, "n_codebooks") // 4
+        books = 1 + record.dim("n_codebooks") // 4
         return every_setting(self, record, matrix, books)
 
     def inputs(self, record: ComponentRecord, case: Case) -> Arrays:
         """Make logits, codes, every option and the noise."""
         random, setting = Random(case.id), case.setting
-        vocab = integer_dim(record.dims, "codebook_size")
+        vocab = record.dim("codebook_size")
         shape = (case.batch, case.codebooks, case.length)
         batch, books, frames = shape
         positions = books * frames
@@ -106,7 +106,7 @@ class Sampler(Subject):
         self, record: ComponentRecord, models: ModelSet, inputs: Outputs
     ) -> Computed:
         """Sample, with margins, float [2, batch, positions]; see `sampling_margins`."""
-        mask_token = integer_dim(record.dims, "codebook_size")
+        mask_token = record.dim("codebook_size")
         settings, step = _generation_settings(inputs), int(inputs["step"])
         logits, codes = torch.from_numpy(inputs["logits"]), torch.from_numpy(inputs["codes"])
         at_start = torch.from_numpy(inputs["at_start"])
@@ -168,7 +168,7 @@ class Sampler(Subject):
         excused = other.any(axis=1, keepdims=True)
         wrong = (drawn & ~uncertain) | (masked & ~tied & ~excused)
         # The next codes are what was drawn and what is masked again, and nothing else.
-        mask_token = integer_dim(record.dims, "codebook_size")
+        mask_token = record.dim("codebook_size")
         made = np.where(export["next_mask"] == 1, mask_token, export["sampled"])
         wrong |= flat(export["next_codes"] != made)
         found = TokenDifferences(

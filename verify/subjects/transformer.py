@@ -30,7 +30,7 @@ from .case import (
     token_metrics,
 )
 from .codec import codec_of
-from .random import Random, integer_dim
+from .random import Random
 
 
 class Transformer(Subject):
@@ -48,16 +48,16 @@ class Transformer(Subject):
 
         A quarter to all of the codes are masked, in conditioning codebooks hardly any.
         """
-        random, dims = Random(case.id), record.dims
-        books, vocab = integer_dim(dims, "n_codebooks"), integer_dim(dims, "vocab_size")
+        random = Random(case.id)
+        books, vocab = record.dim("n_codebooks"), record.dim("vocab_size")
         if record.variant:
-            width = books * integer_dim(dims, "latent_dim")
+            width = books * record.dim("latent_dim")
             unit = random.unit((case.batch, width, case.length))
             return {"latents": (unit - np.float32(0.5)) * np.float32(4)}
         shape = (case.batch, books, case.length)
         codes = random.integers(shape, vocab)
         share = np.full((1, books, 1), (0.25, 0.5, 0.75, 1.0)[case.seed % 4], np.float32)
-        share[:, : integer_dim(dims, "n_conditioning_codebooks")] = 0.05
+        share[:, : record.dim("n_conditioning_codebooks")] = 0.05
         return {"codes": np.where(random.unit(shape) < share, vocab, codes)}
 
     def reference(
@@ -81,8 +81,8 @@ class Transformer(Subject):
     ) -> Comparison:
         """Compare logits and the most likely tokens."""
         r, e = expected.outputs["logits"], export["logits"]
-        conditioning = integer_dim(record.dims, "n_conditioning_codebooks")
-        predicted = integer_dim(record.dims, "n_codebooks") - conditioning
+        conditioning = record.dim("n_conditioning_codebooks")
+        predicted = record.dim("n_codebooks") - conditioning
         best = r.argmax(axis=1), e.argmax(axis=1)
         margins = expected.margins
         if margins is None:

@@ -10,7 +10,6 @@ from vampnet_onnx.verify.numbers import metrics
 from vampnet_onnx.verify.numbers.mel import mel_distance
 from vampnet_onnx.verify.numbers.ties import TokenDifferences
 from vampnet_onnx.verify.subjects.case import Comparison, Computed, Outputs, token_counts
-from vampnet_onnx.verify.subjects.random import integer_dim
 
 from .plan import NOWHERE, codec_facts
 
@@ -116,7 +115,7 @@ def _message(
         int(i) for i in np.argwhere(unexplained if unexplained.any() else ambiguous)[0]
     )
     frames = np.flatnonzero((sampled[first] != NOWHERE).any(axis=(0, 1)))
-    model = "coarse" if book < integer_dim(component.dims, "n_coarse") else "c2f"
+    model = "coarse" if book < component.dim("n_coarse") else "c2f"
     what = "drawn" if drawn[item, book, frame] else "chosen to be masked again"
     return (
         f"first difference, {kind}: step {first + 1} of {len(sampled)}, by {model} on frames"

@@ -12,7 +12,6 @@ from vampnet_onnx.configs.settings import (
     vamp_settings,
 )
 from vampnet_onnx.pipeline.version.components import Codec
-from vampnet_onnx.verify.subjects.random import integer_dim
 
 NOWHERE = -1  # in what a step made: no code of this step
 
@@ -45,7 +44,7 @@ class Step:
 def codec_facts(record: ComponentRecord) -> Codec:
     """Return what a generation must know of the codec."""
     names = ("sample_rate", "hop_length", "n_codebooks", "codebook_size")
-    return Codec(*(integer_dim(record.dims, name) for name in names))
+    return Codec(*map(record.dim, names))
 
 
 def options(setting: int, batch: int, codec: Codec) -> VampSettings:
@@ -76,15 +75,15 @@ def options(setting: int, batch: int, codec: Codec) -> VampSettings:
 
 def steps_of(record: ComponentRecord, settings: VampSettings, frames: int) -> list[Step]:
     """Return every sampling step of a generation, in order."""
-    books = integer_dim(record.dims, "n_codebooks")
-    coarse = integer_dim(record.dims, "n_coarse")
+    books = record.dim("n_codebooks")
+    coarse = record.dim("n_coarse")
     found = [
         Step("coarse", number, 0, coarse, start, min(start + _COARSE_CHUNK, frames))
         for _ in range(settings.feedback_steps)
         for start in range(0, frames, _COARSE_CHUNK)
         for number in range(settings.coarse.steps)
     ]
-    if integer_dim(record.dims, "n_fine"):
+    if record.dim("n_fine"):
         found += [
             Step("c2f", number, coarse, books, start, min(start + _C2F_CHUNK, frames))
             for start in range(0, frames, _C2F_CHUNK)

@@ -23,7 +23,7 @@ from vampnet_onnx.verify.subjects.case import (
     RunExport,
     Subject,
 )
-from vampnet_onnx.verify.subjects.random import Random, integer_dim
+from vampnet_onnx.verify.subjects.random import Random
 
 from .both_sides import ExportedGeneration, run_generation
 from .compare import compare_generation
@@ -43,7 +43,7 @@ class Generation(Subject):
 
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Generate once a seed, batches and settings in turn."""
-        books, found = integer_dim(record.dims, "n_codebooks"), []
+        books, found = record.dim("n_codebooks"), []
         for i, seed in enumerate(matrix.seeds):
             batch, setting = (
                 matrix.batches[i % len(matrix.batches)],
@@ -65,8 +65,8 @@ class Generation(Subject):
         """
         shape = (case.batch, case.codebooks, case.length)
         mask = np.ones(shape, np.int64)
-        mask[:, : integer_dim(record.dims, "n_coarse"), ::_KEPT_EVERY] = 0
-        size = integer_dim(record.dims, "codebook_size")
+        mask[:, : record.dim("n_coarse"), ::_KEPT_EVERY] = 0
+        size = record.dim("codebook_size")
         return {
             "codes": Random(case.id).integers(shape, size),
             "mask": mask,
@@ -92,8 +92,8 @@ class Generation(Subject):
         if [part.name for part in parts[: len(self.needs)]] != list(self.needs):
             return None
         coarse, _, decoder, *fine = parts
-        books = integer_dim(decoder.dims, "n_codebooks")
-        n_coarse = integer_dim(coarse.dims, "n_codebooks")
+        books = decoder.dim("n_codebooks")
+        n_coarse = coarse.dim("n_codebooks")
         return ComponentRecord(
             name=self.names[0],
             file=FileRecord(name=", ".join(p.file.name for p in parts), sha256="", size=0),

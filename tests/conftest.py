@@ -23,6 +23,12 @@ from vampnet_onnx.pipeline.vamp import VampPipeline
 torch.set_num_threads(1)  # two workers share two cores
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Take back what an earlier test set."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session", params=["a", "b"])
 def golden(request: pytest.FixtureRequest) -> GoldenSet:
     return GoldenSet(GOLDEN / request.param)

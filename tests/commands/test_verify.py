@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from tests.support.command_line import Cli, Result, files_below, refused, vouch_for
+from tests.support.sets import GOLDEN
+from vampnet_onnx.__main__ import app
+from vampnet_onnx.configs.errors import InputError
 
 
 def verify(cli: Cli, store: Path, nano: Path, config: Path, *more: object) -> Result:
@@ -179,3 +183,11 @@ def test_processes_are_for_the_standard_reference_only(
     cli: Cli, store: Path, nano: Path, config: Path
 ) -> None:
     refused(verify(cli, store, nano, config, "--jobs", "2", "--reference", "golden"), "--jobs")
+
+
+def test_an_interpreter_goes_with_the_upstream_reference_only(tmp_path: Path) -> None:
+    found = CliRunner().invoke(
+        app,
+        ["verify", str(tmp_path), "--checkpoint", str(GOLDEN / "a"), "--upstream-python", "x"],
+    )
+    assert isinstance(found.exception, InputError)

@@ -4,55 +4,28 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from tests.support.exports import (
-    compute,
-    export_to,
-    exported,
-    record_of,
-    request_for,
-    saved,
-    session,
-)
+from tests.support.exports import compute, export_to, record_of, request_for
 from tests.support.sets import GOLDEN, NANO, NETWORKS
-from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
-from vampnet_onnx.configs.config import config_from, load_gates
+from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.config import config_from
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.manifest import Manifest, TensorSignature
 from vampnet_onnx.export.components.registry import COMPONENTS
 from vampnet_onnx.export.export_set import METADATA_PREFIX, Request, export_set
-from vampnet_onnx.export.exporter import OPSETS
-from vampnet_onnx.export.graph import MODULE_KEY
 from vampnet_onnx.models import open_models
-from vampnet_onnx.verify.gates.component import check_component
-from vampnet_onnx.verify.sides.models import Reference
-from vampnet_onnx.verify.sides.oracle import Sides
 
 ROOT = Path(__file__).parents[2]
-FILES = ["codec_encoder", "codec_decoder", "coarse", "coarse.latents", "c2f", "c2f.latents"]
-HOP = int(np.prod(NANO["codec"]["decoder_rates"]))
-
-
-@pytest.fixture(scope="session", params=FILES)
-def graph(request: pytest.FixtureRequest, nano_artifacts: Artifacts) -> onnx.ModelProto:
-    record = record_of(nano_artifacts, request.param)
-    model = onnx.load(str(nano_artifacts.path(record)))
-    model.doc_string = ""
-    return model
 
 
 def axes(value: onnx.ValueInfoProto) -> list[int | str]:
@@ -120,11 +93,6 @@ def test_names_types_and_axes_are_those_of_the_architecture(
             found = [(v.name, dtype(v), axes(v)) for v in values]
             assert found == wanted
             assert [(s.name, s.dtype, list(s.shape)) for s in signatures] == wanted
-
-
-def test_onnx_itself_finds_nothing_wrong(nano_artifacts: Artifacts) -> None:
-    for record in nano_artifacts.manifest.components:
-        onnx.checker.check_model(str(nano_artifacts.path(record)), full_check=True)
 
 
 # What is not in a file.
@@ -211,36 +179,6 @@ def test_nothing_of_the_exporting_machine_is_in_the_bytes(
 # Facts.
 
 
-def test_every_node_says_which_module_it_came_from(
-    nano: Path, nano_artifacts: Artifacts
-) -> None:
-    models = open_models(nano)
-    owners: dict[str, Any] = {
-        "codec_encoder": models.codec,
-        "codec_decoder": models.codec,
-        **models.transformers,
-    }
-    for record in nano_artifacts.manifest.components:
-        published = {name for name, _ in owners[record.name].named_modules()}
-        graph = onnx.load(str(nano_artifacts.path(record))).graph
-        paths = set()
-        for node in graph.node:
-            props = {p.key: p.value for p in node.metadata_props}
-            assert set(props) == {MODULE_KEY}, node.name
-            paths.add(props[MODULE_KEY])
-            assert node.name.rpartition("/")[0] == props[MODULE_KEY]
-        unknown = paths - published
-        assert not unknown, unknown
-        assert len(paths) > 5
-
-
-def test_node_and_value_names_are_unique(graph: onnx.ModelProto) -> None:
-    nodes = [node.name for node in graph.graph.node]
-    values = [name for node in graph.graph.node for name in node.output]
-    values += [i.name for i in graph.graph.initializer] + [i.name for i in graph.graph.input]
-    assert len(set(nodes)) == len(nodes) and len(set(values)) == len(values)
-
-
 def test_the_file_holds_the_facts_of_the_manifest(nano_artifacts: Artifacts) -> None:
     manifest = nano_artifacts.manifest
     sources = {source.name: source.model_dump() for source in manifest.sources}
@@ -289,12 +227,6 @@ def test_the_manifest_names_sources_passes_and_hashes(
 # Bytes.
 
 
-def test_the_bytes_are_what_protobuf_itself_would_write(nano_artifacts: Artifacts) -> None:
-    for record in nano_artifacts.manifest.components:
-        path = nano_artifacts.path(record)
-        assert onnx.load(str(path)).SerializeToString() == path.read_bytes()
-
-
 def test_another_process_gives_the_same_bytes(nano: Path, tmp_path: Path) -> None:
     """Neither the order of hashes, nor the number of threads, nor the folder matters."""
     code = (
@@ -323,97 +255,7 @@ def test_another_process_gives_the_same_bytes(nano: Path, tmp_path: Path) -> Non
         assert (first / name).read_bytes() == (second / name).read_bytes(), name
 
 
-def test_external_data_goes_beside_the_graph_and_gives_the_same_numbers(
-    nano: Path, nano_artifacts: Artifacts, tmp_path: Path
-) -> None:
-    found = export_to(
-        tmp_path / "v1", nano, components=("coarse",), inputs=("codes",), external_data=True
-    )
-    record = record_of(found, "coarse")
-    assert record.data is not None and record.data.name == "coarse.onnx.data"
-    assert record.file.size < record_of(nano_artifacts, "coarse").file.size
-    codes = np.random.default_rng(0).integers(0, 12, (3, 2, 9))
-    inside = compute(nano_artifacts.path(record_of(nano_artifacts, "coarse")), codes=codes)
-    outside = compute(found.path(record), codes=codes)
-    np.testing.assert_array_equal(inside["logits"], outside["logits"])
-    onnx.checker.check_model(str(found.path(record)), full_check=True)
-    (tmp_path / "v1" / record.data.name).write_bytes(b"x" * record.data.size)
-    with pytest.raises(InputError, match=re.escape("coarse.onnx.data")):
-        open_artifacts(tmp_path / "v1")
-
-
-# Opsets.
-
-
-@pytest.mark.parametrize("name", ["codec_encoder", "codec_decoder", "coarse"])
-@pytest.mark.parametrize("opset", [o for o in OPSETS if o != 20])  # 20 is the others' own
-def test_every_selectable_opset_gives_a_file_within_all_gates(
-    nano: Path, nano_artifacts: Artifacts, tmp_path: Path, opset: int, name: str
-) -> None:
-    models = open_models(nano)
-    path = saved(exported(models, name, opset=opset), tmp_path)
-    assert onnx.load(str(path)).opset_import[0].version == opset
-    onnx.checker.check_model(str(path), full_check=True)
-    matrix = {"seeds": [0], "frames": [1, 13, 21], "batches": [1, 3]}
-    config = config_from(
-        {"model": "x", "checkpoint": {"path": "x"}, "verify": matrix}, source="test"
-    )
-    sides = Sides(
-        record_of(nano_artifacts, name),
-        Reference(models),
-        lambda inputs: compute(path, **inputs),
-    )
-    result = check_component(sides, matrix=config.verify, gates=load_gates())
-    assert result.verdict == "PASS", [g for g in result.gates if g.verdict != "PASS"]
-
-
 # Shapes.
-
-
-@settings(max_examples=40, deadline=None)
-@given(samples=st.integers(1, 3 * HOP), batch=st.integers(1, 3), seed=st.integers(0, 99))
-def test_the_encoder_takes_any_length_and_pads_inside_the_graph(
-    nano: Path, nano_artifacts: Artifacts, samples: int, batch: int, seed: int
-) -> None:
-    audio = np.random.default_rng(seed).standard_normal((batch, 1, samples)) / 4
-    audio = audio.astype(np.float32)
-    found = _session_of(nano_artifacts, "codec_encoder").run(None, {"audio": audio})
-    expected = _codec(nano).encode(torch.from_numpy(audio))
-    frames = -(-samples // HOP)
-    assert found[0].shape == (batch, 3, frames)
-    np.testing.assert_array_equal(found[0], expected.codes)
-    np.testing.assert_allclose(found[1], expected.latents, rtol=0, atol=2e-5)
-
-
-@settings(max_examples=40, deadline=None)
-@given(
-    books=st.integers(1, 3),
-    frames=st.integers(1, 40),
-    batch=st.integers(1, 3),
-    seed=st.integers(0, 99),
-)
-def test_the_decoder_takes_any_number_of_codebooks(
-    nano: Path, nano_artifacts: Artifacts, books: int, frames: int, batch: int, seed: int
-) -> None:
-    codes = np.random.default_rng(seed).integers(0, 12, (batch, books, frames))
-    found = _session_of(nano_artifacts, "codec_decoder").run(None, {"codes": codes})[0]
-    expected = _codec(nano).decode_codes(torch.from_numpy(codes))
-    assert found.shape == (batch, 1, frames * HOP)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=2e-5)
-
-
-@settings(max_examples=30, deadline=None)
-@given(frames=st.integers(1, 300), batch=st.integers(1, 3), seed=st.integers(0, 99))
-@pytest.mark.parametrize("name", ["coarse", "c2f"])
-def test_the_transformers_take_any_length_and_the_mask_token(
-    nano: Path, nano_artifacts: Artifacts, name: str, frames: int, batch: int, seed: int
-) -> None:
-    model = _models(nano).transformers[name]
-    shape = (batch, model.dims.n_codebooks, frames)
-    codes = np.random.default_rng(seed).integers(0, model.dims.vocab_size + 1, shape)
-    found = _session_of(nano_artifacts, name).run(None, {"codes": codes})[0]
-    expected = model.forward_codes(torch.from_numpy(codes), _codec(nano).quantizer).numpy()
-    assert np.abs(found - expected).max() <= 5e-6 * np.abs(expected).max()
 
 
 @pytest.mark.parametrize("name, highest", [("codec_decoder", 11), ("coarse", 11)])
@@ -488,27 +330,6 @@ def test_components_come_in_the_architectures_order(nano_artifacts: Artifacts) -
     assert list(dict.fromkeys(names)) == [name for name in COMPONENTS if name in names]
     assert len(set(names)) == len(NETWORKS)
     assert request_for(Path("x")).inputs == ("codes", "latents")
-
-
-_SESSIONS: dict[tuple[Path, str], Any] = {}
-_MODELS: dict[Path, Any] = {}
-
-
-def _session_of(artifacts: Artifacts, name: str) -> Any:
-    key = (artifacts.folder, name)
-    if key not in _SESSIONS:
-        _SESSIONS[key] = session(artifacts.path(record_of(artifacts, name)))
-    return _SESSIONS[key]
-
-
-def _models(folder: Path) -> Any:
-    if folder not in _MODELS:
-        _MODELS[folder] = open_models(folder)
-    return _MODELS[folder]
-
-
-def _codec(folder: Path) -> Any:
-    return _models(folder).codec
 
 
 @pytest.fixture(scope="module")

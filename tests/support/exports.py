@@ -6,6 +6,7 @@ import dataclasses
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -86,3 +87,13 @@ def only(artifacts: Artifacts, *names: str) -> Artifacts:
     return dataclasses.replace(
         artifacts, manifest=artifacts.manifest.model_copy(update={"components": kept})
     )
+
+
+_OPENED: dict[tuple[Path, str], Any] = {}
+
+
+def session_of(artifacts: Artifacts, name: str) -> Any:
+    key = (artifacts.folder, name)
+    if key not in _OPENED:
+        _OPENED[key] = session(artifacts.path(record_of(artifacts, name)))
+    return _OPENED[key]

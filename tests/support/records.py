@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.support.sets import NANO
+from tests.support.sets import GOLDEN, NANO
 from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.manifest import ComponentRecord, FileRecord, TensorSignature
+from vampnet_onnx.models import open_models
+from vampnet_onnx.verify.subjects.case import Arrays, Case
+from vampnet_onnx.verify.subjects.registry import subject_of
 
 DIMS: dict[str, dict[str, Any]] = {
     "codec": {**NANO["codec"], "codebook_dims": (5, 5, 5)},
@@ -47,3 +50,18 @@ def record(identifier: str) -> ComponentRecord:
 def matrix(**changed: list[int]) -> VerifySection:
     values = {"seeds": [0, 1], "frames": [1, 13], "batches": [1, 3], "threads": 1}
     return VerifySection(**(values | changed))  # type: ignore[arg-type]
+
+
+def cases_for(component: ComponentRecord, chosen: VerifySection) -> list[Case]:
+    return subject_of(component).cases(component, chosen)
+
+
+def make_inputs(case: Case, component: ComponentRecord) -> Arrays:
+    return subject_of(component).inputs(component, case)
+
+
+def component(name: str, variant: str = "") -> ComponentRecord:
+    models = open_models(GOLDEN / "a")
+    assert models.codec is not None
+    part = models.transformers.get(name, models.codec)
+    return ComponentRecord.model_construct(name=name, variant=variant, dims=vars(part.dims))

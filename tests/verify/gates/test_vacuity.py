@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.support.checked import COMPONENTS, Outputs, failed, gate
 from tests.support.exports import exported, record_of, saved, session
 from tests.support.records import matrix
 from tests.support.sets import GoldenSet
@@ -18,7 +20,6 @@ from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.export.export_set import component_record
 from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.reports import Component
-from vampnet_onnx.reports.schema import Gate
 from vampnet_onnx.verify.gates.component import check_component
 from vampnet_onnx.verify.gates.vacuity import Sensitivity, input_sensitivity
 from vampnet_onnx.verify.sides.models import Reference
@@ -34,10 +35,6 @@ def runner(path: Any) -> Run:
     found = session(path)
     names = [item.name for item in found.get_outputs()]
     return lambda inputs: dict(zip(names, found.run(None, dict(inputs)), strict=True))
-
-
-def gate(result: Component, name: str) -> Gate:
-    return next(g for g in result.gates if g.name == name)
 
 
 def checked(
@@ -204,3 +201,34 @@ def test_an_input_that_is_ignored_is_named(drawn: Any, name: str, ignored: str) 
 
 def test_an_input_whose_shape_alone_counts_is_listed_as_such() -> None:
     assert subject_of("mask_generator").untried == {"codes"}
+
+
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_outputs_that_ignore_the_input_fail(
+    check: Callable[..., Component], name: str
+) -> None:
+    def constant(_inputs: Mapping[str, np.ndarray], found: Outputs) -> Outputs:
+        return {key: np.ones_like(value) for key, value in found.items()}
+
+    assert "input_sensitivity" in failed(check(name, constant))
+
+
+def test_an_output_that_ignores_the_input_fails_even_if_another_does_not(
+    check: Callable[..., Component],
+) -> None:
+    def constant_codes(_inputs: Mapping[str, np.ndarray], found: Outputs) -> Outputs:
+        return {**found, "codes": np.ones_like(found["codes"])}
+
+    assert "input_sensitivity" in failed(check("codec_encoder", constant_codes))
+
+
+def test_sensitivity_of_nan_is_nan_whichever_output_it_is_in(
+    check: Callable[..., Component],
+) -> None:
+    for output in ("codes", "latents"):
+
+        def spoil(_i: Mapping[str, np.ndarray], found: Outputs, o: str = output) -> Outputs:
+            return {**found, o: found[o] * np.float32(math.nan)}
+
+        result = check("codec_encoder", spoil, seeds=[0], frames=[29], batches=[1])
+        assert "input_sensitivity" in failed(result), output

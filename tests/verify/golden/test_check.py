@@ -2,50 +2,19 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import torch
-from typer.testing import CliRunner
 
+from tests.support.golden_sets import small_set
 from tests.support.sets import GOLDEN
-from vampnet_onnx.__main__ import app
 from vampnet_onnx.configs.config import load_golden_rules
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.verify.golden import check as golden
 from vampnet_onnx.verify.golden.check import Finding, check_set
 from vampnet_onnx.verify.golden.of_models import ModelRun
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small models gain nothing from two, and crawl where cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
-def small_set(folder: Path, *, keep: tuple[str, ...], change: Any = None) -> Path:
-    """Copy set a with the arrays of some cases only, changed by a function."""
-    folder.mkdir()
-    for name in ("codec.pth", "coarse.pth", "c2f.pth"):
-        shutil.copy(GOLDEN / "a" / name, folder)
-    with np.load(GOLDEN / "a" / "reference.npz") as data:
-        arrays = {key: data[key] for key in data.files if key.startswith(keep)}
-    header = json.loads((GOLDEN / "a" / "reference.json").read_text())
-    header["cases"] = {k: v for k, v in header["cases"].items() if k.startswith(keep)}
-    if change is not None:
-        change(arrays, header)
-    np.savez(folder / "reference.npz", **arrays)
-    (folder / "reference.json").write_text(json.dumps(header))
-    return folder
 
 
 def failures(findings: list[Finding]) -> list[Finding]:
@@ -177,26 +146,6 @@ def test_a_damaged_set_is_refused(tmp_path: Path, spoil: Any, says: str) -> None
     spoil(folder)
     with pytest.raises(InputError, match=says):
         check_set(ModelRun(folder))
-
-
-def test_the_command_prints_a_line_an_array_and_fails_with_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def corrupt(arrays: dict[str, np.ndarray], _header: object) -> None:
-        arrays["decode/0/audio"] = -arrays["decode/0/audio"]
-
-    good = small_set(tmp_path / "good", keep=("decode/0",))
-    bad = small_set(tmp_path / "bad", keep=("decode/0",), change=corrupt)
-    monkeypatch.setattr(sys, "argv", ["vampnet-onnx"])
-    passed = CliRunner().invoke(app, ["golden", "check", str(good)])
-    assert passed.exit_code == 0
-    failed = CliRunner().invoke(app, ["golden", "check", str(good), str(bad), "--json"])
-    assert failed.exit_code == 1
-    found = json.loads(failed.stdout)
-    assert found["verdict"] == "FAIL"
-    row = next(r for r in found["sets"][str(bad)] if r["quantity"] == "audio")
-    assert row["verdict"] == "FAIL" and row["worst"] == pytest.approx(2.0)
-    assert {r["verdict"] for r in found["sets"][str(good)]} == {"PASS"}
 
 
 def test_tokens_of_a_torch_that_draws_other_noise_fail_for_that_reason(tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""Components checked with something of them changed, and stand-ins for the packages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+
+from tests.support.checked import Change, Outputs
+from tests.support.exports import export_to, record_of, session
+from tests.support.generations import PARTS
+from tests.support.records import matrix
+from tests.support.sets import GOLDEN
+from tests.support.upstream_packages import STUB, python_with
+from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.config import Gates, load_gates
+from vampnet_onnx.models import ModelSet
+from vampnet_onnx.reports import Component
+from vampnet_onnx.verify.gates.component import check_component
+from vampnet_onnx.verify.sides.models import Reference
+from vampnet_onnx.verify.sides.oracle import Sides
+from vampnet_onnx.verify.sides.upstream import Worker, open_worker
+
+
+@pytest.fixture(scope="session")
+def check(models: ModelSet, nano_artifacts: Artifacts) -> Callable[..., Component]:
+    """Verify one component whose outputs, or whose graph, are changed."""
+
+    def run(
+        name: str,
+        change: Change | None = None,
+        *,
+        edit: Callable[[onnx.ModelProto], object] | None = None,
+        gates: Gates | None = None,
+        mismatches: list[str] | None = None,
+        reference: Any = None,
+        **sizes: list[int],
+    ) -> Component:
+        record = record_of(nano_artifacts, name)
+        path = nano_artifacts.path(record)
+        if edit is None:
+            runner = session(path)
+        else:
+            model = onnx.load(str(path))
+            edit(model)
+            runner = session(model.SerializeToString())
+        names = [item.name for item in runner.get_outputs()]
+
+        def export(inputs: Mapping[str, np.ndarray]) -> Outputs:
+            found = dict(zip(names, runner.run(None, dict(inputs)), strict=True))
+            return change(inputs, found) if change else found
+
+        sides = Sides(record, reference or Reference(models), export, mismatches or [])
+        return check_component(sides, matrix=matrix(**sizes), gates=gates or load_gates())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def stub_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return python_with(tmp_path_factory.mktemp("stub"), STUB)
+
+
+@pytest.fixture(scope="session")
+def worker(stub_python: Path) -> Iterator[Worker]:
+    with open_worker(stub_python, GOLDEN / "a", chunk_seconds=(1.0, 0.4), threads=1) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def generation_artifacts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    folder = tmp_path_factory.mktemp("whole") / "v1"
+    return export_to(folder, nano, components=PARTS, inputs=("codes",))

@@ -1,0 +1,31 @@
+"""Recorded sets as an oracle."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from tests.support.records import component
+from tests.support.sets import GOLDEN, GoldenSet, assert_within
+from tests.support.upstream_packages import TOLERANCE
+from vampnet_onnx.configs.config import load_config
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.verify.sides.models import Reference
+from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
+
+
+def test_a_recorded_set_knows_margins_and_its_own_cases_only(golden_a: GoldenSet) -> None:
+    oracle = RecordedReference(RecordedSet(GOLDEN / "a"), golden_a.models)
+    record = component("codec_encoder")
+    matrix = load_config(None).verify
+    ours = Reference(golden_a.models, oracle.inputs)
+    cases = oracle.cases(record, matrix)
+    assert len(cases) == 5
+    for case in cases:
+        found, expected = oracle.run(record, case), ours.run(record, case)
+        assert_within(found.margins, expected.margins, TOLERANCE)
+    with pytest.raises(InputError, match="no cases of sampler"):
+        oracle.cases(component("sampler"), matrix)
+    with pytest.raises(InputError, match="encode/9/codes is missing"):
+        oracle.run(record, replace(cases[0], seed=9))

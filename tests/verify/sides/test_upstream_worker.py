@@ -1,0 +1,164 @@
+"""The worker for the published packages, run with stand-ins for them."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.support.recorded_cases import parameters
+from tests.support.sets import GOLDEN, GoldenSet, assert_within
+from tests.support.upstream_packages import TOLERANCE, changed_stub, python_with
+from vampnet_onnx.configs.errors import EnvironmentLacksError
+from vampnet_onnx.verify.sides import upstream
+from vampnet_onnx.verify.sides.upstream import Worker, open_worker
+
+WORKER = Path(upstream.__file__).with_name("upstream_worker.py")
+
+
+def test_the_worker_is_python_3_9() -> None:
+    ast.parse(WORKER.read_text(), feature_version=(3, 9))
+
+
+def test_the_worker_imports_the_standard_library_torch_numpy_and_the_packages_only() -> None:
+    named: set[str] = set()
+    for node in ast.walk(ast.parse(WORKER.read_text())):
+        if isinstance(node, ast.Import):
+            named |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0
+            named.add(str(node.module).split(".")[0])
+    assert named - set(sys.stdlib_module_names) == {"torch", "numpy"}
+
+
+def test_it_encodes_and_decodes(worker: Worker, golden_a: GoldenSet) -> None:
+    for case in golden_a.cases("encode"):
+        found = worker.call("encode", {"audio": golden_a.array(f"{case}/audio")})
+        for name in ("codes", "latents", "z_quantized", "z_continuous"):
+            assert_within(found[name], golden_a.array(f"{case}/{name}"), TOLERANCE)
+    for case in golden_a.cases("decode"):
+        codes = {"codes": golden_a.array(f"{case}/codes")}
+        found = worker.call("decode", codes)
+        for name in ("z_quantized", "latents", "audio"):
+            assert_within(found[name], golden_a.array(f"{case}/{name}"), TOLERANCE)
+        audio = worker.call("interface_decode", codes)["audio"]
+        expected = golden_a.array(f"{case}/audio_by_interface")
+        assert_within(audio, expected, TOLERANCE)
+
+
+@pytest.mark.parametrize("name", ["coarse", "c2f"])
+def test_it_predicts_with_every_layers_output(
+    worker: Worker, golden_a: GoldenSet, name: str
+) -> None:
+    case = f"{name}/1"
+    by_codes = worker.call("logits", {"codes": golden_a.array(f"{case}/codes")}, model=name)
+    latents = {"latents": golden_a.array(f"{case}/latents")}
+    by_latents = worker.call("logits", latents, model=name)
+    for found in (by_codes, by_latents):
+        for quantity in ("latents", "logits", "activations"):
+            expected = golden_a.array(f"{case}/{quantity}")
+            assert_within(found[quantity], expected, TOLERANCE)
+
+
+def test_it_generates_and_vamps_under_a_seed(worker: Worker, golden_a: GoldenSet) -> None:
+    case = "generate_coarse/7/batch"
+    given = {n: golden_a.array(f"{case}/{n}") for n in ("start_tokens", "mask")}
+    options = {"_sampling_steps": 4}
+    for _ in range(2):
+        found = worker.call("generate", given, model="coarse", arguments=options, seed=7)
+        np.testing.assert_array_equal(found["tokens"], golden_a.array(f"{case}/tokens"))
+    case = "vamp/5"
+    given = {n: golden_a.array(f"{case}/{n}") for n in ("codes", "mask")}
+    options = {"_sampling_steps": 3, "time_stretch_factor": 2}
+    found = worker.call("vamp", given, arguments=options, seed=5)
+    for name in ("tokens", "masked_tokens"):
+        np.testing.assert_array_equal(found[name], golden_a.array(f"{case}/{name}"))
+    expected = golden_a.array(f"{case}/output_audio")
+    assert_within(found["output_audio"], expected, TOLERANCE)
+
+
+def test_it_prepares_audio(worker: Worker, golden_a: GoldenSet) -> None:
+    audio = {"audio": golden_a.array("preprocess/1/audio")}
+    found = worker.call("preprocess", audio, sample_rate=48000)
+    for name in ("output", "input_loudness"):
+        expected = golden_a.array(f"preprocess/1/{name}")
+        assert_within(found[name], expected, TOLERANCE)
+
+
+def test_it_draws_masks_on_from_where_the_last_one_stopped(
+    worker: Worker, golden_a: GoldenSet
+) -> None:
+    def call(name: str, x: np.ndarray, *arguments: object, seed: int | None) -> np.ndarray:
+        found = worker.call(
+            "function",
+            {"x": x},
+            module="mask",
+            name=name,
+            arguments=arguments,
+            keywords={},
+            seed=seed,
+        )
+        return found["0"]
+
+    z = golden_a.array("masks/z")
+    expected = golden_a.array("seeded_masks/2/random_03")
+    np.testing.assert_array_equal(call("random", z, 0.3, seed=2), expected)
+    dropped = call("dropout", call("periodic_mask", z, 7, 1, seed=2), 0.25, seed=None)
+    np.testing.assert_array_equal(dropped, golden_a.array("seeded_masks/2/dropout_025"))
+    upper = call("codebook_mask", np.zeros_like(z), 2, seed=None)
+    np.testing.assert_array_equal(upper, golden_a.array("masks/codebook_mask_2"))
+
+
+def test_loading_leaves_the_seed_alone(stub_python: Path, golden_a: GoldenSet) -> None:
+    z, options = golden_a.array("masks/z"), parameters(golden_a, "seeded_masks")["build_busy"]
+    with open_worker(stub_python, GOLDEN / "a") as fresh:
+        built = fresh.call("build_mask", {"z": z}, arguments=options, seed=1)["mask"]
+    np.testing.assert_array_equal(built, golden_a.array("seeded_masks/1/build_busy"))
+
+
+def test_a_version_that_adds_up_a_list_of_steps_generates_the_same(
+    tmp_path: Path, golden_a: GoldenSet
+) -> None:
+    packages = changed_stub(
+        tmp_path,
+        "modules/transformer.py",
+        ("_sampling_steps=12", "_sampling_steps=(12,)"),
+        ("steps=_sampling_steps", "steps=sum(_sampling_steps)"),
+    )
+    case = "generate_c2f/7/masked"
+    given = {n: golden_a.array(f"{case}/{n}") for n in ("start_tokens", "mask")}
+    options = {"_sampling_steps": 3}
+    with open_worker(python_with(tmp_path, packages), GOLDEN / "a") as found:
+        made = found.call("generate", given, model="c2f", arguments=options, seed=7)
+    np.testing.assert_array_equal(made["tokens"], golden_a.array(f"{case}/tokens"))
+
+
+def test_a_version_without_a_function_or_an_option_is_refused_by_its_name(
+    tmp_path: Path,
+) -> None:
+    packages = changed_stub(tmp_path, "interface.py", ("def vamp(", "def vary("))
+    codes = np.zeros((1, 4, 4), np.int64)
+    given = {"codes": codes, "mask": np.ones_like(codes)}
+    with open_worker(python_with(tmp_path, packages), GOLDEN / "a") as found:
+        with pytest.raises(EnvironmentLacksError, match=r"vampnet\.interface has no 'vamp'"):
+            found.call("vamp", given, arguments={}, seed=0)
+        tokens, options = {"start_tokens": codes[:, :2]}, {"steps": 3}
+        with pytest.raises(EnvironmentLacksError, match="vampnet has no option 'steps'"):
+            found.call("generate", tokens, model="coarse", arguments=options, seed=0)
+
+
+def test_a_checkpoint_that_the_installed_version_loads_in_part_is_refused(
+    tmp_path: Path,
+) -> None:
+    state = "return self.ours.state_dict()"
+    more = "return {**self.ours.state_dict(), 'ctrl_encoders.rms.weight': 0}"
+    packages = changed_stub(tmp_path, "modules/transformer.py", (state, more))
+    codes = {"codes": np.zeros((1, 2, 4), np.int64)}
+    with open_worker(python_with(tmp_path, packages), GOLDEN / "a") as found:
+        with pytest.raises(EnvironmentLacksError, match=r"ctrl_encoders\.rms\.weight"):
+            found.call("logits", codes, model="coarse")
+        with pytest.raises(EnvironmentLacksError, match="failed at 'generate': TypeError"):
+            found.call("generate", codes)  # and it is still there after an error

@@ -1,6 +1,6 @@
 """The mask generator: every published mask, its options and its draws as inputs.
 
-Composed as ``models.behaviour.masks.build_mask``: strategies combined, then dropout, then the
+Composed as ``models.behaviour.mask_plan`` does: strategies combined, then dropout, then the
 conditioning codebooks kept, then the upper codebooks masked, then the time stretch of
 ``models.behaviour.interface.stretch``.  Nothing of it is frozen: any option may change from
 one run of the graph to the next.

@@ -1,18 +1,20 @@
-"""Masks as plain data: what to mask, and the random numbers of it, apart from each other.
+"""Whole masks: a plan of what to mask, the random numbers of it, and the two composed.
 
-`models.behaviour.masks.build_mask` draws as it goes, as published.  Here the same mask is
-composed from a `MaskPlan` in steps and a `MaskNoise` drawn beforehand, so that any source of
-noise, or a graph without random operators, can be compared with it.
+Published as ``Interface.build_mask``, which draws as it goes.  Here a mask is composed of a
+`MaskPlan` in steps and a `MaskNoise` drawn beforehand, so that any source of noise, or a graph
+without random operators, can be compared with it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
 
 import torch
 from torch import Tensor
 
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.settings import MaskSettings
 from vampnet_onnx.models.networks.dims import CodecDims
 
@@ -28,13 +30,17 @@ class MaskPlan:
 
     Attributes:
         rand_mask_intensity: probability that a code is masked at all.
-        rand_mask_cosine: take its cosine schedule for that, as `models.behaviour.masks.random`
-        does. prefix_frames: kept at the start. suffix_frames: kept at the end.
-        periodic_prompt: keep every so many; 0 keeps none. periodic_prompt_width: kept around
-        each prompt. onset_frames: steps of the onsets. onset_mask_width: kept before, and
-        from, each onset; 0 keeps none. beat_frames: steps of the beats. beat_before: kept
-        before each beat. beat_after: kept from each beat on. combine_or: mask what any
-        strategy masks, instead of what all do; a strategy that is
+        rand_mask_cosine: take its cosine schedule for that, as `masks.random` does.
+        prefix_frames: kept at the start.
+        suffix_frames: kept at the end.
+        periodic_prompt: keep every so many; 0 keeps none.
+        periodic_prompt_width: kept around each prompt.
+        onset_frames: steps of the onsets.
+        onset_mask_width: kept before, and from, each onset; 0 keeps none.
+        beat_frames: steps of the beats.
+        beat_before: kept before each beat.
+        beat_after: kept from each beat on.
+        combine_or: mask what any strategy masks, instead of what all do; a strategy that is
             switched off takes no part.
         dropout: fraction of the time steps that is masked whatever kept them.
         n_conditioning_codebooks: leading codebooks that are kept.
@@ -119,8 +125,39 @@ def draw_mask_noise(
     return MaskNoise(uniform, roll, torch.randint(0, steps, (count,), generator=generator))
 
 
+def build_mask(
+    codes: Tensor,
+    settings: MaskSettings,
+    dims: CodecDims,
+    *,
+    onsets: Sequence[int] | None = None,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Build the published mask of settings, with noise from torch's generator.
+
+    Args:
+        codes: integer [B, C, T]; only the shape matters.
+        settings: what to mask.
+        dims: dimensions of the codec, for seconds to steps.
+        onsets: steps of the onsets (`masks.onset_frames`), for `onset_mask_width` above 0.
+        generator: None is the global one, as published.
+
+    Returns:
+        int64 [B, C, T].
+
+    Raises:
+        InputError: an onset mask without onsets.
+    """
+    if settings.onset_mask_width > 0 and onsets is None:
+        raise InputError(
+            f"onset_mask_width = {settings.onset_mask_width} needs the onsets of the audio"
+        )
+    plan = plan_mask(settings, dims, onsets=tuple(onsets or ()))
+    return compose_mask(codes, plan, draw_mask_noise(codes, plan, generator=generator))
+
+
 def compose_mask(codes: Tensor, plan: MaskPlan, noise: MaskNoise) -> Tensor:
-    """Compose a mask.
+    """Compose a mask: strategies, then dropout, conditioning codebooks, upper ones, stretch.
 
     Args:
         codes: integer [B, C, T]; only the shape matters.

@@ -1,7 +1,7 @@
 """Masks: which codes are to be generated anew.
 
 A mask is int64 of the codes' shape [B, codebooks, T]: 1 where a code is masked, 0 where it is
-kept.  Published as ``vampnet.mask`` and ``Interface.build_mask``.
+kept.  Published as ``vampnet.mask``; `models.behaviour.mask_plan` composes them.
 
 The random functions draw from torch's generator in the published order and number, so that
 the same seed gives the same mask: `generator` None is the global one, as published.
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
-from vampnet_onnx.configs.settings import MaskSettings
 from vampnet_onnx.models.networks.dims import CodecDims
 
 from .sampling import gamma
@@ -234,54 +233,6 @@ def apply_mask(codes: Tensor, mask: Tensor, mask_token: int) -> Tensor:
 def steps_of(seconds: float, dims: CodecDims) -> int:
     """Return the time steps that hold `seconds`, rounded up."""
     return math.ceil(seconds * dims.sample_rate / dims.hop_length)
-
-
-def build_mask(
-    codes: Tensor,
-    settings: MaskSettings,
-    dims: CodecDims,
-    *,
-    onsets: list[int] | None = None,
-    generator: torch.Generator | None = None,
-) -> Tensor:
-    """Compose the published mask.
-
-    Random AND inpainting AND periodic (with a random roll) AND, where asked for, onsets; then
-    dropout, then the conditioning codebooks kept, then the upper codebooks masked.
-
-    Args:
-        codes: integer [B, C, T].
-        settings: what to compose.
-        dims: dimensions of the codec, for seconds to steps.
-        onsets: steps of the onsets (`onset_frames`), for `onset_mask_width` above 0.
-        generator: where the draws come from.
-
-    Returns:
-        int64 [B, C, T].
-
-    Raises:
-        InputError: an onset mask without onsets, or an option out of range.
-    """
-    mask = linear_random(codes, settings.rand_mask_intensity, generator=generator)
-    prefix, suffix = steps_of(settings.prefix_s, dims), steps_of(settings.suffix_s, dims)
-    mask = mask_and(mask, inpaint(codes, prefix, suffix))
-    periodic = periodic_mask(
-        codes,
-        settings.periodic_prompt,
-        settings.periodic_prompt_width,
-        random_roll=True,
-        generator=generator,
-    )
-    mask = mask_and(mask, periodic)
-    if settings.onset_mask_width > 0:
-        if onsets is None:
-            raise InputError(
-                f"onset_mask_width = {settings.onset_mask_width} needs the onsets of the audio"
-            )
-        mask = mask_and(mask, onset_mask(codes, onsets, settings.onset_mask_width))
-    mask = dropout(mask, settings.dropout, generator=generator)
-    mask = codebook_unmask(mask, settings.n_conditioning_codebooks)
-    return codebook_mask(mask, settings.upper_codebook_mask)
 
 
 def _bernoulli(

@@ -14,6 +14,7 @@ from vampnet_onnx.configs.settings import mask_settings
 from vampnet_onnx.models import LAC, ModelSet, open_models
 from vampnet_onnx.models.behaviour import audio, interface, masks, sampling
 from vampnet_onnx.models.behaviour.generate import TokenModel, generate, token_model
+from vampnet_onnx.models.behaviour.mask_plan import build_mask
 from vampnet_onnx.models.behaviour.noise import TorchNoise
 from vampnet_onnx.verify.sides.recorded import RecordedSet
 
@@ -136,7 +137,7 @@ def _seeded_masks(run: ModelRun, case: str) -> Computed:
             found = masks.periodic_mask(codes, **given, generator=draw)
         elif name.startswith("build_"):
             options = mask_settings(**given)
-            found = masks.build_mask(codes, options, run.codec.dims, generator=draw)
+            found = build_mask(codes, options, run.codec.dims, generator=draw)
         else:
             continue
         yield name, found, "mask"

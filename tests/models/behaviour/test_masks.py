@@ -15,6 +15,7 @@ from tests.support.sets import GoldenSet
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.settings import mask_settings
 from vampnet_onnx.models.behaviour import masks
+from vampnet_onnx.models.behaviour.mask_plan import build_mask
 
 shapes = st.tuples(st.integers(1, 3), st.integers(1, 6), st.integers(1, 50))
 
@@ -71,7 +72,7 @@ def seeded_mask(
     published = {"_dropout": "dropout", "ncc": "n_conditioning_codebooks"}
     choices = {published.get(key, key): value for key, value in given.items()}
     dims = golden.models.codec.dims
-    return masks.build_mask(codes, mask_settings(**choices), dims, generator=generator)
+    return build_mask(codes, mask_settings(**choices), dims, generator=generator)
 
 
 @pytest.mark.parametrize("name", SEEDED_MASKS)
@@ -220,32 +221,6 @@ def test_the_mask_token_goes_where_the_mask_is() -> None:
     codes = torch.arange(6).reshape(1, 2, 3)
     mask = torch.tensor([[[0, 1, 0], [1, 1, 0]]])
     assert masks.apply_mask(codes, mask, 99).tolist() == [[[0, 99, 2], [99, 99, 5]]]
-
-
-def test_a_built_mask_is_composed_in_the_published_order(golden_a: GoldenSet) -> None:
-    dims = golden_a.models.codec.dims
-    second = dims.hop_length / dims.sample_rate
-    choices = mask_settings(
-        periodic_prompt=0,
-        prefix_s=4 * second,
-        dropout=1.0,
-        upper_codebook_mask=2,
-        n_conditioning_codebooks=3,
-    )
-    torch.manual_seed(0)
-    found = masks.build_mask(codes_of((1, 5, 9)), choices, dims)
-    # Dropout overrules the prefix, conditioning codebooks dropout, upper codebooks all.
-    assert not found[:, :2].any()
-    assert found[:, 2:].all()
-
-
-def test_onsets_are_kept_where_everything_else_agrees(golden_a: GoldenSet) -> None:
-    dims = golden_a.models.codec.dims
-    choices = mask_settings(periodic_prompt=0, onset_mask_width=1)
-    found = masks.build_mask(codes_of((1, 5, 9)), choices, dims, onsets=[4])
-    assert kept_steps(found) == [3, 4]
-    with pytest.raises(InputError, match="onset_mask_width = 1"):
-        masks.build_mask(codes_of((1, 5, 9)), choices, dims)
 
 
 def test_seconds_are_rounded_up_to_steps(golden_a: GoldenSet) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 import torch
 from audiotools import AudioSignal
 from lac.model.lac import LAC
-from vampnet_onnx.models.behaviour import audio, interface, masks
+from vampnet_onnx.models.behaviour import audio, interface
 from vampnet_onnx.models.behaviour.generate import token_model
+from vampnet_onnx.models.behaviour.mask_plan import build_mask
 from vampnet_onnx.models.behaviour.noise import TorchNoise
 from vampnet_onnx.configs.settings import generation_settings, mask_settings, vamp_settings
 
@@ -59,7 +60,7 @@ class Interface:
         return AudioSignal(self.codec.ours.decode_requantised(z), self.codec.sample_rate)
 
     def build_mask(self, z, sig=None, **options):
-        return masks.build_mask(z, mask_settings(**renamed(options)), self.codec.ours.dims)
+        return build_mask(z, mask_settings(**renamed(options)), self.codec.ours.dims)
 
     def vamp(
         self,

@@ -8,17 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.versions import names
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import publish_folder, replacing, staging_folder
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Path:
-    return tmp_path / "store" / "mine"
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
 
 
 class _Stop(BaseException):

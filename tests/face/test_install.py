@@ -7,13 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.installs import (
-    ROOT,
-    Environment,
-    built_wheel,
-    copied_source,
-    environment,
-)
+from tests.support.installs import ROOT, Environment, built_wheel, copied_source, environment
 from vampnet_onnx.configs.packaged import CLIP, DEMO_SET
 
 OURS = ("checkpoints", "commands", "configs", "export", "models", "pipeline", "reports")

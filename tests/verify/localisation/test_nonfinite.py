@@ -8,20 +8,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 import pytest
 import torch
 
+from tests.support.edited import scaled
 from tests.support.exports import export_to, record_of
 from tests.support.records import matrix
 from tests.support.sets import NANO
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_gates
+from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.graph import MODULE_KEY
 from vampnet_onnx.export.onnx_file import save_graph
-from vampnet_onnx.models import Checkpoints
+from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 from vampnet_onnx.reports import Report
+from vampnet_onnx.verify.localisation.graph import GraphModules
+from vampnet_onnx.verify.localisation.nonfinite import (
+    CHECKPOINT_ALONE,
+    EXPORT,
+    NEITHER,
+    find_birth,
+)
+from vampnet_onnx.verify.localisation.request import reference_source
+from vampnet_onnx.verify.localisation.torch_source import TorchSource
 from vampnet_onnx.verify.verification import verify_artifacts
 
 LAYERS = 3
@@ -127,3 +139,28 @@ def test_processes_find_what_one_finds_and_stop_when_asked(
     first = verified(without_norm, checkpoint, exit_first=True)
     assert len(first.components[0].cases) == 1
     assert any("stopped at the first failure" in note for note in first.notes)
+
+
+def test_the_first_node_that_makes_a_nan_is_named_and_the_export_blamed(
+    tiny: ModelSet, sound_c2f: dict, tmp_path: Path
+) -> None:
+    name = "transformer.layers.1.norm_1.weight"
+    edited = scaled(sound_c2f["path"], name, np.inf, tmp_path)
+    with reference_source(tiny, sound_c2f["record"], sound_c2f["inputs"]) as source:
+        birth = find_birth(source, GraphModules(edited))
+        assert find_birth(source, GraphModules(sound_c2f["path"])).verdict == NEITHER
+    assert birth.verdict == EXPORT
+    assert birth.node_module == "transformer.layers.1.norm_1"
+    assert birth.operator == "Mul"
+
+
+def test_a_checkpoint_that_overflows_is_told_from_an_export_that_does(
+    tiny: ModelSet, sound_c2f: dict
+) -> None:
+    module = build_component("c2f", tiny).module.eval()
+    layer = module.get_submodule("transformer.layers.0.norm_3")
+    layer.weight = torch.nn.Parameter(torch.full_like(layer.weight, 1e38), requires_grad=False)
+    overflowing = TorchSource(module, sound_c2f["inputs"], frozenset)
+    birth = find_birth(overflowing, GraphModules(sound_c2f["path"]))
+    assert birth.verdict == CHECKPOINT_ALONE
+    assert birth.module.startswith("transformer.layers.0")

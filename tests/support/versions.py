@@ -1,0 +1,71 @@
+"""Versions of a store made by hand: one file and its manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from vampnet_onnx.configs.files import staging_folder
+from vampnet_onnx.configs.manifest import (
+    ComponentRecord,
+    FileRecord,
+    GateRecord,
+    Manifest,
+    SourceRecord,
+    TensorSignature,
+)
+from vampnet_onnx.configs.store import publish, write_manifest
+
+
+def staged_version(
+    folder: Path, content: bytes = b"graph", gates: tuple[GateRecord, ...] = ()
+) -> Path:
+    """Make a folder that looks like an export: one file and its manifest."""
+    folder.mkdir(parents=True)
+    (folder / "coarse.onnx").write_bytes(content)
+    signature = (TensorSignature(name="codes", dtype="int64", shape=("batch", 2, "frames")),)
+    manifest = Manifest(
+        model="mine",
+        random_weights=True,
+        sources=(SourceRecord(name="coarse.pth", sha256="0" * 64, size=1),),
+        toolchain={"torch": "2"},
+        components=(
+            ComponentRecord(
+                name="coarse",
+                file=FileRecord(
+                    name="coarse.onnx",
+                    sha256=hashlib.sha256(content).hexdigest(),
+                    size=len(content),
+                ),
+                inputs=signature,
+                outputs=signature,
+                opset=20,
+                dims={},
+                passes=(),
+            ),
+        ),
+        gates=gates,
+    )
+    write_manifest(folder, manifest)
+    return folder
+
+
+def published(home: Path, tmp_path: Path, content: bytes = b"graph", **options: Any) -> Path:
+    home.mkdir(parents=True, exist_ok=True)
+    with staging_folder(home) as staging:
+        staged = staged_version(staging / "x", content)
+        return publish(staged, home, **options)[0]
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    path = folder / "manifest.json"
+    values = json.loads(path.read_text("utf-8"))
+    change(values)
+    path.write_text(json.dumps(values), "utf-8")

@@ -1,0 +1,25 @@
+"""The reference in float64."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+import torch
+
+from vampnet_onnx.export.components.registry import build_component
+from vampnet_onnx.models import ModelSet
+from vampnet_onnx.verify.localisation.float64 import float64_twin
+
+
+def test_a_float64_twin_computes_what_a_cast_module_does(
+    tiny: ModelSet, sound_c2f: dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = build_component("c2f", tiny).module.eval()
+    monkeypatch.setattr("vampnet_onnx.verify.localisation.float64._AT_ONCE_BYTES", 2_000)
+    codes = torch.from_numpy(sound_c2f["inputs"]["codes"])
+    with torch.inference_mode():
+        found = float64_twin(module)(codes)
+        assert found.dtype == torch.float64
+        assert torch.equal(found, copy.deepcopy(module).double()(codes))
+    assert all(p.dtype == torch.float32 for p in module.parameters())

@@ -22,10 +22,7 @@ from vampnet_onnx.configs.names import TRANSFORMERS
 from vampnet_onnx.configs.store import write_manifest
 from vampnet_onnx.models import (
     Checkpoints,
-    CodecDims,
     ModelSet,
-    open_models,
-    read_lora,
 )
 
 from .adapters import Adapter, adapter_values, write_adapter
@@ -48,84 +45,74 @@ class Request:
 
     Attributes:
         model: name of the model in the store.
-        checkpoint: folder of checkpoints.
         components: names; None for all that the folder allows.
         inputs: entry points of the transformers, ``codes`` and ``latents``.
         opset: of the default domain.
         external_data: put weights in files of their own.
-        lora: LoRA overlay by transformer.
         adapters: LoRA files to make adapters of.
         rates: of audio in Hz, beside the codec's own, that audio processors are made for;
             None for the usual ones.
     """
 
     model: str
-    checkpoint: Path
     components: tuple[str, ...] | None
     inputs: tuple[str, ...]
     opset: int
     external_data: bool
-    lora: dict[str, Path]
     rates: tuple[int, ...] | None = None
     adapters: tuple[Adapter, ...] = ()
 
     @classmethod
-    def from_config(
-        cls, config: Config, checkpoint: Path, *, adapters: tuple[Adapter, ...] = ()
-    ) -> Request:
-        """Take the export part of a configuration.
-
-        Args:
-            config: read and validated.
-            checkpoint: folder the checkpoints are in.
-            adapters: LoRA files to make adapters of.
-        """
+    def from_config(cls, config: Config, *, adapters: tuple[Adapter, ...] = ()) -> Request:
+        """Take the export part of a configuration."""
         return cls(
             model=config.model,
-            checkpoint=checkpoint,
             components=tuple(config.export.components) if config.export.components else None,
             inputs=tuple(config.export.inputs),
             opset=config.export.opset,
             external_data=config.export.external_data,
-            lora={str(name): path for name, path in config.checkpoint.lora.items()},
             rates=None if config.export.rates is None else tuple(config.export.rates),
             adapters=adapters,
         )
 
 
 def export_set(
-    request: Request, staged: Path, *, progress: Callable[[str, int, int], None]
+    request: Request,
+    checkpoints: Checkpoints,
+    staged: Path,
+    *,
+    progress: Callable[[str, int, int], None],
 ) -> Manifest:
     """Export every component of a request into a staged folder and write its manifest.
 
     Args:
         request: what to export.
+        checkpoints: what to export it from; their LoRA overlays become part of it.
         staged: an empty folder.
         progress: told the component at work, how many are done and how many there are.
 
     Raises:
         InputError: the checkpoints are not fit for it.
     """
-    opened = _Opened(request)
-    jobs = _jobs(request, opened)
+    jobs = _jobs(request, checkpoints)
     records, sources = [], set[SourceRecord]()
     adapters: dict[str, AdapterRecord] = {}
     versions = toolchain()
     for done, (name, variant) in enumerate(jobs):
         progress(name if not variant else f"{name}.{variant}", done, len(jobs))
-        models = opened.models_for(name)
+        models = checkpoints.models_for(required_checkpoint(name))
         sources.update(models.sources)
         component = build_component(name, models, variant=variant)
         own = _own_sources(name, models)
         wanted = [adapter for adapter in request.adapters if adapter.component == name]
         for adapter in wanted:
-            adapters[adapter.file_name] = _write_adapter(adapter, models, staged)
+            adapters[adapter.file_name] = _write_adapter(adapter, checkpoints, models, staged)
         del models
         try:
             exported = export_component(component, opset=request.opset, adaptable=bool(wanted))
         except NotFiniteError as error:
             raise InputError(
-                f"{request.checkpoint}: {component.id} computes NaN or infinite values with"
+                f"{checkpoints.folder}: {component.id} computes NaN or infinite values with"
                 " these weights, though each of them is finite; the checkpoint is damaged"
             ) from error
         annotate(exported, request.model, own, versions)
@@ -149,74 +136,54 @@ def export_set(
     return manifest
 
 
-class _Opened:
-    """The checkpoints of the component at work, kept for the next if that needs the same.
-
-    One transformer at a time: two of released size do not fit side by side.
-    """
-
-    def __init__(self, request: Request) -> None:
-        self._request = request
-        self._needed: tuple[str, ...] | None = None
-        self._models: ModelSet | None = None
-
-    def models_for(self, name: str) -> ModelSet:
-        """Open what a component is made from."""
-        needed = required_checkpoint(name)
-        if self._models is None or needed != self._needed:
-            self._models = None  # given back before the next one is read
-            lora = {n: p for n, p in self._request.lora.items() if n in needed}
-            self._models = open_models(self._request.checkpoint, only=needed, lora=lora)
-            self._needed = needed
-        return self._models
-
-
-def _jobs(request: Request, opened: _Opened) -> list[tuple[str, str]]:
-    present = available(Checkpoints(request.checkpoint).present)
+def _jobs(request: Request, checkpoints: Checkpoints) -> list[tuple[str, str]]:
+    present = available(checkpoints.present)
     wanted = request.components or tuple(present)
     missing = [name for name in wanted if name not in present]
     if missing:
         raise InputError(
-            f"{request.checkpoint}: holds no checkpoint for {', '.join(missing)}; it allows"
+            f"{checkpoints.folder}: holds no checkpoint for {', '.join(missing)}; it allows"
             f" {', '.join(present) or 'nothing'}"
         )
-    unused = [name for name in request.lora if name not in wanted]
+    unused = [name for name in checkpoints.lora if name not in wanted]
     if unused:
         raise InputError(
-            f"{request.checkpoint}: a LoRA file was given for {', '.join(unused)}, which is"
+            f"{checkpoints.folder}: a LoRA file was given for {', '.join(unused)}, which is"
             f" not exported ({', '.join(wanted)})"
         )
     unused = [adapter.name for adapter in request.adapters if adapter.component not in wanted]
     if unused:
         raise InputError(
-            f"{request.checkpoint}: adapter {unused[0]!r} is for a transformer that is not"
+            f"{checkpoints.folder}: adapter {unused[0]!r} is for a transformer that is not"
             f" exported ({', '.join(wanted)})"
         )
-    for path in request.lora.values():
-        read_lora(path)  # now rather than after the minutes that other components take
+    for path in checkpoints.lora.values():
+        checkpoints.read_lora(path)  # now rather than after the minutes that others take
     jobs = []
     for name in COMPONENTS:
         if name in wanted:
-            dims = None if required_checkpoint(name) else _codec_dims(opened.models_for(name))
-            found = variants(name, inputs=request.inputs, rates=request.rates, dims=dims)
+            found = variants(
+                name,
+                inputs=request.inputs,
+                rates=request.rates,
+                dims=checkpoints.codec_dims,
+            )
             jobs += [(name, variant) for variant in found]
     return jobs
 
 
-def _write_adapter(adapter: Adapter, models: ModelSet, staged: Path) -> AdapterRecord:
+def _write_adapter(
+    adapter: Adapter, checkpoints: Checkpoints, models: ModelSet, staged: Path
+) -> AdapterRecord:
     path = staged / adapter.file_name
     base = models.transformers[adapter.component]
-    write_adapter(adapter_values(base, read_lora(adapter.path).state), path)
+    write_adapter(adapter_values(base, checkpoints.read_lora(adapter.path).state), path)
     return AdapterRecord(
         name=adapter.name,
         component=adapter.component,
         file=FileRecord.of(path),
-        source=SourceRecord.of(adapter.path),
+        source=checkpoints.source(adapter.path),
     )
-
-
-def _codec_dims(models: ModelSet) -> CodecDims | None:
-    return None if models.codec is None else models.codec.dims
 
 
 def _own_sources(name: str, models: ModelSet) -> list[SourceRecord]:

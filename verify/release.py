@@ -55,14 +55,16 @@ def release_set(
     gates = load_gates(config.gates)
     home = artifacts / config.model
     with _checkpoint(config) as checkpoint, staging_folder(home) as staged:
+        checkpoints = Checkpoints(checkpoint, config.checkpoint.overlays)
         manifest = export_set(
-            Request.from_config(config, checkpoint),
+            Request.from_config(config),
+            checkpoints,
             staged,
             progress=lambda name, done, total: progress(f"export {name}", done, total),
         )
         found = verify_artifacts(
             open_artifacts(staged),
-            Checkpoints(checkpoint, config.checkpoint.overlays),
+            checkpoints,
             matrix=config.verify,
             gates=gates,
             toolchain=manifest.toolchain,

@@ -137,14 +137,13 @@ class Checkpoints:
             tuple(self.source(path) for path in used),
         )
 
-    def overlay(self, name: str) -> Checkpoint | None:
-        """Open the LoRA overlay of a transformer, if it has one.
+    def read_lora(self, path: Path) -> Checkpoint:
+        """Open a LoRA file, an overlay of these or any other.
 
         Raises:
             InputError: it cannot be used, or has changed since it was first seen.
         """
-        path = self.lora.get(name)
-        return None if path is None else self._file(path).read(read_lora)
+        return self._file(path).read(read_lora)
 
     def source(self, path: Path) -> SourceRecord:
         """Return what to record of a file: its digest and size.
@@ -170,7 +169,8 @@ class Checkpoints:
 
     def _opened(self, name: str) -> VampNet:
         checkpoint = self._file(self._path(name)).read(read_checkpoint)
-        model = load_vampnet(checkpoint, lora=self.overlay(name))
+        overlay = self.read_lora(self.lora[name]) if name in self.lora else None
+        model = load_vampnet(checkpoint, lora=overlay)
         if self._merged:
             merge_lora(model)
         return model

@@ -23,7 +23,7 @@ from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.manifest import Manifest, TensorSignature
 from vampnet_onnx.export.components.registry import COMPONENTS
 from vampnet_onnx.export.export_set import METADATA_PREFIX, Request, export_set
-from vampnet_onnx.models import open_models
+from vampnet_onnx.models import Checkpoints, open_models
 
 ROOT = Path(__file__).parents[2]
 
@@ -329,7 +329,7 @@ def test_components_come_in_the_architectures_order(nano_artifacts: Artifacts) -
     names = [record.name for record in nano_artifacts.manifest.components]
     assert list(dict.fromkeys(names)) == [name for name in COMPONENTS if name in names]
     assert len(set(names)) == len(NETWORKS)
-    assert request_for(Path("x")).inputs == ("codes", "latents")
+    assert request_for().inputs == ("codes", "latents")
 
 
 @pytest.fixture(scope="module")
@@ -337,15 +337,15 @@ def exported_set(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manife
     folder = tmp_path_factory.mktemp("set")
     request = Request(
         model="mine",
-        checkpoint=GOLDEN / "a",
         inputs=("codes",),
         opset=20,
         components=("audio_processor", "mask_generator", "sampler"),
         external_data=False,
-        lora={},
         rates=(48000, 8000),
     )
-    return folder, export_set(request, folder, progress=lambda *_: None)
+    return folder, export_set(
+        request, Checkpoints(GOLDEN / "a"), folder, progress=lambda *_: None
+    )
 
 
 def test_a_set_holds_them_after_the_networks(exported_set: tuple[Path, Manifest]) -> None:
@@ -375,9 +375,9 @@ def test_each_file_carries_its_facts(exported_set: tuple[Path, Manifest]) -> Non
 def test_rates_come_from_the_configuration(tmp_path: Path) -> None:
     values = {"model": "mine", "checkpoint": {"path": "x"}, "export": {"rates": [16000]}}
     config = config_from(values, source="my.toml")
-    assert Request.from_config(config, Path("x")).rates == (16000,)
+    assert Request.from_config(config).rates == (16000,)
     values["export"] = {}
-    assert Request.from_config(config_from(values, source="my.toml"), Path("x")).rates is None
+    assert Request.from_config(config_from(values, source="my.toml")).rates is None
 
 
 def test_a_rate_of_no_use_is_refused_with_what_to_do(tmp_path: Path) -> None:
@@ -385,14 +385,13 @@ def test_a_rate_of_no_use_is_refused_with_what_to_do(tmp_path: Path) -> None:
         export_set(
             Request(
                 model="mine",
-                checkpoint=GOLDEN / "a",
                 inputs=("codes",),
                 opset=20,
                 components=("audio_processor",),
                 external_data=False,
-                lora={},
                 rates=(999_983,),
             ),
+            Checkpoints(GOLDEN / "a"),
             tmp_path,
             progress=lambda *_: None,
         )

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
+from vampnet_onnx.configs import manifest as recording
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.models import load_codec, load_vampnet, read_checkpoint
+from vampnet_onnx.models.checkpoints import checkpoint as reading
 
 Content = dict[str, Any]
+Calls = dict[str, Counter[str]]
 LONGEST_MESSAGE = 6000
 
 
@@ -71,3 +76,23 @@ def plain_coarse(nano: Path, path: Path) -> Path:
         key: value for key, value in content["state_dict"].items() if ".lora_" not in key
     }
     return saved(content, path)
+
+
+def count_readings(monkeypatch: pytest.MonkeyPatch) -> Calls:
+    """Count by file's name how often it is hashed, its weights checked and it is opened."""
+    found: Calls = {}
+
+    def count(module: ModuleType, function: str, position: int) -> None:
+        original, counted = getattr(module, function), Counter[str]()
+
+        def counting(*args: object) -> object:
+            counted[Path(str(args[position])).name] += 1
+            return original(*args)
+
+        monkeypatch.setattr(module, function, counting)
+        found[function] = counted
+
+    count(recording, "sha256", 0)
+    count(reading, "check_weights", 1)
+    count(reading, "unpickle", 0)
+    return found

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,26 @@ from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.export_set import Request, export_set
 from vampnet_onnx.export.exporter import Exported, export_component
 from vampnet_onnx.export.onnx_file import save_graph
-from vampnet_onnx.models import ModelSet, open_models
+from vampnet_onnx.models import Checkpoints, ModelSet, open_models
 
 
-def request_for(checkpoint: Path, **changed: object) -> Request:
+def request_for(**changed: object) -> Request:
     values: dict[str, object] = {
         "model": "mine",
-        "checkpoint": checkpoint,
         "components": None,
         "inputs": ("codes", "latents"),
         "opset": 20,
         "external_data": False,
-        "lora": {},
     }
     return Request(**(values | changed))  # type: ignore[arg-type]
 
 
-def export_to(folder: Path, checkpoint: Path, **changed: object) -> Artifacts:
+def export_to(
+    folder: Path, checkpoint: Path, *, lora: Mapping[str, Path] = {}, **changed: object
+) -> Artifacts:
     folder.mkdir(parents=True)
-    export_set(request_for(checkpoint, **changed), folder, progress=lambda *_: None)
+    checkpoints = Checkpoints(checkpoint, lora)
+    export_set(request_for(**changed), checkpoints, folder, progress=lambda *_: None)
     return open_artifacts(folder)
 
 

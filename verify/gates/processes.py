@@ -9,12 +9,11 @@ from __future__ import annotations
 import os
 import signal
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import get_context
-from pathlib import Path
 
 import torch
 
@@ -48,8 +47,7 @@ class Job:
     artifacts: Artifacts
     record: ComponentRecord
     adapters: Sequence[AdapterRecord]
-    checkpoint: Path
-    lora: Mapping[str, Path]
+    checkpoints: Checkpoints
     transformers: tuple[str, ...]
     gates: Gates
     threads: int
@@ -96,8 +94,7 @@ def _open(job: Job) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threads = job.threads or 1
     torch.set_num_threads(threads)
-    checkpoints = Checkpoints(job.checkpoint, job.lora)
-    models = checkpoints.models_for(job.transformers, merged=True)
+    models = job.checkpoints.models_for(job.transformers, merged=True)
     export, _ = open_export(job.artifacts, job.record, threads, adapters=job.adapters)
     _opened = Sides(job.record, Reference(models), export), job.gates
 

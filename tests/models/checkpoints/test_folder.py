@@ -7,16 +7,22 @@ import os
 import pickle
 import shutil
 import weakref
-from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 import torch
 
-from tests.support.checkpoint_files import content_of, copy_of, lora_of, refusal, saved
+from tests.support.checkpoint_files import (
+    Calls,
+    content_of,
+    copy_of,
+    count_readings,
+    lora_of,
+    refusal,
+    saved,
+)
 from tests.support.sets import NANO
 from vampnet_onnx.configs import manifest as recording
 from vampnet_onnx.models import Checkpoints, lora_owner, open_models
@@ -137,28 +143,10 @@ def test_a_bad_transformer_is_refused_even_where_only_the_codec_is_wanted(
 
 # Opened once a run.
 
-Calls = dict[str, Counter[str]]
-
 
 @pytest.fixture
 def calls(monkeypatch: pytest.MonkeyPatch) -> Calls:
-    """Count by file's name what is done to files."""
-    found: Calls = {}
-
-    def count(module: ModuleType, function: str, position: int) -> None:
-        original, counted = getattr(module, function), Counter[str]()
-
-        def counting(*args: object) -> object:
-            counted[Path(str(args[position])).name] += 1
-            return original(*args)
-
-        monkeypatch.setattr(module, function, counting)
-        found[function] = counted
-
-    count(recording, "sha256", 0)
-    count(reading, "check_weights", 1)
-    count(reading, "unpickle", 0)
-    return found
+    return count_readings(monkeypatch)
 
 
 @pytest.fixture
@@ -181,7 +169,7 @@ def test_a_file_is_hashed_once_and_its_weights_are_looked_at_once(
 ) -> None:
     checkpoints = Checkpoints(folder, {"coarse": lora})
     assert not calls["sha256"] and not calls["check_weights"]
-    checkpoints.overlay("coarse")
+    checkpoints.read_lora(checkpoints.lora["coarse"])
     for names in ((), ("coarse",), ("c2f",), ("coarse",), ("coarse", "c2f"), ()):
         checkpoints.models_for(names)
         checkpoints.models_for(names, merged=True)
@@ -253,7 +241,7 @@ def test_an_overlay_is_laid_over_its_transformer_alone(folder: Path, lora: Path)
 
 USES: list[Callable[[Checkpoints], object]] = [
     lambda checkpoints: checkpoints.models_for(["coarse"]),
-    lambda checkpoints: checkpoints.overlay("coarse"),
+    lambda checkpoints: checkpoints.read_lora(checkpoints.lora["coarse"]),
     lambda checkpoints: [checkpoints.source(path) for path in checkpoints.lora.values()],
 ]
 

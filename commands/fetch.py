@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -39,18 +39,17 @@ def fetch(
       vampnet-onnx fetch checkpoints/opera --finetuned opera
     """
     require_export_tools()
-    from vampnet_onnx.models.hub.published import fetch_finetuned, fetch_published
+    from vampnet_onnx.models.hub.published import fetch_published
 
-    chosen: dict[str, Any] = {
-        "only": tuple(only or ()),
-        "repo": repo,
-        "revision": revision,
-    }
     with progress_bar(err) as bar:
-        if finetuned is None:
-            files = fetch_published(output, progress=bar, **chosen)
-        else:
-            files = fetch_finetuned(finetuned, output, progress=bar, **chosen)
+        files = fetch_published(
+            output,
+            finetuned=finetuned,
+            only=tuple(only or ()),
+            repo=repo,
+            revision=revision,
+            progress=bar,
+        )
     if as_json:
         print_json({"files": [str(path) for path in files]})
     else:

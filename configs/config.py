@@ -7,7 +7,6 @@ the file, paths of outputs to the working folder.
 from __future__ import annotations
 
 import tomllib
-from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import InputError, nearest
 from .names import TRANSFORMERS, TransformerName
-from .packaged import packaged_set
+from .packaged import packaged_set, shipped
 
 DEMO = "demo.toml"
 
@@ -174,7 +173,7 @@ def load_config(path: Path | None) -> Config:
         InputError: no such file, not TOML, an unknown key or an impossible value.
     """
     if path is None:
-        return config_from(_shipped(DEMO), source=f"embedded {DEMO}")
+        return config_from(shipped(DEMO), source=f"embedded {DEMO}")
     try:
         values = tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError as error:
@@ -194,7 +193,7 @@ def config_from(
     Raises:
         InputError: an unknown key or an impossible value.
     """
-    merged = {"checkpoint": {}, **_merge(_shipped("defaults.toml"), values)}
+    merged = {"checkpoint": {}, **_merge(shipped("defaults.toml"), values)}
     config = validated(Config, merged, source)
     checkpoint = config.checkpoint
     if [checkpoint.path, checkpoint.packaged, checkpoint.like].count(None) != 2:
@@ -218,7 +217,7 @@ def load_gates(overrides: dict[str, dict[str, dict[str, float]]] | None = None) 
     Raises:
         InputError: an override of a gate that does not exist.
     """
-    tables = _shipped("gates.toml")
+    tables = shipped("gates.toml")
     ties, noise, every = (tables.pop(name) for name in ("ties", "noise", "every"))
     kinds = {kind: _with_shared(own, every) for kind, own in tables.items()}
     for component, rules in (overrides or {}).items():
@@ -246,7 +245,7 @@ def _with_shared(own: dict[str, Any], every: dict[str, Any]) -> dict[str, Any]:
 
 def load_golden_rules() -> dict[str, dict[str, GoldenRule]]:
     """Read the shipped rules of ``golden check``."""
-    return validated(GoldenRules, {"kinds": _shipped("golden.toml")}, "golden.toml").kinds
+    return validated(GoldenRules, {"kinds": shipped("golden.toml")}, "golden.toml").kinds
 
 
 def validated(kind: type[T], values: dict[str, Any], source: str) -> T:
@@ -292,9 +291,3 @@ def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
-
-
-def _shipped(name: str) -> dict[str, Any]:
-    return tomllib.loads(
-        resources.files("vampnet_onnx.configs").joinpath(name).read_text("utf-8")
-    )

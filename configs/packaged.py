@@ -1,14 +1,22 @@
-"""Checkpoints that come with the package."""
+"""What comes with the package: the settings in this folder, and checkpoints."""
 
 from __future__ import annotations
 
+import tomllib
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError
 
 DEMO_SET = "demo"
 CLIP = "clip.flac"  # audio of the demo set's kind, in its folder
+
+
+def shipped(name: str) -> dict[str, Any]:
+    """Read one of the TOML files in ``configs/``."""
+    file = resources.files("vampnet_onnx.configs").joinpath(name)
+    return tomllib.loads(file.read_text("utf-8"))
 
 
 def packaged_set(name: str, source: str = "checkpoint.packaged") -> Path:

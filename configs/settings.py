@@ -7,14 +7,13 @@ lay a caller's choices over them.
 from __future__ import annotations
 
 import math
-import tomllib
 from dataclasses import dataclass, fields
 from enum import Enum
 from functools import cache
-from importlib import resources
 from typing import Any, TypeVar
 
 from .errors import InputError, nearest
+from .packaged import shipped
 
 S = TypeVar("S", "MaskSettings", "BeatSettings", "GenerationSettings", "VampSettings")
 
@@ -200,9 +199,4 @@ def _require(settings: object, least: float, most: float, *names: str) -> None:
 
 @cache
 def _defaults(kind: str) -> dict[str, Any]:
-    text = (
-        resources.files("vampnet_onnx.configs")
-        .joinpath("vamp_defaults.toml")
-        .read_text("utf-8")
-    )
-    return dict(tomllib.loads(text)[kind])
+    return dict(shipped("vamp_defaults.toml")[kind])

@@ -44,8 +44,8 @@ def preprocess(audio: Tensor, sample_rate: int, dims: CodecDims) -> Tensor:
 
     Args:
         audio: float32 [B, channels, samples] in [-1, 1], at least one sample.
-        sample_rate: its rate in Hz.
-        dims: dimensions of the codec; its rate and hop are the target.
+        sample_rate: Hz.
+        dims: of the codec; its rate and hop are the target.
 
     Returns:
         float32 [B, 1, padded]: mono at the codec's rate, -24 LUFS unless the peak had to be
@@ -69,8 +69,8 @@ def resample(audio: Tensor, old_rate: int, new_rate: int) -> Tensor:
 
     Args:
         audio: float32 [B, channels, samples], at least one sample.
-        old_rate: its rate in Hz.
-        new_rate: the rate wanted, in Hz.
+        old_rate: Hz.
+        new_rate: Hz.
 
     Returns:
         float32 [B, channels, floor(new_rate * samples / old_rate)], at least one sample; the
@@ -106,7 +106,7 @@ class Interpolator:
         old: the old rate divided by the rates' greatest common divisor.
         new: the new one, likewise.
         width: taps on each side of a phase's own input samples.
-        kernels: one a phase, float32 [new, 2 * width + old].
+        kernels: one a phase, each of sum 1, float32 [new, 2 * width + old].
     """
 
     old: int
@@ -127,7 +127,13 @@ def interpolator(old_rate: int, new_rate: int) -> Interpolator:
             " common divisor; convert the audio to a standard rate first"
         )
     old, new, cutoff, width = _interpolation(old_rate, new_rate)
-    return Interpolator(old, new, width, _sinc_kernels(old, new, cutoff, width))
+    position = torch.arange(-width, width + old, dtype=torch.float32) / old
+    phase = torch.arange(0, -new, -1, dtype=torch.float32)[:, None] / new
+    crossing = ((phase + position) * cutoff).clamp(-_ZEROS, _ZEROS) * math.pi
+    window = torch.cos(crossing / _ZEROS / 2).square()  # Hann
+    sinc = torch.where(crossing == 0, 1.0, torch.sin(crossing) / crossing)
+    kernels = sinc * window
+    return Interpolator(old, new, width, kernels / kernels.sum(dim=1, keepdim=True))
 
 
 def interpolator_taps(old_rate: int, new_rate: int) -> int:
@@ -153,7 +159,7 @@ def loudness(audio: Tensor, sample_rate: int) -> Tensor:
     Args:
         audio: float32 [B, channels, samples], up to five channels in the order of the
             standard (L, R, C, Ls, Rs).
-        sample_rate: its rate in Hz.
+        sample_rate: Hz.
 
     Returns:
         float32 [B], LUFS, never below -70.
@@ -178,18 +184,17 @@ def loudness(audio: Tensor, sample_rate: int) -> Tensor:
     return measured.clamp(min=LOUDNESS_FLOOR).to(torch.float32)
 
 
-def normalise_loudness(
-    audio: Tensor, sample_rate: int, *, target: float = TARGET_LOUDNESS
-) -> Tensor:
-    """Scale each item of audio (float32 [B, channels, samples]) to `target` LUFS."""
-    gain = torch.exp((target - loudness(audio, sample_rate)) * (math.log(10) / 20))
+def normalise_loudness(audio: Tensor, sample_rate: int) -> Tensor:
+    """Scale each item of audio (float32 [B, channels, samples]) to `TARGET_LOUDNESS`."""
+    gain = torch.exp((TARGET_LOUDNESS - loudness(audio, sample_rate)) * (math.log(10) / 20))
     return audio * gain[:, None, None]
 
 
-def limit_peak(audio: Tensor, *, peak: float = PEAK_LIMIT) -> Tensor:
-    """Scale down every channel whose peak exceeds `peak`; shape and dtype are kept."""
+def limit_peak(audio: Tensor) -> Tensor:
+    """Scale down every channel (the axis before the last) whose peak exceeds `PEAK_LIMIT`."""
     found = audio.abs().amax(dim=-1, keepdim=True)
-    return audio * torch.where(found > peak, peak / found, torch.ones_like(found))
+    gain = torch.where(found > PEAK_LIMIT, PEAK_LIMIT / found, torch.ones_like(found))
+    return audio * gain
 
 
 def k_weight(audio: Tensor, sample_rate: int) -> Tensor:
@@ -197,14 +202,7 @@ def k_weight(audio: Tensor, sample_rate: int) -> Tensor:
 
     The coefficients are rounded to float32, as the published package holds them; the
     recursion runs in float64, as the golden sets were recorded (published: float32, a few
-    1e-5 dB apart).
-
-    Args:
-        audio: float [..., samples].
-        sample_rate: Hz.
-
-    Returns:
-        float64 [..., samples].
+    1e-5 dB apart).  Takes float [..., samples] at a rate in Hz, returns float64.
     """
     shelf, highpass = k_weighting(sample_rate)
     return biquad(biquad(audio, shelf), highpass)
@@ -229,12 +227,8 @@ def biquad(audio: Tensor, coefficients: Tensor) -> Tensor:
     passes.  The result differs from the sample-by-sample recursion by rounding alone: for the
     K-weighting 2e-12 of the peak at 44.1 kHz, 5e-11 at 192 kHz.
 
-    Args:
-        audio: float [..., samples], at least one sample.
-        coefficients: float64 [5]: b0, b1, b2, a1, a2 for a0 = 1.
-
-    Returns:
-        float64 [..., samples].
+    Takes float [..., samples], at least one sample, and coefficients b0, b1, b2, a1, a2 for
+    a0 = 1, float64 [5]; returns float64 [..., samples].
     """
     response, from_state, to_state, transition = _block_matrices(coefficients, _BLOCK)
     samples = audio.shape[-1]
@@ -271,17 +265,6 @@ def _block_matrices(
     lag = torch.arange(length)[:, None] - torch.arange(length)
     response = torch.where(lag >= 0, impulse[lag.clamp(min=0)], zero)
     return response, from_state, to_state, powers[length]
-
-
-def _sinc_kernels(old: int, new: int, cutoff: float, width: int) -> Tensor:
-    """Return every phase's kernel, float32 [new, 2 * width + old], each of sum 1."""
-    position = torch.arange(-width, width + old, dtype=torch.float32) / old
-    phase = torch.arange(0, -new, -1, dtype=torch.float32)[:, None] / new
-    crossing = ((phase + position) * cutoff).clamp(-_ZEROS, _ZEROS) * math.pi
-    window = torch.cos(crossing / _ZEROS / 2).square()  # Hann
-    sinc = torch.where(crossing == 0, 1.0, torch.sin(crossing) / crossing)
-    kernels = sinc * window
-    return kernels / kernels.sum(dim=1, keepdim=True)
 
 
 def _high_shelf(

@@ -4,6 +4,9 @@ Published as ``VampNet.generate``.  The loop does not know how logits are comput
 `TokenModel` holds a function from codes to logits) nor where noise comes from
 (`models.behaviour.noise`), so the PyTorch network and an exported graph run through the same
 lines.
+
+``pipeline/steps/generate.py`` has a loop of its own, and they stay two: shared, the check of
+whole generations would compare a loop with itself.
 """
 
 from __future__ import annotations
@@ -121,11 +124,8 @@ def generate(
 def require_codes(codes: Tensor, mask: Tensor, *, n_codebooks: int, mask_token: int) -> None:
     """Check codes and their mask before anything is made of them.
 
-    Args:
-        codes: should be int64 [B, n_codebooks, T] from 0 to `mask_token`.
-        mask: should be of the same shape and hold 0 and 1 only.
-        n_codebooks: how many there must be.
-        mask_token: its index.
+    Codes should be int64 [B, n_codebooks, T] from 0 to `mask_token`, the mask of the same
+    shape with 0 and 1 only.
 
     Raises:
         InputError: naming what does not fit.
@@ -148,14 +148,8 @@ def require_codes(codes: Tensor, mask: Tensor, *, n_codebooks: int, mask_token: 
 def count_at_start(masked: Tensor, predicted: Tensor, mask_token: int, mode: Mode) -> Tensor:
     """Return the number the schedule counts down from.
 
-    Args:
-        masked: all codebooks before the first step, int64 [B, C, T].
-        predicted: the predicted ones of them, int64 [B, P, T].
-        mask_token: its index.
-        mode: in reference mode one number for the batch, with the conditioning codebooks.
-
-    Returns:
-        int64 scalar, or [B] in corrected mode.
+    In reference mode one number for the batch, of all codebooks before the first step
+    (`masked`, int64 [B, C, T]); in corrected mode int64 [B], of the predicted ones of them.
     """
     if mode is Mode.REFERENCE:
         return (masked == mask_token).sum()

@@ -51,16 +51,7 @@ class Vamped:
 
 
 def encode(audio: Tensor, sample_rate: int, codec: LAC) -> Tensor:
-    """Prepare and encode audio.
-
-    Args:
-        audio: float32 [B, channels, samples].
-        sample_rate: Hz.
-        codec: the codec.
-
-    Returns:
-        int64 [B, codebooks, T].
-    """
+    """Prepare and encode audio, float32 [B, channels, samples]: int64 [B, codebooks, T]."""
     return codec.encode(preprocess(audio, sample_rate, codec.dims)).codes
 
 
@@ -86,8 +77,8 @@ def vamp(
         coarse: generates the coarse codebooks.
         c2f: generates the fine ones; None keeps those of the input, by request: the
             published interface has no such option.
-        dims: dimensions of the codec, for seconds to steps.
-        settings: see `VampSettings`; `batch_size` is B.
+        dims: of the codec, for seconds to steps.
+        settings: `batch_size` is B.
         noise: what drives the generation.
         on_step: told every step of every chunk, in order.
 
@@ -181,16 +172,8 @@ def coarse_to_fine(
 ) -> Vamped:
     """Generate the masked fine codes, given the coarse ones, chunk by chunk.
 
-    The last chunk is filled up with code 0 under mask 1; what is generated there is cut off.
-
-    Args:
-        model: the coarse-to-fine model.
-        codes: int64 [B, C, T] of all codebooks.
-        mask: int64 [B, C, T]; what it masks of the conditioning codebooks is kept.
-        chunk: time steps a chunk.
-        settings: of the generation.
-        noise: asked chunk after chunk.
-        on_step: told every step of every chunk, in order.
+    Arguments are those of `coarse_vamp`.  The last chunk is filled up with code 0 under mask
+    1; what is generated there is cut off.  What is masked of conditioning codebooks is kept.
     """
     steps = codes.shape[-1]
     missing = -steps % chunk
@@ -214,16 +197,7 @@ def keep_edges(mask: Tensor) -> Tensor:
 
 
 def stretch(codes: Tensor, mask: Tensor, factor: int) -> tuple[Tensor, Tensor]:
-    """Repeat every time step `factor` times and mask the repetitions.
-
-    Args:
-        codes: int64 [B, C, T].
-        mask: int64 [B, C, T].
-        factor: at least 1.
-
-    Returns:
-        Codes and mask, int64 [B, C, T * factor].
-    """
+    """Repeat every time step of codes and mask `factor` times and mask the repetitions."""
     return codes.repeat_interleave(factor, dim=-1), stretched(mask, factor)
 
 

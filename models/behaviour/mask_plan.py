@@ -138,12 +138,9 @@ def build_mask(
     Args:
         codes: integer [B, C, T]; only the shape matters.
         settings: what to mask.
-        dims: dimensions of the codec, for seconds to steps.
+        dims: of the codec, for seconds to steps.
         onsets: steps of the onsets (`masks.onset_frames`), for `onset_mask_width` above 0.
         generator: None is the global one, as published.
-
-    Returns:
-        int64 [B, C, T].
 
     Raises:
         InputError: an onset mask without onsets.
@@ -159,13 +156,8 @@ def build_mask(
 def compose_mask(codes: Tensor, plan: MaskPlan, noise: MaskNoise) -> Tensor:
     """Compose a mask: strategies, then dropout, conditioning codebooks, upper ones, stretch.
 
-    Args:
-        codes: integer [B, C, T]; only the shape matters.
-        plan: what to mask.
-        noise: of the codes' shape.
-
-    Returns:
-        int64 [B, C, T * time_stretch_factor].
+    Codes are integer [B, C, T], of which only the shape matters; the mask is int64
+    [B, C, T * time_stretch_factor].
     """
     probability = torch.tensor(plan.rand_mask_intensity, dtype=torch.float32)
     if plan.rand_mask_cosine:

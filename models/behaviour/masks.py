@@ -1,7 +1,8 @@
 """Masks: which codes are to be generated anew.
 
-A mask is int64 of the codes' shape [B, codebooks, T]: 1 where a code is masked, 0 where it is
-kept.  Published as ``vampnet.mask``; `models.behaviour.mask_plan` composes them.
+A mask is int64 of the codes' shape, [B, codebooks, T]: 1 where a code is masked, 0 where it is
+kept.  Of the codes a mask is for, only the shape matters.  Published as ``vampnet.mask``;
+`models.behaviour.mask_plan` composes them.
 
 The random functions draw from torch's generator in the published order and number, so that
 the same seed gives the same mask: `generator` None is the global one, as published.
@@ -28,7 +29,7 @@ def full_mask(codes: Tensor) -> Tensor:
 def linear_random(
     codes: Tensor, probability: float, *, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Mask each code with `probability`; one draw a code.  Returns int64 [B, C, T]."""
+    """Mask each code with `probability`; one draw a code."""
     _require_fraction("rand_mask_intensity", probability)
     return _bernoulli(codes, torch.tensor(probability, dtype=torch.float32), generator)
 
@@ -36,23 +37,14 @@ def linear_random(
 def random(codes: Tensor, ratio: float, *, generator: torch.Generator | None = None) -> Tensor:
     """Mask each code with probability gamma(ratio); one draw a code.
 
-    Returns int64 [B, C, T].  Ratio 0 masks everything, ratio 1 next to nothing.
+    Ratio 0 masks everything, ratio 1 next to nothing.
     """
     _require_fraction("ratio", ratio)
     return _bernoulli(codes, gamma(torch.tensor(ratio, dtype=torch.float32)), generator)
 
 
 def inpaint(codes: Tensor, n_prefix: int, n_suffix: int) -> Tensor:
-    """Keep the first and last steps, mask what lies between.
-
-    Args:
-        codes: integer [B, C, T].
-        n_prefix: steps kept at the start, 0 or more; beyond T everything is kept.
-        n_suffix: steps kept at the end, likewise.
-
-    Returns:
-        int64 [B, C, T].
-    """
+    """Keep the first and last steps (beyond T: all of them), mask what lies between."""
     if n_prefix < 0 or n_suffix < 0:
         raise InputError(f"prefix and suffix cannot be negative: {n_prefix}, {n_suffix}")
     mask = full_mask(codes)
@@ -77,14 +69,11 @@ def periodic_mask(
     what is drawn after them.
 
     Args:
-        codes: integer [B, C, T].
+        codes: integer [B, C, T]; only the shape matters.
         period: steps between prompts; 0 keeps nothing and draws nothing, the roll included.
         width: steps kept around each prompt.
         random_roll: shift the mask in time, circularly, by a drawn number of steps.
         generator: where the draws come from.
-
-    Returns:
-        int64 [B, C, T].
     """
     if period < 0 or width < 0:
         raise InputError(f"period and width cannot be negative: {period}, {width}")
@@ -130,18 +119,10 @@ def onset_frames(audio: Tensor, sample_rate: int, hop_length: int) -> list[int]:
 
 
 def onset_mask(codes: Tensor, onsets: list[int], width: int = 1) -> Tensor:
-    """Keep steps onset - width to onset + width - 1 of every onset.
+    """Keep steps onset - width to onset + width - 1 of every onset (`onset_frames`).
 
     A negative start counts from the end, as in any slice: an onset at 0 with a width above 0
     selects nothing unless the clip is as short as twice the width.
-
-    Args:
-        codes: integer [B, C, T].
-        onsets: steps, as of `onset_frames`.
-        width: steps kept before, and from, each onset.
-
-    Returns:
-        int64 [B, C, T].
     """
     return beat_mask(codes, onsets, width, width)
 
@@ -149,14 +130,7 @@ def onset_mask(codes: Tensor, onsets: list[int], width: int = 1) -> Tensor:
 def beat_mask(codes: Tensor, beats: list[int], before: int, after: int) -> Tensor:
     """Keep steps beat - before to beat + after - 1 of every beat, as a slice does.
 
-    Args:
-        codes: integer [B, C, T].
-        beats: steps, in any order.
-        before: steps kept before each; see `onset_mask` for starts before the clip's.
-        after: steps kept from each on.
-
-    Returns:
-        int64 [B, C, T].
+    See `onset_mask` for a beat so early that the slice starts before the clip.
     """
     mask = full_mask(codes)
     for beat in beats:
@@ -167,13 +141,7 @@ def beat_mask(codes: Tensor, beats: list[int], before: int, after: int) -> Tenso
 def dropout(
     mask: Tensor, fraction: float, *, generator: torch.Generator | None = None
 ) -> Tensor:
-    """Mask int(T * fraction) whole time steps, drawn once for all items, with replacement.
-
-    Args:
-        mask: int64 [B, C, T].
-        fraction: of the time steps, 0 to 1.
-        generator: where the draws come from.
-    """
+    """Mask int(T * fraction) whole time steps, drawn once for all items, with replacement."""
     _require_fraction("dropout", fraction)
     steps = mask.shape[-1]
     drawn = torch.randint(0, steps, (int(steps * fraction),), generator=generator)
@@ -183,26 +151,26 @@ def dropout(
 
 
 def codebook_mask(mask: Tensor, first: int) -> Tensor:
-    """Mask codebooks from `first` up of a mask (int64 [B, C, T])."""
+    """Mask codebooks from `first` up."""
     masked = mask.clone()
     masked[:, first:] = 1
     return masked
 
 
 def codebook_unmask(mask: Tensor, count: int) -> Tensor:
-    """Keep the first `count` codebooks of a mask (int64 [B, C, T])."""
+    """Keep the first `count` codebooks."""
     kept = mask.clone()
     kept[:, :count] = 0
     return kept
 
 
 def mask_and(a: Tensor, b: Tensor) -> Tensor:
-    """Mask what both masks (int64 [B, C, T]) mask."""
+    """Mask what both masks mask."""
     return torch.minimum(a, b)
 
 
 def mask_or(a: Tensor, b: Tensor) -> Tensor:
-    """Mask what either mask (int64 [B, C, T]) masks."""
+    """Mask what either mask masks."""
     return torch.maximum(a, b)
 
 
@@ -211,13 +179,7 @@ def time_stretch_mask(
 ) -> Tensor:
     """Mask all but every `factor`-th step of the stretched codes, cut to the old length.
 
-    Args:
-        codes: integer [B, C, T].
-        factor: how many times longer, at least 1.
-        generator: as in `periodic_mask`, whose constant draws are made here too.
-
-    Returns:
-        int64 [B, C, T].
+    The constant draws of `periodic_mask` are made here, too.
     """
     if factor < 1:
         raise InputError(f"a time stretch factor is at least 1, not {factor}")

@@ -49,11 +49,7 @@ class TorchNoise:
 
 
 class RecordedNoise:
-    """Noise given beforehand.
-
-    Args:
-        tensors: float32, in the order they will be asked for.
-    """
+    """Noise given beforehand, float32, in the order in which it will be asked for."""
 
     def __init__(self, tensors: Iterable[Tensor]) -> None:
         self._tensors = iter(tensors)

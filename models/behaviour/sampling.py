@@ -43,9 +43,8 @@ class StepResult:
 def gamma(ratio: Tensor) -> Tensor:
     """Return the cosine schedule cos(ratio * pi / 2), kept within [1e-10, 1].
 
-    Args:
-        ratio: float32 of any shape, 0 to 1.  It has to be float32 *before* the cosine: at 2/3
-            float64 gives half of the codes, float32 one code fewer.
+    The ratio has to be float32 *before* the cosine: at 2/3 float64 gives half of the codes,
+    float32 one code fewer.
     """
     return torch.cos(ratio * math.pi / 2).clamp(_SMALLEST_GAMMA, 1.0)
 
@@ -79,12 +78,9 @@ def keep_top_k(logits: Tensor, k: int) -> Tensor:
 def keep_top_p(logits: Tensor, p: float) -> Tensor:
     """Set logits outside the nucleus of probability `p` to -inf.
 
-    The probabilities are those of the untempered logits.  The first entry at which the
-    cumulative probability exceeds `p` is still kept.  Nothing is dropped from p = 1 on.
-
-    Args:
-        logits: float32 [..., V].
-        p: cumulative probability, above 0.
+    The probabilities are those of the untempered logits (float32 [..., V]).  The first entry
+    at which the cumulative probability exceeds `p`, above 0, is still kept.  Nothing is
+    dropped from p = 1 on.
 
     Source: Holtzman et al., "The Curious Case of Neural Text Degeneration" (2019).
     """
@@ -99,14 +95,9 @@ def keep_top_p(logits: Tensor, p: float) -> Tensor:
 def keep_typical(logits: Tensor, mass: float, min_tokens: int) -> Tensor:
     """Set logits of untypical entries to -inf.
 
-    Entries are sorted by how far their surprise -log p is from the entropy; those up to the
-    first at which the cumulative probability reaches `mass` are kept, with any that are as
-    far as that one, and always the first `min_tokens`.
-
-    Args:
-        logits: float32 [..., V].
-        mass: cumulative probability to keep.
-        min_tokens: entries kept at least.
+    Entries (float32 [..., V]) are sorted by how far their surprise -log p is from the entropy;
+    those up to the first at which the cumulative probability reaches `mass` are kept, with any
+    that are as far as that one, and always the first `min_tokens`.
 
     Source: Meister et al., "Locally Typical Sampling" (2022).
     """
@@ -165,13 +156,10 @@ def count_to_mask(step: int, steps: int, at_start: Tensor, masked_now: Tensor) -
     floor(gamma * at_start), on all but the last step kept within 1 and masked_now - 1.
 
     Args:
-        step: number of the step, from 0.
+        step: from 0.
         steps: how many there are.
         at_start: codes masked before the first step, int64 [B] or scalar.
-        masked_now: codes masked before this step, int64 [B].
-
-    Returns:
-        int64 [B].
+        masked_now: codes masked before this step, int64 [B], as the result.
     """
     count = torch.floor(gamma(step_ratio(step, steps)) * at_start).long()
     if step < steps - 1:
@@ -184,7 +172,7 @@ def noisy_confidence(probabilities: Tensor, temperature: Tensor, uniform: Tensor
 
     Args:
         probabilities: float32 [B, N]; inf for a code that must not be chosen.
-        temperature: float32 scalar.
+        temperature: scalar.
         uniform: float32 [B, N], within (0, 1); the Gumbel noise is -log(-log(u)).
     """
     gumbel = -torch.log(-torch.log(uniform))
@@ -194,15 +182,12 @@ def noisy_confidence(probabilities: Tensor, temperature: Tensor, uniform: Tensor
 def least_certain(count: Tensor, confidence: Tensor) -> Tensor:
     """Return where confidence is below the one at position `count` of the ascending order.
 
-    Ties with it are not chosen.
+    Ties with it are not chosen.  A count beyond the last position, which happens only where
+    there is one code (the published function fails there), means the last.
 
     Args:
-        count: int64 [B].  Beyond the last position, which happens only where there is one
-            code (the published function fails there), it means the last.
-        confidence: float32 [B, N].
-
-    Returns:
-        bool [B, N].
+        count: int64 [B].
+        confidence: float32 [B, N], as the result, which is bool.
     """
     ascending = confidence.sort(dim=-1).values
     position = count.clamp(max=confidence.shape[-1] - 1)
@@ -232,7 +217,7 @@ def sampling_step(
     Args:
         logits: float32 [B, V, N].
         codes: int64 [B, P, T], the predicted codebooks only, with the mask token.
-        step: number of the step, from 0.
+        step: from 0.
         at_start: masked codes before the first step, int64 [B] or scalar (`count_to_mask`).
         mask_token: its index.
         settings: steps, temperatures, filters, mode.

@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import tomllib
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +18,7 @@ from torch import Tensor, nn
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import file_errors, replacing
 from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
+from vampnet_onnx.configs.packaged import shipped
 from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
 from vampnet_onnx.models.networks.lac import LAC
 from vampnet_onnx.models.networks.vampnet import VampNet
@@ -35,8 +34,7 @@ _SEEDS = 1 << 63
 
 def sizes() -> dict[str, dict[str, dict[str, Any]]]:
     """Return the known sizes: kwargs by size and file name without suffix."""
-    text = resources.files("vampnet_onnx.configs").joinpath("sizes.toml").read_text("utf-8")
-    return tomllib.loads(text)
+    return shipped("sizes.toml")
 
 
 def write_random_set(

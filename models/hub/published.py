@@ -8,18 +8,16 @@ compared with the hub's.  `models.hub.download` does the downloading.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib import resources
 from pathlib import Path
 
 from vampnet_onnx.configs.errors import InputError, nearest
+from vampnet_onnx.configs.packaged import shipped
 
 from .download import (
     Progress,
-    RemoteFile,
     Repository,
     describe,
     list_paths,
@@ -50,92 +48,75 @@ class Published:
 @cache
 def published() -> Published:
     """Read ``configs/published.toml``."""
-    text = (
-        resources.files("vampnet_onnx.configs").joinpath("published.toml").read_text("utf-8")
-    )
-    return Published(**tomllib.loads(text))
+    return Published(**shipped("published.toml"))
 
 
 def fetch_published(
     out: Path,
     *,
+    finetuned: str | None = None,
     only: Sequence[str] = (),
     repo: str | None = None,
     revision: str | None = None,
     progress: Progress = lambda *_: None,
 ) -> list[Path]:
-    """Get the published checkpoints into a folder.
+    """Get the published checkpoints into a folder, made if need be.
 
     Files that are there with the right hash are not downloaded again; one with other content
     is replaced once the new one is complete; an interrupted download goes on where it stopped.
 
     Args:
-        out: the folder, made if need be.
+        out: the folder.
+        finetuned: name of a fine-tuned pair to get, with the codec.
         only: components to get (codec, coarse, c2f); all if empty.
-        repo: repository's id, the published one by default.
-        revision: branch, tag or commit of it, the published one by default.
+        repo: another repository's id than the published one.
+        revision: another branch, tag or commit than the published one.
         progress: told name, bytes here and size while a file arrives.
 
     Returns:
         The files' paths in `out`, codec first.
 
     Raises:
-        InputError: an unknown component, or the hub or the disk refuses, or a hash is wrong.
+        InputError: an unknown component, no such pair (those there are get listed), or the
+            hub or the disk refuses, or a hash is wrong.
         EnvironmentLacksError: the hub cannot be reached.
     """
-    paths = {name: published().files[name] for name in _components(only)}
-    hub = _repository(repo, revision)
-    return _fetch(hub, paths, _described(hub, paths), out, progress)
+    pair = {} if finetuned is None else published().finetuned
+    paths = {
+        component: pair.get(component, published().files[component]).format(name=finetuned)
+        for component in _components(only)
+    }
+    hub = repository(repo or published().repo, revision or published().revision)
+    if finetuned is not None and not _can_be_a_folder(finetuned):
+        raise _no_such_pair(finetuned, hub)
+    # Every file is asked for before any is downloaded.
+    answers = {component: describe(hub, path) for component, path in paths.items()}
+    described = {name: remote for name, remote in answers.items() if remote is not None}
+    if pair.keys() & paths.keys() and not pair.keys() & described.keys():
+        raise _no_such_pair(str(finetuned), hub)
+    missing = [path for name, path in paths.items() if name not in described]
+    if missing:
+        raise InputError(
+            f"{hub.repo} on {hub.endpoint}: holds no {', '.join(missing)} at revision"
+            f" {hub.revision!r}; check repository, revision and HF_ENDPOINT"
+        )
+    if len({remote.commit for remote in described.values()}) > 1:
+        raise InputError(
+            f"{hub.repo} on {hub.endpoint}: changed while it was read, so its files may not"
+            " fit each other; run the same command again"
+        )
+    targets = {name: out / f"{name}.pth" for name in paths}
+    for name, target in targets.items():
+        obtain(hub, described[name], target, progress)
+    return list(targets.values())
 
 
-def fetch_finetuned(
-    name: str,
-    out: Path,
-    *,
-    only: Sequence[str] = (),
-    repo: str | None = None,
-    revision: str | None = None,
-    progress: Progress = lambda *_: None,
-) -> list[Path]:
-    """Get a fine-tuned coarse and c2f, and the codec they share, into a folder.
-
-    Args:
-        name: the pair's name, one of `finetuned_names`.
-        out: the folder, made if need be.
-        only: components to get (codec, coarse, c2f); all if empty.
-        repo: repository's id, the published one by default.
-        revision: branch, tag or commit of it, the published one by default.
-        progress: told name, bytes here and size while a file arrives.
-
-    Returns:
-        The files' paths in `out`, codec first.
-
-    Raises:
-        InputError: no such pair (the names there are listed), or as `fetch_published`.
-        EnvironmentLacksError: the hub cannot be reached.
-    """
-    layout = {k: path.format(name=name) for k, path in published().finetuned.items()}
-    paths = {k: layout.get(k, published().files[k]) for k in _components(only)}
-    hub = _repository(repo, revision)
-    if not re.fullmatch(r"[^/\\]+", name) or set(name) == {"."}:
-        raise _no_such_pair(name, hub)
-    described = _described(hub, paths)
-    if layout.keys() & paths.keys() and not layout.keys() & described.keys():
-        raise _no_such_pair(name, hub)
-    return _fetch(hub, paths, described, out, progress)
-
-
-def finetuned_names(*, repo: str | None = None, revision: str | None = None) -> list[str]:
-    """List the fine-tuned pairs that a repository holds completely, sorted.
-
-    Raises:
-        InputError: the hub refuses.
-        EnvironmentLacksError: the hub cannot be reached.
-    """
-    return _names(_repository(repo, revision))
+def _can_be_a_folder(name: str) -> bool:
+    return re.fullmatch(r"[^/\\]+", name) is not None and set(name) != {"."}
 
 
 def _names(hub: Repository) -> list[str]:
+    """List the fine-tuned pairs that a repository holds completely, sorted."""
     present = list_paths(hub)
     found = []
     for layout in published().finetuned.values():
@@ -161,10 +142,6 @@ def _no_such_pair(name: str, hub: Repository) -> InputError:
     )
 
 
-def _repository(repo: str | None, revision: str | None) -> Repository:
-    return repository(repo or published().repo, revision or published().revision)
-
-
 def _components(only: Sequence[str]) -> list[str]:
     """Return the components asked for, in the published order."""
     known = list(published().files)
@@ -174,35 +151,3 @@ def _components(only: Sequence[str]) -> list[str]:
                 f"no component {name!r}{nearest(name, known)}; there are {', '.join(known)}"
             )
     return [name for name in known if not only or name in only]
-
-
-def _described(hub: Repository, paths: dict[str, str]) -> dict[str, RemoteFile]:
-    """Ask for every file before any is downloaded; those the hub lacks are left out."""
-    answers = {name: describe(hub, path) for name, path in paths.items()}
-    return {name: remote for name, remote in answers.items() if remote is not None}
-
-
-def _fetch(
-    hub: Repository,
-    paths: dict[str, str],
-    described: dict[str, RemoteFile],
-    out: Path,
-    progress: Progress,
-) -> list[Path]:
-    missing = [path for name, path in paths.items() if name not in described]
-    if missing:
-        raise InputError(
-            f"{hub.repo} on {hub.endpoint}: holds no {', '.join(missing)} at revision"
-            f" {hub.revision!r}; check repository, revision and HF_ENDPOINT"
-        )
-    if len({remote.commit for remote in described.values()}) > 1:
-        raise InputError(
-            f"{hub.repo} on {hub.endpoint}: changed while it was read, so its files may not"
-            " fit each other; run the same command again"
-        )
-    targets = []
-    for name in paths:
-        target = out / f"{name}.pth"
-        obtain(hub, described[name], target, progress)
-        targets.append(target)
-    return targets

@@ -8,14 +8,13 @@ keywords they do not know; so do we.  The defaults live in
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache
-from importlib import resources
 from typing import Any, Self
 
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.packaged import shipped
 
 # Larger values cannot come from a real checkpoint and would only exhaust memory.
 _LARGEST = 1 << 20
@@ -60,11 +59,7 @@ class CodecDims:
 
     @classmethod
     def from_kwargs(cls, kwargs: Mapping[str, Any], source: str) -> Self:
-        """Read the dimensions of a codec checkpoint.
-
-        Args:
-            kwargs: the checkpoint's ``metadata.kwargs``.
-            source: file name for messages.
+        """Read the dimensions from ``metadata.kwargs`` of the file that `source` names.
 
         Raises:
             InputError: a keyword has an impossible value.
@@ -150,11 +145,7 @@ class VampNetDims:
 
     @classmethod
     def from_kwargs(cls, kwargs: Mapping[str, Any], source: str) -> Self:
-        """Read the dimensions of a transformer checkpoint.
-
-        Args:
-            kwargs: the checkpoint's ``metadata.kwargs``.
-            source: file name for messages.
+        """Read the dimensions from ``metadata.kwargs`` of the file that `source` names.
 
         Raises:
             InputError: a keyword has an impossible value or asks for a part of the published
@@ -172,15 +163,9 @@ class VampNetDims:
                 f"{source}: noise_mode = {_shown(read.values['noise_mode'])}; only 'mask' has"
                 " a mask token and can be exported"
             )
-        dims = cls(
-            n_heads=read.integer("n_heads"),
-            n_layers=read.integer("n_layers"),
-            n_codebooks=read.integer("n_codebooks"),
-            n_conditioning_codebooks=read.integer("n_conditioning_codebooks", least=0),
-            latent_dim=read.integer("latent_dim"),
-            embedding_dim=read.integer("embedding_dim"),
-            vocab_size=read.integer("vocab_size"),
-        )
+        least = {"n_conditioning_codebooks": 0}
+        names = [field.name for field in fields(cls)]
+        dims = cls(**{name: read.integer(name, least.get(name, 1)) for name in names})
         if dims.embedding_dim % dims.n_heads:
             raise InputError(
                 f"{source}: embedding_dim = {dims.embedding_dim} is not a multiple of"
@@ -240,9 +225,4 @@ def _shown(value: object) -> str:
 
 @cache
 def _defaults(kind: str) -> dict[str, Any]:
-    text = (
-        resources.files("vampnet_onnx.configs")
-        .joinpath("reference_defaults.toml")
-        .read_text("utf-8")
-    )
-    return dict(tomllib.loads(text)[kind])
+    return dict(shipped("reference_defaults.toml")[kind])

@@ -19,13 +19,28 @@ _DECODER_KERNELS = (3, 7, 11)
 _DECODER_DILATIONS = (1, 3, 5)
 
 
-class EncoderLayer(nn.Module):
+class _Chain(nn.Module):
+    """Modules that run one after the other, under the name that published keys have."""
+
+    name = "block"
+    block: nn.Sequential
+
+    def __init__(self, *modules: nn.Module) -> None:
+        super().__init__()
+        self.add_module(self.name, nn.Sequential(*modules))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Run them on x (float [B, C, T])."""
+        out: Tensor = getattr(self, self.name)(x)
+        return out
+
+
+class EncoderLayer(_Chain):
     """Residual layer: Snake, dilated convolution, Snake, pointwise convolution."""
 
     def __init__(self, channels: int, dilation: int) -> None:
-        super().__init__()
         pad = same_padding(_ENCODER_KERNEL, dilation)
-        self.block = nn.Sequential(
+        super().__init__(
             Snake1d(channels),
             WNConv1d(channels, channels, _ENCODER_KERNEL, padding=pad, dilation=dilation),
             Snake1d(channels),
@@ -34,32 +49,27 @@ class EncoderLayer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (float [B, C, T]) to the same shape."""
-        out: Tensor = x + self.block(x)
-        return out
+        return x + super().forward(x)
 
 
-class EncoderBlock(nn.Module):
-    """Three residual layers, then a strided convolution that doubles the channels."""
+class EncoderBlock(_Chain):
+    """Three residual layers, then a strided convolution that doubles the channels.
+
+    Maps [B, C, T] to [B, 2C, T / stride].
+    """
 
     def __init__(self, channels: int, stride: int) -> None:
-        super().__init__()
-        self.block = nn.Sequential(
+        super().__init__(
             *(EncoderLayer(channels, dilation) for dilation in _ENCODER_DILATIONS),
             Snake1d(channels),
             WNConv1d(channels, 2 * channels, 2 * stride, stride=stride, padding=stride // 2),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x (float [B, C, T]) to [B, 2C, T / stride]."""
-        out: Tensor = self.block(x)
-        return out
 
-
-class Encoder(nn.Module):
+class Encoder(_Chain):
     """Audio (float [B, 1, frames * hop]) to latents (float [B, latent_dim, frames])."""
 
     def __init__(self, dims: CodecDims) -> None:
-        super().__init__()
         channels = dims.encoder_dim
         layers: list[nn.Module] = [
             WNConv1d(1, channels, _ENCODER_KERNEL, padding=same_padding(_ENCODER_KERNEL))
@@ -67,55 +77,38 @@ class Encoder(nn.Module):
         for stride in dims.encoder_rates:
             layers.append(EncoderBlock(channels, stride))
             channels *= 2
-        layers += [Snake1d(channels), WNConv1d(channels, channels, 3, padding=1)]
-        self.block = nn.Sequential(*layers)
-
-    def forward(self, audio: Tensor) -> Tensor:
-        """Encode audio whose length is a multiple of the hop."""
-        out: Tensor = self.block(audio)
-        return out
+        super().__init__(
+            *layers, Snake1d(channels), WNConv1d(channels, channels, 3, padding=1)
+        )
 
 
-class ResidualLayer(nn.Module):
+class ResidualLayer(_Chain):
     """Snake, dilated convolution, Snake, convolution, plus the input."""
 
+    name = "layer"
+    layer: nn.Sequential
+
     def __init__(self, channels: int, kernel_size: int, dilation: int) -> None:
-        super().__init__()
-        self.layer = nn.Sequential(
+        dilated, plain = same_padding(kernel_size, dilation), same_padding(kernel_size)
+        super().__init__(
             Snake1d(channels),
-            WNConv1d(
-                channels,
-                channels,
-                kernel_size,
-                padding=same_padding(kernel_size, dilation),
-                dilation=dilation,
-            ),
+            WNConv1d(channels, channels, kernel_size, padding=dilated, dilation=dilation),
             Snake1d(channels),
-            WNConv1d(channels, channels, kernel_size, padding=same_padding(kernel_size)),
+            WNConv1d(channels, channels, kernel_size, padding=plain),
         )
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (float [B, C, T]) to the same shape."""
-        out: Tensor = x + self.layer(x)
-        return out
+        return x + super().forward(x)
 
 
-class ResidualBlock(nn.Module):
-    """Chain of residual layers of one kernel size."""
+class ResidualBlock(_Chain):
+    """Residual layers of one kernel size."""
 
     def __init__(self, channels: int, kernel_size: int) -> None:
-        super().__init__()
-        self.block = nn.Sequential(
-            *(
-                ResidualLayer(channels, kernel_size, dilation)
-                for dilation in _DECODER_DILATIONS
-            )
+        super().__init__(
+            *(ResidualLayer(channels, kernel_size, d) for d in _DECODER_DILATIONS)
         )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x (float [B, C, T]) to the same shape."""
-        out: Tensor = self.block(x)
-        return out
 
 
 class MRFBlock(nn.Module):
@@ -138,41 +131,36 @@ class MRFBlock(nn.Module):
         return total / len(self.mrf_blocks)
 
 
-class DecoderBlock(nn.Module):
-    """Snake, transposed convolution that halves the channels, multi-receptive fusion."""
+class DecoderBlock(_Chain):
+    """Snake, transposed convolution that halves the channels, multi-receptive fusion.
+
+    Maps [B, C, T] to [B, C / 2, T * stride].
+    """
 
     def __init__(self, channels: int, stride: int) -> None:
-        super().__init__()
         half = channels // 2
-        self.block = nn.Sequential(
+        super().__init__(
             Snake1d(channels),
             WNConvTranspose1d(channels, half, 2 * stride, stride=stride, padding=stride // 2),
             MRFBlock(half),
         )
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map x (float [B, C, T]) to [B, C/2, T * stride]."""
-        out: Tensor = self.block(x)
-        return out
 
-
-class Decoder(nn.Module):
+class Decoder(_Chain):
     """Latents (float [B, latent_dim, frames]) to audio (float [B, 1, frames * hop])."""
 
+    name = "model"
+    model: nn.Sequential
+
     def __init__(self, dims: CodecDims) -> None:
-        super().__init__()
         channels = dims.decoder_dim
         layers: list[nn.Module] = [WNConv1d(dims.latent_dim, channels, 7, padding=3)]
         for stride in dims.decoder_rates:
             layers.append(DecoderBlock(channels, stride))
             channels //= 2
-        layers += [Snake1d(channels), WNConv1d(channels, 1, 7, padding=3), nn.Tanh()]
-        self.model = nn.Sequential(*layers)
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Decode z."""
-        out: Tensor = self.model(z)
-        return out
+        super().__init__(
+            *layers, Snake1d(channels), WNConv1d(channels, 1, 7, padding=3), nn.Tanh()
+        )
 
 
 class LAC(nn.Module):
@@ -210,12 +198,9 @@ class LAC(nn.Module):
     def decode_requantised(self, codes: Tensor) -> Tensor:
         """Decode the way the published ``Interface.decode`` does.
 
-        Mask tokens become code 0, the rows are looked up, re-quantised each by itself, and
-        decoded.  It differs from `decode_codes` only where two rows of a codebook point the
-        same way.
-
-        Args:
-            codes: int64 [B, all codebooks, T].
+        Mask tokens become code 0, the rows of all codebooks (int64 [B, codebooks, T]) are
+        looked up, re-quantised each by itself, and decoded.  It differs from `decode_codes`
+        only where two rows of a codebook point the same way.
         """
         codes = torch.where(codes == self.dims.codebook_size, 0, codes)
         latents = self.quantizer.from_codes(codes).latents

@@ -36,10 +36,9 @@ class VectorQuantize(nn.Module):
         self.codebook = nn.Embedding(codebook_size, codebook_dim)
 
     def distances(self, latents: Tensor) -> Tensor:
-        """Return squared distances on the unit sphere, float [B, T, entries].
+        """Return squared distances of latents (float [B, codebook_dim, T]) to all entries.
 
-        Args:
-            latents: float [B, codebook_dim, T].
+        They are those on the unit sphere, float [B, T, entries].
         """
         encodings = F.normalize(latents.transpose(1, 2), dim=-1)
         entries = F.normalize(self.codebook.weight)
@@ -59,10 +58,7 @@ class VectorQuantize(nn.Module):
         return rows.transpose(1, 2)
 
     def forward(self, residual: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Quantise a residual.
-
-        Args:
-            residual: float [B, latent_dim, T].
+        """Quantise a residual (float [B, latent_dim, T]).
 
         Returns:
             The projected entry (float [B, latent_dim, T]), codes (int64 [B, T]) and the
@@ -108,11 +104,7 @@ class ResidualVectorQuantize(nn.Module):
         return Quantized(total, torch.stack(codes, dim=1), torch.cat(latents, dim=1))
 
     def from_codes(self, codes: Tensor) -> Quantized:
-        """Sum the projected entries of the codebooks given.
-
-        Args:
-            codes: int64 [B, n, T] with any n from 1 to the number of codebooks.
-        """
+        """Sum the projected entries of codes (int64 [B, n, T], n from 1 to all codebooks)."""
         count = codes.shape[1]
         if not 1 <= count <= len(self.quantizers):
             raise ValueError(f"codes have {count} codebooks, not 1 to {len(self.quantizers)}")
@@ -124,11 +116,7 @@ class ResidualVectorQuantize(nn.Module):
         return Quantized(total, codes, torch.cat(rows, dim=1))
 
     def from_latents(self, latents: Tensor) -> Quantized:
-        """Quantise each codebook's slice by itself: no residual is taken.
-
-        Args:
-            latents: float [B, sum of codebook widths, T].
-        """
+        """Quantise each codebook's slice of latents by itself: no residual is taken."""
         slices = torch.split(latents, list(self.codebook_dims), dim=1)
         codes = torch.stack(
             [self.book(i).nearest(part) for i, part in enumerate(slices)], dim=1

@@ -27,13 +27,8 @@ def position_bucket(relative: Tensor) -> Tensor:
     """Map a relative position (key minus query) to its bucket.
 
     Half of the buckets serve each direction, positive distances the upper one; in each half
-    the first half is exact and the rest grows logarithmically up to `MAX_DISTANCE`.
-
-    Args:
-        relative: int64, any shape.
-
-    Returns:
-        int64 bucket in [0, POSITION_BUCKETS), of the same shape.
+    the first half is exact and the rest grows logarithmically up to `MAX_DISTANCE`.  Takes
+    int64 of any shape, returns int64 in [0, POSITION_BUCKETS).
     """
     per_side = POSITION_BUCKETS // 2
     exact = per_side // 2
@@ -76,15 +71,7 @@ class Attention(nn.Module):
             self.relative_attention_bias = RelativePositionBias(dims.n_heads)
 
     def forward(self, x: Tensor, position_bias: Tensor) -> Tensor:
-        """Attend over x.
-
-        Args:
-            x: float [B, T, D].
-            position_bias: float [heads, T, T].
-
-        Returns:
-            float [B, T, D].
-        """
+        """Attend over x (float [B, T, D]) with a position bias (float [heads, T, T])."""
         q, k, v = (self._heads(w(x)) for w in (self.w_qs, self.w_ks, self.w_vs))
         scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]) + position_bias
         mixed = torch.softmax(scores, dim=-1) @ v
@@ -222,13 +209,9 @@ class VampNet(nn.Module):
         self.classifier = Classifier(dims)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Predict logits.
+        """Map latents (float [B, C * latent_dim, T]) to logits.
 
-        Args:
-            latents: float [B, C * latent_dim, T].
-
-        Returns:
-            float [B, V, T * P], time-major and codebook-minor.
+        They are float [B, V, T * P], time-major and codebook-minor.
         """
         x = self.embedding(latents).transpose(1, 2)
         logits: Tensor = self.classifier(self.transformer(x).transpose(1, 2))

@@ -21,9 +21,7 @@ from tests.support.hub_server import COMMIT, Hub, serve
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.models.hub import download as hub_module
 from vampnet_onnx.models.hub.published import (
-    fetch_finetuned,
     fetch_published,
-    finetuned_names,
     published,
 )
 
@@ -219,17 +217,13 @@ def test_small_file_is_checked_by_its_git_hash(hub: Hub, tmp_path: Path) -> None
 
 
 def test_finetuned_pair_is_laid_out_as_the_published_set(hub: Hub, tmp_path: Path) -> None:
-    paths = fetch_finetuned("opera", tmp_path)
+    paths = fetch_published(tmp_path, finetuned="opera")
     assert paths == [tmp_path / name for name in NAMES]
     sources = ["codec.pth", "loras/opera/coarse.pth", "loras/opera/c2f.pth"]
     assert [path.read_bytes() for path in paths] == [FILES[source] for source in sources]
-    assert fetch_finetuned("bees", tmp_path / "b", only=["c2f"]) == [
+    assert fetch_published(tmp_path / "b", finetuned="bees", only=["c2f"]) == [
         tmp_path / "b" / "c2f.pth"
     ]
-
-
-def test_finetuned_names_are_those_of_whole_pairs(hub: Hub) -> None:
-    assert finetuned_names() == ["bees", "opera"]
 
 
 @pytest.mark.parametrize("only", [(), ("c2f",)])
@@ -237,7 +231,7 @@ def test_unknown_finetuned_name_lists_those_there_are(
     hub: Hub, tmp_path: Path, only: tuple[str, ...]
 ) -> None:
     with pytest.raises(InputError) as info:
-        fetch_finetuned("oprea", tmp_path / "out", only=only)
+        fetch_published(tmp_path / "out", finetuned="oprea", only=only)
     assert "'oprea' (did you mean 'opera'?); it has bees, opera" in str(info.value)
     assert not (tmp_path / "out").exists()
 
@@ -245,18 +239,18 @@ def test_unknown_finetuned_name_lists_those_there_are(
 @pytest.mark.parametrize("name", ["", "..", "../..", "a/b", "a\\b"])
 def test_finetuned_name_is_one_folder(hub: Hub, tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError, match="it has bees, opera"):
-        fetch_finetuned(name, tmp_path)
+        fetch_published(tmp_path, finetuned=name)
 
 
 def test_unknown_name_on_a_hub_that_lists_nothing(hub: Hub, tmp_path: Path) -> None:
     hub.refusals["api"] = (403, "")
     with pytest.raises(InputError, match="no fine-tuned pair 'x', nor can"):
-        fetch_finetuned("x", tmp_path)
+        fetch_published(tmp_path, finetuned="x")
 
 
 def test_half_a_pair_names_the_missing_file(hub: Hub, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no loras/half/c2f\.pth"):
-        fetch_finetuned("half", tmp_path / "out")
+        fetch_published(tmp_path / "out", finetuned="half")
     assert not (tmp_path / "out").exists()
 
 

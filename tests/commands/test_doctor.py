@@ -31,3 +31,12 @@ def test_doctor_says_what_is_there(cli: Cli) -> None:
     found = {finding["what"]: finding for finding in cli("doctor", "--json").json}
     assert found["torch"]["found"] == torch.__version__.partition(" ")[0]
     assert {"python", "onnx", "onnxruntime", "cores", "disk here"} <= set(found)
+
+
+def test_doctor_prints_a_line_a_finding(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://hub.of.mine")
+    result = cli("doctor")
+    lines = [line.split() for line in result.out.splitlines()]
+    assert result.code == 0 and result.err == ""
+    assert all(line[0] == "ok" for line in lines) and len(lines) > 10
+    assert ["ok", "hub", "http://hub.of.mine"] in lines

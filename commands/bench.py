@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from pathlib import Path
-from typing import Annotated
 
-import typer
 from rich.table import Table
 
 from vampnet_onnx.configs.extras import require_export_tools
 
-from .options import Checkpoint, Json, Threads
+from .options import ArtifactsArgument, Checkpoint, Json, Threads
 from .output import err, out, print_json, progress_bar, spinner
 
 
 def bench(
-    artifacts: Annotated[
-        Path, typer.Argument(metavar="ARTIFACTS", help="A version, a model or a store.")
-    ],
+    artifacts: ArtifactsArgument,
     checkpoint: Checkpoint = None,
     threads: Threads = 0,
     as_json: Json = False,

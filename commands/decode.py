@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .options import Artifacts, Json, Threads
-from .output import err, out, print_json, spinner
+from .output import err, print_files, spinner
 
 
 def decode(
@@ -33,8 +33,4 @@ def decode(
     with spinner(err, "decoding"):
         pipeline = VampPipeline.open(artifacts, threads=threads)
         written = decode_file(pipeline, source, target)
-    if as_json:
-        print_json({"files": [str(path) for path in written]})
-    else:
-        for path in written:
-            out.print(f"  {path}", markup=False)
+    print_files(written, as_json=as_json)

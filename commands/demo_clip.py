@@ -9,7 +9,7 @@ import typer
 
 from vampnet_onnx.configs.packaged import CLIP, DEMO_SET, packaged_set
 
-from .output import out
+from .output import print_files
 
 
 def demo_clip(
@@ -26,4 +26,4 @@ def demo_clip(
 
     clip = open_audio(packaged_set(DEMO_SET) / CLIP)
     write_audio(target, clip.blocks(), clip.sample_rate)
-    out.print(f"  {target}", markup=False)
+    print_files([target])

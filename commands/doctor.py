@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 import platform
 import shutil
-from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import NamedTuple
 
 import typer
 from rich.markup import escape
@@ -21,16 +21,8 @@ _ALWAYS = {"numpy": "numpy", "onnxruntime": "onnxruntime", "soundfile": "soundfi
 _SMALL_DISK = 5_000_000_000
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing looked at.
-
-    Attributes:
-        what: its name.
-        found: what there is.
-        ok: whether that is enough.
-        remedy: what to do if it is not.
-    """
+class Finding(NamedTuple):
+    """One thing looked at, whether it is enough, and what to do if it is not."""
 
     what: str
     found: str
@@ -45,12 +37,11 @@ def doctor(as_json: Json = False) -> None:
     """
     findings = examine()
     if as_json:
-        print_json([vars(finding) for finding in findings])
+        print_json([finding._asdict() for finding in findings])
     else:
         for finding in findings:
             mark = "[green]ok  [/green]" if finding.ok else "[red]LACK[/red]"
-            found = escape(finding.found)
-            out.print(f"  {mark}  {finding.what:14} {found}")
+            out.print(f"  {mark}  {finding.what:14} {escape(finding.found)}")
             if not finding.ok:
                 out.print(f"        {'':14} {finding.remedy}", markup=False)
     raise typer.Exit(0 if all(finding.ok for finding in findings) else 3)
@@ -62,9 +53,8 @@ def examine() -> list[Finding]:
     for package, module in (_ALWAYS | EXPORT_TOOLS).items():
         findings.append(_package(package, module))
     findings += [_optional(package) for package in OPTIONAL]
-    cores = (
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    )
+    one_by_one = hasattr(os, "sched_getaffinity")
+    cores = len(os.sched_getaffinity(0)) if one_by_one else os.cpu_count()
     findings.append(Finding("cores", str(cores), True))
     free = shutil.disk_usage(Path.cwd()).free
     findings.append(

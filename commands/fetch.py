@@ -10,7 +10,7 @@ import typer
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Json
-from .output import err, out, print_json, progress_bar
+from .output import err, print_files, progress_bar
 
 
 def fetch(
@@ -50,8 +50,4 @@ def fetch(
             revision=revision,
             progress=bar,
         )
-    if as_json:
-        print_json({"files": [str(path) for path in files]})
-    else:
-        for path in files:
-            out.print(f"  {path}")
+    print_files(files, as_json=as_json)

@@ -109,17 +109,11 @@ def record(
 
 
 def _row(finding: Finding) -> dict[str, object]:
-    rule = finding.rule
+    told = ("kind", "quantity", "verdict", "cases", "worst", "where", "message")
+    row = {name: getattr(finding, name) for name in told}
     return {
-        "kind": finding.kind,
-        "quantity": finding.quantity,
-        "verdict": finding.verdict,
-        "cases": finding.cases,
-        "worst": finding.worst,
-        "limit": rule.limit if rule else None,
-        "measure": rule.measure if rule else None,
-        "where": finding.where,
-        "message": finding.message,
+        **row,
+        **{name: getattr(finding.rule, name, None) for name in ("limit", "measure")},
     }
 
 

@@ -22,6 +22,9 @@ Artifacts = Annotated[
     Path,
     typer.Option("--artifacts", metavar="DIR", help="A version, a model or a store."),
 ]
+ArtifactsArgument = Annotated[
+    Path, typer.Argument(metavar="ARTIFACTS", help="A version, a model or a store.")
+]
 Threads = Annotated[
     int, typer.Option(min=0, help="Threads of ONNX Runtime; 0 leaves the choice to it.")
 ]

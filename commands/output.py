@@ -7,7 +7,8 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rich.console import Console
@@ -91,6 +92,15 @@ def print_cost(started: float) -> None:
 def print_json(value: object) -> None:
     """Print a result for a machine."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def print_files(files: Iterable[Path], *, as_json: bool = False, **facts: object) -> None:
+    """Print the files that were written, a line each, or as JSON with more facts."""
+    if as_json:
+        print_json({"files": [str(path) for path in files], **facts})
+        return
+    for path in files:
+        out.print(f"  {path}", markup=False)
 
 
 def complain(message: str) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .output import out
+from .output import print_files
 
 
 def report(
@@ -25,5 +25,4 @@ def report(
     from vampnet_onnx.reports import read_report, write_reports
 
     files = write_reports(read_report(source), output or source.parent)
-    for path in files.values():
-        out.print(f"  {path}")
+    print_files(files.values())

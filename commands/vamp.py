@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from vampnet_onnx.configs.settings import (
+    BeatSettings,
+    GenerationSettings,
+    MaskSettings,
     Mode,
+    VampSettings,
     beat_settings,
     generation_settings,
     mask_settings,
@@ -17,7 +22,7 @@ from vampnet_onnx.configs.settings import (
 )
 
 from .options import Artifacts, Json, Threads
-from .output import cost, err, out, print_cost, print_json, progress_bar, spinner
+from .output import cost, err, print_cost, print_files, progress_bar, spinner
 
 _MASK = "Mask: what is kept of the input"
 _GENERATION = "Generation"
@@ -29,6 +34,10 @@ Real = float | None
 
 def _option(text: str, panel: str, **limits: Any) -> Any:
     return typer.Option(help=text, rich_help_panel=panel, **limits)
+
+
+def _flag(name: str, text: str, panel: str) -> Any:
+    return typer.Option(name, help=text, rich_help_panel=panel)
 
 
 def vamp(
@@ -101,26 +110,13 @@ def vamp(
         Whole, _option("Variations to make; files are numbered.", _GENERATION)
     ] = None,
     coarse_only: Annotated[
-        bool,
-        typer.Option(
-            "--coarse-only",
-            help="Keep the fine codes of the input.",
-            rich_help_panel=_GENERATION,
-        ),
+        bool, _flag("--coarse-only", "Keep the fine codes of the input.", _GENERATION)
     ] = False,
     keep_stereo: Annotated[
-        bool,
-        typer.Option(
-            "--keep-stereo", help="Vary each channel, under one mask.", rich_help_panel=_OUTPUT
-        ),
+        bool, _flag("--keep-stereo", "Vary each channel, under one mask.", _OUTPUT)
     ] = False,
     allow_clipped: Annotated[
-        bool,
-        typer.Option(
-            "--allow-clipped",
-            help="Go on with audio that is clipped.",
-            rich_help_panel=_OUTPUT,
-        ),
+        bool, _flag("--allow-clipped", "Go on with audio that is clipped.", _OUTPUT)
     ] = False,
     save_tokens: Annotated[
         Path | None, _option("Write codes and mask, too.", _OUTPUT, metavar="FILE.npz")
@@ -141,45 +137,22 @@ def vamp(
 
       vampnet-onnx vamp in.wav out.flac --artifacts artifacts --periodic-prompt 13 --seed 4
     """
+    given = {name: value for name, value in locals().items() if value is not None}
     from vampnet_onnx.pipeline.jobs import VampJob, vamp_file
     from vampnet_onnx.pipeline.vamp import VampPipeline
 
-    coarse = _given(
-        steps=steps,
-        temperature=temperature,
-        mask_temperature=mask_temperature,
-        sample_cutoff=sample_cutoff,
-        top_p=top_p,
-        top_k=top_k,
-    )
-    whole = _given(
-        batch_size=batch_size,
-        feedback_steps=feedback_steps,
-        time_stretch_factor=time_stretch_factor,
-    )
-    mask = _given(
-        periodic_prompt=periodic_prompt,
-        periodic_prompt_width=periodic_prompt_width,
-        prefix_s=prefix_s,
-        suffix_s=suffix_s,
-        onset_mask_width=onset_mask_width,
-        rand_mask_intensity=rand_mask_intensity,
-        dropout=dropout,
-        upper_codebook_mask=upper_codebook_mask,
-        n_conditioning_codebooks=n_conditioning_codebooks,
-    )
-    around = _given(before_beat_s=before_beat_s, after_beat_s=after_beat_s)
+    coarse = generation_settings(**_options_of(GenerationSettings, given))
     job = VampJob(
         source=source,
         target=target,
-        mask=mask_settings(**mask),
-        settings=vamp_settings(generation_settings(**coarse, mode=mode), **whole),
+        mask=mask_settings(**_options_of(MaskSettings, given)),
+        settings=vamp_settings(coarse, **_options_of(VampSettings, given)),
         seed=seed,
         coarse_only=coarse_only,
         keep_stereo=keep_stereo,
         allow_clipped=allow_clipped,
         beats=beats,
-        around_beats=beat_settings(**around),
+        around_beats=beat_settings(**_options_of(BeatSettings, given)),
         save_tokens=save_tokens,
         plot=plot,
     )
@@ -189,13 +162,11 @@ def vamp(
         pipeline.switch_adapter(adapter)
     with progress_bar(err) as bar:
         written = vamp_file(pipeline, job, progress=bar)
-    if as_json:
-        print_json({"files": [str(path) for path in written], "seed": seed, **cost(started)})
-        return
-    for path in written:
-        out.print(f"  {path}", markup=False)
-    print_cost(started)
+    print_files(written, as_json=as_json, seed=seed, **cost(started))
+    if not as_json:
+        print_cost(started)
 
 
-def _given(**choices: Any) -> dict[str, Any]:
-    return {name: value for name, value in choices.items() if value is not None}
+def _options_of(kind: type[Any], given: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that are fields of settings: both have the published names."""
+    return {field.name: given[field.name] for field in fields(kind) if field.name in given}

@@ -12,6 +12,7 @@ from vampnet_onnx.configs.extras import require_export_tools
 from vampnet_onnx.configs.store import find_version
 
 from .options import (
+    ArtifactsArgument,
     Checkpoint,
     ConfigOption,
     Json,
@@ -34,9 +35,7 @@ Against = Literal["models", "upstream", "golden"]
 
 
 def verify(
-    artifacts: Annotated[
-        Path, typer.Argument(metavar="ARTIFACTS", help="A version, a model or a store.")
-    ],
+    artifacts: ArtifactsArgument,
     checkpoint: Checkpoint = None,
     report: Annotated[Path, typer.Option(metavar="DIR", help="Where the report goes.")] = Path(
         "report"

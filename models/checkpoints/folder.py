@@ -48,11 +48,6 @@ class ModelSet:
     transformers: dict[str, VampNet] = field(default_factory=dict)
     sources: tuple[SourceRecord, ...] = ()
 
-    @property
-    def random_weights(self) -> bool:
-        """Whether any file is labelled as random."""
-        return any(source.label == "random" for source in self.sources)
-
 
 class Checkpoints:
     """A folder of checkpoints, opened once a run.
@@ -80,21 +75,17 @@ class Checkpoints:
         self.codec_dims: CodecDims | None = None
         self.dims: dict[str, VampNetDims] = {}
         self._files: dict[Path, _File] = {}
-        self._codec: LAC | None = None
-        self._transformers: dict[str, VampNet] = {}
-        self._merged = False
+        self._networks: dict[str, LAC | VampNet] = {}
         self._versions: dict[str, list[int]] = {}
+        self._merged = False
         for name in self.present:
-            kwargs = self._file(self._path(name)).read_kwargs()
+            path = self._path(name)
+            kwargs = self._file(path).read_kwargs()
             if name == CODEC:
-                self.codec_dims = CodecDims.from_kwargs(kwargs, str(self._path(name)))
+                self.codec_dims = CodecDims.from_kwargs(kwargs, str(path))
             else:
-                self.dims[name] = VampNetDims.from_kwargs(kwargs, str(self._path(name)))
-        if self.codec_dims is not None:
-            for name, own in self.dims.items():
-                _check_fit(name, own, self.codec_dims, folder)
-        if len(self.dims) == len(TRANSFORMERS):
-            _check_pair(self.dims["coarse"], self.dims["c2f"], folder)
+                self.dims[name] = VampNetDims.from_kwargs(kwargs, str(path))
+        require_fit(self.codec_dims, self.dims, folder)
 
     def models_for(self, transformers: Sequence[str], *, merged: bool = False) -> ModelSet:
         """Return the codec and the transformers asked for, those that are there.
@@ -115,26 +106,23 @@ class Checkpoints:
                 f"{self.folder}: a LoRA file was given for {listed(lost)}, which is not there"
             )
         self._require_untouched()
-        wanted = [name for name in self.dims if name in transformers]
-        for name in list(self._transformers):
-            if name not in wanted or merged != self._merged:
-                del self._transformers[name]  # given back before the next one is opened
+        wanted = [name for name in self.present if name == CODEC or name in transformers]
+        kept = wanted if merged == self._merged else [CODEC]
+        for name in self._networks.keys() - set(kept):
+            del self._networks[name]  # given back before the next one is opened
         self._merged = merged
-        if self._codec is None and self.codec_dims is not None:
-            self._codec = load_codec(self._file(self._path(CODEC)).read(read_checkpoint))
-            self._versions[CODEC] = _versions(self._codec)
+        files = []
         for name in wanted:
-            if name not in self._transformers:
-                self._transformers[name] = self._opened(name)
-                self._versions[name] = _versions(self._transformers[name])
-        used = [self._path(CODEC)] if self._codec is not None else []
-        for name in wanted:
-            used += [self._path(name), *filter(None, [self.lora.get(name)])]
+            if name not in self._networks:
+                self._networks[name] = self._opened(name)
+                self._versions[name] = _versions(self._networks[name])
+            files += [self._path(name), *filter(None, [self.lora.get(name)])]
+        codec = self._networks.get(CODEC)
         return ModelSet(
             self.folder,
-            self._codec,
-            {name: self._transformers[name] for name in wanted},
-            tuple(self.source(path) for path in used),
+            codec if isinstance(codec, LAC) else None,
+            {n: m for n in wanted if isinstance(m := self._networks[n], VampNet)},
+            tuple(self.source(path) for path in files),
         )
 
     def read_lora(self, path: Path) -> Checkpoint:
@@ -157,7 +145,7 @@ class Checkpoints:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave out the networks: another process opens its own."""
-        return self.__dict__ | {"_codec": None, "_transformers": {}}
+        return self.__dict__ | {"_networks": {}}
 
     def _path(self, name: str) -> Path:
         return self.folder / f"{name}.pth"
@@ -167,8 +155,10 @@ class Checkpoints:
             self._files[path] = _File(path)
         return self._files[path]
 
-    def _opened(self, name: str) -> VampNet:
+    def _opened(self, name: str) -> LAC | VampNet:
         checkpoint = self._file(self._path(name)).read(read_checkpoint)
+        if name == CODEC:
+            return load_codec(checkpoint)
         overlay = self.read_lora(self.lora[name]) if name in self.lora else None
         model = load_vampnet(checkpoint, lora=overlay)
         if self._merged:
@@ -181,8 +171,8 @@ class Checkpoints:
         An export that changed the weights it was made from would change the oracle, too, and
         be found equal.
         """
-        for name, model in {CODEC: self._codec, **self._transformers}.items():
-            if model is not None and _versions(model) != self._versions[name]:
+        for name, model in self._networks.items():
+            if _versions(model) != self._versions[name]:
                 raise RuntimeError(f"{self._path(name)}: its weights were changed in place")
 
 
@@ -296,28 +286,37 @@ def _present(folder: Path) -> list[str]:
     return present
 
 
-def _check_fit(name: str, dims: VampNetDims, codec: CodecDims, folder: Path) -> None:
-    used = codec.codebook_dims[: dims.n_codebooks]
-    problems = []
-    if dims.vocab_size != codec.codebook_size:
-        problems.append(
-            f"vocab_size {dims.vocab_size} against codebook_size {codec.codebook_size}"
-        )
-    if dims.n_codebooks > codec.n_codebooks:
-        problems.append(f"{dims.n_codebooks} codebooks against {codec.n_codebooks}")
-    if any(width != dims.latent_dim for width in used):
-        widths = ", ".join(str(width) for width in sorted(set(used)))
-        problems.append(f"latent_dim {dims.latent_dim} against codebook_dim {widths}")
-    if problems:
-        raise InputError(
-            f"{folder}: {name}.pth and codec.pth do not fit each other: {'; '.join(problems)}."
-            " Use the codec the transformer was trained on"
-        )
+def require_fit(
+    codec: CodecDims | None, transformers: Mapping[str, VampNetDims], folder: Path
+) -> None:
+    """Refuse networks of a folder that are not of one set.
 
-
-def _check_pair(coarse: VampNetDims, c2f: VampNetDims, folder: Path) -> None:
-    if coarse.n_codebooks != c2f.n_conditioning_codebooks:
-        raise InputError(
-            f"{folder}: coarse.pth has {coarse.n_codebooks} codebooks, but c2f.pth is"
-            f" conditioned on {c2f.n_conditioning_codebooks}; they are not a pair"
-        )
+    Raises:
+        InputError: naming the files and what differs.
+    """
+    for name, dims in transformers.items():
+        if codec is None:
+            break
+        problems = []
+        if dims.vocab_size != codec.codebook_size:
+            problems.append(
+                f"vocab_size {dims.vocab_size} against codebook_size {codec.codebook_size}"
+            )
+        if dims.n_codebooks > codec.n_codebooks:
+            problems.append(f"{dims.n_codebooks} codebooks against {codec.n_codebooks}")
+        used = sorted(set(codec.codebook_dims[: dims.n_codebooks]))
+        if used != [dims.latent_dim]:
+            widths = ", ".join(map(str, used))
+            problems.append(f"latent_dim {dims.latent_dim} against codebook_dim {widths}")
+        if problems:
+            raise InputError(
+                f"{folder}: {name}.pth and codec.pth do not fit each other:"
+                f" {'; '.join(problems)}. Use the codec the transformer was trained on"
+            )
+    if len(transformers) == len(TRANSFORMERS):
+        coarse, c2f = (transformers[name] for name in TRANSFORMERS)
+        if coarse.n_codebooks != c2f.n_conditioning_codebooks:
+            raise InputError(
+                f"{folder}: coarse.pth has {coarse.n_codebooks} codebooks, but c2f.pth is"
+                f" conditioned on {c2f.n_conditioning_codebooks}; they are not a pair"
+            )

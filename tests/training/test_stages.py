@@ -38,7 +38,7 @@ def test_a_fine_tune_lowers_the_loss_on_its_style(trained: Path) -> None:
 def test_what_is_written_is_a_whole_set_that_is_not_labelled_as_random(trained: Path) -> None:
     assert Checkpoints(trained).present == ["codec", "coarse", "c2f"]
     models = open_models(trained)
-    assert not models.random_weights
+    assert {source.label for source in models.sources} == {""}
     content = torch.load(trained / "codec.pth", weights_only=True)
     assert content["metadata"]["kwargs"] == TINY["codec"]
     assert "from scratch" in content["metadata"]["trained"]

@@ -10,7 +10,7 @@ import torch
 
 from tests.support.checkpoint_files import audio, content_of, refusal
 from vampnet_onnx.models import open_models
-from vampnet_onnx.models.checkpoints.folder import _check_fit, _check_pair
+from vampnet_onnx.models.checkpoints.folder import require_fit
 from vampnet_onnx.models.checkpoints.random_checkpoint import sizes, write_random_set
 from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
 
@@ -20,9 +20,7 @@ def test_every_known_size_has_kwargs_that_fit_each_other(size: str, tmp_path: Pa
     kwargs = sizes()[size]
     codec = CodecDims.from_kwargs(kwargs["codec"], size)
     coarse, c2f = (VampNetDims.from_kwargs(kwargs[name], size) for name in ("coarse", "c2f"))
-    _check_fit("coarse", coarse, codec, tmp_path)
-    _check_fit("c2f", c2f, codec, tmp_path)
-    _check_pair(coarse, c2f, tmp_path)
+    require_fit(codec, {"coarse": coarse, "c2f": c2f}, tmp_path)
     assert c2f.n_codebooks == codec.n_codebooks
 
 
@@ -39,7 +37,7 @@ def test_a_random_set_is_labelled_and_says_how_it_was_made(tmp_path: Path) -> No
     metadata = content_of(tmp_path, "c2f")["metadata"]
     assert metadata["random_weights"] is True and metadata["seed"] == 3
     assert metadata["kwargs"] == sizes()["tiny"]["c2f"]
-    assert open_models(tmp_path).random_weights
+    assert {source.label for source in open_models(tmp_path).sources} == {"random"}
 
 
 @pytest.mark.parametrize("seed", [0, (1 << 63) - 1, 1 << 80])

@@ -22,9 +22,14 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel, of a copy of its own: a build leaves folders beside the source."""
+    """A wheel, from a copy in which an earlier build left modules that are gone since."""
     folder = tmp_path_factory.mktemp("wheel")
-    return built_wheel(copied_source(folder / "repository"), folder)
+    copy = copied_source(folder / "repository")
+    for name in ("models/gone.py", "vampnet_onnx/commands/gone.py"):
+        left = copy / "build" / "lib" / name
+        left.parent.mkdir(parents=True)
+        left.touch()
+    return built_wheel(copy, folder)
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 NOT_PACKAGED = ("training", "tests", "docs")
 GOLDEN = ROOT / "tests" / "golden"
-FILES = ("pyproject.toml", "README.md", "LICENSE")
+FILES = ("pyproject.toml", "setup.py", "README.md", "LICENSE")
 
 
 def copied_source(target: Path) -> Path:

@@ -22,12 +22,8 @@ def shipped(name: str) -> dict[str, Any]:
 def packaged_set(name: str, source: str = "checkpoint.packaged") -> Path:
     """Return the folder of a set of checkpoints that comes with the package.
 
-    Args:
-        name: of the set.
-        source: what asks for it, for messages.
-
     Raises:
-        InputError: there is none of this name.
+        InputError: there is none of this name; `source` says what asks for it.
     """
     root = Path(str(resources.files("vampnet_onnx.checkpoints")))
     known = sorted(folder.name for folder in root.iterdir() if (folder / "codec.pth").exists())

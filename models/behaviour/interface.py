@@ -94,64 +94,63 @@ def vamp(
     require_codes(codes, mask, n_codebooks=dims.n_codebooks, mask_token=coarse.mask_token)
     codes, mask = stretch(codes, mask, settings.time_stretch_factor)
     chunk = steps_of(settings.coarse_chunk_s, dims)
+    part = Part(coarse, settings.coarse, chunk, noise, on_step)
     tokens = codes
     for _ in range(settings.feedback_steps):
-        made = coarse_vamp(
-            coarse,
-            tokens,
-            mask,
-            chunk=chunk,
-            settings=settings.coarse,
-            noise=noise,
-            on_step=on_step,
-        )
+        made = coarse_vamp(part, tokens, mask)
         tokens = made.tokens
     if c2f is None:
         return made
     chunk = steps_of(settings.c2f_chunk_s, dims)
-    fine = coarse_to_fine(
-        c2f, tokens, mask, chunk=chunk, settings=settings.c2f, noise=noise, on_step=on_step
-    )
+    fine = coarse_to_fine(Part(c2f, settings.c2f, chunk, noise, on_step), tokens, mask)
     n_coarse = coarse.n_codebooks
     masked = [made.masked_tokens[:, :n_coarse], fine.masked_tokens[:, n_coarse:]]
     return Vamped(fine.tokens, torch.cat(masked, dim=1))
 
 
-def coarse_vamp(
-    model: TokenModel,
-    codes: Tensor,
-    mask: Tensor,
-    *,
-    chunk: int,
-    settings: GenerationSettings,
-    noise: NoiseSource,
-    on_step: OnStep = _ignore,
-) -> Vamped:
-    """Generate the masked coarse codes chunk by chunk.
+@dataclass(frozen=True)
+class Part:
+    """One of the two models at work.
 
-    If any coarse code of a chunk (in any batch item) is kept, its first and last time step
-    are kept, too, so that chunks join smoothly.
-
-    Args:
-        model: the coarse model.
-        codes: int64 [B, C, T] of all codebooks.
-        mask: int64 [B, C, T].
-        chunk: time steps a chunk; the last one is shorter.
-        settings: of the generation.
+    Attributes:
+        chunk: time steps it works on at a time.
         noise: asked chunk after chunk.
         on_step: told every step of every chunk, in order.
+    """
+
+    model: TokenModel
+    settings: GenerationSettings
+    chunk: int
+    noise: NoiseSource
+    on_step: OnStep = _ignore
+
+    def generate(self, codes: Tensor, mask: Tensor) -> Tensor:
+        """Generate the masked codes of a chunk."""
+        return generate(
+            self.model,
+            codes,
+            mask,
+            settings=self.settings,
+            noise=self.noise,
+            on_step=self.on_step,
+        )
+
+
+def coarse_vamp(part: Part, codes: Tensor, mask: Tensor) -> Vamped:
+    """Generate the masked coarse codes of all codes (int64 [B, C, T]) chunk by chunk.
+
+    If any coarse code of a chunk (in any batch item) is kept, its first and last time step
+    are kept, too, so that chunks join smoothly.  The last chunk is shorter.
 
     Returns:
         Codes with the fine codebooks of the input, which are in `masked_tokens`, too.
     """
-    n = model.n_codebooks
+    n = part.model.n_codebooks
     made, masked = [], []
-    for part, given_mask in _chunks(codes[:, :n], mask[:, :n], chunk):
-        part_mask = keep_edges(given_mask)
-        start = apply_mask(part, part_mask, model.mask_token)
-        made.append(
-            generate(model, start, part_mask, settings=settings, noise=noise, on_step=on_step)
-        )
+    for piece, given_mask in _chunks(codes[:, :n], mask[:, :n], part.chunk):
+        piece_mask = keep_edges(given_mask)
+        start = apply_mask(piece, piece_mask, part.model.mask_token)
+        made.append(part.generate(start, piece_mask))
         masked.append(start)
     fine = codes[:, n:]
     return Vamped(
@@ -160,29 +159,17 @@ def coarse_vamp(
     )
 
 
-def coarse_to_fine(
-    model: TokenModel,
-    codes: Tensor,
-    mask: Tensor,
-    *,
-    chunk: int,
-    settings: GenerationSettings,
-    noise: NoiseSource,
-    on_step: OnStep = _ignore,
-) -> Vamped:
+def coarse_to_fine(part: Part, codes: Tensor, mask: Tensor) -> Vamped:
     """Generate the masked fine codes, given the coarse ones, chunk by chunk.
 
-    Arguments are those of `coarse_vamp`.  The last chunk is filled up with code 0 under mask
-    1; what is generated there is cut off.  What is masked of conditioning codebooks is kept.
+    The last chunk is filled up with code 0 under mask 1; what is generated there is cut off.
+    What is masked of the conditioning codebooks is kept.
     """
-    steps = codes.shape[-1]
-    missing = -steps % chunk
+    steps, model = codes.shape[-1], part.model
+    missing = -steps % part.chunk
     mask = codebook_unmask(F.pad(mask, (0, missing), value=1), model.n_conditioning_codebooks)
-    made = [
-        generate(model, part, part_mask, settings=settings, noise=noise, on_step=on_step)
-        for part, part_mask in _chunks(F.pad(codes, (0, missing)), mask, chunk)
-    ]
-    tokens = torch.cat(made, dim=-1)[..., :steps]
+    pieces = _chunks(F.pad(codes, (0, missing)), mask, part.chunk)
+    tokens = torch.cat([part.generate(*piece) for piece in pieces], dim=-1)[..., :steps]
     return Vamped(tokens, apply_mask(tokens, mask[..., :steps], model.mask_token))
 
 
@@ -222,13 +209,9 @@ def _require_models(coarse: TokenModel, c2f: TokenModel | None, dims: CodecDims)
                 f"{model.name} has {model.mask_token} entries a codebook, the codec"
                 f" {dims.codebook_size}: they are not of one set"
             )
-    if coarse.n_codebooks > dims.n_codebooks:
-        raise InputError(
-            f"{coarse.name} works on {coarse.n_codebooks} codebooks, the codec has"
-            f" {dims.n_codebooks}: they are not of one set"
-        )
-    if c2f is not None and c2f.n_codebooks != dims.n_codebooks:
-        raise InputError(
-            f"{c2f.name} works on {c2f.n_codebooks} codebooks, the codec has"
-            f" {dims.n_codebooks}: they are not of one set"
-        )
+        beyond = model.n_codebooks - dims.n_codebooks
+        if beyond > 0 or (model is c2f and beyond):  # coarse may leave fine ones out
+            raise InputError(
+                f"{model.name} works on {model.n_codebooks} codebooks, the codec has"
+                f" {dims.n_codebooks}: they are not of one set"
+            )

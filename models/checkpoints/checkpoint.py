@@ -35,7 +35,6 @@ class Checkpoint:
     """One opened file of weights.
 
     Attributes:
-        path: where it was read.
         state: tensors by published name, weight-norm keys in the old style.
         kwargs: the published constructor's keywords; none where it is a LoRA overlay.
         label: what its metadata says of the weights, ``random`` for random ones; else empty.
@@ -50,9 +49,7 @@ class Checkpoint:
 def read_checkpoint(path: Path, *, weights_checked: bool = False) -> Checkpoint:
     """Open one checkpoint file.
 
-    Args:
-        path: of the file.
-        weights_checked: every weight is known to be fit, so none is looked at.
+    With `weights_checked`, every weight is known to be fit, and none is looked at.
 
     Raises:
         InputError: the file is missing, truncated, no checkpoint, wants to run code, has no
@@ -104,9 +101,7 @@ def load_codec(checkpoint: Checkpoint) -> LAC:
 def load_vampnet(checkpoint: Checkpoint, *, lora: Checkpoint | None = None) -> VampNet:
     """Build the transformer of a checkpoint and set every parameter of it.
 
-    Args:
-        checkpoint: an opened coarse or c2f file.
-        lora: an opened overlay to lay over the checkpoint's own LoRA tensors.
+    The LoRA tensors of an opened overlay take the place of the checkpoint's own.
 
     Raises:
         InputError: keywords, keys or the overlay do not fit.

@@ -37,10 +37,7 @@ class ModelSet:
     """The networks of one folder of checkpoints, any subset of codec, coarse and c2f.
 
     Attributes:
-        folder: where they were read.
-        codec: the codec, if ``codec.pth`` is there.
-        transformers: ``coarse`` and ``c2f``, those that are there.
-        sources: the files, in a fixed order.
+        sources: the files that were read, in a fixed order.
     """
 
     folder: Path
@@ -236,12 +233,7 @@ def open_models(
     lora: Mapping[str, Path] = {},
     only: Sequence[str] = TRANSFORMERS,
 ) -> ModelSet:
-    """Open the codec of a folder, if it holds one, and transformers.
-
-    Args:
-        folder: of checkpoints.
-        lora: LoRA overlay by transformer.
-        only: transformers to open; others are left alone.
+    """Open the codec of a folder, if it holds one, and these transformers, once.
 
     Raises:
         InputError: as `Checkpoints`.

@@ -79,10 +79,10 @@ def write_random_set(
 def write_random_file(
     target: Path, kwargs: dict[str, Any], *, seed: int, draw: int | None = None
 ) -> None:
-    """Write one checkpoint with random weights.
+    """Write one checkpoint with random weights: ``codec.pth``, ``coarse.pth`` or ``c2f.pth``.
 
     Args:
-        target: file of a known name: ``codec.pth``, ``coarse.pth`` or ``c2f.pth``.
+        target: the file.
         kwargs: the published constructor's keywords.
         seed: noted in the metadata.
         draw: seed of the generator, where it is another.
@@ -91,8 +91,12 @@ def write_random_file(
         InputError: impossible keywords, or a folder that cannot be written.
     """
     generator = torch.Generator().manual_seed((seed if draw is None else draw) % _SEEDS)
+    module: nn.Module
     with torch.device("meta"):
-        module = _build(target.stem, kwargs)
+        if target.stem == CODEC:
+            module = LAC(CodecDims.from_kwargs(kwargs, "sizes.toml"))
+        else:
+            module = VampNet(VampNetDims.from_kwargs(kwargs, "sizes.toml"), rank=LORA_RANK)
     content = {
         "state_dict": random_state(module, generator),
         "metadata": {"kwargs": kwargs, RANDOM_LABEL: True, "seed": seed},
@@ -101,21 +105,10 @@ def write_random_file(
         save_checkpoint(content, temporary)
 
 
-def _build(kind: str, kwargs: dict[str, Any]) -> nn.Module:
-    if kind == CODEC:
-        return LAC(CodecDims.from_kwargs(kwargs, "sizes.toml"))
-    return VampNet(VampNetDims.from_kwargs(kwargs, "sizes.toml"), rank=LORA_RANK)
-
-
 def random_state(module: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
-    """Draw every tensor with a spread that keeps activations near unit variance.
+    """Draw every tensor of a module with a spread that keeps activations near unit variance.
 
-    Args:
-        module: built, on any device, ``meta`` included; its own tensors are not read.
-        generator: on the CPU.
-
-    Returns:
-        A float32 tensor for every key of the module's state dict.
+    The module may be on any device, ``meta`` included: its own tensors are not read.
     """
     state = {}
     for name, value in module.state_dict().items():

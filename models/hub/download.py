@@ -48,13 +48,7 @@ _GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
 
 @dataclass(frozen=True)
 class Repository:
-    """A model repository at one revision.
-
-    Attributes:
-        repo: its id, ``owner/name``.
-        revision: branch, tag or commit.
-        endpoint: address of the hub.
-    """
+    """A model repository (``owner/name``) on a hub, at one branch, tag or commit."""
 
     repo: str
     revision: str
@@ -63,14 +57,9 @@ class Repository:
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """What the hub says of a file.
+    """What the hub says of a file at a commit.
 
-    Attributes:
-        path: path in the repository.
-        url: where its bytes are.
-        size: bytes.
-        digest: SHA-256 of a large file, git's SHA-1 of a small one.
-        commit: the commit it was described at.
+    The size is in bytes, the digest a large file's SHA-256 or a small one's git SHA-1.
     """
 
     path: str
@@ -292,31 +281,27 @@ def _explained(hub: Repository, target: Path | None = None) -> Iterator[None]:
 def _refusal(hub: Repository, error: HfHubHTTPError) -> InputError | EnvironmentLacksError:
     status = error.response.status_code
     code = error.response.headers.get("X-Error-Code", "")
-    where = f"{hub.repo} on {hub.endpoint}"
+    kind: type[InputError] | type[EnvironmentLacksError] = InputError
     if code == "RevisionNotFound":
-        return InputError(
-            f"{where}: has no revision {hub.revision!r}; name a branch, tag or commit of it"
-        )
-    if code == "GatedRepo" or status == 403:
-        return InputError(
-            f"{where}: may not be read (HTTP {status}); accept its terms on the hub, and set"
+        what = f"has no revision {hub.revision!r}; name a branch, tag or commit of it"
+    elif code == "GatedRepo" or status == 403:
+        what = (
+            f"may not be read (HTTP {status}); accept its terms on the hub, and set"
             " HF_TOKEN to a token that may read it"
         )
-    if status == 401:
-        return InputError(
-            f"{where}: does not exist, or asks for a sign-in (HTTP 401); check the name, and"
+    elif status == 401:
+        what = (
+            "does not exist, or asks for a sign-in (HTTP 401); check the name, and"
             " set HF_TOKEN to a valid token or run 'hf auth login'"
         )
-    if status == 404:
-        return InputError(
-            f"{where}: not found (HTTP 404); check the repository's name and HF_ENDPOINT"
-        )
-    if status in _PASSING_STATUS:
-        return EnvironmentLacksError(
-            f"{where}: the hub is busy or down (HTTP {status}); run the same command again"
-            " later"
-        )
-    return InputError(f"{where}: the hub refuses (HTTP {status}); check HF_ENDPOINT")
+    elif status == 404:
+        what = "not found (HTTP 404); check the repository's name and HF_ENDPOINT"
+    elif status in _PASSING_STATUS:
+        kind = EnvironmentLacksError
+        what = f"the hub is busy or down (HTTP {status}); run the same command again later"
+    else:
+        what = f"the hub refuses (HTTP {status}); check HF_ENDPOINT"
+    return kind(f"{hub.repo} on {hub.endpoint}: {what}")
 
 
 def _disk_refusal(target: Path | None, error: OSError) -> InputError:

@@ -30,14 +30,7 @@ _NAMED_AT_MOST = 60
 
 @dataclass(frozen=True)
 class Published:
-    """Where the published files are.
-
-    Attributes:
-        repo: the repository's id.
-        revision: branch, tag or commit.
-        files: component to path in the repository.
-        finetuned: component to path, with ``{name}`` for the pair's name.
-    """
+    """Where the published files are, by component; ``{name}`` stands for a pair's name."""
 
     repo: str
     revision: str

@@ -116,8 +116,6 @@ class VampNetDims:
     """Dimensions of a VampNet transformer.
 
     Attributes:
-        n_heads: attention heads.
-        n_layers: transformer layers.
         n_codebooks: codebooks in the input, conditioning ones included.
         n_conditioning_codebooks: leading codebooks that are given, never predicted.
         latent_dim: width of one codebook's latents.

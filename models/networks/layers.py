@@ -147,11 +147,7 @@ class LoRALinear(nn.Module):
 
 
 def merge_lora(model: nn.Module) -> None:
-    """Form every effective weight once, which at released size takes 0.5 s a forward.
-
-    Args:
-        model: changed in place.
-    """
+    """Form every effective weight of a model in place, which at released size takes 0.5 s."""
     for layer in model.modules():
         if isinstance(layer, LoRALinear):
             layer.merge()

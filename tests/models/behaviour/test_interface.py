@@ -182,11 +182,8 @@ def test_feedback_under_the_original_mask_only_uses_up_noise() -> None:
     codes = codes_of(10)
     mask = half_mask(codes)
     twice = vamped(codes, mask, c2f=None, chosen=toy_settings(feedback_steps=2))
-    noise, chosen = TorchNoise(0), generation_settings(steps=3)
-    first, second = (
-        interface.coarse_vamp(COARSE, codes, mask, chunk=10, settings=chosen, noise=noise)
-        for _ in range(2)
-    )
+    part = interface.Part(COARSE, generation_settings(steps=3), 10, TorchNoise(0))
+    first, second = (interface.coarse_vamp(part, codes, mask) for _ in range(2))
     assert torch.equal(twice.tokens, second.tokens)
     assert torch.equal(twice.masked_tokens, first.masked_tokens)
     assert not torch.equal(first.tokens, second.tokens)
@@ -209,14 +206,8 @@ def test_the_fine_model_sees_whole_chunks_filled_up_with_masked_codes() -> None:
 
 def test_a_mask_over_coarse_codebooks_does_not_reach_the_fine_model() -> None:
     codes = codes_of(8)
-    made = interface.coarse_to_fine(
-        FINE,
-        codes,
-        torch.ones_like(codes),
-        chunk=4,
-        settings=generation_settings(steps=2),
-        noise=TorchNoise(0),
-    )
+    part = interface.Part(FINE, generation_settings(steps=2), 4, TorchNoise(0))
+    made = interface.coarse_to_fine(part, codes, torch.ones_like(codes))
     assert torch.equal(made.tokens[:, :2], codes[:, :2])
     assert torch.equal(made.masked_tokens[:, :2], codes[:, :2])
     assert (made.masked_tokens[:, 2] == 11).all()

@@ -10,7 +10,8 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic_core import PydanticCustomError
 
 from .errors import InputError, nearest
 from .names import TRANSFORMERS, TransformerName
@@ -25,15 +26,21 @@ Count = Annotated[int, Field(ge=1, le=1 << 20, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 63, strict=True)]
 # An infinite limit could not fail, and one of NaN could not hold.
 Limit = Annotated[float, Field(allow_inf_nan=False, strict=True)]
-ComponentName = Literal[
-    "codec_encoder",
-    "codec_decoder",
-    "coarse",
-    "c2f",
-    "audio_processor",
-    "mask_generator",
-    "sampler",
-]
+
+
+def _is_component(name: object) -> object:
+    """Accept a component: what gates.toml has gates of, by its name."""
+    known = list[str]()
+    for kind in shipped("gates.toml"):
+        if kind not in ("ties", "noise", "every", "generation"):
+            known += TRANSFORMERS if kind == "transformer" else [kind]
+    if name not in known:
+        *first, last = map(repr, known)
+        raise PydanticCustomError("component", f"Input should be {', '.join(first)} or {last}")
+    return name
+
+
+ComponentName = Annotated[str, BeforeValidator(_is_component)]
 
 
 class _Section(BaseModel):

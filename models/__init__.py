@@ -5,7 +5,6 @@ published packages by the golden sets in ``tests/golden``.
 """
 
 from .checkpoints.checkpoint import (
-    Checkpoint,
     load_codec,
     load_vampnet,
     read_checkpoint,
@@ -19,16 +18,14 @@ from .checkpoints.folder import (
 )
 from .networks.dims import CodecDims, VampNetDims
 from .networks.lac import LAC
-from .networks.quantize import Quantized, ResidualVectorQuantize
+from .networks.quantize import ResidualVectorQuantize
 from .networks.vampnet import VampNet
 
 __all__ = [
     "LAC",
-    "Checkpoint",
     "Checkpoints",
     "CodecDims",
     "ModelSet",
-    "Quantized",
     "ResidualVectorQuantize",
     "VampNet",
     "VampNetDims",

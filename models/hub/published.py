@@ -1,7 +1,7 @@
 """Getting the published checkpoints, or a fine-tuned pair, from the hub into a folder.
 
 Where they are is said in ``configs/published.toml``.  The folder then holds ``codec.pth``,
-``coarse.pth`` and ``c2f.pth``, as `models.open_models` reads them; each file's hash has been
+``coarse.pth`` and ``c2f.pth``, as `models.Checkpoints` reads them; each file's hash has been
 compared with the hub's.  `models.hub.download` does the downloading.
 """
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -147,7 +145,10 @@ class LoRALinear(nn.Module):
 
 
 def merge_lora(model: nn.Module) -> None:
-    """Form every effective weight of a model in place, which at released size takes 0.5 s."""
+    """Form every effective weight of a model once and in place.
+
+    At released size a forward spends 0.5 s on it.
+    """
     for layer in model.modules():
         if isinstance(layer, LoRALinear):
             layer.merge()
@@ -162,4 +163,4 @@ def same_padding(kernel_size: int, dilation: int = 1) -> int:
     reach = dilation * (kernel_size - 1)
     if reach % 2:
         raise ValueError(f"kernel {kernel_size} with dilation {dilation} cannot keep length")
-    return math.floor(reach / 2)
+    return reach // 2

@@ -114,6 +114,14 @@ def test_an_impossible_value_is_named_with_its_key(
     assert f"{section}.{key}" in refusal(values)
 
 
+def test_the_components_to_ask_for_are_those_that_there_are() -> None:
+    asked = {**MINIMAL, "export": {"components": list(COMPONENTS)}}
+    assert config_from(asked, source="my.toml").export.components == list(COMPONENTS)
+    for other in ("transformer", "generation", "every", "ties", 3):
+        said = refusal({**MINIMAL, "export": {"components": [other]}})
+        assert said.endswith(", ".join(map(repr, COMPONENTS[:-1])) + " or 'sampler'")
+
+
 @pytest.mark.parametrize("section", ["checkpoint", "export", "verify", "output", "gates"])
 @pytest.mark.parametrize("value", ["text", 3, [1]])
 def test_a_section_that_is_no_table_is_refused(section: str, value: object) -> None:

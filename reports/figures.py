@@ -99,32 +99,37 @@ def heat_figure(heat: HeatMap) -> HeatFigure | None:
     columns = max((len(row) for row in heat.values), default=0)
     if not columns:
         return None
-    values = [value for row in heat.values for value in row]
-    positive = [value for value in values if math.isfinite(value) and value > 0]
+    values = {(x, y): v for y, row in enumerate(heat.values) for x, v in enumerate(row)}
+    places = {(x, y): f"{heat.rows[y]}, {_span(heat, x)}" for x, y in values}
+    positive = [value for value in values.values() if math.isfinite(value) and value > 0]
     high = max(positive, default=1.0)
     low = max(min(positive, default=1.0), high / 10**DECADES_WITHIN)
-    cells = [
-        Cell(
-            x, y, _level(value, low, high), f"{name}, {_span(heat, x)}: {format_number(value)}"
-        )
-        for y, (name, row) in enumerate(zip(heat.rows, heat.values, strict=True))
-        for x, value in enumerate(row)
-    ]
-    bad = sum(not math.isfinite(value) for value in values)
+    bad = [at for at, value in values.items() if not math.isfinite(value)]
+    worst = max(values, key=lambda at: _badness(values[at]))
+    if bad:
+        summary = f"{len(bad)} of {len(values)} cells are not finite, the first at"
+        summary = f"{summary} {places[bad[0]]}."
+    elif values[worst] == 0:
+        summary = "No difference in any cell."
+    else:
+        summary = f"Largest error {format_number(values[worst])} at {places[worst]}."
     return HeatFigure(
         columns=columns,
         rows=heat.rows,
         row_worst=[max(row, key=_badness, default=0.0) for row in heat.values],
-        cells=cells,
+        cells=[
+            Cell(*at, _level(value, low, high), f"{places[at]}: {format_number(value)}")
+            for at, value in values.items()
+        ],
         ticks=[
             Tick(value / (columns * heat.columns_per_cell), format_number(value))
             for value in _round_values(0, columns * heat.columns_per_cell, 6)
             if value.is_integer()
         ],
         scale=_scale(low, high) if positive else [],
-        has_zero=any(value == 0 for value in values),
-        nonfinite=bad,
-        summary=_heat_summary(heat, bad),
+        has_zero=0 in values.values(),
+        nonfinite=len(bad),
+        summary=summary,
     )
 
 
@@ -142,8 +147,7 @@ def scatter_plots(scatter: Scatter) -> list[Plot]:
     low, high = _padded(min(both), max(both))
     reach = max(map(abs, difference)) * 1.08
     worst = max(range(len(pairs)), key=lambda i: abs(difference[i]))
-    at = f"{format_number(difference[worst])} where the reference is"
-    at = f"{at} {format_number(reference[worst])}"
+    largest, there = format_number(difference[worst]), format_number(reference[worst])
     across = _padded(min(reference), max(reference))
     up = (-reach, reach) if reach > 1 / _HUGE else (-1.0, 1.0)
     return [
@@ -160,10 +164,17 @@ def scatter_plots(scatter: Scatter) -> list[Plot]:
             list(zip(reference, difference, strict=True)),
             (across, up),
             ((across[0], 0.0), (across[1], 0.0)),
-            f"Largest difference {at}." if difference[worst] else "All pairs are equal.",
+            f"Largest difference {largest} where the reference is {there}."
+            if difference[worst]
+            else "All pairs are equal.",
             "export - reference",
         ),
     ]
+
+
+def lowest(accuracy: list[Number]) -> Number:
+    """Return the lowest share; NaN, which compares as false, does not hide behind others."""
+    return min(accuracy, key=lambda share: -1.0 if math.isnan(share) else share)
 
 
 def undrawn(scatter: Scatter) -> int:
@@ -226,30 +237,11 @@ def _scale(low: float, high: float) -> list[Tick]:
 def _span(heat: HeatMap, column: int) -> str:
     first = column * heat.columns_per_cell
     last = first + heat.columns_per_cell - 1
-    return (
-        f"{heat.column_unit} {first}"
-        if first == last
-        else f"{heat.column_unit} {first} to {last}"
-    )
+    return f"{heat.column_unit} {first}" + (f" to {last}" if last > first else "")
 
 
 def _badness(value: float) -> float:
     return value if math.isfinite(value) else math.inf
-
-
-def _heat_summary(heat: HeatMap, bad: int) -> str:
-    named = [
-        (value, f"{name}, {_span(heat, x)}")
-        for name, row in zip(heat.rows, heat.values, strict=True)
-        for x, value in enumerate(row)
-    ]
-    if bad:
-        where = next(place for value, place in named if not math.isfinite(value))
-        return f"{bad} of {len(named)} cells are not finite, the first at {where}."
-    worst, where = max(named, key=lambda item: item[0])
-    if worst == 0:
-        return "No difference in any cell."
-    return f"Largest error {format_number(worst)} at {where}."
 
 
 def _padded(low: float, high: float) -> tuple[float, float]:

@@ -11,7 +11,6 @@ from .summary import (
     describe_gate,
     findings,
     format_number,
-    label,
     nonfinite,
     printable,
 )
@@ -47,7 +46,7 @@ def render_junit(report: Report) -> str:
 
 
 def _suite(component: Component) -> ET.Element:
-    suite = ET.Element("testsuite", name=_clean(label(component)))
+    suite = ET.Element("testsuite", name=_clean(component.id))
     properties = ET.SubElement(suite, "properties")
     for name, value in (("file", component.file), ("sha256", component.sha256)):
         ET.SubElement(properties, "property", name=name, value=_clean(value))

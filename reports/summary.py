@@ -81,11 +81,6 @@ def tell_apart(value: float | None, limit: float) -> tuple[str, str]:
     return texts
 
 
-def label(component: Component) -> str:
-    """Return ``component`` or ``component.variant``, as in the name of its file."""
-    return ".".join(filter(None, (component.name, component.variant)))
-
-
 def share_of_limit(gate: Gate) -> float:
     """Return how much of its limit a gate uses: 0 nothing, 1 all of it, infinity beyond any.
 
@@ -151,9 +146,26 @@ def nonfinite(case: Case) -> str:
     )
 
 
+def describe_result(case: Case) -> str:
+    """Return a case with all that was measured in it, on one line."""
+    measured = [f"{name} = {format_number(value)}" for name, value in case.metrics.items()]
+    parts = (describe_case(case), *measured, nonfinite(case), case.message)
+    return "; ".join(filter(None, parts))
+
+
 def find_case(component: Component, case_id: str) -> Case | None:
     """Return the case of that id, if the report has it."""
     return next((case for case in component.cases if case.id == case_id), None)
+
+
+def metric_names(component: Component) -> list[str]:
+    """Return the metrics of a component's cases in the order in which they first appear."""
+    return list(dict.fromkeys(name for case in component.cases for name in case.metrics))
+
+
+def holding(component: Component) -> int:
+    """Return how many gates of a component hold."""
+    return sum(gate.verdict is not Verdict.FAIL for gate in component.gates)
 
 
 def tightest_gate(component: Component) -> Gate | None:
@@ -192,7 +204,7 @@ def findings(report: Report) -> list[Finding]:
 
 
 def _component_findings(component: Component) -> Iterator[Finding]:
-    name = label(component)
+    name = component.id
     gates = [gate for gate in component.gates if gate.verdict is not Verdict.PASS]
     for gate in gates:
         case = find_case(component, gate.worst_case)

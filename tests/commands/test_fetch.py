@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import huggingface_hub
 import pytest
-from huggingface_hub import constants
 
 from tests.support.command_line import Cli, files_below, refused
-from tests.support.hub_server import Hub, serve
+from tests.support.hub_server import Hub, own_world, serve
 from vampnet_onnx.models.hub.published import published
 
+REPO = published().repo
 FILES = {
     path: path.encode() * 1000
     for path in (
@@ -28,16 +27,9 @@ FILES = {
 @pytest.fixture(autouse=True)
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
     """The hub, and nothing of a person's own settings."""
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "no-token"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
-    monkeypatch.delenv("HF_TOKEN", raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    huggingface_hub.close_session()
-    with serve(Hub(published().repo, dict(FILES))) as served:
+    with own_world(monkeypatch, tmp_path / "hf-home"), serve(Hub(REPO, dict(FILES))) as served:
         monkeypatch.setenv("HF_ENDPOINT", served.url)
         yield served
-    huggingface_hub.close_session()
 
 
 def test_the_published_set_arrives(cli: Cli, tmp_path: Path) -> None:

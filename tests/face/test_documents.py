@@ -20,7 +20,7 @@ import typer
 
 from tests.support.command_line import ROOT, Cli, files_below
 from tests.support.documents import Step, steps, table_of_commands
-from tests.support.hub_server import Hub, serve
+from tests.support.hub_server import Hub, own_world, serve
 from tests.support.sets import EXPORTED_RATES, NANO
 from vampnet_onnx import __main__ as program
 from vampnet_onnx.configs import config as config_module
@@ -85,15 +85,14 @@ def place(
 
     monkeypatch.setattr(config_module, "_shipped", small)
     monkeypatch.setattr("vampnet_onnx.verify.bench.FRAMES", (5, 9))
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv("HF_TOKEN", raising=False)
     monkeypatch.chdir(folder)
     pair = ("loras/opera/coarse.pth", "loras/opera/c2f.pth")
     files = {
         name: name.encode() * 99 for name in ("codec.pth", "coarse.pth", "c2f.pth", *pair)
     }
     before = files_of_the_root()
-    with serve(Hub(published().repo, files)) as hub:
+    alone = own_world(monkeypatch, folder / "hf-home")
+    with alone, serve(Hub(published().repo, files)) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         yield folder
     assert files_of_the_root() == before, "something was left behind in the repository"

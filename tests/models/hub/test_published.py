@@ -13,11 +13,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import huggingface_hub
 import pytest
 from huggingface_hub import constants
 
-from tests.support.hub_server import COMMIT, Hub, serve
+from tests.support.hub_server import COMMIT, Hub, own_world, serve
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.models.hub import download as hub_module
 from vampnet_onnx.models.hub.published import (
@@ -40,21 +39,9 @@ FILES = {
 
 
 @pytest.fixture(autouse=True)
-def own_world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Keep a person's token, cache, proxies and offline switch out of the tests."""
-    home = tmp_path / "hf-home"
-    monkeypatch.setattr(constants, "HF_HOME", str(home))
-    monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(home / "token"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    # Otherwise the first request of a process asks the public hub how to name its caller.
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
-    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    huggingface_hub.close_session()
-    yield
-    huggingface_hub.close_session()
-    assert not home.exists()
+def alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    with own_world(monkeypatch, tmp_path / "hf-home"):
+        yield
 
 
 @pytest.fixture

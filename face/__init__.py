@@ -71,19 +71,21 @@ _HOMES = {
 _NEED_EXPORT_TOOLS = ("export.jobs", "verify.jobs", "verify.localisation.request")
 
 
-def __getattr__(name: str) -> Any:
-    """Load a name of ``__all__`` from its room when it is first used."""
-    if name == "__version__":
-        return metadata.version("vampnet-onnx")
-    home = next((home for home, names in _HOMES.items() if name in names), None)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if home in _NEED_EXPORT_TOOLS:
-        from vampnet_onnx.configs.extras import require_export_tools
+if not TYPE_CHECKING:  # a type checker would take any name for one that is there
 
-        require_export_tools()
-    value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
-    return value
+    def __getattr__(name: str) -> Any:
+        """Load a name of ``__all__`` from its room when it is first used."""
+        if name == "__version__":
+            return metadata.version("vampnet-onnx")
+        home = next((home for home, names in _HOMES.items() if name in names), None)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if home in _NEED_EXPORT_TOOLS:
+            from vampnet_onnx.configs.extras import require_export_tools
+
+            require_export_tools()
+        value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
+        return value
 
 
 def __dir__() -> list[str]:

@@ -72,7 +72,7 @@ def place(
     shutil.copytree(demo, folder / "checkpoints" / "demo")
     (folder / "tests").mkdir()
     (folder / "tests" / "golden").symlink_to(ROOT / "tests" / "golden")
-    shipped = config_module._shipped
+    shipped = config_module.shipped
 
     def small(name: str) -> dict[str, Any]:
         values = shipped(name)
@@ -83,7 +83,7 @@ def place(
             values = {"model": "demo", "checkpoint": {"path": str(demo)}}
         return values
 
-    monkeypatch.setattr(config_module, "_shipped", small)
+    monkeypatch.setattr(config_module, "shipped", small)
     monkeypatch.setattr("vampnet_onnx.verify.bench.FRAMES", (5, 9))
     monkeypatch.chdir(folder)
     pair = ("loras/opera/coarse.pth", "loras/opera/c2f.pth")

@@ -20,7 +20,7 @@ from .files.audio_files import (
     write_audio,
 )
 from .files.plots import plot_codes, plot_spectrograms
-from .files.token_files import TokenFile, read_tokens, require_npz, write_tokens
+from .files.token_files import read_tokens, require_npz, write_tokens
 from .steps.noise import Floats, Integers
 from .steps.preparation import Prepared
 from .steps.prompts import read_beats, require_librosa
@@ -118,7 +118,16 @@ def vamp_file(pipeline: VampPipeline, job: VampJob, *, progress: Progress) -> li
     )
     written = _write_pieces(pipeline, job.target, made.tokens, made.balance)
     if job.save_tokens is not None:
-        _save_tokens(job.save_tokens, pipeline, made, job.seed)
+        write_tokens(
+            job.save_tokens,
+            pipeline.components,
+            made.tokens,
+            made.balance,
+            input_codes=made.codes,
+            mask=made.mask,
+            masked_tokens=made.masked_tokens,
+            seed=np.array(job.seed, np.uint64),
+        )
         written.append(job.save_tokens)
     if job.plot is not None:
         written += _plot(job.plot, pipeline, prepared, made)
@@ -134,15 +143,14 @@ def encode_file(
     require_usable(file, pipeline.codec, allow_clipped=True)
     prepared = _prepared(pipeline, file, keep_stereo=keep_stereo)
     codes = pipeline.encode(prepared)[None]
-    write_tokens(target, pipeline.components, TokenFile(codes, prepared.balance))
+    write_tokens(target, pipeline.components, codes, prepared.balance)
     return codes.shape
 
 
 def decode_file(pipeline: VampPipeline, source: Path, target: Path) -> list[Path]:
     """Write the audio of a file of codes; several pieces get numbered names."""
     require_writable(target)
-    tokens = read_tokens(source, pipeline.components)
-    return _write_pieces(pipeline, target, tokens.codes, tokens.balance)
+    return _write_pieces(pipeline, target, *read_tokens(source, pipeline.components))
 
 
 def _prepared(pipeline: VampPipeline, file: AudioFile, *, keep_stereo: bool) -> Prepared:
@@ -166,18 +174,6 @@ def _write_pieces(
         write_audio(path, audio, pipeline.codec.sample_rate)
         written.append(path)
     return written
-
-
-def _save_tokens(path: Path, pipeline: VampPipeline, made: Variation, seed: int) -> None:
-    write_tokens(
-        path,
-        pipeline.components,
-        TokenFile(made.tokens, made.balance),
-        input_codes=made.codes,
-        mask=made.mask,
-        masked_tokens=made.masked_tokens,
-        seed=np.array(seed, np.uint64),
-    )
 
 
 def _plot(

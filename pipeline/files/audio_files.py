@@ -147,16 +147,13 @@ def require_writable(path: Path) -> None:
         )
 
 
-def write_audio(path: Path, stream: Iterable[Floats], sample_rate: int) -> int:
+def write_audio(path: Path, stream: Iterable[Floats], sample_rate: int) -> None:
     """Write audio; a stopped run leaves the whole file or none.
 
     Args:
         path: its suffix says the format: ``.wav`` and ``.flac`` of 24 bits, ``.ogg`` Vorbis.
         stream: float32 [channels, n] pieces within [-1, 1].
         sample_rate: Hz.
-
-    Returns:
-        Samples written, a channel.
 
     Raises:
         InputError: the suffix is unknown, or the file cannot be written.
@@ -165,7 +162,6 @@ def write_audio(path: Path, stream: Iterable[Floats], sample_rate: int) -> int:
     form, encoding = _WRITTEN[path.suffix.lower()]
     pieces = iter(stream)
     first = next(pieces)
-    written = 0
     with replacing(path) as temporary:
         try:
             with soundfile.SoundFile(
@@ -179,12 +175,10 @@ def write_audio(path: Path, stream: Iterable[Floats], sample_rate: int) -> int:
                 for piece in chain([first], pieces):
                     for start in range(0, piece.shape[1], _BLOCK):
                         file.write(piece[:, start : start + _BLOCK].T)
-                    written += piece.shape[1]
         except soundfile.LibsndfileError as error:
             raise InputError(
                 f"{path}: cannot be written ({error}); is the disk full?"
             ) from error
-    return written
 
 
 @contextmanager

@@ -9,7 +9,6 @@ Further arrays say how the codes were made.
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +24,20 @@ from vampnet_onnx.pipeline.version.components import Components
 _ARRAYS = ("codes", "balance", "codec")
 
 
-@dataclass(frozen=True)
-class TokenFile:
-    """Codes of one or more pieces of audio.
-
-    Attributes:
-        codes: int64 [pieces, channels, codebooks, frames].
-        balance: factor of each channel's audio, float32 [channels].
-    """
-
-    codes: Integers
-    balance: Floats
-
-
 def write_tokens(
-    path: Path, components: Components, tokens: TokenFile, **others: NDArray[Any]
+    path: Path,
+    components: Components,
+    codes: Integers,
+    balance: Floats,
+    **others: NDArray[Any],
 ) -> None:
-    """Write codes; a stopped run leaves the whole file or none.
+    """Write codes of these components; a stopped run leaves the whole file or none.
 
     Args:
         path: ends in ``.npz``.
         components: that the codes belong to.
-        tokens: the codes.
+        codes: int64 [pieces, channels, codebooks, frames].
+        balance: factor of each channel's audio, float32 [channels].
         others: further arrays.
 
     Raises:
@@ -55,8 +46,8 @@ def write_tokens(
     require_npz(path)
     arrays: dict[str, Any] = {
         **others,
-        "codes": tokens.codes,
-        "balance": tokens.balance,
+        "codes": codes,
+        "balance": balance,
         "sample_rate": np.array(components.codec.sample_rate),
         "hop_length": np.array(components.codec.hop_length),
         "codec": np.array(components.codec_hash),
@@ -65,8 +56,8 @@ def write_tokens(
         np.savez_compressed(stream, **arrays)
 
 
-def read_tokens(path: Path, components: Components) -> TokenFile:
-    """Read codes and check that they belong to these components.
+def read_tokens(path: Path, components: Components) -> tuple[Integers, Floats]:
+    """Read codes and balance (see `write_tokens`) that belong to these components.
 
     Raises:
         InputError: no such file, not one of codes, codes of another codec, out of range or
@@ -92,7 +83,7 @@ def read_tokens(path: Path, components: Components) -> TokenFile:
             require_codes(piece, n_codebooks=codec.n_codebooks, mask_token=codec.codebook_size)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return TokenFile(codes, balance.astype(np.float32))
+    return codes, balance.astype(np.float32)
 
 
 def require_npz(path: Path) -> None:

@@ -19,13 +19,12 @@ with IEEE doubles.  What is made *of* the noise (softmax, matrix products) is as
 Runtime's kernels are between the platforms.
 
 The numbers are not torch's: a seed of the published package means other tokens here.  To get
-those, hand torch's noise over as `RecordedNoise`.
+those, hand over a `NoiseSource` that gives torch's noise, as `verify.golden.of_files` does.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Protocol
 
 import numpy as np
@@ -111,38 +110,6 @@ class PhiloxNoise:
         """Return integers from 0 to `below` - 1, int64; `below` is 1 to 2**32."""
         high = self._words.random_raw(math.prod(shape)) >> np.uint64(32)
         return (high * np.uint64(below) >> np.uint64(32)).astype(np.int64).reshape(shape)
-
-
-class RecordedNoise:
-    """Noise given beforehand, such as what torch drew for the other side of a comparison."""
-
-    name = "recorded noise"
-
-    def __init__(self, arrays: Iterable[NDArray[np.floating]]) -> None:
-        """Take the noise.
-
-        Args:
-            arrays: float32, in the order they will be asked for.
-        """
-        self._arrays = iter(arrays)
-
-    def exponential(self, shape: tuple[int, ...]) -> Floats:
-        """Return the next array."""
-        return self._next(shape)
-
-    def uniform(self, shape: tuple[int, ...]) -> Floats:
-        """Return the next array."""
-        return self._next(shape)
-
-    def _next(self, shape: tuple[int, ...]) -> Floats:
-        found = next(self._arrays, None)
-        if found is None:
-            raise InputError(f"the recorded noise is used up; {list(shape)} was asked for")
-        if tuple(found.shape) != shape:
-            raise InputError(
-                f"the recorded noise is {list(found.shape)}; {list(shape)} was asked for"
-            )
-        return np.asarray(found, np.float32)
 
 
 def log(x: NDArray[np.float64]) -> NDArray[np.float64]:

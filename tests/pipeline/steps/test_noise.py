@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.pipeline.steps.noise import MASK, PhiloxNoise, RecordedNoise, log
+from vampnet_onnx.pipeline.steps.noise import MASK, PhiloxNoise, log
 
 _64 = (1 << 64) - 1
 
@@ -98,13 +98,3 @@ def test_the_logarithm_of_one_is_zero() -> None:
 def test_a_seed_out_of_range_is_refused(seed: int) -> None:
     with pytest.raises(InputError, match="outside 0 to"):
         PhiloxNoise(seed)
-
-
-def test_recorded_noise_comes_back_in_order_and_in_shape() -> None:
-    first, second = np.ones((2, 3), np.float32), np.zeros((1, 2), np.float32)
-    noise = RecordedNoise([first, second])
-    np.testing.assert_array_equal(noise.exponential((2, 3)), first)
-    with pytest.raises(InputError, match=r"\[1, 2\]; \[2, 2\] was asked for"):
-        noise.uniform((2, 2))
-    with pytest.raises(InputError, match="used up"):
-        noise.uniform((1,))

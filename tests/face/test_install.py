@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.installs import ROOT, Environment, built_wheel, copied_source, environment
+from tests.support.installs import Environment, built_wheel, copied_source, environment
 from vampnet_onnx.configs.packaged import CLIP, DEMO_SET
 
 OURS = ("checkpoints", "commands", "configs", "export", "models", "pipeline", "reports")
@@ -153,8 +153,3 @@ def test_packages_of_another_project_do_no_harm(
         for name in OURS if where == "beside" else ():
             (place / name / "__init__.py").unlink()
             (place / name).rmdir()
-
-
-def test_a_build_leaves_nothing_in_the_repository(wheel: Path, editable: Environment) -> None:
-    assert wheel.is_file() and editable.script.is_file()
-    assert not (ROOT / "build" / "lib").exists() and not list(ROOT.glob("build/bdist*"))

@@ -58,7 +58,17 @@ def models(nano: Path) -> ModelSet:
 def nano_artifacts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
     """Every network of the nano set, exported once; tests copy what they change."""
     folder = tmp_path_factory.mktemp("nano-artifacts") / "v1"
-    return export_to(folder, nano, components=NETWORKS)
+    found = export_to(folder, nano, components=NETWORKS)
+    ids = [record.id for record in found.manifest.components]
+    assert ids == [
+        "codec_encoder",
+        "codec_decoder",
+        "coarse",
+        "coarse.latents",
+        "c2f",
+        "c2f.latents",
+    ]
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -35,10 +35,12 @@ def test_the_set_is_whole_trained_and_small() -> None:
 
 def test_the_measured_quality_is_what_was_asked_for() -> None:
     assert min(QUALITY["codec"]["codebook_usage"]) >= 0.5
+    assert set(QUALITY["transformers"]) == set(QUALITY["lora"]) == {"coarse", "c2f"}
     assert all(found["reduction"] >= 0.25 for found in QUALITY["transformers"].values())
     for found in QUALITY["lora"].values():
         assert found["cross_entropy_after"] < found["cross_entropy_before"]
     for clip in RECOGNITION.values():
+        assert set(clip) == {"trained", "untrained"} and clip["trained"]
         for figure, value in clip["trained"].items():
             assert value > clip["untrained"][figure]
     own = RECOGNITION[CLIP]
@@ -52,6 +54,7 @@ def test_the_committed_weights_have_the_measured_quality() -> None:
     assert codec["mel_distance"] == pytest.approx(recorded["mel_distance"], rel=0.2)
     assert codec["si_sdr_db"] == pytest.approx(recorded["si_sdr_db"], abs=2)
     assert min(codec["codebook_usage"]) >= 0.5
+    assert set(found["transformers"]) == set(found["lora"]) == {"coarse", "c2f"}
     for name, quality in found["transformers"].items():
         recorded = QUALITY["transformers"][name]
         assert quality["cross_entropy"] == pytest.approx(recorded["cross_entropy"], rel=0.15)

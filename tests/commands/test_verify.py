@@ -46,7 +46,9 @@ def test_verify_passes_and_writes_every_rendering(
     ]
     rendered = cli("report", found["report"]["json"], "--out", config.parent / "again")
     assert rendered.code == 0
-    for name in files_below(config.parent / "again"):
+    again = files_below(config.parent / "again")
+    assert again == files_below(config.parent / "report")
+    for name in again:
         old, new = (config.parent / folder / name for folder in ("report", "again"))
         assert old.read_bytes() == new.read_bytes(), name
 

@@ -207,6 +207,7 @@ def test_a_path_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
 def test_every_gate_has_a_reason_and_the_limits_asked_for() -> None:
     gates = load_gates()
     for name, rules in gates.kinds.items():
+        assert rules, name
         for metric, rule in rules.items():
             assert len(rule.reason) > 20, f"{name}.{metric}"
             assert math.isfinite(rule.limit)

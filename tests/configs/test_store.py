@@ -129,6 +129,7 @@ def test_a_version_that_appears_at_the_last_moment_is_not_overwritten(
 def test_published_files_can_be_read_by_others(home: Path, tmp_path: Path) -> None:
     folder = published(home, tmp_path)
     assert folder.stat().st_mode & 0o777 == 0o755
+    assert names(folder) == ["coarse.onnx", "manifest.json"]
     for path in folder.iterdir():
         assert path.stat().st_mode & 0o444 == 0o444
 

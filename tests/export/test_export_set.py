@@ -100,6 +100,7 @@ def test_names_types_and_axes_are_those_of_the_architecture(
 
 def test_no_training_leftovers_and_no_random_operators(graph: onnx.ModelProto) -> None:
     names = [i.name for i in graph.graph.initializer]
+    assert names
     for leftover in ("weight_g", "weight_v", "lora_", "film", "parametrizations"):
         assert not any(leftover in name.lower() for name in names), leftover
     operators = {node.op_type for node in graph.graph.node}
@@ -121,7 +122,8 @@ def test_no_training_leftovers_and_no_random_operators(graph: onnx.ModelProto) -
 
 def test_every_weight_is_used_by_a_node(graph: onnx.ModelProto) -> None:
     used = {name for node in graph.graph.node for name in node.input}
-    assert {i.name for i in graph.graph.initializer} <= used
+    weights = {i.name for i in graph.graph.initializer}
+    assert weights and weights <= used
 
 
 def test_no_snake_takes_its_reciprocal_again(nano_artifacts: Artifacts) -> None:
@@ -209,6 +211,8 @@ def test_the_manifest_names_sources_passes_and_hashes(
 ) -> None:
     manifest = nano_artifacts.manifest
     assert manifest.random_weights and manifest.gates == ()
+    names = {source.name for source in manifest.sources}
+    assert names == {"codec.pth", "coarse.pth", "c2f.pth"}
     for source in manifest.sources:
         path = nano / source.name
         assert (source.sha256, source.size) == (sha256(path), path.stat().st_size)
@@ -362,6 +366,7 @@ def test_a_set_holds_them_after_the_networks(exported_set: tuple[Path, Manifest]
 
 def test_each_file_carries_its_facts(exported_set: tuple[Path, Manifest]) -> None:
     folder, manifest = exported_set
+    assert len(manifest.components) == 4
     for record in manifest.components:
         model = onnx.load(str(folder / record.file.name))
         facts = {p.key.removeprefix("vampnet_onnx."): p.value for p in model.metadata_props}

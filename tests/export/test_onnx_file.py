@@ -16,7 +16,9 @@ from vampnet_onnx.configs.errors import InputError
 
 def test_onnx_itself_finds_nothing_wrong(nano_artifacts: Artifacts) -> None:
     for record in nano_artifacts.manifest.components:
-        onnx.checker.check_model(str(nano_artifacts.path(record)), full_check=True)
+        path = nano_artifacts.path(record)
+        onnx.checker.check_model(str(path), full_check=True)
+        assert onnx.load(str(path)).graph.node
 
 
 def test_the_bytes_are_what_protobuf_itself_would_write(nano_artifacts: Artifacts) -> None:

@@ -29,7 +29,7 @@ def commands() -> list[tuple[str, click.Command]]:
     return sorted(group.commands.items())
 
 
-@pytest.mark.parametrize("name, command", commands(), ids=lambda v: v if v is str else "")
+@pytest.mark.parametrize("name, command", commands(), ids=[name for name, _ in commands()])
 def test_every_command_argument_and_option_has_help(name: str, command: Any) -> None:
     assert command.help and len(command.help.splitlines()[0]) > 15, name
     for parameter in command.params:
@@ -46,7 +46,8 @@ def test_help_of_every_command_prints(cli: Cli, name: str) -> None:
 def test_help_lists_every_command(cli: Cli) -> None:
     result = cli("--help")
     assert result.code == 0
-    assert all(name in result.out for name, _ in commands())
+    names = [name for name, _ in commands()]
+    assert len(names) > 15 and [name for name in names if name not in result.out] == []
 
 
 @pytest.mark.parametrize(
@@ -148,10 +149,8 @@ def test_an_interrupt_that_is_dropped_is_not_lost(
         time.sleep(20)
 
     monkeypatch.setattr(vampnet_onnx, "app", app)
-    started = time.monotonic()
-    result = cli()
+    result = cli()  # after an app that went on to its end, the code would be 0
     assert result.code == 130 and "interrupted" in result.err
-    assert time.monotonic() - started < 10
 
 
 def test_an_interrupt_lets_what_cleans_up_finish(

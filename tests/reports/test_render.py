@@ -106,8 +106,14 @@ def test_a_report_with_nothing_in_it_still_renders(tmp_path: Path) -> None:
         }
     )
     empty = {"notes": [], "seeds": [], "toolchain": {}, "sources": []}
-    write_reports(report.model_copy(update={**empty, "components": [bare]}), tmp_path)
-    write_reports(report.model_copy(update={**empty, "components": []}), tmp_path)
+    for components in ([bare], []):
+        given = report.model_copy(update={**empty, "components": components})
+        files = write_reports(given, tmp_path)
+        assert read_report(files["json"]) == given
+        assert all(
+            given.verdict_line in files[kind].read_text("utf-8")
+            for kind in ("markdown", "html")
+        )
 
 
 def test_a_self_test_that_let_a_defect_slip_shows_in_every_rendering(tmp_path: Path) -> None:

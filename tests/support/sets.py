@@ -74,9 +74,9 @@ class GoldenSet:
 
     def cases(self, kind: str) -> list[str]:
         """Return the prefixes ``kind/index`` recorded for a kind of case."""
-        return sorted(
-            {"/".join(k.split("/")[:2]) for k in self._arrays if k.startswith(f"{kind}/")}
-        )
+        found = {"/".join(k.split("/")[:2]) for k in self._arrays if k.startswith(f"{kind}/")}
+        assert found, f"no recorded case of {kind}"
+        return sorted(found)
 
 
 def relative_error(actual: object, expected: object) -> float:

@@ -29,6 +29,7 @@ def test_no_two_seeds_make_the_same_piece(style: Style) -> None:
 
 def test_styles_share_no_piece() -> None:
     pieces = [piece(style, 0, seconds=1.0, rate=RATE) for style in STYLES.values()]
+    assert len(pieces) > 1
     assert all(not np.allclose(a, b, atol=0.1) for a, b in combinations(pieces, 2))
 
 

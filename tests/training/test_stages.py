@@ -61,6 +61,7 @@ def test_training_again_gives_the_same_weights(trained: Path, tmp_path: Path) ->
         torch.load(f / "coarse.pth", weights_only=True)["state_dict"]
         for f in (trained, tmp_path)
     ]
+    assert list(states[0]) == list(states[1]) and states[0]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[0])
 
 

@@ -32,6 +32,8 @@ def check_component(
     """
     rules = gates.for_component(sides.record.name)
     cases = sides.reference.cases(sides.record, matrix)
+    if not cases:
+        raise ValueError(f"no case of {sides.record.id} to run")
 
     def run(case: Case) -> Outcome:
         return run_case(case, sides, gates)

@@ -137,7 +137,12 @@ def check_set(
 
     Returns:
         One finding for each kind and recorded array, in the recorded order.
+
+    Raises:
+        InputError: the set holds nothing to compare with.
     """
+    if not run.recorded.cases:
+        raise InputError(f"{run.recorded.folder}: a set without a recorded case")
     rules = load_golden_rules()
     findings: dict[tuple[str, str], Finding] = {}
     by_kind: dict[str, list[str]] = {}

@@ -14,6 +14,8 @@ from vampnet_onnx.models.networks.quantize import VectorQuantize
 def test_normalised_codebooks_choose_the_same_entries(models: ModelSet) -> None:
     component = build_component("codec_encoder", models)
     codes = outputs(component)[0]
+    kinds = [type(module) for module in component.module.modules()]
+    assert kinds.count(VectorQuantize) == 3
     NormaliseCodebooks().call(component.module)
     NormaliseCodebooks().ensures(component.module)
     assert not any(isinstance(m, VectorQuantize) for m in component.module.modules())

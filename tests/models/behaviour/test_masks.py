@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -229,19 +230,19 @@ def test_seconds_are_rounded_up_to_steps(golden_a: GoldenSet) -> None:
 
 
 @pytest.mark.parametrize(
-    "call",
+    "call, says",
     [
-        lambda z: masks.linear_random(z, 1.5),
-        lambda z: masks.random(z, -0.1),
-        lambda z: masks.inpaint(z, -1, 0),
-        lambda z: masks.periodic_mask(z, -1),
-        lambda z: masks.dropout(masks.full_mask(z), float("nan")),
-        lambda z: masks.time_stretch_mask(z, 0),
-        lambda z: mask_settings(dropout=2),
-        lambda z: mask_settings(prefix_s=-1.0),
-        lambda z: mask_settings(prefix=1.0),
+        (lambda z: masks.linear_random(z, 1.5), "= 1.5 is outside 0 to 1"),
+        (lambda z: masks.random(z, -0.1), "= -0.1 is outside 0 to 1"),
+        (lambda z: masks.inpaint(z, -1, 0), "cannot be negative: -1, 0"),
+        (lambda z: masks.periodic_mask(z, -1), "cannot be negative: -1, 1"),
+        (lambda z: masks.dropout(masks.full_mask(z), float("nan")), "= nan is outside"),
+        (lambda z: masks.time_stretch_mask(z, 0), "at least 1, not 0"),
+        (lambda z: mask_settings(dropout=2), "dropout = 2"),
+        (lambda z: mask_settings(prefix_s=-1.0), "prefix_s = -1.0"),
+        (lambda z: mask_settings(prefix=1.0), "'prefix'"),
     ],
 )
-def test_options_out_of_range_are_refused(call: object) -> None:
-    with pytest.raises(InputError):
+def test_options_out_of_range_are_refused(call: Callable[..., object], says: str) -> None:
+    with pytest.raises(InputError, match=says):
         call(codes_of((1, 2, 10)))

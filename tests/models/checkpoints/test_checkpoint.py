@@ -96,7 +96,7 @@ def test_every_key_of_the_file_is_consumed(nano: Path) -> None:
     for name in NANO:
         given = content_of(nano, name)["state_dict"]
         loaded = load(nano / f"{name}.pth").state_dict()
-        assert set(loaded) == set(given)
+        assert set(loaded) == set(given) and given
         for key, value in given.items():
             assert torch.equal(loaded[key], value), key
 
@@ -112,6 +112,7 @@ def test_new_style_weight_norm_keys_give_the_same_outputs(nano: Path, tmp_path: 
         }
         renamed = saved(content, tmp_path / f"{name}.pth")
         assert not any("weight_g" in key for key in content["state_dict"])
+        assert any("original0" in key for key in content["state_dict"])
         old, new = load(nano / f"{name}.pth").state_dict(), load(renamed).state_dict()
         assert all(torch.equal(old[key], new[key]) for key in old) and set(old) == set(new)
     old_codec, new_codec = load(nano / "codec.pth"), load(tmp_path / "codec.pth")
@@ -169,7 +170,9 @@ def test_a_lora_file_may_have_another_rank_than_the_checkpoint(
     overlay = {key: value.clone() for key, value in overlay.items()}
     path = saved(overlay, tmp_path / "style.pth")
     model = load_vampnet(read_checkpoint(nano / "coarse.pth"), lora=read_lora(path))
-    for stem, weight in expected_with(nano, overlay).items():
+    expected = expected_with(nano, overlay)
+    assert expected
+    for stem, weight in expected.items():
         found = model.get_submodule(stem).merged_weight()
         torch.testing.assert_close(found, weight, rtol=1e-6, atol=1e-6)
 
@@ -231,6 +234,8 @@ def test_a_checkpoint_without_lora_keys_loads(nano: Path, tmp_path: Path) -> Non
     path = plain_coarse(nano, tmp_path / "coarse.pth")
     model = load(path)
     assert not any(".lora_" in name for name, _ in model.named_parameters())
+    with_lora = load(nano / "coarse.pth").named_parameters()
+    assert any(".lora_" in name for name, _ in with_lora)
 
 
 def test_a_checkpoint_with_part_of_its_lora_keys_is_refused(

@@ -197,6 +197,7 @@ def test_weights_of_another_precision_load_as_float32_of_the_same_values(
     content = content_of(nano, "codec")
     state = {key: value.to(dtype) for key, value in content["state_dict"].items()}
     content["state_dict"] = state
+    assert state
     loaded = load(saved(content, tmp_path / "codec.pth")).state_dict()
     for key, value in state.items():
         assert loaded[key].dtype == torch.float32

@@ -170,7 +170,7 @@ def test_partial_file_of_another_version_is_not_continued(
     hub: Hub, tmp_path: Path, impatient: None
 ) -> None:
     hub.cuts = [SOME, 0]
-    with pytest.raises(EnvironmentLacksError):
+    with pytest.raises(EnvironmentLacksError, match="are kept"):
         fetch_published(tmp_path, only=["c2f"])
     hub.files["c2f.pth"] = random.Random("new").randbytes(SIZE)
     (path,) = fetch_published(tmp_path, only=["c2f"])
@@ -306,19 +306,20 @@ def test_token_goes_to_the_hub_and_not_to_its_storage(
         ]
 
 
-def test_unreachable_hub_is_told_quickly(
+def test_unreachable_hub_is_told_without_waiting(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
     monkeypatch.setenv("HF_ENDPOINT", f"http://127.0.0.1:{port}/")
-    start = time.monotonic()
+    pauses: list[float] = []
+    monkeypatch.setattr(time, "sleep", pauses.append)
     with pytest.raises(
         EnvironmentLacksError, match=rf":{port}: cannot be reached.*HF_ENDPOINT"
     ):
         fetch_published(tmp_path / "out")
-    assert time.monotonic() - start < 2
+    assert pauses == []
     assert not (tmp_path / "out").exists()
 
 

@@ -92,14 +92,18 @@ def test_a_file_whose_output_is_cast_fails(check: Callable[..., Component]) -> N
 @pytest.mark.parametrize("component", ["codec_encoder", "codec_decoder", "coarse", "c2f"])
 @pytest.mark.parametrize("value", [math.nan])
 def test_nan_passes_no_shipped_gate(component: str, value: float) -> None:
-    for name, rule in load_gates().for_component(component).items():
+    rules = load_gates().for_component(component)
+    assert rules
+    for name, rule in rules.items():
         assert not satisfies(value, rule, rule.limit), name
         assert rank(name, value) == math.inf
 
 
 @pytest.mark.parametrize("component", ["codec_encoder", "codec_decoder", "coarse", "c2f"])
 def test_every_gate_points_the_way_its_metric_does(component: str) -> None:
-    for name, rule in load_gates().for_component(component).items():
+    rules = load_gates().for_component(component)
+    assert rules
+    for name, rule in rules.items():
         assert (rule.direction == "at least") == (name in HIGHER_IS_BETTER), name
 
 

@@ -12,11 +12,16 @@ import pytest
 from onnx import numpy_helper
 
 from tests.support.checked import COMPONENTS, Change, Outputs, failed, gate, scaled, weights_of
+from tests.support.exports import compute, record_of
+from tests.support.records import matrix
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.reports import Component
+from vampnet_onnx.verify.gates.component import check_component
 from vampnet_onnx.verify.sides.models import Reference
-from vampnet_onnx.verify.subjects.case import Computed
+from vampnet_onnx.verify.sides.oracle import Sides
+from vampnet_onnx.verify.subjects.case import Case, Computed
 
 
 @pytest.mark.parametrize("name", COMPONENTS)
@@ -24,7 +29,7 @@ def test_a_sound_export_passes_every_gate(check: Callable[..., Component], name:
     result = check(name)
     assert result.verdict == "PASS" and failed(result) == set()
     assert all(g.value is not None and math.isfinite(g.limit) for g in result.gates)
-    assert {case.verdict for case in result.cases} <= {"PASS", "AMBIGUOUS"}
+    assert result.cases and {case.verdict for case in result.cases} <= {"PASS", "AMBIGUOUS"}
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
@@ -214,3 +219,28 @@ def test_no_gates_and_no_cases_are_no_pass(
 ) -> None:
     gates = load_gates().model_copy(update={"kinds": {"transformer": {}}})
     assert check("coarse", gates=gates).verdict == "FAIL"
+
+    class Without(Reference):
+        """An oracle that has no case."""
+
+        def cases(self, *_arguments: Any) -> list[Case]:
+            return []
+
+    with pytest.raises(ValueError, match="no case of coarse to run"):
+        check("coarse", reference=Without(models))
+
+
+def test_cases_that_no_process_ran_are_no_pass(
+    models: ModelSet, nano_artifacts: Artifacts
+) -> None:
+    record = record_of(nano_artifacts, "coarse")
+    path = nano_artifacts.path(record)
+    sides = Sides(record, Reference(models), lambda inputs: compute(path, **inputs))
+    small = matrix(seeds=[0], frames=[13], batches=[1])
+    whole = check_component(sides, matrix=small, gates=load_gates())
+    assert whole.verdict == "PASS"
+    lost = check_component(
+        sides, matrix=small, gates=load_gates(), run_cases=lambda _cases: []
+    )
+    assert lost.verdict == "FAIL" and lost.cases == []
+    assert "relative_l2" in failed(lost)

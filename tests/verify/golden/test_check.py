@@ -33,6 +33,7 @@ def test_both_sets_pass_in_every_kind() -> None:
 def test_every_rule_belongs_to_a_kind_and_has_a_reason() -> None:
     rules = load_golden_rules()
     assert set(rules) == set(ModelRun.kinds)
+    assert all(rules.values())
     assert all(len(rule.reason) > 10 for kind in rules.values() for rule in kind.values())
 
 
@@ -102,14 +103,15 @@ def test_a_missing_array_a_wrong_shape_and_a_wrong_type_are_named(tmp_path: Path
     def spoil(arrays: dict[str, np.ndarray], _header: object) -> None:
         del arrays["decode/0/audio"]
         arrays["decode/1/latents"] = arrays["decode/1/latents"][..., :-1]
-        arrays["decode/2/latents"] = arrays["decode/2/latents"].astype(np.int64)
+        arrays["decode/2/z_quantized"] = arrays["decode/2/z_quantized"].astype(np.int64)
 
     failed = failures(
         check_set(ModelRun(small_set(tmp_path / "set", keep=("decode/",), change=spoil)))
     )
-    messages = " ".join(f"{f.where}: {f.message}" for f in failed)
-    assert "decode/0/audio is missing" in messages
-    assert "shape [2, 30, 5], recorded [2, 30, 4]" in messages
+    messages = {f.where: f.message for f in failed}
+    assert "decode/0/audio is missing" in messages["decode/0"]
+    assert messages["decode/1/latents"] == "shape [2, 30, 5], recorded [2, 30, 4]"
+    assert messages["decode/2/z_quantized"] == "type float32, recorded int64"
 
 
 def test_parameters_without_a_case_of_ours_do_not_pass(tmp_path: Path) -> None:
@@ -160,3 +162,13 @@ def test_tokens_of_a_torch_that_draws_other_noise_fail_for_that_reason(tmp_path:
     failed = {f.quantity: f for f in failures(check_set(ModelRun(other))) if f.rule}
     assert not failed["exponential_noise"].message
     assert "draws other noise from a seed than torch 2.4.1" in failed["tokens"].message
+
+
+def test_a_set_with_nothing_in_it_does_not_pass(tmp_path: Path) -> None:
+    def empty(arrays: dict[str, np.ndarray], header: dict[str, Any]) -> None:
+        arrays.clear()
+        header["cases"].clear()
+
+    nothing = small_set(tmp_path / "set", keep=("decode/0",), change=empty)
+    with pytest.raises(InputError, match="a set without a recorded case"):
+        check_set(ModelRun(nothing))

@@ -11,10 +11,16 @@ from vampnet_onnx.verify.self_test.defects import ModuleDefect, all_defects
 
 def test_planting_a_defect_leaves_the_reference_as_it_was(tiny: ModelSet) -> None:
     before = {n: p.clone() for n, p in tiny.transformers["coarse"].named_parameters()}
-    for defect in all_defects():
-        if defect.component == "coarse" and isinstance(defect, ModuleDefect):
-            defect.plant(build_component("coarse", tiny).module)
+    planted = [
+        defect
+        for defect in all_defects()
+        if defect.component == "coarse" and isinstance(defect, ModuleDefect)
+    ]
+    assert len(planted) > 10
+    for defect in planted:
+        defect.plant(build_component("coarse", tiny).module)
     after = dict(tiny.transformers["coarse"].named_parameters())
+    assert before and set(before) == set(after)
     assert all(torch.equal(before[name], after[name]) for name in before)
 
 

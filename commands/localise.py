@@ -15,8 +15,7 @@ from .options import Checkpoint, Json, Lora, Unsealed
 from .output import err, out, print_json, spinner
 
 if TYPE_CHECKING:
-    from vampnet_onnx.verify.localisation.request import Located
-    from vampnet_onnx.verify.localisation.walk import Localisation
+    from vampnet_onnx.verify.localisation.culprit import Localisation
 
 _SHOWN = 40
 
@@ -109,7 +108,12 @@ def localise(
 
         plot_depth(found.localisation, plot, title=title)
     if bundle is not None:
-        _write_bundle(bundle, found)
+        from vampnet_onnx.verify.localisation.bundle import write_bundle
+
+        if write_bundle(bundle, found):
+            err.print(f"bundle in {bundle}; run it with: vampnet-onnx replay {bundle}")
+        else:
+            err.print("no bundle: there is no culprit in the export to cut out")
     if as_json:
         print_json(
             {
@@ -130,20 +134,6 @@ def localise(
         if plot is not None:
             out.print(f"  picture    {plot}")
     raise typer.Exit(1 if found.localisation.culprits else 0)
-
-
-def _write_bundle(folder: Path, found: Located) -> None:
-    from vampnet_onnx.verify.localisation.bundle import Facts, write_bundle
-    from vampnet_onnx.verify.localisation.walk import distance
-
-    alone = found.localisation.cut_out
-    if alone is None:
-        err.print("no bundle: there is no culprit in the export to cut out")
-        return
-    error = distance(alone.reference, list(alone.outputs.values()))
-    facts = Facts(found.component, found.localisation.culprits[0], found.case, error)
-    write_bundle(folder, facts, alone)
-    err.print(f"bundle in {folder}; run it with: vampnet-onnx replay {folder}")
 
 
 def _print(found: Localisation) -> None:

@@ -27,7 +27,7 @@ def replay(
     """
     require_export_tools()
     from vampnet_onnx.verify.localisation.bundle import replay as replay_bundle
-    from vampnet_onnx.verify.localisation.walk import OWN_ERROR_LIMIT
+    from vampnet_onnx.verify.localisation.culprit import OWN_ERROR_LIMIT
 
     found = replay_bundle(bundle)
     wrong = not found.error <= OWN_ERROR_LIMIT

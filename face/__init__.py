@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from vampnet_onnx.pipeline.vamp import VampPipeline, Variation
     from vampnet_onnx.reports import Report, read_report, write_reports
     from vampnet_onnx.verify.jobs import localise_error, verify_export
-    from vampnet_onnx.verify.localisation.request import Located
+    from vampnet_onnx.verify.localisation.locate import Located
 
     __version__: str
 
@@ -66,9 +66,9 @@ _HOMES = {
     "pipeline.vamp": ("VampPipeline", "Variation"),
     "reports": ("Report", "read_report", "write_reports"),
     "verify.jobs": ("localise_error", "verify_export"),
-    "verify.localisation.request": ("Located",),
+    "verify.localisation.locate": ("Located",),
 }
-_NEED_EXPORT_TOOLS = ("export.jobs", "verify.jobs", "verify.localisation.request")
+_NEED_EXPORT_TOOLS = ("export.jobs", "verify.jobs", "verify.localisation.locate")
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for one that is there

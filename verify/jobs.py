@@ -17,7 +17,7 @@ from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.reports import Report
 
 from .gates.processes import jobs_for
-from .localisation.request import Located, Request, run_request
+from .localisation.locate import Located, locate_in_files
 from .sides.models import Reference
 from .sides.oracle import Oracle
 from .sides.recorded import RecordedReference, RecordedSet
@@ -122,31 +122,22 @@ def localise_error(
     Raises:
         InputError: something named is not there or does not fit.
     """
-    if (checkpoint is None) == (new is None):
-        raise InputError("give --checkpoint DIR, or a second version to compare with")
-    recorded = reference == "golden"
-    if recorded and (checkpoint is None or length is not None):
-        raise InputError(
-            "--reference golden takes the inputs of the recorded set in --checkpoint DIR, so"
-            " no --length"
-        )
     if isinstance(artifacts, Artifacts):
         unsealed = unsealed or bool(artifacts.changed)
         artifacts = artifacts.folder
     folder = Path(checkpoint) if checkpoint is not None else None
-    request = Request(
+    return locate_in_files(
         Path(artifacts),
-        Path(new) if new is not None else None,
-        folder,
-        recorded,
-        component,
-        seed,
-        length,
-        batch,
-        lora_overlays(lora, folder),
-        unsealed,
+        new=Path(new) if new is not None else None,
+        checkpoint=folder,
+        recorded=reference == "golden",
+        component=component,
+        seed=seed,
+        length=length,
+        batch=batch,
+        lora=lora_overlays(lora, folder),
+        unsealed=unsealed,
     )
-    return run_request(request)
 
 
 @contextmanager

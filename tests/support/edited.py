@@ -1,4 +1,4 @@
-"""Exported files with a weight changed."""
+"""Exported files with something changed."""
 
 from __future__ import annotations
 
@@ -11,15 +11,24 @@ import onnx_ir as ir
 from vampnet_onnx.export.onnx_file import save_graph
 
 
+def replanted(source: Path, change: Callable[[ir.Model], None], folder: Path) -> Path:
+    """Save a file with its graph changed in place, as ``edited.onnx`` in a folder."""
+    model = ir.load(source)
+    change(model)
+    save_graph(model, folder / "edited.onnx")
+    return folder / "edited.onnx"
+
+
 def edited(
     source: Path, name: str, change: Callable[[np.ndarray], np.ndarray], folder: Path
 ) -> Path:
-    """Save a file with one weight changed, as ``edited.onnx`` in a folder."""
-    model = ir.load(source)
-    weight = model.graph.initializers[name]
-    weight.const_value = ir.tensor(change(weight.const_value.numpy()))
-    save_graph(model, folder / "edited.onnx")
-    return folder / "edited.onnx"
+    """Save a file with one weight changed."""
+
+    def replace(model: ir.Model) -> None:
+        weight = model.graph.initializers[name]
+        weight.const_value = ir.tensor(change(weight.const_value.numpy()))
+
+    return replanted(source, replace, folder)
 
 
 def scaled(source: Path, name: str, factor: float, folder: Path) -> Path:

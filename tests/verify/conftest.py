@@ -13,15 +13,12 @@ import pytest
 from tests.support.checked import Change, Outputs
 from tests.support.exports import export_to, record_of, session
 from tests.support.generations import PARTS
+from tests.support.planting import Sound, planted
 from tests.support.records import matrix
 from tests.support.sets import GOLDEN
 from tests.support.upstream_packages import STUB, python_with
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Gates, load_gates
-from vampnet_onnx.export.components.registry import build_component
-from vampnet_onnx.export.export_set import annotate, component_record
-from vampnet_onnx.export.exporter import export_component
-from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
 from vampnet_onnx.reports import Component
@@ -86,19 +83,15 @@ def generation_artifacts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> ModelSet:
+    """The set that defects are planted in; shared, so tests leave it as it is."""
     folder = tmp_path_factory.mktemp("tiny")
     write_random_set(folder, like="tiny", seed=0)
     return open_models(folder)
 
 
 @pytest.fixture(scope="session")
-def sound_c2f(tiny: ModelSet, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
-    """A sound export of c2f: its record, file, and an input."""
-    exported = export_component(build_component("c2f", tiny))
-    folder = tmp_path_factory.mktemp("sound")
-    path, annotated = folder / "plain.onnx", folder / "c2f.onnx"
-    record = component_record(exported, *save_graph(exported.model, path))
-    annotate(exported, "tiny", [], {})
-    save_graph(exported.model, annotated)
+def sound(tiny: ModelSet, tmp_path_factory: pytest.TempPathFactory) -> Sound:
+    """A sound export of c2f."""
+    record, path = planted(tiny, "c2f", tmp_path_factory.mktemp("sound"))
     inputs = subject_of(record).inputs(record, Case("c2f", 17, 2, 24))
-    return {"record": record, "path": path, "annotated": annotated, "inputs": inputs}
+    return Sound(record, path, inputs)

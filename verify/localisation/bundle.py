@@ -17,7 +17,8 @@ from vampnet_onnx.configs.files import publish_folder, staging_folder
 from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.pipeline.version.session import Session
 
-from .walk import LoneModule, distance
+from .likeness import distance
+from .locate import Located
 
 GRAPH, FACTS = "module.onnx", "bundle.json"
 INPUTS, REFERENCE, EXPORT = "inputs.npz", "reference.npz", "export.npz"
@@ -40,17 +41,20 @@ class Facts:
     error: float
 
 
-def write_bundle(folder: Path, facts: Facts, module: LoneModule) -> None:
-    """Write a bundle.
+def write_bundle(folder: Path, found: Located) -> bool:
+    """Write the first culprit of a walk; return whether it is there to be cut out.
 
     Args:
         folder: must not exist.
-        facts: where it comes from.
-        module: cut out, with its inputs and outputs.
+        found: what the walk found.
 
     Raises:
         InputError: the folder exists or cannot be written.
     """
+    module = found.localisation.cut_out
+    if module is None:
+        return False
+    facts = Facts(found.component, found.localisation.culprits[0], found.case, module.error)
     with staging_folder(folder.parent) as staged:
         save_graph(module.model, staged / GRAPH)
         for name, arrays in (
@@ -63,6 +67,7 @@ def write_bundle(folder: Path, facts: Facts, module: LoneModule) -> None:
             np.savez(staged / name, **safe)
         (staged / FACTS).write_text(json.dumps(asdict(facts), indent=2) + "\n", "utf-8")
         publish_folder(staged, folder)
+    return True
 
 
 @dataclass(frozen=True)

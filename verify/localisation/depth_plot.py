@@ -8,7 +8,7 @@ import matplotlib as mpl
 
 from vampnet_onnx.configs.files import replacing
 
-from .walk import Localisation
+from .culprit import Localisation
 
 _FLOOR = 1e-9  # a logarithmic axis has no zero
 

@@ -13,10 +13,10 @@ from vampnet_onnx.models import ModelSet
 from vampnet_onnx.reports import Case as CaseReport
 from vampnet_onnx.verify.subjects.case import Case
 
+from .culprit import MISSING, Localisation
 from .graph import GraphModules
+from .locate import reference_source, walk
 from .nonfinite import EXPORT, find_birth
-from .request import reference_source, walk
-from .walk import MISSING, Localisation
 
 _NAMED = 4  # seeds and modules named before the rest is counted
 
@@ -69,8 +69,8 @@ def _blamed(found: Localisation) -> str:
     """Say which modules the error comes from; a NaN is born long after the mistake."""
     if not found.culprits:
         return "no module goes wrong on the reference's own inputs"
-    kinds = {finding.path: finding.verdict for finding in found.findings}
-    absent = [path for path in found.culprits if kinds.get(path) == MISSING]
+    missing = {finding.path for finding in found.findings if finding.verdict == MISSING}
+    absent = [path for path in found.culprits if path in missing]
     wrong = [path or "the wiring" for path in found.culprits if path not in absent]
     parts = [f"the export lacks {_listed(absent)}"] if absent else []
     parts += [f"the error is introduced by {_listed(wrong)}"] if wrong else []

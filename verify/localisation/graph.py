@@ -22,7 +22,26 @@ from vampnet_onnx.export.adapters import adapter_tensors
 from vampnet_onnx.export.graph import MODULE_KEY
 from vampnet_onnx.export.onnx_file import save_graph
 
-_GRAPH = ir.AttributeType.GRAPH
+
+@dataclass(frozen=True)
+class GraphNode:
+    """A node of the main graph.
+
+    Attributes:
+        name: its own.
+        operator: its type.
+        module: path of the module it came from.
+        taken: values it takes, weights left out; also what its branches and bodies take.
+        made: values it makes.
+        weight_bytes: of the weights it takes.
+    """
+
+    name: str
+    operator: str
+    module: str
+    taken: tuple[str, ...]
+    made: tuple[str, ...]
+    weight_bytes: int
 
 
 @dataclass(frozen=True)
@@ -34,7 +53,12 @@ class Border:
 
 
 class GraphModules:
-    """One graph, its modules, and ways to run it whole or in part."""
+    """One graph, its modules, and ways to run it whole or in part.
+
+    Attributes:
+        metadata: of the file.
+        nodes: in order.
+    """
 
     def __init__(self, path: Path, adapters: Sequence[Path] = ()) -> None:
         """Load a graph.
@@ -50,11 +74,9 @@ class GraphModules:
         for adapter in adapters:
             self._switch_on(adapter)
         self.metadata = dict(self._model.metadata_props)
-        self._nodes = list(self._model.graph)
-        self._maker = {str(made.name): node for node in self._nodes for made in node.outputs}
-        self._borders: dict[str, Border] = {}
-        self._around = {inner: node for node in self._nodes for inner in _inner_nodes(node)}
-        if not any(node.metadata_props.get(MODULE_KEY) for node in self._nodes):
+        self.nodes = [_described(node) for node in self._model.graph]
+        self._maker = {name: i for i, node in enumerate(self.nodes) for name in node.made}
+        if not any(node.module for node in self.nodes):
             raise InputError(
                 f"{path}: its nodes carry no module path ({MODULE_KEY}), so no layer can be"
                 " named; only files this tool exported have them"
@@ -69,67 +91,80 @@ class GraphModules:
             defaults[name].const_value = ir.tensor(tensor, name=name)
 
     @cached_property
+    def _inside(self) -> dict[str, list[int]]:
+        """Nodes of every module path and prefix of one, in the order in which they finish."""
+        inside: dict[str, list[int]] = {}
+        for i, node in enumerate(self.nodes):
+            parts = node.module.split(".")
+            for path in dict.fromkeys(".".join(parts[:n]) for n in range(len(parts) + 1)):
+                inside.setdefault(path, []).append(i)
+        return dict(sorted(inside.items(), key=lambda item: (item[1][-1], -len(item[0]))))
+
+    @cached_property
+    def borders(self) -> dict[str, Border]:
+        """What crosses the border of every module, by path, in the order they finish in."""
+        users: dict[str, list[int]] = {}
+        for i, node in enumerate(self.nodes):
+            for name in node.taken:
+                users.setdefault(name, []).append(i)
+        ends = {str(value.name) for value in self._model.graph.outputs}
+        found = {}
+        for path, inside in self._inside.items():
+            members = set(inside)
+            taken = dict.fromkeys(name for i in inside for name in self.nodes[i].taken)
+            made = [name for i in inside for name in self.nodes[i].made]
+            leaving = (
+                name
+                for name in made
+                if name in ends or not members.issuperset(users.get(name, ()))
+            )
+            entering = (name for name in taken if self._maker.get(name) not in members)
+            found[path] = Border(tuple(entering), tuple(leaving))
+        return found
+
+    @property
     def paths(self) -> list[str]:
         """Every module path and every prefix of one, in the order in which they finish."""
-        last: dict[str, int] = {}
-        for i, node in enumerate(self._nodes):
-            parts = node.metadata_props.get(MODULE_KEY, "").split(".")
-            last |= {".".join(parts[:n]): i for n in range(len(parts) + 1)}
-        return sorted(last, key=lambda path: (last[path], -len(path)))
+        return list(self._inside)
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes of the weights that each path's nodes use, by path."""
-        found = dict.fromkeys(self.paths, 0)
-        for node in self._nodes:
-            held = [v.const_value for v in _used(node) if v.is_initializer()]
-            size = sum(tensor.nbytes for tensor in held if tensor is not None)
-            parts = node.metadata_props.get(MODULE_KEY, "").split(".")
-            for path in {".".join(parts[:n]) for n in range(len(parts) + 1)}:
-                found[path] += size
-        return found
+        return {
+            path: sum(self.nodes[i].weight_bytes for i in inside)
+            for path, inside in self._inside.items()
+        }
 
-    def border(self, path: str) -> Border:
-        """Return what crosses the border of a module."""
-        if path not in self._borders:
-            self._borders[path] = self._find_border(path)
-        return self._borders[path]
+    def border_values(self, paths: Iterable[str]) -> list[str]:
+        """Return the names of all values that cross the borders of some modules."""
+        borders = (self.borders[path] for path in paths)
+        return [name for border in borders for name in (*border.inputs, *border.outputs)]
 
-    def needed(
-        self, wanted: Collection[str], known: Collection[str]
-    ) -> list[tuple[list[str], list[str]]]:
-        """Return the nodes that lie between some values and others.
-
-        Args:
-            wanted: names of values.
-            known: names of values that need not be computed.
-
-        Returns:
-            Names of inputs and outputs of each node, in order.
-        """
-        found = set[ir.Node]()
+    def between(self, known: Collection[str], wanted: Iterable[str]) -> list[GraphNode]:
+        """Return the nodes, in order, that it takes to get from some values to others."""
+        found = set[int]()
         ahead = [name for name in wanted if name not in known]
         while ahead:
-            node = self._maker.get(ahead.pop())
-            if node is not None and node not in found:
-                found.add(node)
-                ahead += [name for name in _names(_used(node)) if name not in known]
-        chosen = (node for node in self._nodes if node in found)
-        return [(_names(_used(node)), _names(node.outputs)) for node in chosen]
+            i = self._maker.get(ahead.pop())
+            if i is not None and i not in found:
+                found.add(i)
+                ahead += [name for name in self.nodes[i].taken if name not in known]
+        return [self.nodes[i] for i in sorted(found)]
 
     def follows_from(self, name: str, known: Collection[str]) -> bool:
         """Return whether a value can be computed from others alone."""
-        nodes = self.needed([name], known)
-        made = {output for _, outputs in nodes for output in outputs}
-        taken = {used for inputs, _ in nodes for used in inputs}
-        return bool(nodes) and bool(taken) and taken <= made | set(known)
+        nodes = self.between(known, [name])
+        taken = {used for node in nodes for used in node.taken}
+        return bool(taken) and taken <= {made for node in nodes for made in node.made} | {
+            *known
+        }
 
     def used_after(self, made: Collection[str]) -> set[str]:
         """Return the values that nodes use of which not every output is made."""
         return {
             name
-            for node in self._nodes
-            if any(output not in made for output in _names(node.outputs))
-            for name in _names(_used(node))
+            for node in self.nodes
+            if any(output not in made for output in node.made)
+            for name in node.taken
         }
 
     def run(
@@ -139,17 +174,11 @@ class GraphModules:
 
         Args:
             inputs: arrays by name; inputs of the graph, or inner values that border a part.
-            wanted: names of values, which may be among the inputs.
-
-        Returns:
-            Arrays by name, the inputs included.
+            wanted: names of values that are not among the inputs.
         """
-        inner = [name for name in dict.fromkeys(wanted) if name not in inputs]
-        if not inner:
-            return dict(inputs)
         with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
             file = Path(folder) / "part.onnx"
-            save_graph(self.part(inputs, inner), file)
+            save_graph(self.part(inputs, wanted), file)
             options = ort.SessionOptions()
             options.log_severity_level = 4  # errors come as exceptions
             # As the file stands: a fusion would hide the very values that are asked for.
@@ -158,10 +187,8 @@ class GraphModules:
             session = ort.InferenceSession(
                 str(file), options, providers=["CPUExecutionProvider"]
             )
-            taken = {item.name for item in session.get_inputs()}
-            feeds = {name: array for name, array in inputs.items() if name in taken}
-            found = session.run(inner, feeds)
-        return {**inputs, **dict(zip(inner, found, strict=True))}
+            feeds = {item.name: inputs[item.name] for item in session.get_inputs()}
+            return dict(zip(wanted, session.run(wanted, feeds), strict=True))
 
     def part(self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str]) -> ir.Model:
         """Cut out what lies between some values and others, as a model of its own.
@@ -170,7 +197,7 @@ class GraphModules:
             inputs: arrays by name, for the types of the new inputs.
             wanted: names of the new outputs.
         """
-        known = {v.name for node in self._nodes for v in (*_used(node), *node.outputs)}
+        known = {name for node in self.nodes for name in (*node.taken, *node.made)}
         names = [name for name in inputs if name in known]
         graph = ir.convenience.extract(self._model.graph, names, list(wanted))
         for value in graph.inputs:
@@ -180,67 +207,22 @@ class GraphModules:
         graph.opset_imports.update(self._model.opset_imports)
         return ir.Model(graph, ir_version=self._model.ir_version)
 
-    def operators(self) -> list[tuple[str, str, str, list[str], list[str]]]:
-        """Return name, type, module path, inputs and outputs of every node, in order."""
-        return [
-            (
-                str(node.name),
-                node.op_type,
-                node.metadata_props.get(MODULE_KEY, ""),
-                [str(v.name) for v in node.inputs if v is not None and not v.is_initializer()],
-                [str(v.name) for v in node.outputs],
-            )
-            for node in self._nodes
-        ]
 
-    def _find_border(self, path: str) -> Border:
-        inside = self._inside(path)
-        members = set(inside)
-        ends = {id(value) for value in self._model.graph.outputs}
-        inputs: dict[str, None] = {}
-        outputs: dict[str, None] = {}
-        for node in inside:
-            for used in _used(node):
-                if used.is_initializer() or used.producer() in members:
-                    continue
-                inputs[str(used.name)] = None
-            for made in node.outputs:
-                leaves = any(self._outermost(use.node) not in members for use in made.uses())
-                if leaves or id(made) in ends:
-                    outputs[str(made.name)] = None
-        return Border(tuple(inputs), tuple(outputs))
-
-    def _outermost(self, node: ir.Node) -> ir.Node:
-        """Return the node of the main graph that a node is in, which may be itself."""
-        return self._around.get(node, node)
-
-    def _inside(self, path: str) -> list[ir.Node]:
-        if not path:
-            return self._nodes
-        return [
-            node
-            for node in self._nodes
-            if node.metadata_props.get(MODULE_KEY, "") == path
-            or node.metadata_props.get(MODULE_KEY, "").startswith(path + ".")
-        ]
-
-
-def _used(node: ir.Node) -> list[ir.Value]:
-    """Return the values a node takes, those its branches and bodies take from outside too."""
-    inside = _inner_nodes(node)
-    graphs = [a.as_graph() for a in node.attributes.values() if a.type is _GRAPH]
-    own = {value for inner in inside for value in inner.outputs}
+def _described(node: ir.Node) -> GraphNode:
+    attributes = node.attributes.values()
+    graphs = [a.as_graph() for a in attributes if a.type is ir.AttributeType.GRAPH]
+    inner = [n for graph in graphs for n in graph.all_nodes()]
+    own = {value for n in inner for value in n.outputs}
     own |= {value for graph in graphs for value in graph.inputs}
-    taken = [v for n in (node, *inside) for v in n.inputs if v is not None and v not in own]
-    return list(dict.fromkeys(taken))
-
-
-def _names(values: Iterable[ir.Value]) -> list[str]:
-    """Return the names of values that are neither left out nor weights."""
-    return [str(v.name) for v in values if v.name and not v.is_initializer()]
-
-
-def _inner_nodes(node: ir.Node) -> list[ir.Node]:
-    """Return the nodes of a node's branches and bodies, at any depth."""
-    graphs = [a.as_graph() for a in node.attributes.values() if a.type is _GRAPH]
-    return [inner for graph in graphs for inner in graph.all_nodes()]
+    used = dict.fromkeys(
+        v for n in (node, *inner) for v in n.inputs if v is not None and v not in own
+    )
+    weights = [value.const_value for value in used if value.is_initializer()]
+    return GraphNode(
+        str(node.name),
+        node.op_type,
+        node.metadata_props.get(MODULE_KEY, ""),
+        tuple(str(value.name) for value in used if not value.is_initializer()),
+        tuple(str(value.name) for value in node.outputs if value.name),
+        sum(weight.nbytes for weight in weights if weight is not None),
+    )

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .graph import GraphModules
-from .lane import GraphSource, Lane
-from .torch_source import ROOT, Source, Trace, is_below
+from .graph import GraphModules, GraphNode
+from .graph_source import GraphSource
+from .partial_run import PartialRun
+from .source import ROOT, Source, Trace, is_below
 
 CHECKPOINT = "the checkpoint does it: PyTorch gives non-finite values on this input"
 CHECKPOINT_ALONE = f"{CHECKPOINT}, and the export does not"
@@ -55,15 +56,6 @@ class Birth:
         return "; ".join(parts)
 
 
-@dataclass(frozen=True)
-class _Node:
-    """A node of the export with finite inputs and a non-finite output."""
-
-    name: str
-    operator: str
-    module: str
-
-
 def find_birth(source: Source, graph: GraphModules) -> Birth:
     """Look for the first non-finite value on both sides.
 
@@ -73,25 +65,22 @@ def find_birth(source: Source, graph: GraphModules) -> Birth:
     """
     module, reference_ends_finite = _first_module(source)
     node, export_ends_finite = _first_node(graph, source.inputs)
-    found = _Node("", "", "") if node is None else node
-    if not reference_ends_finite:
-        verdict = CHECKPOINT_ALONE if export_ends_finite else CHECKPOINT
-        if not export_ends_finite and not _same_place(module, found.module):
-            verdict = EACH
-    elif not export_ends_finite:
+    if reference_ends_finite and export_ends_finite:
+        inside = module  # a reference of finite outputs may make some inside, too
+        if isinstance(source, GraphSource):
+            inside = str(_first_node(source.graph, source.inputs)[0] or "")
+        if node is None or inside:
+            return Birth(NEITHER)
+        verdict = HIDDEN
+    elif reference_ends_finite:
         verdict = EXPORT
+    elif export_ends_finite:
+        verdict = CHECKPOINT_ALONE
     else:
-        verdict = NEITHER if node is None or _makes_some_too(source) else HIDDEN
-    if verdict == NEITHER:
-        return Birth(NEITHER)
-    return Birth(verdict, module, found.name, found.module, found.operator)
-
-
-def _makes_some_too(source: Source) -> bool:
-    """Return whether a reference of finite outputs makes non-finite values inside, too."""
-    if isinstance(source, GraphSource):
-        return _first_node(source.graph, source.inputs)[0] is not None
-    return bool(_first_module(source)[0])
+        verdict = CHECKPOINT if _same_place(module, node.module if node else "") else EACH
+    if node is None:
+        return Birth(verdict, module)
+    return Birth(verdict, module, node.name, node.module, node.operator)
 
 
 def _first_module(source: Source) -> tuple[str, bool]:
@@ -100,7 +89,7 @@ def _first_module(source: Source) -> tuple[str, bool]:
 
     def look(trace: Trace) -> None:
         nonlocal ends_finite
-        for path, io in trace.modules.items():
+        for path, io in trace.items():
             finite = _finite(io.outputs)
             if not finite and _finite(io.inputs):
                 found.append(path)
@@ -113,19 +102,18 @@ def _first_module(source: Source) -> tuple[str, bool]:
 
 def _first_node(
     graph: GraphModules, inputs: Mapping[str, np.ndarray]
-) -> tuple[_Node | None, bool]:
+) -> tuple[GraphNode | None, bool]:
     """Return the first node that makes a non-finite value, and whether the end is finite."""
-    operators = graph.operators()
-    ends = graph.border(ROOT).outputs
-    lane, found = Lane(graph, inputs, keep=ends), None
-    for start in range(0, len(operators), _NODES_AT_A_TIME):
-        some = operators[start : start + _NODES_AT_A_TIME]
-        values = lane.reach([n for *_, taken, made in some for n in (*taken, *made)])
-        for name, kind, path, taken, made in some:
-            finite = _finite(values[n] for n in taken if n in values)
-            if finite and not _finite(values[n] for n in made if n in values):
-                found = found or _Node(name, kind, path)
-    return found, _finite(lane.reach(ends).values())
+    ends = graph.borders[ROOT].outputs
+    run, found = PartialRun(graph, inputs, keep=ends), None
+    for start in range(0, len(graph.nodes), _NODES_AT_A_TIME):
+        some = graph.nodes[start : start + _NODES_AT_A_TIME]
+        values = run.reach(name for node in some for name in (*node.taken, *node.made))
+        for node in some:
+            finite = _finite(values[n] for n in node.taken if n in values)
+            if finite and not _finite(values[n] for n in node.made if n in values):
+                found = found or node
+    return found, _finite(run.reach(ends).values())
 
 
 def _same_place(module: str, other: str) -> bool:

@@ -1,9 +1,9 @@
 """Recorded activations as the side of a walk that is taken as right.
 
-A set records what stands between the parts of a network: the output of every transformer layer
-(``activations``), the encoder's output (``z_continuous``), the decoder's input
-(``z_quantized``).  A walk over these tells after which part an export departs from what was
-recorded; what nothing was recorded of belongs to the next part that something was.
+A set records what stands between the parts of a network (`verify.subjects`), such as the
+output of every transformer layer.  A walk over these tells after which part an export departs
+from what was recorded; what nothing was recorded of belongs to the next part that something
+was.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from functools import cached_property, partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from vampnet_onnx.verify.numbers.metrics import relative_l2
 from vampnet_onnx.verify.subjects.case import Parts
 
 from .float64 import float64_twin
-from .torch_source import ROOT, ModuleIO, Trace, Visit
+from .source import ROOT, ModuleIO, Source, Visit
+from .torch_source import arrays_of, largest_rounding
 
 
-class RecordedSource:
+class RecordedSource(Source):
     """The recorded parts of one case."""
 
     def __init__(
@@ -43,29 +43,30 @@ class RecordedSource:
         """
         self.inputs = inputs
         self.stages = [ROOT]
-        self.expected = frozenset[str]()
         self._module = module
-        self._parts = {path: ModuleIO(*io) for path, io in parts.items()}
-        self._parts[ROOT] = ModuleIO(tuple(inputs.values()), tuple(outputs.values()))
+        self._parts = {**parts, ROOT: (tuple(inputs.values()), tuple(outputs.values()))}
 
     def stream(self, visit: Visit) -> None:
         """Hand over all parts at once."""
-        visit(Trace(dict(self._parts), {p: partial(self._rounding, p) for p in self._parts}))
+        visit(
+            {
+                path: ModuleIO(*arrays, partial(self._rounding, path))
+                for path, arrays in self._parts.items()
+            }
+        )
 
     def _rounding(self, path: str) -> float:
         """Return how far recorded float32 outputs are from float64 ones."""
         # A module may return more than was recorded of it.
-        pairs = zip(self._exact.get(path, ()), self._parts[path].outputs, strict=False)
-        errors = [relative_l2(e, r) for e, r in pairs if e.shape == r.shape]
-        return max((e for e in errors if np.isfinite(e)), default=0.0)
+        _, recorded = self._parts[path]
+        return largest_rounding(zip(self._exact.get(path, ()), recorded, strict=False))
 
     @cached_property
     def _exact(self) -> dict[str, list[np.ndarray]]:
         twin, found = float64_twin(self._module), dict[str, list[np.ndarray]]()
 
         def keep(path: str, _module: nn.Module, _inputs: object, output: object) -> None:
-            given = output if isinstance(output, tuple) else (output,)
-            found[path] = [item.numpy() for item in given if isinstance(item, Tensor)]
+            found[path] = list(arrays_of(output))
 
         for path in self._parts:
             twin.get_submodule(path).register_forward_hook(partial(keep, path))

@@ -1,4 +1,4 @@
-"""The reference in float64."""
+"""The float64 twin of a module."""
 
 from __future__ import annotations
 
@@ -7,17 +7,21 @@ import copy
 import pytest
 import torch
 
+from tests.support.planting import Sound
+from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.localisation.float64 import float64_twin
 
 
 def test_a_float64_twin_computes_what_a_cast_module_does(
-    tiny: ModelSet, sound_c2f: dict, monkeypatch: pytest.MonkeyPatch
+    tiny: ModelSet, sound: Sound, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    module = build_component("c2f", tiny).module.eval()
+    component = build_component("c2f", tiny)
+    assert isinstance(component, TracedComponent)
+    module = component.module.eval()
     monkeypatch.setattr("vampnet_onnx.verify.localisation.float64._AT_ONCE_BYTES", 2_000)
-    codes = torch.from_numpy(sound_c2f["inputs"]["codes"])
+    codes = torch.from_numpy(sound.inputs["codes"])
     with torch.inference_mode():
         found = float64_twin(module)(codes)
         assert found.dtype == torch.float64

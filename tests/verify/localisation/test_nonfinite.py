@@ -1,4 +1,4 @@
-"""The story of "seed-dependent NaN": who does it is said by the verification itself.
+"""Where NaN comes from; and the story of one, whose cause the verification itself says.
 
 Earlier exports left out the norm before the feed-forward.  Activations then square from layer
 to layer, until some seeds overflow and others do not, and the model was blamed for it.
@@ -15,10 +15,12 @@ import torch
 
 from tests.support.edited import scaled
 from tests.support.exports import export_to, record_of
+from tests.support.planting import Sound
 from tests.support.records import matrix
 from tests.support.sets import NANO
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_gates
+from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.graph import MODULE_KEY
 from vampnet_onnx.export.onnx_file import save_graph
@@ -26,13 +28,13 @@ from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 from vampnet_onnx.reports import Report
 from vampnet_onnx.verify.localisation.graph import GraphModules
+from vampnet_onnx.verify.localisation.locate import reference_source
 from vampnet_onnx.verify.localisation.nonfinite import (
     CHECKPOINT_ALONE,
     EXPORT,
     NEITHER,
     find_birth,
 )
-from vampnet_onnx.verify.localisation.request import reference_source
 from vampnet_onnx.verify.localisation.torch_source import TorchSource
 from vampnet_onnx.verify.verification import verify_artifacts
 
@@ -56,15 +58,15 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def sound(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+def with_norm(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
     folder = tmp_path_factory.mktemp("sound") / "v1"
     return export_to(folder, checkpoint, components=("c2f",), inputs=("codes",))
 
 
 @pytest.fixture(scope="module")
-def without_norm(sound: Artifacts) -> Artifacts:
+def without_norm(with_norm: Artifacts) -> Artifacts:
     """The sound export with every norm before a feed-forward taken out."""
-    path = sound.path(record_of(sound, "c2f"))
+    path = with_norm.path(record_of(with_norm, "c2f"))
     model = ir.load(path)
     for layer in range(LAYERS):
         inside = f"transformer.layers.{layer}.norm_3"
@@ -102,9 +104,9 @@ def report(without_norm: Artifacts, checkpoint: Path) -> Report:
 
 
 def test_the_sound_export_of_the_same_checkpoint_is_finite_for_every_seed(
-    sound: Artifacts, checkpoint: Path
+    with_norm: Artifacts, checkpoint: Path
 ) -> None:
-    found = verified(sound, checkpoint)
+    found = verified(with_norm, checkpoint)
     assert found.verdict == "PASS"
     assert found.components[0].metrics["nonfinite"] == 0
 
@@ -142,25 +144,26 @@ def test_processes_find_what_one_finds_and_stop_when_asked(
 
 
 def test_the_first_node_that_makes_a_nan_is_named_and_the_export_blamed(
-    tiny: ModelSet, sound_c2f: dict, tmp_path: Path
+    tiny: ModelSet, sound: Sound, tmp_path: Path
 ) -> None:
-    name = "transformer.layers.1.norm_1.weight"
-    edited = scaled(sound_c2f["path"], name, np.inf, tmp_path)
-    with reference_source(tiny, sound_c2f["record"], sound_c2f["inputs"]) as source:
+    edited = scaled(sound.path, "transformer.layers.1.norm_1.weight", np.inf, tmp_path)
+    with reference_source(tiny, sound.record, sound.inputs) as source:
         birth = find_birth(source, GraphModules(edited))
-        assert find_birth(source, GraphModules(sound_c2f["path"])).verdict == NEITHER
+        assert find_birth(source, GraphModules(sound.path)).verdict == NEITHER
     assert birth.verdict == EXPORT
     assert birth.node_module == "transformer.layers.1.norm_1"
     assert birth.operator == "Mul"
 
 
 def test_a_checkpoint_that_overflows_is_told_from_an_export_that_does(
-    tiny: ModelSet, sound_c2f: dict
+    tiny: ModelSet, sound: Sound
 ) -> None:
-    module = build_component("c2f", tiny).module.eval()
+    component = build_component("c2f", tiny)
+    assert isinstance(component, TracedComponent)
+    module = component.module.eval()
     layer = module.get_submodule("transformer.layers.0.norm_3")
     layer.weight = torch.nn.Parameter(torch.full_like(layer.weight, 1e38), requires_grad=False)
-    overflowing = TorchSource(module, sound_c2f["inputs"], frozenset)
-    birth = find_birth(overflowing, GraphModules(sound_c2f["path"]))
+    overflowing = TorchSource(module, sound.inputs, frozenset)
+    birth = find_birth(overflowing, GraphModules(sound.path))
     assert birth.verdict == CHECKPOINT_ALONE
     assert birth.module.startswith("transformer.layers.0")

@@ -12,22 +12,13 @@ from tests.support.exports import record_of
 from tests.support.sets import GoldenSet
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.export.onnx_file import save_graph
+from vampnet_onnx.verify.localisation.locate import Located, locate_in_files
 from vampnet_onnx.verify.localisation.nonfinite import NEITHER
-from vampnet_onnx.verify.localisation.request import Request, run_request
 
 
-def recorded_request(golden: GoldenSet, artifacts: Path, component: str) -> Request:
-    return Request(
-        artifacts=artifacts,
-        new=None,
-        checkpoint=golden.folder,
-        recorded=True,
-        component=component,
-        seed=1,
-        length=None,
-        batch=2,
-        lora={},
-        unsealed=False,
+def beside_recorded(golden: GoldenSet, artifacts: Path, component: str) -> Located:
+    return locate_in_files(
+        artifacts, checkpoint=golden.folder, recorded=True, component=component, seed=1
     )
 
 
@@ -35,7 +26,7 @@ def recorded_request(golden: GoldenSet, artifacts: Path, component: str) -> Requ
 def test_no_part_of_a_sound_file_departs_from_the_recorded_activations(
     golden: GoldenSet, golden_artifacts: Artifacts, name: str
 ) -> None:
-    found = run_request(recorded_request(golden, golden_artifacts.folder, name))
+    found = beside_recorded(golden, golden_artifacts.folder, name)
     assert found.localisation.culprits == () and found.birth.verdict == NEITHER
     assert len(found.localisation.findings) >= 2
 
@@ -47,6 +38,6 @@ def test_the_layer_after_which_a_file_departs_from_the_recorded_activations_is_n
     weight = model.graph.initializers["transformer.layers.1.norm_3.weight"]
     weight.const_value = ir.tensor(weight.const_value.numpy() * np.float32(1.001))
     save_graph(model, tmp_path / "coarse.onnx")
-    found = run_request(recorded_request(golden, tmp_path / "coarse.onnx", "coarse"))
+    found = beside_recorded(golden, tmp_path / "coarse.onnx", "coarse")
     assert found.localisation.culprits == ("transformer.layers.1",)
     assert found.unvouched == ("coarse.onnx",)

@@ -8,11 +8,18 @@ this room, is a defect; nothing lists it.
 from importlib import import_module
 from pkgutil import iter_modules
 
-from .base import Defect, GraphDefect, ModuleDefect, all_defects
+from .base import KINDS, Defect, GraphDefect, ModuleDefect
 
 __all__ = ["Defect", "GraphDefect", "ModuleDefect", "all_defects"]
 
 _FIRST = ("transformer", "attention", "codec", "graph", "built")  # as reports order them
 
-for _name in dict.fromkeys((*_FIRST, *(module.name for module in iter_modules(__path__)))):
-    import_module(f"{__name__}.{_name}")
+
+def all_defects() -> list[Defect]:
+    """Return one of every kind, in the order of the modules and of their definitions."""
+    others = (module.name for module in iter_modules(__path__))
+    modules = [f"{__name__}.{name}" for name in dict.fromkeys((*_FIRST, *others))]
+    for module in modules:
+        import_module(module)
+    found = [kind for kind in KINDS.values() if kind.__module__ in modules]
+    return [kind() for kind in sorted(found, key=lambda kind: modules.index(kind.__module__))]

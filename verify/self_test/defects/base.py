@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vampnet_onnx.export.graph import MODULE_KEY
 
-_KINDS: dict[str, type[Defect]] = {}
+KINDS: dict[str, type[Defect]] = {}
 
 
 class Defect(ABC):
@@ -30,9 +30,9 @@ class Defect(ABC):
     def __init_subclass__(cls) -> None:
         """Register a defect; what has no component yet is a kind of them."""
         if hasattr(cls, "component"):
-            if cls.__name__ in _KINDS:
+            if cls.__name__ in KINDS:
                 raise TypeError(f"there is a defect {cls.__name__} already")
-            _KINDS[cls.__name__] = cls
+            KINDS[cls.__name__] = cls
 
     @property
     def name(self) -> str:
@@ -43,11 +43,6 @@ class Defect(ABC):
     def description(self) -> str:
         """First line of the class's docstring."""
         return (type(self).__doc__ or "").partition("\n")[0].rstrip(".")
-
-
-def all_defects() -> list[Defect]:
-    """Return one of every kind, in the order of their definition."""
-    return [kind() for kind in _KINDS.values()]
 
 
 class ModuleDefect(Defect):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -28,7 +27,7 @@ _STANDARD = "coarse"
 
 
 @dataclass(frozen=True)
-class OpenedComponent:
+class ComponentFile:
     """One component.
 
     Attributes:
@@ -36,19 +35,14 @@ class OpenedComponent:
         path: of the graph.
         sources: checkpoint files it was made from, and perhaps others of its version.
         unvouched: files whose content no manifest vouches for.
-        adapters: files that are switched on.
+        graph: by its modules, adapters switched on.
     """
 
     record: ComponentRecord
     path: Path
     sources: tuple[SourceRecord, ...]
     unvouched: tuple[str, ...]
-    adapters: tuple[Path, ...] = ()
-
-    @cached_property
-    def graph(self) -> GraphModules:
-        """The graph by its modules, read when first asked for."""
-        return GraphModules(self.path, self.adapters)
+    graph: GraphModules
 
 
 def open_component(
@@ -56,8 +50,8 @@ def open_component(
     component: str | None,
     *,
     unsealed: bool = False,
-    lora: Mapping[str, Path] | None = None,
-) -> OpenedComponent:
+    lora: Mapping[str, Path] = {},
+) -> ComponentFile:
     """Open one component.
 
     Args:
@@ -79,18 +73,19 @@ def open_component(
         raise InputError(
             f"{artifacts.folder}: no component {component or _STANDARD!r}; there are {known}"
         )
-    digests = {name: sha256(path) for name, path in (lora or {}).items()}
+    digests = {name: sha256(path) for name, path in lora.items()}
     adapters = adapters_of(record, artifacts.manifest, digests)
-    return OpenedComponent(
+    files = [artifacts.folder / adapter.file.name for adapter in adapters]
+    return ComponentFile(
         record,
         artifacts.path(record),
         (*artifacts.manifest.sources, *(adapter.source for adapter in adapters)),
         artifacts.changed,
-        tuple(artifacts.folder / adapter.file.name for adapter in adapters),
+        GraphModules(artifacts.path(record), files),
     )
 
 
-def _plain(path: Path, component: str | None) -> OpenedComponent:
+def _plain(path: Path, component: str | None) -> ComponentFile:
     """Take the facts from the file's own metadata."""
     graph = GraphModules(path)
     found = {
@@ -116,6 +111,4 @@ def _plain(path: Path, component: str | None) -> OpenedComponent:
         raise InputError(f"{path}: holds {record.id!r}, which this version does not know")
     if component not in (None, record.id):
         raise InputError(f"{path}: holds {record.id}, not {component}")
-    opened = OpenedComponent(record, path, sources, (path.name,))
-    opened.__dict__["graph"] = graph
-    return opened
+    return ComponentFile(record, path, sources, (path.name,), graph)

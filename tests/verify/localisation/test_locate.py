@@ -1,0 +1,27 @@
+"""Localisation from files: by the facts that stand in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.support.edited import scaled
+from tests.support.planting import Sound
+from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.verify.localisation.locate import locate_in_files
+
+
+def test_two_plain_files_are_compared_by_the_facts_in_them(
+    nano_artifacts: Artifacts, sound: Sound, tmp_path: Path
+) -> None:
+    old, name = nano_artifacts.folder / "c2f.onnx", "transformer.layers.0.self_attn.fc"
+    new = scaled(old, f"{name}.weight", 1.01, tmp_path)
+    found = locate_in_files(old, new=new)
+    assert found.component == "c2f" and set(found.unvouched) == {"c2f.onnx", "edited.onnx"}
+    assert found.localisation.culprits == (name,)
+    with pytest.raises(InputError, match="holds c2f, not coarse"):
+        locate_in_files(old, new=new, component="coarse")
+    with pytest.raises(InputError, match="holds no facts of this tool"):
+        locate_in_files(sound.path, new=new)

@@ -1,0 +1,215 @@
+"""Localisation of one component: its files opened, both sides walked, NaN looked for."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.export.components.component import TracedComponent
+from vampnet_onnx.export.components.registry import build_component, required_checkpoint
+from vampnet_onnx.export.exporter import export_component
+from vampnet_onnx.export.onnx_file import save_graph
+from vampnet_onnx.models import Checkpoints, ModelSet
+from vampnet_onnx.verify.sides.export import require_same_sources
+from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
+from vampnet_onnx.verify.subjects.case import Case
+from vampnet_onnx.verify.subjects.registry import subject_of
+
+from .component_file import open_component
+from .culprit import Localisation
+from .graph import GraphModules
+from .graph_source import GraphSource
+from .nonfinite import Birth, find_birth
+from .recorded_source import RecordedSource
+from .source import Source
+from .torch_source import TorchSource
+from .walk import localise
+from .walk_built import localise_built
+
+_FRAMES = 23  # enough to see neighbours, few for any memory; prime, so no dimension is like it
+
+
+@dataclass(frozen=True)
+class Located:
+    """What a walk found.
+
+    Attributes:
+        component: with variant.
+        localisation: module by module.
+        birth: where non-finite values come from, if there are any.
+        unvouched: files whose content no manifest vouches for.
+        case: id of the input.
+    """
+
+    component: str
+    localisation: Localisation
+    birth: Birth
+    unvouched: tuple[str, ...]
+    case: str
+
+    def __repr__(self) -> str:
+        named = ", ".join(self.localisation.culprits) or "no module introduces an error"
+        return f"<Located in {self.case}: {named}>"
+
+    def to_rows(self) -> list[dict[str, Any]]:
+        """Return a flat row a module, in the order in which the reference runs them."""
+        culprits = self.localisation.culprits
+        return [
+            {
+                "component": self.component,
+                **dataclasses.asdict(finding),
+                "culprit": finding.path in culprits,
+            }
+            for finding in self.localisation.findings
+        ]
+
+
+def locate_in_files(
+    artifacts: Path,
+    *,
+    new: Path | None = None,
+    checkpoint: Path | None = None,
+    recorded: bool = False,
+    component: str | None = None,
+    seed: int = 0,
+    length: int | None = None,
+    batch: int = 2,
+    lora: Mapping[str, Path] = {},
+    unsealed: bool = False,
+) -> Located:
+    """Open one component and its reference, and walk them.
+
+    Args:
+        artifacts: a version, a model or a store, or an ``.onnx`` file.
+        new: a second one to compare with the first, instead of with a checkpoint.
+        checkpoint: folder of the checkpoints.
+        recorded: compare with what a recorded set in the checkpoint folder holds.
+        component: with variant; None for coarse, or what the file holds.
+        seed: of the input, or number of the recorded case.
+        length: of the input in frames, or samples of audio; None for a default.
+        batch: items of the input.
+        lora: LoRA overlay by transformer.
+        unsealed: accept files whose hash is wrong.
+
+    Raises:
+        InputError: something named is not there or does not fit.
+    """
+    if (checkpoint is None) == (new is None):
+        raise InputError("give --checkpoint DIR, or a second version to compare with")
+    if recorded and (checkpoint is None or length is not None):
+        raise InputError(
+            "--reference golden takes the inputs of the recorded set in --checkpoint DIR, so"
+            " no --length"
+        )
+    opened = open_component(artifacts, component, unsealed=unsealed, lora=lora)
+    record, graph, unvouched = opened.record, opened.graph, opened.unvouched
+    case = subject_of(record).one_case(
+        record, seed=seed, batch=batch, frames=_FRAMES, length=length
+    )
+    if checkpoint is None:
+        assert new is not None
+        other = open_component(new, record.id, unsealed=unsealed)
+        old = GraphSource(graph, subject_of(record).inputs(record, case))
+        return _located(record, case, old, other.graph, (*unvouched, *other.unvouched))
+    models = Checkpoints(checkpoint, lora).models_for(required_checkpoint(record.name))
+    require_same_sources(models, opened.sources, opened.path)
+    if recorded:
+        source, case = _recorded_source(RecordedSet(checkpoint), seed, models, record)
+        return _located(record, case, source, graph, unvouched)
+    inputs = subject_of(record).inputs(record, case)
+    with reference_source(models, record, inputs) as reference:
+        return _located(record, case, reference, graph, unvouched)
+
+
+def locate(
+    models: ModelSet, record: ComponentRecord, path: Path, inputs: Mapping[str, np.ndarray]
+) -> Localisation:
+    """Find the modules in which an export departs from its checkpoint.
+
+    Args:
+        models: holds the checkpoint of the component.
+        record: of the component.
+        path: of the graph.
+        inputs: arrays by input name.
+    """
+    with reference_source(models, record, inputs) as source:
+        return walk(source, GraphModules(path))
+
+
+@contextmanager
+def reference_source(
+    models: ModelSet, record: ComponentRecord, inputs: Mapping[str, np.ndarray]
+) -> Iterator[Source]:
+    """Give the reference of a component as the side of a walk that is taken as right.
+
+    What is built has no modules in PyTorch: there it is what is built for the checkpoint now.
+
+    Args:
+        models: holds the checkpoint of the component.
+        record: of the component.
+        inputs: arrays by input name.
+    """
+    component = build_component(record.name, models, variant=record.variant)
+    if isinstance(component, TracedComponent):
+        left = partial(_left_by_passes, models, record)
+        yield TorchSource(component.module.eval(), inputs, left)
+        return
+    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
+        path = Path(folder) / "built.onnx"
+        save_graph(export_component(component, opset=record.opset).model, path)
+        yield GraphSource(GraphModules(path), inputs, same_names=True)
+
+
+def walk(source: Source, graph: GraphModules) -> Localisation:
+    """Walk an export beside its reference."""
+    if isinstance(source, GraphSource) and source.same_names:
+        return localise_built(source, graph)
+    return localise(source, graph)
+
+
+def _located(
+    record: ComponentRecord,
+    case: Case,
+    source: Source,
+    graph: GraphModules,
+    unvouched: tuple[str, ...],
+) -> Located:
+    found, birth = walk(source, graph), find_birth(source, graph)
+    return Located(record.id, found, birth, unvouched, case.id)
+
+
+def _left_by_passes(models: ModelSet, record: ComponentRecord) -> frozenset[str]:
+    """Return the modules that the passes leave; they fold the others into neighbours."""
+    folded = build_component(record.name, models, variant=record.variant)
+    assert isinstance(folded, TracedComponent)
+    for item in folded.passes:
+        item.call(folded.module)  # that they change no number was checked at export
+    return frozenset(name for name, _ in folded.module.named_modules())
+
+
+def _recorded_source(
+    recorded: RecordedSet, index: int, models: ModelSet, record: ComponentRecord
+) -> tuple[RecordedSource, Case]:
+    reference = RecordedReference(recorded, models)
+    cases = {case.seed: case for case in reference.recorded_cases(record)}
+    if index not in cases:
+        raise InputError(
+            f"{recorded.folder}: no recorded case {index} of {record.id}; --seed may be"
+            f" {', '.join(map(str, cases))}"
+        )
+    traced = build_component(record.name, models, variant=record.variant)
+    assert isinstance(traced, TracedComponent)
+    case = cases[index]
+    inputs, parts = reference.inputs(record, case), reference.parts(record, case)
+    outputs = reference.run(record, case).outputs
+    return RecordedSource(parts, inputs, outputs, traced.module.eval()), case

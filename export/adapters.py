@@ -27,7 +27,7 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.models import VampNet
 from vampnet_onnx.models.networks.layers import LoRALinear
 
-from .graph import MODULE_KEY
+from .graph import MODULE_KEY, GraphPass
 from .passes import PassResult
 from .passes.base import PassError
 
@@ -55,7 +55,7 @@ class Adapter:
         return f"{self.component}.{self.name}.onnx_adapter"
 
 
-class OpenForAdapters:
+class OpenForAdapters(GraphPass):
     """Give every linear layer that LoRA reaches a branch of low rank.
 
     Rules:
@@ -63,18 +63,30 @@ class OpenForAdapters:
         down and up are inputs with defaults of rank 0.
     """
 
-    def call(self, model: ir.Model) -> PassResult:
-        """Change the graph in place.
-
-        Raises:
-            PassError: there is no such layer in it.
-        """
-        opened = [node for node in model.graph if _is_adapted(node)]
-        if not opened:
+    def requires(self, model: ir.Model) -> None:
+        """There is such a layer, a product of an activation and a weight."""
+        layers = [node for node in model.graph if _is_adapted(node)]
+        if not layers:
             raise PassError("the graph has no linear layer that LoRA reaches")
+        for node in layers:
+            if node.inputs[1] is None or node.inputs[1].const_value is None:
+                raise PassError(f"{node.name} is no product of an activation and a weight")
+
+    def call(self, model: ir.Model) -> PassResult:
+        """Add the branches."""
+        opened = [node for node in model.graph if _is_adapted(node)]
         for node in opened:
             _add_branch(model.graph, node)
         return PassResult(len(opened), f"opened {len(opened)} linear layers for adapters")
+
+    def ensures(self, model: ir.Model) -> None:
+        """Every such layer has its two inputs, with defaults of rank 0."""
+        inputs = {value.name: value for value in model.graph.inputs}
+        for path in {n.metadata_props[MODULE_KEY] for n in model.graph if _is_adapted(n)}:
+            for name in (f"{path}.{_DOWN}", f"{path}.{_UP}"):
+                default = inputs[name].const_value if name in inputs else None
+                if default is None or 0 not in default.shape:
+                    raise PassError(f"{name} is no input with a default of rank 0")
 
 
 def adapter_values(
@@ -138,8 +150,7 @@ def _is_adapted(node: ir.Node) -> bool:
 def _add_branch(graph: ir.Graph, node: ir.Node) -> None:
     path = node.metadata_props[MODULE_KEY]
     x, weight = node.inputs
-    if x is None or weight is None or weight.const_value is None:
-        raise PassError(f"{path}: the product is not one of an activation and a weight")
+    assert x is not None and weight is not None and weight.const_value is not None
     width, out = weight.const_value.numpy().shape
     down = _default(graph, f"{path}.{_DOWN}", (width, 0), (width, "rank"))
     up = _default(graph, f"{path}.{_UP}", (0, out), ("rank", out))

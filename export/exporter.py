@@ -23,13 +23,16 @@ from .adapters import OpenForAdapters
 from .components.component import BuiltComponent, Component, TracedComponent
 from .graph import (
     CanonicalNames,
+    FoldCasts,
     GraphBuilder,
     KeepModulePaths,
+    PlainReshapes,
     SetSignature,
     Simplify,
     check_graph,
+    run_graph_passes,
 )
-from .passes import PassResult, run_module_passes
+from .passes import run_module_passes
 
 OPSETS = range(18, 24)
 DEFAULT_OPSET = 20
@@ -70,7 +73,7 @@ def export_component(
     else:
         raise TypeError(f"{component.id} is neither traced nor built")
     if adaptable:
-        records.append(_record(OpenForAdapters(), OpenForAdapters().call(model)))
+        records += run_graph_passes(model, [OpenForAdapters()])
     check_graph(model, opset)
     model.producer_name = PRODUCER
     model.producer_version = None
@@ -98,16 +101,15 @@ def _trace_and_transform(
         records = run_module_passes(component.module, component.passes, component.example)
         model = _trace(component, opset)
     parameters = frozenset(name for name, _ in component.module.named_parameters())
-    records.append(_record(KeepModulePaths(), KeepModulePaths().call(model)))
-    simplify = Simplify(parameters)
-    model, result = simplify.call(model)
-    records.append(_record(simplify, result))
-    for item in (
+    passes = (
+        KeepModulePaths(),
+        FoldCasts(),
+        PlainReshapes(),
+        Simplify(parameters),
         SetSignature(component.inputs, component.outputs),
         CanonicalNames(parameters),
-    ):
-        records.append(_record(item, item.call(model)))
-    return model, records
+    )
+    return model, records + run_graph_passes(model, passes)
 
 
 def _trace(component: TracedComponent, opset: int) -> ir.Model:
@@ -150,7 +152,3 @@ def _quiet_exporter() -> Iterator[None]:
             yield
     finally:
         logger.setLevel(level)
-
-
-def _record(item: object, result: PassResult) -> PassRecord:
-    return PassRecord(name=type(item).__name__, changed=result.changed, details=result.details)

@@ -257,8 +257,8 @@ def _block_power(g: GraphBuilder, mono: Var, sample_rate: int, weighting: Weight
         extra = plan.length - plan.segments * plan.stride
         segments = count + (plan.segments - 1 + (extra > 0))
     with g.scope("segments"):
-        filled = mono.reshape(-1, samples).pad(-1, 0, segments * plan.stride - samples)
-        cut = filled.reshape(-1, segments, plan.stride).transpose(1, 0, 2)
+        filled = mono.reshape(0, -1).pad(-1, 0, segments * plan.stride - samples)
+        cut = filled.reshape(0, -1, plan.stride).transpose(1, 0, 2)
         valid = measured - g.range(segments) * plan.stride
     with g.scope("k_weighting"):
         energies = _energies(g, cut, valid, extra, weighting)

@@ -89,13 +89,13 @@ def cosine_schedule(g: GraphBuilder, ratio: Var) -> Var:
 
 def _build(g: GraphBuilder, given: Mapping[str, Var], vocab: int) -> dict[str, Var]:
     codes = given["codes"]
-    batch, codebooks, frames = (codes.extent(axis) for axis in range(3))
     logits = given["logits"].transpose(0, 2, 1)  # [batch, positions, vocab]
     with g.scope("filter"):
         filtered = _filtered(g, logits, given, vocab)
     with g.scope("draw"):
         drawn, probability = _drawn(g, filtered, given)
-    flat = codes.transpose(0, 2, 1).reshape(batch, frames * codebooks)
+    by_frame = codes.transpose(0, 2, 1)
+    flat = by_frame.reshape(0, -1)
     masked = flat.equals(vocab)
     sampled = masked.where(drawn, flat)
     with g.scope("remask"):
@@ -105,8 +105,10 @@ def _build(g: GraphBuilder, given: Mapping[str, Var], vocab: int) -> dict[str, V
         again = _least_certain(masked.where(confidence, math.inf), count)
         following = again.where(vocab, sampled)
 
+    shape = by_frame.op("Shape", dtype=np.int64)
+
     def unflatten(values: Var) -> Var:
-        return values.reshape(batch, frames, codebooks).transpose(0, 2, 1)
+        return values.op("Reshape", shape).transpose(0, 2, 1)
 
     return {
         "next_codes": unflatten(following),

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from vampnet_onnx.configs.manifest import TensorSignature
 
@@ -119,7 +120,9 @@ class Var:
         """Return the extent of an axis, int64 [].  A negative axis counts from the end."""
         last = {"end": axis + 1} if axis != -1 else {}
         shape = self.op("Shape", dtype=np.int64, start=axis, **last)
-        return shape.reshape()
+        extent = shape.reshape()
+        self.builder.vectors[extent.value] = shape
+        return extent
 
     def reshape(self, *shape: Dimension) -> Var:
         """Give another shape; without arguments a scalar's."""
@@ -191,6 +194,7 @@ class GraphBuilder:
         self._scope = ""
         self._counts: Counter[str] = Counter()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Var] = {}
+        self.vectors: dict[ir.Value, Var] = {}  # of extents: the same number, int64 [1]
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
@@ -251,13 +255,15 @@ class GraphBuilder:
         """Return integers and int64 scalars as one int64 vector, for shapes and axes."""
         if all(isinstance(item, int) for item in items):
             return self.constant(np.array(items, np.int64))
-        parts: list[Var | None] = [
-            item.op("Reshape", self.constant(np.array([1], np.int64)))
-            if isinstance(item, Var)
-            else self.constant(np.array([item], np.int64))
-            for item in items
-        ]
-        return self.node("Concat", parts, dtypes=[np.int64], axis=0)[0]
+        parts = [self._one_long(item) for item in items]
+        return parts[0] if len(parts) == 1 else self.concat(0, *parts)
+
+    def _one_long(self, item: Dimension) -> Var:
+        if not isinstance(item, Var):
+            return self.constant(np.array([item], np.int64))
+        if item.value in self.vectors:
+            return self.vectors[item.value]
+        return item.op("Reshape", self.constant(np.array([1], np.int64)))
 
     def concat(self, axis: int, *parts: Var) -> Var:
         """Join along an axis."""
@@ -361,7 +367,9 @@ class GraphBuilder:
             opset_imports={"": opset},
             name="main",
         )
-        return ir.Model(graph, ir_version=_IR_VERSION)
+        model = ir.Model(graph, ir_version=_IR_VERSION)
+        common.RemoveUnusedNodesPass()(model)
+        return model
 
     def input(self, signature: TensorSignature) -> Var:
         """Return an input of the graph."""

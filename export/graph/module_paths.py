@@ -12,6 +12,9 @@ import ast
 import onnx_ir as ir
 
 from vampnet_onnx.export.passes import PassResult
+from vampnet_onnx.export.passes.base import PassError
+
+from .base import GraphPass
 
 MODULE_KEY = "vampnet_onnx.module"
 
@@ -20,7 +23,7 @@ _SCOPES = "pkg.torch.onnx.name_scopes"
 _NO_MODULE = "_empty_nn_module_stack_from_metadata_hook"
 
 
-class KeepModulePaths:
+class KeepModulePaths(GraphPass):
     """Reduce the exporter's notes on nodes to the module path.
 
     Rules:
@@ -28,10 +31,16 @@ class KeepModulePaths:
         metadata and documentation of values, graph and model -> nothing.
     """
 
+    def requires(self, model: ir.Model) -> None:
+        """Every node has the exporter's note of the modules it stands in."""
+        for node in model.graph:
+            if _SCOPES not in node.metadata_props:
+                raise PassError(f"node {node.name} has no note of the module it came from")
+
     def call(self, model: ir.Model) -> PassResult:
         """Rewrite the metadata of every node in place."""
         for node in model.graph:
-            path = _module_path(node.metadata_props.get(_SCOPES, "[]"))
+            path = _module_path(node.metadata_props[_SCOPES])
             node.metadata_props.clear()
             node.metadata_props[MODULE_KEY] = path
             node.doc_string = None
@@ -44,6 +53,20 @@ class KeepModulePaths:
         model.graph.doc_string = model.doc_string = None
         count = len(model.graph)
         return PassResult(count, f"kept the module path of {count} nodes")
+
+    def ensures(self, model: ir.Model) -> None:
+        """Every node has its path, and nothing else has been noted anywhere."""
+        for node in model.graph:
+            if node.metadata_props.keys() != {MODULE_KEY}:
+                raise PassError(f"node {node.name} has the notes {[*node.metadata_props]}")
+        values = [*model.graph.inputs, *model.graph.initializers.values()]
+        values += [value for node in model.graph for value in node.outputs]
+        if any(value.metadata_props for value in values):
+            raise PassError("KeepModulePaths left notes on values")
+        if model.metadata_props or model.graph.metadata_props:
+            raise PassError("KeepModulePaths left notes on the graph")
+        if any(told.doc_string for told in (*model.graph, model.graph, model)):
+            raise PassError("KeepModulePaths left documentation")
 
 
 def paths_by_output(model: ir.Model) -> dict[str, str]:

@@ -7,11 +7,13 @@ from collections import Counter
 import onnx_ir as ir
 
 from vampnet_onnx.export.passes import PassResult
+from vampnet_onnx.export.passes.base import PassError
 
+from .base import GraphPass
 from .module_paths import MODULE_KEY
 
 
-class CanonicalNames:
+class CanonicalNames(GraphPass):
     """Name nodes, values and constants after the module they stand in.
 
     torch's exporter numbers some names by the order in which Python happened to visit
@@ -25,11 +27,7 @@ class CanonicalNames:
     """
 
     def __init__(self, parameters: frozenset[str]) -> None:
-        """Remember the names to keep.
-
-        Args:
-            parameters: names in the exported module's state dict.
-        """
+        """Remember the names to keep, those in the exported module's state dict."""
         self.parameters = parameters
 
     def call(self, model: ir.Model) -> PassResult:
@@ -60,6 +58,24 @@ class CanonicalNames:
         _sort_initializers(graph)
         graph.name = "main"
         return PassResult(len(graph), f"named {len(graph)} nodes, {len(constants)} constants")
+
+    def ensures(self, model: ir.Model) -> None:
+        """Every name is one of a kind, and starts with the path of a module."""
+        graph = model.graph
+        if [*graph.initializers] != sorted(graph.initializers):
+            raise PassError("CanonicalNames left constants unsorted")
+        names = [node.name for node in graph]
+        if len({*names}) < len(names):
+            raise PassError("CanonicalNames gave a name twice")
+        fixed = {*graph.inputs, *graph.outputs}
+        for node in graph:
+            path = node.metadata_props[MODULE_KEY]
+            if not str(node.name).startswith(f"{path}/{node.op_type}_".lstrip("/")):
+                raise PassError(f"a node of {path} is named {node.name}")
+            for value in node.outputs:
+                named = str(value.name).partition(":")[0] == node.name
+                if value not in fixed and (value.shape is not None or not named):
+                    raise PassError(f"an inner value of {node.name} is {value}")
 
 
 def _numbered(counts: Counter[str], path: str, kind: str) -> str:

@@ -10,6 +10,7 @@ from vampnet_onnx.configs.manifest import TensorSignature
 from vampnet_onnx.export.passes import PassResult
 from vampnet_onnx.export.passes.base import PassError
 
+from .base import GraphPass
 from .module_paths import MODULE_KEY
 
 _FORBIDDEN_PARTS = ("weight_g", "weight_v", "lora_A", "lora_B", "film")
@@ -26,7 +27,7 @@ _RANDOM_OPERATORS = frozenset(
 )
 
 
-class SetSignature:
+class SetSignature(GraphPass):
     """Name the axes of inputs and outputs.
 
     Rules:
@@ -41,24 +42,38 @@ class SetSignature:
         self.inputs = inputs
         self.outputs = outputs
 
-    def call(self, model: ir.Model) -> PassResult:
-        """Set the axes in place.
-
-        Raises:
-            PassError: the graph's own inputs or outputs disagree with the signature.
-        """
-        found = (*model.graph.inputs, *model.graph.outputs)
-        wanted = (*self.inputs, *self.outputs)
+    def requires(self, model: ir.Model) -> None:
+        """Names, types and fixed axes are those of the signature already."""
+        found, wanted = (*model.graph.inputs, *model.graph.outputs), self._wanted
         if [v.name for v in found] != [w.name for w in wanted]:
             raise PassError(f"graph has {[v.name for v in found]}, not the signature's names")
         for value, signature in zip(found, wanted, strict=True):
-            _set_axes(value, signature)
-        return PassResult(len(found), ", ".join(str(w) for w in wanted))
+            _require_fits(value, signature)
+
+    def call(self, model: ir.Model) -> PassResult:
+        """Set the axes in place."""
+        found = (*model.graph.inputs, *model.graph.outputs)
+        for value, signature in zip(found, self._wanted, strict=True):
+            value.shape = ir.Shape(signature.shape)
+        return PassResult(len(found), ", ".join(str(w) for w in self._wanted))
+
+    def ensures(self, model: ir.Model) -> None:
+        """Names, types and axes are those of the signature."""
+        self.requires(model)
+        for value, signature in zip(
+            (*model.graph.inputs, *model.graph.outputs), self._wanted, strict=True
+        ):
+            if value.shape != signature.shape:
+                raise PassError(f"{value.name} has axes {value.shape}, not {signature.shape}")
+
+    @property
+    def _wanted(self) -> tuple[TensorSignature, ...]:
+        return (*self.inputs, *self.outputs)
 
 
-def _set_axes(value: ir.Value, signature: TensorSignature) -> None:
-    dtype = value.dtype.name.lower() if value.dtype else "unknown"
-    if dtype not in (signature.dtype, {"float32": "float"}.get(signature.dtype)):
+def _require_fits(value: ir.Value, signature: TensorSignature) -> None:
+    dtype = value.dtype.numpy().name if value.dtype else "unknown"
+    if dtype != signature.dtype:
         raise PassError(f"{value.name} is {dtype}, should be {signature.dtype}")
     shape = value.shape
     if shape is None or len(shape) != len(signature.shape):
@@ -71,7 +86,6 @@ def _set_axes(value: ir.Value, signature: TensorSignature) -> None:
             )
         if isinstance(found, int) and found != wanted:
             raise PassError(f"{value.name} has axis {found}, should be {wanted}")
-    value.shape = ir.Shape(signature.shape)
 
 
 def check_graph(model: ir.Model, opset: int) -> None:

@@ -7,15 +7,17 @@ import onnxsim
 from onnx_ir.passes import common
 
 from vampnet_onnx.export.passes import PassResult
+from vampnet_onnx.export.passes.base import PassError
 
-from .module_paths import paths_by_output, restore_paths
+from .base import GraphPass
+from .module_paths import MODULE_KEY, paths_by_output, restore_paths
 
 # Rules that merge nodes of several modules into one.  A person who looks for the layer that
 # broke needs one node a layer; runtimes do these fusions themselves when they load a file.
 _SKIPPED_RULES = ["fuse_qkv", "fuse_matmul_add_bias_into_gemm", "fuse_transpose_into_gemm"]
 
 
-class Simplify:
+class Simplify(GraphPass):
     """Fold constants and remove what is not needed.
 
     onnxsim never sees a weight: it would hold several copies of it, and what it makes of a
@@ -29,15 +31,19 @@ class Simplify:
     """
 
     def __init__(self, parameters: frozenset[str]) -> None:
-        """Remember which initializers are weights.
-
-        Args:
-            parameters: names in the exported module's state dict.
-        """
+        """Remember which initializers are weights, by their names in the state dict."""
         self.parameters = parameters
+        self._weights: dict[str, tuple[ir.TensorProtocol | None, set[str]]] = {}
 
-    def call(self, model: ir.Model) -> tuple[ir.Model, PassResult]:
-        """Return the simplified model and what changed."""
+    def requires(self, model: ir.Model) -> None:
+        """Every node has its module path."""
+        for node in model.graph:
+            if MODULE_KEY not in node.metadata_props:
+                raise PassError("Simplify must run after KeepModulePaths")
+        self._weights = self._found(model)
+
+    def call(self, model: ir.Model) -> PassResult:
+        """Simplify in place."""
         before = len(model.graph)
         common.CommonSubexpressionEliminationPass()(model)
         paths = paths_by_output(model)
@@ -46,22 +52,47 @@ class Simplify:
             ir.to_proto(model), skipped_optimizers=_SKIPPED_RULES, certify=False
         )
         if not valid:
-            raise RuntimeError("onnxsim says its result is not valid")
+            raise PassError("onnxsim says its result is not valid")
         simplified = ir.from_proto(proto)
-        _put_back(simplified, outside)
         made = restore_paths(simplified, paths)
-        common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(
-            simplified
-        )
-        common.DeduplicateInitializersPass()(simplified)
-        common.CommonSubexpressionEliminationPass()(simplified)
-        common.RemoveUnusedNodesPass()(simplified)
-        common.RemoveUnusedOpsetsPass()(simplified)
+        for item in (
+            common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0),
+            common.DeduplicateInitializersPass(),
+            common.CommonSubexpressionEliminationPass(),
+            common.RemoveUnusedNodesPass(),
+            common.RemoveUnusedOpsetsPass(),
+        ):
+            item(simplified)
+        _put_back(simplified, outside)
         simplified.graph.sort()
-        after = len(simplified.graph)
-        return simplified, PassResult(
+        model.graph = simplified.graph
+        after = len(model.graph)
+        return PassResult(
             before - after, f"{before} to {after} nodes, {made} of them made by onnxsim"
         )
+
+    def ensures(self, model: ir.Model) -> None:
+        """Every weight is there as it was, used by the modules that used it before."""
+        for node in model.graph:
+            if MODULE_KEY not in node.metadata_props:
+                raise PassError(f"Simplify lost the module path of {node.name}")
+        found = self._found(model)
+        for name, (tensor, users) in self._weights.items():
+            if name not in found or found[name][0] is not tensor:
+                raise PassError(f"Simplify changed or inlined the weight {name}")
+            if found[name][1] != users:
+                raise PassError(
+                    f"Simplify moved the weight {name} from {sorted(users)} to"
+                    f" {sorted(found[name][1])}"
+                )
+
+    def _found(self, model: ir.Model) -> dict[str, tuple[ir.TensorProtocol | None, set[str]]]:
+        """Return the weights in use, each with the module paths of its users."""
+        return {
+            name: (value.const_value, {n.metadata_props[MODULE_KEY] for n, _ in value.uses()})
+            for name, value in model.graph.initializers.items()
+            if name in self.parameters and value.uses()
+        }
 
 
 def _take_out(model: ir.Model, names: frozenset[str]) -> dict[str, ir.TensorProtocol]:

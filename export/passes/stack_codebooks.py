@@ -34,7 +34,7 @@ class StackedCodebooks(nn.Module):
         tables: float [codebooks, entries + 1, width]; the last row is entry 0 again, which
             is what the published ``Interface.decode`` reads a mask token as.  Narrow
             codebooks are padded with zeros to the widest.
-        projection: float [codebooks * width, latent_dim].
+        projection: float [codebooks, width, latent_dim].
         bias: float [codebooks, latent_dim].
     """
 
@@ -51,7 +51,7 @@ class StackedCodebooks(nn.Module):
         # Indexing by (codebook, entry) lets the runtime refuse an entry out of range; a flat
         # index would silently read the next codebook.
         rows = self.tables[book, codes.transpose(1, 2)]
-        z = rows.flatten(2) @ self.projection[: n * self.tables.shape[2]]
+        z = rows.flatten(2) @ self.projection[:n].flatten(0, 1)
         return (z + self.bias[:n].sum(0)).transpose(1, 2)
 
 
@@ -103,4 +103,4 @@ def _stack(quantizer: ResidualVectorQuantize) -> StackedCodebooks:
             raise PassError("an output projection is not a folded convolution")
         projections.append(F.pad(conv.weight[:, :, 0].t(), (0, 0, 0, pad)))
         biases.append(conv.bias)
-    return StackedCodebooks(torch.stack(tables), torch.cat(projections), torch.stack(biases))
+    return StackedCodebooks(*map(torch.stack, (tables, projections, biases)))

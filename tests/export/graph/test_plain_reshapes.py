@@ -1,0 +1,64 @@
+"""Graphs as people see them: none of what torch's exporter leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import onnx_ir as ir
+import pytest
+
+from tests.support.exports import exported
+from vampnet_onnx.export.components.registry import COMPONENTS, variants
+from vampnet_onnx.export.graph import MODULE_KEY
+from vampnet_onnx.models import ModelSet, open_models
+
+
+@pytest.fixture(scope="module")
+def models(nano: Path) -> ModelSet:
+    return open_models(nano)
+
+
+def is_constant(value: ir.Value | None) -> bool:
+    return value is not None and value.const_value is not None
+
+
+def made_by(value: ir.Value | None, *kinds: str) -> bool:
+    node = None if value is None else value.producer()
+    return node is not None and node.op_type in kinds
+
+
+def leftovers(model: ir.Model) -> Iterator[str]:
+    for node in model.graph.all_nodes():
+        if node.op_type == "CastLike":
+            yield f"{node.name} casts"
+        if node.op_type == "Range" and (
+            all(is_constant(value) for value in node.inputs)
+            or any(made_by(value, "Cast", "CastLike") for value in node.inputs)
+        ):
+            yield f"{node.name} is known"
+        if node.op_type in ("Reshape", "Expand") and made_by(node.inputs[1], "Concat"):
+            joined = node.inputs[1].producer()
+            axes = [value for value in joined.inputs if not is_constant(value)]
+            if node.op_type == "Reshape" and len(axes) <= 1:
+                yield f"{node.name} could take a constant"
+            if any(made_by(value, "Unsqueeze", "Reshape") for value in axes):
+                yield f"{node.name} takes a shape that is put together"
+        if MODULE_KEY not in node.metadata_props:
+            yield f"{node.name} is of no module"
+
+
+@pytest.mark.parametrize("opset", [18, 20, 23])
+@pytest.mark.parametrize("name", COMPONENTS)
+def test_no_leftovers_in_any_graph(models: ModelSet, name: str, opset: int) -> None:
+    assert models.codec is not None
+    found = variants(name, inputs=("codes", "latents"), rates=(48000,), dims=models.codec.dims)
+    for variant in found:
+        model = exported(models, name, variant=variant, opset=opset).model
+        assert [*leftovers(model)] == []
+
+
+def test_one_shape_of_a_transformer_is_read_and_no_more(models: ModelSet) -> None:
+    """The position bias needs the number of frames; every other axis follows."""
+    kinds = [node.op_type for node in exported(models, "coarse").model.graph]
+    assert kinds.count("Shape") == 1 and "Concat" not in kinds

@@ -15,7 +15,8 @@ import math
 import torch
 from torch import Tensor
 
-from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.extras import require_optional
 from vampnet_onnx.models.networks.dims import CodecDims
 
 from .sampling import gamma
@@ -105,13 +106,9 @@ def onset_frames(audio: Tensor, sample_rate: int, hop_length: int) -> list[int]:
     Raises:
         EnvironmentLacksError: librosa is not installed.
     """
-    try:
-        import librosa
-    except ImportError as error:
-        raise EnvironmentLacksError(
-            "onset masks need the package librosa, which is not installed; install it"
-            " (pip install librosa) or leave the onset mask width at 0"
-        ) from error
+    require_optional("librosa", otherwise="leave the onset mask width at 0")
+    import librosa
+
     found = librosa.onset.onset_detect(
         y=audio.numpy(), sr=sample_rate, hop_length=hop_length, backtrack=True
     )

@@ -27,12 +27,26 @@ class Snake1d(nn.Module):
         return x + self.inverse() * torch.sin(self.alpha * x).pow(2)
 
 
-class WNConv1d(nn.Module):
-    """Conv1d whose weight is g * v / ||v||, the norm over all axes but the first.
+class _WeightNormed(nn.Module):
+    """A convolution whose weight is g * v / ||v||, the norm over all axes but the first.
 
     Source: Salimans and Kingma, "Weight Normalization" (2016).  The weight is formed at
     every forward, so a freshly loaded module has no stale copy of it.
     """
+
+    def __init__(self, out_channels: int, shape: tuple[int, int, int]) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(out_channels))
+        self.weight_g = nn.Parameter(torch.ones(shape[0], 1, 1))
+        self.weight_v = nn.Parameter(torch.ones(shape))
+
+    def weight(self) -> Tensor:
+        """Return the effective weight, of the shape of ``weight_v``."""
+        return torch._weight_norm(self.weight_v, self.weight_g, 0)
+
+
+class WNConv1d(_WeightNormed):
+    """Conv1d, weight-normed: float [out, in, k]."""
 
     def __init__(
         self,
@@ -44,22 +58,15 @@ class WNConv1d(nn.Module):
         padding: int = 0,
         dilation: int = 1,
     ) -> None:
-        super().__init__()
+        super().__init__(out_channels, (out_channels, in_channels, kernel_size))
         self.stride, self.padding, self.dilation = stride, padding, dilation
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.weight_g = nn.Parameter(torch.ones(out_channels, 1, 1))
-        self.weight_v = nn.Parameter(torch.ones(out_channels, in_channels, kernel_size))
-
-    def weight(self) -> Tensor:
-        """Return the effective weight, float [out, in, k]."""
-        return torch._weight_norm(self.weight_v, self.weight_g, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Convolve x (float [B, in, T]) to [B, out, T']."""
         return F.conv1d(x, self.weight(), self.bias, self.stride, self.padding, self.dilation)
 
 
-class WNConvTranspose1d(nn.Module):
+class WNConvTranspose1d(_WeightNormed):
     """Transposed Conv1d, weight-normed; its first weight axis is the *input* channels."""
 
     def __init__(
@@ -71,15 +78,8 @@ class WNConvTranspose1d(nn.Module):
         stride: int,
         padding: int,
     ) -> None:
-        super().__init__()
+        super().__init__(out_channels, (in_channels, out_channels, kernel_size))
         self.stride, self.padding = stride, padding
-        self.bias = nn.Parameter(torch.zeros(out_channels))
-        self.weight_g = nn.Parameter(torch.ones(in_channels, 1, 1))
-        self.weight_v = nn.Parameter(torch.ones(in_channels, out_channels, kernel_size))
-
-    def weight(self) -> Tensor:
-        """Return the effective weight, float [in, out, k]."""
-        return torch._weight_norm(self.weight_v, self.weight_g, 0)
 
     def forward(self, x: Tensor) -> Tensor:
         """Upsample x (float [B, in, T]) to [B, out, T * stride]."""

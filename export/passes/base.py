@@ -7,14 +7,16 @@ changes a number it should not change stops the export, whatever it claims.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from vampnet_onnx.configs.manifest import PassRecord
+
+M = TypeVar("M", bound=nn.Module)
 
 # What another order of the same float32 sums may cost at the output of a deep network: 1.4e-6
 # was measured at 20 layers; a wrong weight costs 1e-3 and more.
@@ -42,20 +44,62 @@ class NotFiniteError(PassError):
     """The module gives NaN or infinity before any pass, so no pass can be checked."""
 
 
-class ModulePass(Protocol):
-    """A transform of a module in place."""
+class ModulePass:
+    """A transform of a module in place.
 
-    tolerance: float
-    """Largest relative L2 change of float outputs the transform may cause."""
+    Attributes:
+        tolerance: largest relative L2 change of float outputs that it may cause; 0 where it
+            does the same operations in the same order, some of them once and for all.
+    """
+
+    tolerance = 0.0
 
     def requires(self, module: nn.Module) -> None:
-        """Raise `PassError` if the pass cannot be applied to the module."""
+        """Raise `PassError` if the pass cannot be applied to the module; any will do here."""
 
     def call(self, module: nn.Module) -> PassResult:
         """Change the module in place."""
+        raise NotImplementedError
 
     def ensures(self, module: nn.Module) -> None:
         """Raise `PassError` if the module is not as the pass promises."""
+        raise NotImplementedError
+
+
+class ReplaceEvery(ModulePass, Generic[M]):
+    """A pass that makes something else of every module of a kind, and leaves none of them.
+
+    Attributes:
+        kind: of the modules.
+        details: for the manifest; may say ``{count}`` and ``{paths}`` of what was replaced.
+    """
+
+    kind: type[nn.Module] | tuple[type[nn.Module], ...]
+    details: str
+
+    def matches(self, module: nn.Module) -> bool:
+        """Whether a module is to be replaced."""
+        return isinstance(module, self.kind)
+
+    def replacement(self, module: M) -> nn.Module:
+        """Return what takes a module's place."""
+        raise NotImplementedError
+
+    def call(self, module: nn.Module) -> PassResult:
+        """Replace them, in module order."""
+        paths = [path for path, m in module.named_modules() if path and self.matches(m)]
+        for path in paths:
+            parent, _, name = path.rpartition(".")
+            made = self.replacement(cast(M, module.get_submodule(path)))
+            setattr(module.get_submodule(parent), name, made)
+        named = ", ".join(paths) or "nothing"
+        return PassResult(len(paths), self.details.format(count=len(paths), paths=named))
+
+    def ensures(self, module: nn.Module) -> None:
+        """None is left."""
+        left = [type(m).__name__ for m in module.modules() if self.matches(m)]
+        if left:
+            raise PassError(f"{type(self).__name__} left a {left[0]} and {len(left) - 1} more")
 
 
 def run_module_passes(
@@ -82,41 +126,16 @@ def run_module_passes(
         result = item.call(module)
         item.ensures(module)
         after = _outputs(module, example)
-        change = _largest_change(before, after)
+        change = max(_changes(before, after))
         # Written so that NaN fails.
         if not change <= item.tolerance:
             raise PassError(
                 f"pass {name} changed the module's output by {change:.3g} (relative L2),"
                 f" more than {item.tolerance:.3g}"
             )
-        records.append(
-            PassRecord(
-                name=name,
-                changed=result.changed,
-                details=result.details,
-                tolerance=item.tolerance,
-            )
-        )
+        records.append(PassRecord(name=name, tolerance=item.tolerance, **vars(result)))
         before = after
     return records
-
-
-def replace_modules(
-    root: nn.Module,
-    matches: Callable[[nn.Module], bool],
-    build: Callable[[nn.Module], nn.Module],
-) -> list[str]:
-    """Replace every matching descendant of root by what `build` makes of it.
-
-    Returns:
-        The paths replaced, in module order.
-    """
-    paths = [path for path, child in root.named_modules() if path and matches(child)]
-    for path in paths:
-        parent, _, name = path.rpartition(".")
-        owner = root.get_submodule(parent)
-        setattr(owner, name, build(root.get_submodule(path)))
-    return paths
 
 
 def frozen(value: Tensor) -> nn.Parameter:
@@ -128,10 +147,6 @@ def _outputs(module: nn.Module, example: tuple[Tensor, ...]) -> list[Tensor]:
     with torch.no_grad():
         result = module(*example)
     return [result] if isinstance(result, Tensor) else list(result)
-
-
-def _largest_change(before: list[Tensor], after: list[Tensor]) -> float:
-    return max(_changes(before, after))
 
 
 def _changes(before: list[Tensor], after: list[Tensor]) -> Iterator[float]:

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from vampnet_onnx.models.networks.quantize import ResidualVectorQuantize
 from vampnet_onnx.models.networks.vampnet import CodebookEmbedding
 
-from .base import REORDERING, PassError, PassResult, frozen
+from .base import REORDERING, ModulePass, PassError, PassResult, frozen
 
 
 class CodesEmbedding(nn.Module):
@@ -49,7 +49,7 @@ class FoldedEmbedding(nn.Module):
         return total
 
 
-class FoldCodebooksIntoEmbedding:
+class FoldCodebooksIntoEmbedding(ModulePass):
     """Fold codebook rows, mask row included, through the embedding projection.
 
     Rules:

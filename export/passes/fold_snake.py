@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from vampnet_onnx.models.networks.layers import Snake1d
 
-from .base import PassError, PassResult, frozen, replace_modules
+from .base import ReplaceEvery, frozen
 
 
 class FoldedSnake(nn.Module):
@@ -23,30 +23,16 @@ class FoldedSnake(nn.Module):
         return x + self.inverse * torch.sin(self.alpha * x).pow(2)
 
 
-class FoldSnake:
+class FoldSnake(ReplaceEvery[Snake1d]):
     """Store 1 / (alpha + 1e-9).
 
     Rules:
         Snake1d -> FoldedSnake.
     """
 
-    tolerance = 0.0  # the same number, computed once
+    kind = Snake1d
+    details = "folded the reciprocal of {count} activations"
 
-    def requires(self, module: nn.Module) -> None:
-        """Nothing."""
-
-    def call(self, module: nn.Module) -> PassResult:
-        """Replace every Snake."""
-        paths = replace_modules(module, lambda m: isinstance(m, Snake1d), _folded)
-        return PassResult(len(paths), f"folded the reciprocal of {len(paths)} activations")
-
-    def ensures(self, module: nn.Module) -> None:
-        """No Snake1d is left."""
-        if any(isinstance(m, Snake1d) for m in module.modules()):
-            raise PassError("FoldSnake left a Snake1d")
-
-
-def _folded(snake: nn.Module) -> nn.Module:
-    if not isinstance(snake, Snake1d):
-        raise PassError(f"cannot fold a {type(snake).__name__}")
-    return FoldedSnake(snake.alpha, snake.inverse())
+    def replacement(self, module: Snake1d) -> FoldedSnake:
+        """Take the reciprocal."""
+        return FoldedSnake(module.alpha, module.inverse())

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from vampnet_onnx.models.networks.layers import LoRALinear
 
-from .base import REORDERING, PassError, PassResult, frozen, replace_modules
+from .base import REORDERING, PassResult, ReplaceEvery, frozen
 
 
 class Dense(nn.Module):
@@ -21,7 +21,7 @@ class Dense(nn.Module):
         return x @ self.weight
 
 
-class MergeLoRA:
+class MergeLoRA(ReplaceEvery[LoRALinear]):
     """Merge W + (B @ A) * alpha / rank into one weight.
 
     Rules:
@@ -29,26 +29,15 @@ class MergeLoRA:
     """
 
     tolerance = REORDERING  # another layout of the same product: float32 reordering only
-
-    def requires(self, module: nn.Module) -> None:
-        """Nothing."""
+    kind = LoRALinear
+    details = "merged LoRA into {merged} of {count} linear layers"
 
     def call(self, module: nn.Module) -> PassResult:
         """Replace every linear layer of the transformer."""
         merged = sum(isinstance(m, LoRALinear) and m.rank > 0 for m in module.modules())
-        paths = replace_modules(module, lambda m: isinstance(m, LoRALinear), _dense)
-        return PassResult(
-            len(paths), f"merged LoRA into {merged} of {len(paths)} linear layers"
-        )
+        self.details = self.details.replace("{merged}", str(merged))
+        return super().call(module)
 
-    def ensures(self, module: nn.Module) -> None:
-        """No lora_A or lora_B is left."""
-        left = [n for n, _ in module.named_parameters() if n.endswith(("lora_A", "lora_B"))]
-        if left:
-            raise PassError(f"MergeLoRA left {left[0]} and {len(left) - 1} more")
-
-
-def _dense(layer: nn.Module) -> nn.Module:
-    if not isinstance(layer, LoRALinear):
-        raise PassError(f"cannot merge a {type(layer).__name__}")
-    return Dense(layer.merged_weight().t())
+    def replacement(self, module: LoRALinear) -> Dense:
+        """Merge."""
+        return Dense(module.merged_weight().t())

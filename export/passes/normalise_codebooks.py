@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from vampnet_onnx.models.networks.quantize import VectorQuantize
 
-from .base import PassError, PassResult, frozen, replace_modules
+from .base import ReplaceEvery, frozen
 
 _SHORTEST = 1e-12  # what F.normalize divides by at least
 
@@ -47,30 +47,16 @@ class NormalisedQuantize(nn.Module):
         return self.out_proj(latents + (found - latents)), codes, latents
 
 
-class NormaliseCodebooks:
+class NormaliseCodebooks(ReplaceEvery[VectorQuantize]):
     """Store normalised codebook entries.
 
     Rules:
         VectorQuantize -> NormalisedQuantize.
     """
 
-    tolerance = 0.0  # the same operations in the same order, some of them done once
+    kind = VectorQuantize
+    details = "normalised the entries of {count} codebooks"
 
-    def requires(self, module: nn.Module) -> None:
-        """Nothing."""
-
-    def call(self, module: nn.Module) -> PassResult:
-        """Replace every codebook."""
-        paths = replace_modules(module, lambda m: isinstance(m, VectorQuantize), _normalised)
-        return PassResult(len(paths), f"normalised the entries of {len(paths)} codebooks")
-
-    def ensures(self, module: nn.Module) -> None:
-        """No VectorQuantize is left."""
-        if any(isinstance(m, VectorQuantize) for m in module.modules()):
-            raise PassError("NormaliseCodebooks left a codebook")
-
-
-def _normalised(quantize: nn.Module) -> nn.Module:
-    if not isinstance(quantize, VectorQuantize):
-        raise PassError(f"cannot normalise a {type(quantize).__name__}")
-    return NormalisedQuantize(quantize)
+    def replacement(self, module: VectorQuantize) -> NormalisedQuantize:
+        """Normalise the entries."""
+        return NormalisedQuantize(module)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from .base import REORDERING, PassError, PassResult, frozen, replace_modules
+from .base import REORDERING, PassError, ReplaceEvery, frozen
 
 
 class Pointwise(nn.Module):
@@ -20,7 +20,7 @@ class Pointwise(nn.Module):
         return (x.transpose(1, 2) @ self.weight + self.bias).transpose(1, 2)
 
 
-class PointwiseToLinear:
+class PointwiseToLinear(ReplaceEvery[nn.Conv1d]):
     """Turn pointwise convolutions into matrix products.
 
     The neighbours of these layers in the transformer work on [B, T, D], so the transposes
@@ -31,34 +31,25 @@ class PointwiseToLinear:
     """
 
     tolerance = REORDERING  # another order of the same sum
+    details = "turned {paths} into MatMul"
 
     def requires(self, module: nn.Module) -> None:
         """Weight norm is folded: a weight-normed convolution would be missed."""
         if any(name.endswith("weight_g") for name, _ in module.named_parameters()):
             raise PassError("PointwiseToLinear must run after FoldWeightNorm")
 
-    def call(self, module: nn.Module) -> PassResult:
-        """Replace every pointwise convolution."""
-        paths = replace_modules(module, _is_pointwise, _linear)
-        return PassResult(len(paths), f"turned {', '.join(paths) or 'nothing'} into MatMul")
+    def matches(self, module: nn.Module) -> bool:
+        """Whether it is a pointwise convolution."""
+        return (
+            isinstance(module, nn.Conv1d)
+            and module.kernel_size == (1,)
+            and module.stride == (1,)
+            and module.padding in ((0,), 0)
+            and module.groups == 1
+        )
 
-    def ensures(self, module: nn.Module) -> None:
-        """No pointwise convolution is left."""
-        if any(_is_pointwise(m) for m in module.modules()):
-            raise PassError("PointwiseToLinear left a pointwise convolution")
-
-
-def _is_pointwise(module: nn.Module) -> bool:
-    return (
-        isinstance(module, nn.Conv1d)
-        and module.kernel_size == (1,)
-        and module.stride == (1,)
-        and module.padding in ((0,), 0)
-        and module.groups == 1
-    )
-
-
-def _linear(conv: nn.Module) -> nn.Module:
-    if not isinstance(conv, nn.Conv1d) or conv.bias is None:
-        raise PassError("a pointwise convolution without bias is not expected")
-    return Pointwise(conv.weight[:, :, 0].t(), conv.bias)
+    def replacement(self, module: nn.Conv1d) -> Pointwise:
+        """Take the kernel as a matrix."""
+        if module.bias is None:
+            raise PassError("a pointwise convolution without bias is not expected")
+        return Pointwise(module.weight[:, :, 0].t(), module.bias)

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from vampnet_onnx.models.networks.lac import LAC
 from vampnet_onnx.models.networks.quantize import ResidualVectorQuantize
 
-from .base import PassError, PassResult, frozen
+from .base import ModulePass, PassError, PassResult, frozen
 
 
 class CodesToLatents(nn.Module):
@@ -55,7 +55,7 @@ class StackedCodebooks(nn.Module):
         return (z + self.bias[:n].sum(0)).transpose(1, 2)
 
 
-class StackCodebooks:
+class StackCodebooks(ModulePass):
     """Stack codebooks so that the number given may be any from 1 to all.
 
     Rules:
@@ -90,17 +90,14 @@ class StackCodebooks:
 
 def _stack(quantizer: ResidualVectorQuantize) -> StackedCodebooks:
     widest = max(quantizer.codebook_dims)
-    tables: list[Tensor] = []
-    projections: list[Tensor] = []
-    biases: list[Tensor] = []
+    tables, projections, biases = [], [], []
     for i in range(len(quantizer.quantizers)):
         book = quantizer.book(i)
-        rows = book.codebook.weight
-        pad = widest - rows.shape[1]
-        tables.append(F.pad(torch.cat([rows, rows[:1]]), (0, pad)))
-        conv = book.get_submodule("out_proj")
+        rows, conv = book.codebook.weight, book.get_submodule("out_proj")
         if not isinstance(conv, nn.Conv1d) or conv.bias is None:
             raise PassError("an output projection is not a folded convolution")
+        pad = widest - rows.shape[1]
+        tables.append(F.pad(torch.cat([rows, rows[:1]]), (0, pad)))
         projections.append(F.pad(conv.weight[:, :, 0].t(), (0, 0, 0, pad)))
         biases.append(conv.bias)
     return StackedCodebooks(*map(torch.stack, (tables, projections, biases)))

@@ -12,7 +12,7 @@ from vampnet_onnx.models.networks.vampnet import (
     position_bucket,
 )
 
-from .base import PassError, PassResult, frozen, replace_modules
+from .base import PassError, ReplaceEvery, frozen
 
 
 class PositionTable(nn.Module):
@@ -31,7 +31,7 @@ class PositionTable(nn.Module):
         return F.embedding(index, self.weight).permute(2, 0, 1)
 
 
-class TabulatePositionBias:
+class TabulatePositionBias(ReplaceEvery[RelativePositionBias]):
     """Evaluate the buckets once, at export.
 
     The bucket formula takes a float32 logarithm that lands exactly on bucket borders; a
@@ -43,7 +43,8 @@ class TabulatePositionBias:
         RelativePositionBias -> PositionTable.
     """
 
-    tolerance = 0.0
+    kind = RelativePositionBias
+    details = f"{{paths}} tabulated for distances up to {MAX_DISTANCE}"
 
     def requires(self, module: nn.Module) -> None:
         """There is exactly one position bias, layer 0's."""
@@ -51,22 +52,8 @@ class TabulatePositionBias:
         if count != 1:
             raise PassError(f"expected one relative position bias, found {count}")
 
-    def call(self, module: nn.Module) -> PassResult:
-        """Replace the bias."""
-        paths = replace_modules(module, lambda m: isinstance(m, RelativePositionBias), _table)
-        return PassResult(
-            len(paths), f"{paths[0]} tabulated for distances up to {MAX_DISTANCE}"
-        )
-
-    def ensures(self, module: nn.Module) -> None:
-        """No bucket formula is left."""
-        if any(isinstance(m, RelativePositionBias) for m in module.modules()):
-            raise PassError("TabulatePositionBias left a relative position bias")
-
-
-def _table(bias: nn.Module) -> nn.Module:
-    if not isinstance(bias, RelativePositionBias):
-        raise PassError(f"cannot tabulate a {type(bias).__name__}")
-    distances = torch.arange(-MAX_DISTANCE, MAX_DISTANCE + 1)
-    rows = F.embedding(position_bucket(distances), bias.weight)
-    return PositionTable(rows, MAX_DISTANCE)
+    def replacement(self, module: RelativePositionBias) -> PositionTable:
+        """Evaluate it at every distance that has a bucket of its own."""
+        distances = torch.arange(-MAX_DISTANCE, MAX_DISTANCE + 1)
+        rows = F.embedding(position_bucket(distances), module.weight)
+        return PositionTable(rows, MAX_DISTANCE)

@@ -73,55 +73,37 @@ def verify_artifacts(
     if matrix.threads:
         torch.set_num_threads(matrix.threads)
     components, left_out, notes = list[Component](), list[str](), list[str]()
-    known = {*manifest.sources, *(adapter.source for adapter in manifest.adapters)}
     for record in records:
         progress(record.id, 0, 1)
-        parts = subject_of(record).parts(record, manifest)
-        needed = _transformers_of(record, manifest)
-        models = checkpoints.models_for(needed, merged=True)
-        for part in parts:
-            require_same_sources(models, known, artifacts.path(part))
-            _require_same_dims(models, artifacts, part)
+        models = checkpoints.models_for(_transformers_of(record, manifest), merged=True)
+        _require_made_from(models, artifacts, record)
         reference = oracle(models)
         described = reference.description
-        if not only and not reference.knows(record):
-            left_out.append(record.id)
-            continue
-        overlays = {n: p for n, p in checkpoints.lora.items() if n in needed}
-        digests = {n: checkpoints.source(p).sha256 for n, p in overlays.items()}
-        adapters = adapters_of(record, manifest, digests)
-        notes += [
-            f"{record.id} was verified with the adapter {adapter.name} of {adapter.component}"
-            for adapter in adapters
-        ]
-        job = Job(
-            artifacts,
-            record,
-            adapters,
-            checkpoints,
-            needed,
-            gates,
-            matrix.threads,
-        )
-        sides = Sides(
-            record,
-            reference,
-            *open_export(artifacts, record, matrix.threads, adapters=adapters),
-        )
-        found = check_component(
-            sides,
-            matrix=matrix,
-            gates=gates,
-            run_cases=in_processes(job, jobs) if jobs > 1 else None,
-            exit_first=exit_first,
-            progress=partial(progress, record.id),
-        )
-        components.append(found)
-        del sides  # its session, before modules are looked at one by one
-        if len(parts) == 1:  # what a whole makes is explained where its parts are
+        if only or reference.knows(record):
+            adapters = _adapters(record, checkpoints, artifacts)
+            run = open_export(artifacts, record, matrix.threads, adapters=adapters)
+            sides = Sides(record, reference, *run)
+            needed = tuple(models.transformers)
+            job = Job(artifacts, record, adapters, checkpoints, needed, gates, matrix.threads)
+            found = check_component(
+                sides,
+                matrix=matrix,
+                gates=gates,
+                run_cases=in_processes(job, jobs) if jobs > 1 else None,
+                exit_first=exit_first,
+                progress=partial(progress, record.id),
+            )
+            components.append(found)
+            del sides, run  # its session, before modules are looked at one by one
+            notes += [
+                f"{record.id} was verified with the adapter {item.name} of {item.component}"
+                for item in adapters
+            ]
             notes += _nonfinite(found, record, reference, matrix, models, artifacts, adapters)
+        else:
+            left_out.append(record.id)
         del reference, models  # given back before the next ones are read
-        if exit_first and found.verdict is Verdict.FAIL:
+        if exit_first and components and components[-1].verdict is Verdict.FAIL:
             notes.append(f"stopped at the first failure, in {record.id}, as was asked")
             break
     if not components:
@@ -130,6 +112,16 @@ def verify_artifacts(
     return build_report(
         artifacts, components, described, notes, matrix=matrix, toolchain=toolchain
     )
+
+
+def _adapters(
+    record: ComponentRecord, checkpoints: Checkpoints, artifacts: Artifacts
+) -> list[AdapterRecord]:
+    """Return the adapters that were made of the LoRA files laid over what a record needs."""
+    needed = _transformers_of(record, artifacts.manifest)
+    overlays = {n: path for n, path in checkpoints.lora.items() if n in needed}
+    digests = {n: checkpoints.source(path).sha256 for n, path in overlays.items()}
+    return adapters_of(record, artifacts.manifest, digests)
 
 
 def _nonfinite(
@@ -141,9 +133,9 @@ def _nonfinite(
     artifacts: Artifacts,
     adapters: Sequence[AdapterRecord],
 ) -> list[str]:
-    """Explain non-finite values, if there are any."""
+    """Explain non-finite values, if there are any; a whole's are those of its parts."""
     case = first_nonfinite(found.cases, reference.cases(record, matrix))
-    if case is None:
+    if case is None or subject_of(record).needs:
         return []
     inputs = reference.inputs(record, case)
     path = artifacts.path(record)
@@ -189,13 +181,18 @@ def _require_same_lora(checkpoints: Checkpoints, artifacts: Artifacts) -> None:
             )
 
 
-def _require_same_dims(
+def _require_made_from(
     models: ModelSet, artifacts: Artifacts, record: ComponentRecord
 ) -> None:
-    model = models.transformers.get(record.name, models.codec)
-    assert model is not None
-    if dataclasses.asdict(model.dims) != record.dims:
-        raise InputError(
-            f"{artifacts.folder / MANIFEST_NAME}: the dimensions of {record.id} are not those"
-            f" of {models.folder}; the manifest was changed, export again"
-        )
+    """Refuse checkpoints of which a component, or a part of a whole, was not made."""
+    manifest = artifacts.manifest
+    known = {*manifest.sources, *(adapter.source for adapter in manifest.adapters)}
+    for part in subject_of(record).parts(record, manifest):
+        require_same_sources(models, known, artifacts.path(part))
+        model = models.transformers.get(part.name, models.codec)
+        assert model is not None
+        if dataclasses.asdict(model.dims) != part.dims:
+            raise InputError(
+                f"{artifacts.folder / MANIFEST_NAME}: the dimensions of {part.id} are not"
+                f" those of {models.folder}; the manifest was changed, export again"
+            )

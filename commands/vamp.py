@@ -24,20 +24,22 @@ from vampnet_onnx.configs.settings import (
 from .options import Artifacts, Json, Threads
 from .output import cost, err, print_cost, print_files, progress_bar, spinner
 
-_MASK = "Mask: what is kept of the input"
-_GENERATION = "Generation"
-_OUTPUT = "Output"
-
 Whole = int | None
 Real = float | None
 
 
-def _option(text: str, panel: str, **limits: Any) -> Any:
-    return typer.Option(help=text, rich_help_panel=panel, **limits)
+def _mask(text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(
+        *names, help=text, rich_help_panel="Mask: what is kept of the input", **more
+    )
 
 
-def _flag(name: str, text: str, panel: str) -> Any:
-    return typer.Option(name, help=text, rich_help_panel=panel)
+def _made(text: str, *names: str) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel="Generation")
+
+
+def _out(text: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel="Output", **more)
 
 
 def vamp(
@@ -48,81 +50,69 @@ def vamp(
         Path, typer.Argument(metavar="OUT", help="Audio to write: .wav, .flac or .ogg.")
     ],
     artifacts: Artifacts,
-    seed: Annotated[
-        int, _option("Of mask and tokens; the same on every machine.", _GENERATION)
-    ] = 0,
+    seed: Annotated[int, _made("Of mask and tokens; the same on every machine.")] = 0,
     periodic_prompt: Annotated[
-        Whole, _option("Keep every so many time steps; 0 keeps none.", _MASK)
+        Whole, _mask("Keep every so many time steps; 0 keeps none.")
     ] = None,
     periodic_prompt_width: Annotated[
-        Whole, _option("Time steps kept around each of them.", _MASK)
+        Whole, _mask("Time steps kept around each of them.")
     ] = None,
-    prefix_s: Annotated[Real, _option("Seconds kept at the start.", _MASK)] = None,
-    suffix_s: Annotated[Real, _option("Seconds kept at the end.", _MASK)] = None,
+    prefix_s: Annotated[Real, _mask("Seconds kept at the start.")] = None,
+    suffix_s: Annotated[Real, _mask("Seconds kept at the end.")] = None,
     onset_mask_width: Annotated[
-        Whole, _option("Time steps kept before and from each onset; needs librosa.", _MASK)
+        Whole, _mask("Time steps kept before and from each onset; needs librosa.")
     ] = None,
     beats: Annotated[
         Path | None,
-        _option("Keep beats: a file with a time in seconds a line.", _MASK, metavar="FILE"),
+        _mask("Keep beats: a file with a time in seconds a line.", metavar="FILE"),
     ] = None,
-    before_beat_s: Annotated[Real, _option("Seconds kept before each.", _MASK)] = None,
-    after_beat_s: Annotated[Real, _option("Seconds kept from each on.", _MASK)] = None,
+    before_beat_s: Annotated[Real, _mask("Seconds kept before each.")] = None,
+    after_beat_s: Annotated[Real, _mask("Seconds kept from each on.")] = None,
     rand_mask_intensity: Annotated[
-        Real, _option("Probability that a code is masked at all.", _MASK)
+        Real, _mask("Probability that a code is masked at all.")
     ] = None,
     dropout: Annotated[
-        Real, _option("Share of the time steps masked whatever kept them.", _MASK)
+        Real, _mask("Share of the time steps masked whatever kept them.")
     ] = None,
     upper_codebook_mask: Annotated[
-        Whole, _option("Codebooks from this one up are all masked.", _MASK)
+        Whole, _mask("Codebooks from this one up are all masked.")
     ] = None,
     n_conditioning_codebooks: Annotated[
-        Whole, _option("Leading codebooks that are all kept.", _MASK)
+        Whole, _mask("Leading codebooks that are all kept.")
     ] = None,
-    steps: Annotated[Whole, _option("Sampling steps of coarse.", _GENERATION)] = None,
-    temperature: Annotated[Real, _option("Of the drawn tokens.", _GENERATION)] = None,
+    steps: Annotated[Whole, _made("Sampling steps of coarse.")] = None,
+    temperature: Annotated[Real, _made("Of the drawn tokens.")] = None,
     mask_temperature: Annotated[
-        Real, _option("Noise in the choice of what is masked again.", _GENERATION)
+        Real, _made("Noise in the choice of what is masked again.")
     ] = None,
     sample_cutoff: Annotated[
-        Real, _option("Share of the steps that draw; the rest take the best.", _GENERATION)
+        Real, _made("Share of the steps that draw; the rest take the best.")
     ] = None,
-    top_p: Annotated[
-        Real, _option("Draw from this share of probability.", _GENERATION)
-    ] = None,
+    top_p: Annotated[Real, _made("Draw from this share of probability.")] = None,
     top_k: Annotated[
-        Whole, _option("Draw from so many entries; needs --mode corrected.", _GENERATION)
+        Whole, _made("Draw from so many entries; needs --mode corrected.")
     ] = None,
-    adapter: Annotated[
-        str | None, _option("Low-rank update to switch to, by name.", _GENERATION)
-    ] = None,
-    mode: Annotated[
-        Mode, _option("Keep the published quirks, or mend them.", _GENERATION)
-    ] = Mode.REFERENCE,
-    feedback_steps: Annotated[
-        Whole, _option("Times coarse is fed its own result.", _GENERATION)
-    ] = None,
+    adapter: Annotated[str | None, _made("Low-rank update to switch to, by name.")] = None,
+    mode: Annotated[Mode, _made("Keep the published quirks, or mend them.")] = Mode.REFERENCE,
+    feedback_steps: Annotated[Whole, _made("Times coarse is fed its own result.")] = None,
     time_stretch_factor: Annotated[
-        Whole, _option("How many times longer the result is.", _GENERATION)
+        Whole, _made("How many times longer the result is.")
     ] = None,
-    batch_size: Annotated[
-        Whole, _option("Variations to make; files are numbered.", _GENERATION)
-    ] = None,
+    batch_size: Annotated[Whole, _made("Variations to make; files are numbered.")] = None,
     coarse_only: Annotated[
-        bool, _flag("--coarse-only", "Keep the fine codes of the input.", _GENERATION)
+        bool, _made("Keep the fine codes of the input.", "--coarse-only")
     ] = False,
     keep_stereo: Annotated[
-        bool, _flag("--keep-stereo", "Vary each channel, under one mask.", _OUTPUT)
+        bool, _out("Vary each channel, under one mask.", "--keep-stereo")
     ] = False,
     allow_clipped: Annotated[
-        bool, _flag("--allow-clipped", "Go on with audio that is clipped.", _OUTPUT)
+        bool, _out("Go on with audio that is clipped.", "--allow-clipped")
     ] = False,
     save_tokens: Annotated[
-        Path | None, _option("Write codes and mask, too.", _OUTPUT, metavar="FILE.npz")
+        Path | None, _out("Write codes and mask, too.", metavar="FILE.npz")
     ] = None,
     plot: Annotated[
-        Path | None, _option("Draw codes, mask, spectrograms.", _OUTPUT, metavar="DIR")
+        Path | None, _out("Draw codes, mask, spectrograms.", metavar="DIR")
     ] = None,
     threads: Threads = 0,
     as_json: Json = False,

@@ -13,7 +13,7 @@ import pytest
 from tests.support.checked import Change, Outputs
 from tests.support.exports import export_to, record_of, session
 from tests.support.generations import PARTS
-from tests.support.planting import Sound, planted
+from tests.support.planting import Sound
 from tests.support.records import matrix
 from tests.support.sets import GOLDEN
 from tests.support.upstream_packages import STUB, python_with
@@ -23,6 +23,7 @@ from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
 from vampnet_onnx.reports import Component
 from vampnet_onnx.verify.gates.component import check_component
+from vampnet_onnx.verify.self_test.run import export_with
 from vampnet_onnx.verify.sides.models import Reference
 from vampnet_onnx.verify.sides.oracle import Sides
 from vampnet_onnx.verify.sides.upstream import Worker, open_worker
@@ -92,6 +93,6 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> ModelSet:
 @pytest.fixture(scope="session")
 def sound(tiny: ModelSet, tmp_path_factory: pytest.TempPathFactory) -> Sound:
     """A sound export of c2f."""
-    record, path = planted(tiny, "c2f", tmp_path_factory.mktemp("sound"))
+    record, path = export_with(tiny, "c2f", tmp_path_factory.mktemp("sound"))
     inputs = subject_of(record).inputs(record, Case("c2f", 17, 2, 24))
     return Sound(record, path, inputs)

@@ -17,17 +17,18 @@ from pathlib import Path
 
 import torch
 
-from vampnet_onnx.configs.config import Gates, VerifySection, load_gates
+from vampnet_onnx.configs.config import VerifySection, load_gates
 from vampnet_onnx.configs.errors import InputError, nearest
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.export.components.component import Component, TracedComponent
+from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import COMPONENTS, build_component
 from vampnet_onnx.export.export_set import component_record
-from vampnet_onnx.export.exporter import DEFAULT_OPSET, export_component
+from vampnet_onnx.export.exporter import export_component
 from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.export.passes.base import PassError
 from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.pipeline.version.session import Session
+from vampnet_onnx.reports import Case as CaseReport
 from vampnet_onnx.reports import DefectTrial, SelfTest, Verdict
 from vampnet_onnx.verify.gates.component import check_component
 from vampnet_onnx.verify.localisation.locate import locate
@@ -49,15 +50,53 @@ _FIRST_SEED = 100  # none of those that defects are tried with
 NO_MODULE = "(the whole file)"
 
 
-def run_defect(models: ModelSet, defect: Defect) -> DefectTrial:
-    """Plant a defect, put it through the gates and ask which module it is.
+def export_with(
+    models: ModelSet, component: str, folder: Path, defects: Sequence[Defect] = ()
+) -> tuple[ComponentRecord, Path]:
+    """Export a component with defects planted in it; the models are left as they are.
 
-    Args:
-        models: a small set; left as it is.
-        defect: what to plant.
+    Raises:
+        PassError: the exporter refuses what was planted.
     """
+    built = build_component(component, models)
+    for defect in defects:
+        if isinstance(defect, ModuleDefect):
+            assert isinstance(built, TracedComponent), f"{component} has no module"
+            defect.plant(built.module)
+    with torch.no_grad():
+        exported = export_component(built)
+    for defect in defects:
+        if isinstance(defect, GraphDefect):
+            defect.plant(exported.model)
+    path = folder / f"{component}.onnx"
+    return component_record(exported, *save_graph(exported.model, path)), path
+
+
+def run_defect(models: ModelSet, defect: Defect) -> DefectTrial:
+    """Plant a defect, put it through the gates and ask which module it is."""
+    trial = DefectTrial(
+        defect=defect.name,
+        description=defect.description,
+        component=defect.component,
+        caught=True,
+        gates=[],
+        culprit=defect.culprit or NO_MODULE,
+        named="",
+        right=True,
+    )
     with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
-        return _try(defect, models, load_gates(), Path(folder))
+        try:
+            record, path = export_with(models, defect.component, Path(folder), [defect])
+        except PassError as error:
+            return trial.model_copy(update={"gates": [f"refused at export: {error}"]})
+        session = Session(path)
+        mismatches = signature_mismatches(record, session)
+        sides = Sides(record, Reference(models), session.run, mismatches)
+        report = check_component(sides, matrix=MATRIX, gates=load_gates())
+        failed = [gate.name for gate in report.gates if gate.verdict is Verdict.FAIL]
+        named = _first_culprit(models, record, path, report.cases) if failed else ""
+    found = {"caught": bool(failed), "gates": failed, "named": named}
+    return trial.model_copy(update={**found, "right": named == trial.culprit})
 
 
 def run_sound(models: ModelSet, component: str, *, runs: int) -> tuple[int, list[str]]:
@@ -72,15 +111,14 @@ def run_sound(models: ModelSet, component: str, *, runs: int) -> tuple[int, list
         How many runs there were, and what was raised in them.
     """
     with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
-        record, path = _export(build_component(component, models), None, Path(folder))
+        record, path = export_with(models, component, Path(folder))
         matrix = VerifySection(seeds=[0], frames=_SOUND_FRAMES, batches=[2], threads=0)
-        seeds = -(-runs // len(subject_of(record).cases(record, matrix)))
-        matrix = matrix.model_copy(
-            update={"seeds": list(range(_FIRST_SEED, _FIRST_SEED + seeds))}
-        )
+        subject = subject_of(record)
+        seeds = -(-runs // len(subject.cases(record, matrix)))
+        chosen = list(range(_FIRST_SEED, _FIRST_SEED + seeds))
+        matrix = matrix.model_copy(update={"seeds": chosen})
         sides = Sides(record, Reference(models), Session(path).run)
         report = check_component(sides, matrix=matrix, gates=load_gates())
-        subject = subject_of(record)
         walked = subject.cases(record, matrix)[:_SOUND_WALKS]
         named = [
             f"{case.id}: {found.culprits[0] or NO_MODULE} was named"
@@ -164,68 +202,14 @@ def _sound(component: str, runs: int) -> tuple[int, list[str]]:
     return run_sound(_models, component, runs=runs)
 
 
-def _try(defect: Defect, models: ModelSet, gates: Gates, folder: Path) -> DefectTrial:
-    component = build_component(defect.component, models)
-    if isinstance(defect, ModuleDefect):
-        assert isinstance(component, TracedComponent), f"{component.id} has no module"
-        defect.plant(component.module)
-    culprit = defect.culprit or NO_MODULE
-    try:
-        record, path = _export(component, defect, folder)
-    except PassError as error:
-        return DefectTrial(
-            defect=defect.name,
-            description=defect.description,
-            component=defect.component,
-            caught=True,
-            gates=[f"refused at export: {error}"],
-            culprit=culprit,
-            named="",
-            right=True,
-        )
-    session = Session(path)
-    mismatches = signature_mismatches(record, session)
-    sides = Sides(record, Reference(models), session.run, mismatches)
-    report = check_component(sides, matrix=MATRIX, gates=gates)
-    failed = [gate.name for gate in report.gates if gate.verdict is Verdict.FAIL]
-    named = _first_culprit(defect, models, record, path, report.cases) if failed else ""
-    return DefectTrial(
-        defect=defect.name,
-        description=defect.description,
-        component=defect.component,
-        caught=bool(failed),
-        gates=failed,
-        culprit=culprit,
-        named=named,
-        right=named == culprit,
-    )
-
-
-def _export(
-    component: Component, defect: Defect | None, folder: Path
-) -> tuple[ComponentRecord, Path]:
-    with torch.no_grad():
-        exported = export_component(component, opset=DEFAULT_OPSET)
-    if isinstance(defect, GraphDefect):
-        defect.plant(exported.model)
-    path = folder / f"{component.id}.onnx"
-    file, data = save_graph(exported.model, path)
-    return component_record(exported, file, data), path
-
-
 def _first_culprit(
-    defect: Defect,
-    models: ModelSet,
-    record: ComponentRecord,
-    path: Path,
-    cases: Sequence[object],
+    models: ModelSet, record: ComponentRecord, path: Path, reports: Sequence[CaseReport]
 ) -> str:
-    """Localise on the input of a case that failed."""
-    failing = {getattr(c, "id", "") for c in cases if getattr(c, "verdict", "") == "FAIL"}
-    chosen = [case for case in subject_of(record).cases(record, MATRIX) if case.id in failing]
+    """Localise on the input of the smallest case that failed."""
+    failing = {case.id for case in reports if case.verdict is Verdict.FAIL}
+    subject = subject_of(record)
+    chosen = [case for case in subject.cases(record, MATRIX) if case.id in failing]
     if not chosen:
         return NO_MODULE
-    smallest = min(chosen, key=lambda case: case.length * case.batch)
-    inputs = subject_of(record).inputs(record, smallest)
-    found = locate(models, record, path, inputs)
-    return (found.culprits or (ROOT,))[0] or NO_MODULE
+    inputs = subject.inputs(record, min(chosen, key=lambda case: case.length * case.batch))
+    return (locate(models, record, path, inputs).culprits or (ROOT,))[0] or NO_MODULE

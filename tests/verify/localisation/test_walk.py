@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tests.support.edited import scaled
-from tests.support.planting import Sound, planted
+from tests.support.planting import Sound
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.localisation.culprit import Localisation
 from vampnet_onnx.verify.localisation.graph import GraphModules
@@ -16,6 +16,7 @@ from vampnet_onnx.verify.localisation.graph_source import GraphSource
 from vampnet_onnx.verify.localisation.locate import locate, reference_source
 from vampnet_onnx.verify.localisation.walk import localise
 from vampnet_onnx.verify.self_test.defects.transformer import LayerDropped
+from vampnet_onnx.verify.self_test.run import export_with
 from vampnet_onnx.verify.subjects.case import Case
 from vampnet_onnx.verify.subjects.registry import subject_of
 
@@ -63,7 +64,7 @@ def test_a_walk_in_small_stages_finds_what_one_in_a_single_stage_finds(
 def test_a_layer_left_out_is_named_whatever_the_stages(
     tiny: ModelSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    record, path = planted(tiny, "coarse", tmp_path, [LayerDropped()])
+    record, path = export_with(tiny, "coarse", tmp_path, [LayerDropped()])
     inputs = subject_of(record).inputs(record, Case("coarse", 0, 2, 23))
     whole = locate(tiny, record, path, inputs)
     monkeypatch.setattr(STAGE_BYTES, 100_000)

@@ -15,7 +15,6 @@ import pytest
 import torch
 
 from tests.support.edited import replanted
-from tests.support.planting import planted
 from tests.support.sets import NETWORKS, GoldenSet
 from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.config import VerifySection
@@ -26,7 +25,7 @@ from vampnet_onnx.pipeline.version.session import Session
 from vampnet_onnx.verify.localisation.locate import locate
 from vampnet_onnx.verify.self_test import defects
 from vampnet_onnx.verify.self_test.defects import GraphDefect, ModuleDefect, all_defects, base
-from vampnet_onnx.verify.self_test.run import chosen_defects
+from vampnet_onnx.verify.self_test.run import chosen_defects, export_with
 from vampnet_onnx.verify.subjects.registry import subject_of
 
 NAMES = """
@@ -135,7 +134,7 @@ def test_of_defects_planted_together_one_of_every_component_and_way_each_is_name
     tiny: ModelSet, tmp_path: Path, names: str
 ) -> None:
     chosen = chosen_defects(names.split())
-    record, path = planted(tiny, chosen[0].component, tmp_path, chosen)
+    record, path = export_with(tiny, chosen[0].component, tmp_path, chosen)
     inputs = subject_of(record).inputs(record, subject_of(record).cases(record, ONE)[-1])
     found = locate(tiny, record, path, inputs)
     assert set(found.culprits) == {defect.culprit for defect in chosen}
@@ -157,7 +156,7 @@ def test_the_module_of_every_defect_in_the_graph_of_a_network_is_named_first(
 def test_the_scope_of_every_defect_in_a_built_graph_is_named(
     tiny: ModelSet, tmp_path: Path, defect: GraphDefect
 ) -> None:
-    record, path = planted(tiny, defect.component, tmp_path)
+    record, path = export_with(tiny, defect.component, tmp_path)
     right, wrong = Session(path), replanted(path, defect.plant, tmp_path)
     matrix = VerifySection(seeds=[0, 1], frames=[150, 13], batches=[3, 1], threads=0)
     for case in subject_of(record).cases(record, matrix):

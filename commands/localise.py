@@ -87,7 +87,7 @@ def localise(
     require_export_tools()
     if plot is not None:
         require_optional("matplotlib", otherwise="leave out --plot")
-    from vampnet_onnx.verify.jobs import localise_error
+    from vampnet_onnx.verify.localisation.locate import localise_error
 
     with spinner(err, "walking module by module"):
         found = localise_error(

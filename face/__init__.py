@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from vampnet_onnx.export.jobs import export_checkpoints
     from vampnet_onnx.pipeline.vamp import VampPipeline, Variation
     from vampnet_onnx.reports import Report, read_report, write_reports
-    from vampnet_onnx.verify.jobs import localise_error, verify_export
-    from vampnet_onnx.verify.localisation.locate import Located
+    from vampnet_onnx.verify.jobs import verify_export
+    from vampnet_onnx.verify.localisation.locate import Located, localise_error
 
     __version__: str
 
@@ -65,8 +65,8 @@ _HOMES = {
     "export.jobs": ("export_checkpoints",),
     "pipeline.vamp": ("VampPipeline", "Variation"),
     "reports": ("Report", "read_report", "write_reports"),
-    "verify.jobs": ("localise_error", "verify_export"),
-    "verify.localisation.locate": ("Located",),
+    "verify.jobs": ("verify_export",),
+    "verify.localisation.locate": ("Located", "localise_error"),
 }
 _NEED_EXPORT_TOOLS = ("export.jobs", "verify.jobs", "verify.localisation.locate")
 

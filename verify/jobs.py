@@ -1,4 +1,4 @@
-"""What ``vampnet-onnx verify`` and ``localise`` do, for programs as well."""
+"""What ``vampnet-onnx verify`` does, for programs as well."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from typing import Literal
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import VerifySection, load_gates, validated
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.export.options import Files, Names, listed, lora_overlays, settings_from
+from vampnet_onnx.export.options import Files, Names, listed, settings_from
 from vampnet_onnx.export.toolchain import toolchain
 from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.reports import Report
 
 from .gates.processes import jobs_for
-from .localisation.locate import Located, locate_in_files
 from .sides.models import Reference
 from .sides.oracle import Oracle
 from .sides.recorded import RecordedReference, RecordedSet
@@ -92,52 +91,6 @@ def verify_export(
             oracle=oracle,
             progress=progress,
         )
-
-
-def localise_error(
-    artifacts: Artifacts | str | Path,
-    checkpoint: str | Path | None = None,
-    *,
-    new: str | Path | None = None,
-    component: str | None = None,
-    seed: int = 0,
-    length: int | None = None,
-    batch: int = 2,
-    lora: Files = (),
-    unsealed: bool = False,
-    reference: Literal["models", "golden"] = "models",
-) -> Located:
-    """Walk an export module by module and name the one that introduces an error.
-
-    Args:
-        artifacts: opened, the folder of a version, a model or a store, or one ``.onnx`` file.
-        checkpoint: folder of the checkpoints it was made from.
-        new: compare this version or file with the first instead of with a checkpoint.
-        component: with variant; ``coarse`` if left out, or what the file holds.
-        seed: of the input, or number of the recorded case.
-        length: frames, or samples of audio.
-        lora: LoRA files of the export, as for `verify_export`.
-        reference: our models, or what a recorded set in the checkpoint folder holds.
-
-    Raises:
-        InputError: something named is not there or does not fit.
-    """
-    if isinstance(artifacts, Artifacts):
-        unsealed = unsealed or bool(artifacts.changed)
-        artifacts = artifacts.folder
-    folder = Path(checkpoint) if checkpoint is not None else None
-    return locate_in_files(
-        Path(artifacts),
-        new=Path(new) if new is not None else None,
-        checkpoint=folder,
-        recorded=reference == "golden",
-        component=component,
-        seed=seed,
-        length=length,
-        batch=batch,
-        lora=lora_overlays(lora, folder),
-        unsealed=unsealed,
-    )
 
 
 @contextmanager

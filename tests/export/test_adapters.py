@@ -26,7 +26,7 @@ from vampnet_onnx.models import (
 from vampnet_onnx.pipeline.version.components import Components
 from vampnet_onnx.pipeline.version.session import Session
 from vampnet_onnx.reports import Report
-from vampnet_onnx.verify.localisation.locate import locate_in_files
+from vampnet_onnx.verify.localisation.locate import localise_error
 from vampnet_onnx.verify.verification import verify_artifacts
 from vampnet_onnx.verify.versions import compare_versions
 
@@ -236,8 +236,9 @@ def test_an_adapter_for_what_is_not_exported_is_refused(
 
 
 def localised(folder: Path, nano: Path, lora: dict[str, Path]) -> tuple[str, ...]:
-    found = locate_in_files(
-        folder, checkpoint=nano, component="c2f", length=7, batch=1, lora=lora, unsealed=True
+    files = [f"{name}={path}" for name, path in lora.items()]
+    found = localise_error(
+        folder, nano, component="c2f", length=7, batch=1, lora=files, unsealed=True
     )
     return found.localisation.culprits
 

@@ -85,12 +85,7 @@ def cut_out(
 ) -> LoneModule | None:
     """Cut a module out of a graph and run it; None if it does not run.
 
-    Args:
-        graph: holds the module.
-        path: of the module.
-        inputs: the reference's, by the names of values that border it.
-        reference: what the reference's module gives.
-        stages: of the graph.
+    Args as of `run_alone`, and what the reference's module gives.
     """
     outputs = run_alone(graph, path, inputs, stages)
     if outputs is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 
 from vampnet_onnx.configs.files import replacing
 
@@ -16,10 +17,7 @@ _FLOOR = 1e-9  # a logarithmic axis has no zero
 def plot_depth(found: Localisation, path: Path, *, title: str) -> None:
     """Draw error so far and own error of every module, culprits marked.
 
-    Args:
-        found: result of a walk.
-        path: of the picture; its suffix gives the format.
-        title: above the picture.
+    The suffix of the path gives the format.
     """
     mpl.use("Agg")
     from matplotlib import pyplot as plt
@@ -31,20 +29,15 @@ def plot_depth(found: Localisation, path: Path, *, title: str) -> None:
     largest = max((f.error for f in findings if f.error < float("inf")), default=1.0)
     beyond = max(largest, 1.0) * 10
     axes.plot(
-        [_on_axis(f.error, beyond) for f in findings],
+        np.clip([f.error for f in findings], _FLOOR, beyond),
         rows,
         color="0.4",
         marker=".",
         label="error when the whole export runs",
     )
-    own = [
-        (_on_axis(f.own_error, beyond), i)
-        for i, f in enumerate(findings)
-        if f.own_error == f.own_error
-    ]
-    axes.scatter(
-        [x for x, _ in own],
-        [y for _, y in own],
+    axes.scatter(  # NaN, where it was not tried, is left out
+        np.clip([f.own_error for f in findings], _FLOOR, beyond),
+        rows,
         color="C0",
         s=18,
         zorder=3,
@@ -63,7 +56,3 @@ def plot_depth(found: Localisation, path: Path, *, title: str) -> None:
     with replacing(path) as temporary:
         figure.savefig(temporary, format=path.suffix.lstrip(".") or "png", dpi=110)
     plt.close(figure)
-
-
-def _on_axis(value: float, beyond: float) -> float:
-    return min(max(value, _FLOOR), beyond)

@@ -32,13 +32,7 @@ def distance(reference: Sequence[np.ndarray], export: Sequence[np.ndarray]) -> f
 def likest(
     names: Sequence[str], values: Mapping[str, np.ndarray], arrays: Sequence[np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Pair float values of the graph with the reference's, by shape and then by likeness.
-
-    Args:
-        names: of the values to find a partner for.
-        values: of the graph, by name.
-        arrays: the reference's.
-    """
+    """Pair float values of the graph with the reference's, by shape and then by likeness."""
     pairs: dict[str, np.ndarray] = {}
     floats = [name for name in names if values[name].dtype.kind == "f"]
     arrays = [array for array in arrays if array.dtype.kind == "f"]

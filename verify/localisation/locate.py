@@ -9,16 +9,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component, required_checkpoint
 from vampnet_onnx.export.exporter import export_component
 from vampnet_onnx.export.onnx_file import save_graph
+from vampnet_onnx.export.options import Files, lora_overlays
 from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.verify.sides.export import require_same_sources
 from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
@@ -74,74 +76,70 @@ class Located:
         ]
 
 
-def locate_in_files(
-    artifacts: Path,
+def localise_error(
+    artifacts: Artifacts | str | Path,
+    checkpoint: str | Path | None = None,
     *,
-    new: Path | None = None,
-    checkpoint: Path | None = None,
-    recorded: bool = False,
+    new: str | Path | None = None,
     component: str | None = None,
     seed: int = 0,
     length: int | None = None,
     batch: int = 2,
-    lora: Mapping[str, Path] = {},
+    lora: Files = (),
     unsealed: bool = False,
+    reference: Literal["models", "golden"] = "models",
 ) -> Located:
-    """Open one component and its reference, and walk them.
+    """Walk an export module by module and name the one that introduces an error.
 
     Args:
-        artifacts: a version, a model or a store, or an ``.onnx`` file.
-        new: a second one to compare with the first, instead of with a checkpoint.
-        checkpoint: folder of the checkpoints.
-        recorded: compare with what a recorded set in the checkpoint folder holds.
-        component: with variant; None for coarse, or what the file holds.
+        artifacts: opened, the folder of a version, a model or a store, or one ``.onnx`` file.
+        checkpoint: folder of the checkpoints it was made from.
+        new: compare this version or file with the first instead of with a checkpoint.
+        component: with variant; ``coarse`` if left out, or what the file holds.
         seed: of the input, or number of the recorded case.
-        length: of the input in frames, or samples of audio; None for a default.
-        batch: items of the input.
-        lora: LoRA overlay by transformer.
-        unsealed: accept files whose hash is wrong.
+        length: frames, or samples of audio.
+        lora: LoRA files of the export, as for `verify_export`.
+        reference: our models, or what a recorded set in the checkpoint folder holds.
 
     Raises:
         InputError: something named is not there or does not fit.
     """
     if (checkpoint is None) == (new is None):
         raise InputError("give --checkpoint DIR, or a second version to compare with")
-    if recorded and (checkpoint is None or length is not None):
+    if reference == "golden" and (checkpoint is None or length is not None):
         raise InputError(
             "--reference golden takes the inputs of the recorded set in --checkpoint DIR, so"
             " no --length"
         )
-    opened = open_component(artifacts, component, unsealed=unsealed, lora=lora)
+    if isinstance(artifacts, Artifacts):
+        unsealed = unsealed or bool(artifacts.changed)
+        artifacts = artifacts.folder
+    folder = Path(checkpoint) if checkpoint is not None else None
+    overlays = lora_overlays(lora, folder)
+    opened = open_component(Path(artifacts), component, unsealed=unsealed, lora=overlays)
     record, graph, unvouched = opened.record, opened.graph, opened.unvouched
     case = subject_of(record).one_case(
         record, seed=seed, batch=batch, frames=_FRAMES, length=length
     )
-    if checkpoint is None:
+    if folder is None:
         assert new is not None
-        other = open_component(new, record.id, unsealed=unsealed)
+        other = open_component(Path(new), record.id, unsealed=unsealed)
         old = GraphSource(graph, subject_of(record).inputs(record, case))
         return _located(record, case, old, other.graph, (*unvouched, *other.unvouched))
-    models = Checkpoints(checkpoint, lora).models_for(required_checkpoint(record.name))
+    models = Checkpoints(folder, overlays).models_for(required_checkpoint(record.name))
     require_same_sources(models, opened.sources, opened.path)
-    if recorded:
-        source, case = _recorded_source(RecordedSet(checkpoint), seed, models, record)
+    if reference == "golden":
+        source, case = _recorded_source(RecordedSet(folder), seed, models, record)
         return _located(record, case, source, graph, unvouched)
     inputs = subject_of(record).inputs(record, case)
-    with reference_source(models, record, inputs) as reference:
-        return _located(record, case, reference, graph, unvouched)
+    with reference_source(models, record, inputs) as right:
+        return _located(record, case, right, graph, unvouched)
 
 
 def locate(
     models: ModelSet, record: ComponentRecord, path: Path, inputs: Mapping[str, np.ndarray]
 ) -> Localisation:
-    """Find the modules in which an export departs from its checkpoint.
-
-    Args:
-        models: holds the checkpoint of the component.
-        record: of the component.
-        path: of the graph.
-        inputs: arrays by input name.
-    """
+    """Find the modules in which an export departs from its checkpoint on one input."""
     with reference_source(models, record, inputs) as source:
         return walk(source, GraphModules(path))
 
@@ -153,11 +151,6 @@ def reference_source(
     """Give the reference of a component as the side of a walk that is taken as right.
 
     What is built has no modules in PyTorch: there it is what is built for the checkpoint now.
-
-    Args:
-        models: holds the checkpoint of the component.
-        record: of the component.
-        inputs: arrays by input name.
     """
     component = build_component(record.name, models, variant=record.variant)
     if isinstance(component, TracedComponent):

@@ -57,12 +57,7 @@ class Birth:
 
 
 def find_birth(source: Source, graph: GraphModules) -> Birth:
-    """Look for the first non-finite value on both sides.
-
-    Args:
-        source: the reference, with the input both sides run on.
-        graph: the export.
-    """
+    """Look for the first non-finite value on both sides."""
     module, reference_ends_finite = _first_module(source)
     node, export_ends_finite = _first_node(graph, source.inputs)
     if reference_ends_finite and export_ends_finite:

@@ -91,7 +91,7 @@ def run_alone(
     Args:
         graph: holds the module.
         path: of the module.
-        inputs: arrays by name, of values that border it.
+        inputs: arrays of the values that border it, by name.
         stages: of the graph.
 
     Returns:

@@ -41,12 +41,7 @@ UNMEASURED_STACK_LIMIT = 1e-5
 
 
 def localise(source: Source, graph: GraphModules) -> Localisation:
-    """Walk both sides.
-
-    Args:
-        source: what is taken as right, with the input both sides run on.
-        graph: the export.
-    """
+    """Walk an export beside what is taken as right."""
     walk = _Walk(source, graph)
     source.stream(walk.visit)
     return walk.result()

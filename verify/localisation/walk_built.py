@@ -31,12 +31,7 @@ _Arrays = Mapping[str, np.ndarray]
 
 
 def localise_built(sound: GraphSource, graph: GraphModules) -> Localisation:
-    """Find the scopes in which a graph departs from a sound one.
-
-    Args:
-        sound: built now, with the input.
-        graph: the export.
-    """
+    """Find the scopes in which a graph departs from a sound one, built now."""
     right = _border_values(sound.graph, sound.inputs)
     made = _border_values(graph, sound.inputs)
     paths = [path for path in graph.paths if path in sound.graph.borders]

@@ -10,7 +10,7 @@ from tests.support.edited import scaled
 from tests.support.planting import Sound
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.verify.localisation.locate import locate_in_files
+from vampnet_onnx.verify.localisation.locate import localise_error
 
 
 def test_two_plain_files_are_compared_by_the_facts_in_them(
@@ -18,10 +18,10 @@ def test_two_plain_files_are_compared_by_the_facts_in_them(
 ) -> None:
     old, name = nano_artifacts.folder / "c2f.onnx", "transformer.layers.0.self_attn.fc"
     new = scaled(old, f"{name}.weight", 1.01, tmp_path)
-    found = locate_in_files(old, new=new)
+    found = localise_error(old, new=new)
     assert found.component == "c2f" and set(found.unvouched) == {"c2f.onnx", "edited.onnx"}
     assert found.localisation.culprits == (name,)
     with pytest.raises(InputError, match="holds c2f, not coarse"):
-        locate_in_files(old, new=new, component="coarse")
+        localise_error(old, new=new, component="coarse")
     with pytest.raises(InputError, match="holds no facts of this tool"):
-        locate_in_files(sound.path, new=new)
+        localise_error(sound.path, new=new)

@@ -12,13 +12,13 @@ from tests.support.exports import record_of
 from tests.support.sets import GoldenSet
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.export.onnx_file import save_graph
-from vampnet_onnx.verify.localisation.locate import Located, locate_in_files
+from vampnet_onnx.verify.localisation.locate import Located, localise_error
 from vampnet_onnx.verify.localisation.nonfinite import NEITHER
 
 
 def beside_recorded(golden: GoldenSet, artifacts: Path, component: str) -> Located:
-    return locate_in_files(
-        artifacts, checkpoint=golden.folder, recorded=True, component=component, seed=1
+    return localise_error(
+        artifacts, golden.folder, reference="golden", component=component, seed=1
     )
 
 

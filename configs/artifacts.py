@@ -22,8 +22,6 @@ class Artifacts:
     """An opened version.
 
     Attributes:
-        folder: where its files are.
-        manifest: what it says of them.
         changed: files whose content is not what the manifest vouches for; empty unless they
             were opened unsealed.
         new: whether an export made it just now; else it was there already.

@@ -31,7 +31,6 @@ def require_optional(package: str, *, otherwise: str) -> None:
     """Refuse work that needs a package of `OPTIONAL`, before it begins.
 
     Args:
-        package: key of `OPTIONAL`.
         otherwise: what to do without it, such as "leave out --plot".
 
     Raises:

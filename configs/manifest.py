@@ -32,8 +32,6 @@ class TensorSignature(_Model):
     """One input or output of a file.
 
     Attributes:
-        name: its name in the graph.
-        dtype: NumPy name of its element type.
         shape: axes, a number for a fixed one and a name for a free one.
     """
 
@@ -74,9 +72,6 @@ class PassRecord(_Model):
     What the check measured is no fact of the export: it changes with the number of threads.
 
     Attributes:
-        name: class name of the pass.
-        changed: how many modules or nodes it changed.
-        details: one line for a person.
         tolerance: largest ||after - before|| / ||before|| of a float output that the check
             let pass; None for passes over graphs, whose check is the verification.
     """
@@ -91,19 +86,14 @@ class ComponentRecord(_Model):
     """One exported component.
 
     Attributes:
-        name: component name, such as ``coarse``.
         variant: empty for the standard entry point, else such as ``latents``.
         file: the graph; `data` is its external data, if it has any.
-        inputs: signature.
-        outputs: signature.
-        opset: of the default domain.
         dims: dimensions of the checkpoint.
         facts: what a caller must know beyond the signature: `context_frames`, how many frames
             on each side a frame of the codec depends on; `requantised`, the codes that the
             published decoding replaces, as [codebook, code, new code]; `loudness_stride`,
             samples from one gating block to the next; `resampling`, as [reduced old rate,
             reduced new rate, input samples needed on each side].
-        passes: in the order applied.
     """
 
     name: str
@@ -145,8 +135,6 @@ class AdapterRecord(_Model):
     Attributes:
         name: what it is asked for by.
         component: that it belongs to, in all its variants.
-        file: of ONNX Runtime's adapter format.
-        source: LoRA file that it was made from.
     """
 
     name: str

@@ -89,7 +89,6 @@ class GenerationSettings:
         typical_filtering: keep typical entries only.  No effect in reference mode.
         typical_mass: their cumulative probability.
         typical_min_tokens: how many are kept at least.
-        mode: see `Mode`.
         top_k: keep this many entries, or None.  No effect in reference mode.
         top_p: keep entries up to this cumulative probability, or None.
         cfg_guidance: scale of classifier-free guidance, or None.  Reference mode: only
@@ -120,10 +119,8 @@ class VampSettings:
     """Options of vamping; from `vamp_settings`.
 
     Attributes:
-        coarse: options of the coarse generation.
         c2f: options of the coarse-to-fine generation, which the published interface keeps at
             its own defaults whatever is asked for coarse.
-        batch_size: variations made of the same codes.
         feedback_steps: times the coarse generation is fed its own result.
         time_stretch_factor: how many times longer the result is.
         coarse_chunk_s: seconds the coarse model works on at a time.
@@ -170,7 +167,6 @@ def vamp_settings(coarse: GenerationSettings | None = None, **choices: Any) -> V
     Args:
         coarse: options of the coarse generation, the published ones if None.  Its mode
             becomes that of the coarse-to-fine generation, too, and nothing else does.
-        choices: any other field of `VampSettings`.
     """
     coarse = coarse or generation_settings()
     c2f = generation_settings(**_defaults("coarse_to_fine"), mode=coarse.mode)

@@ -89,8 +89,6 @@ def publish(
     """Make a staged folder a version of the model.
 
     Args:
-        staged: holds the files and their manifest.
-        model_folder: ``<root>/<model>``.
         version: the number it must have; None for the next one.
 
     Returns:

@@ -34,16 +34,9 @@ class VampJob:
     """A request to vary a file.
 
     Attributes:
-        source: audio file to read.
         target: audio file to write; with a batch above 1 a number is put behind its stem.
-        mask: options of the mask.
-        settings: options of vamping.
-        seed: of mask and generation.
-        coarse_only: keep the fine codes of the input.
         keep_stereo: vary each channel under one mask, not their mean.
-        allow_clipped: go on with clipped audio.
         beats: file of beats to keep, if any.
-        around_beats: what to keep around them.
         save_tokens: ``.npz`` for codes, mask and tokens, if wanted.
         plot: folder for pictures, if wanted.
     """
@@ -91,8 +84,6 @@ def vamp_file(pipeline: VampPipeline, job: VampJob, *, progress: Progress) -> li
     """Vary an audio file.
 
     Args:
-        pipeline: opened artifacts.
-        job: what to do.
         progress: told component, steps done and steps in all.
 
     Returns:

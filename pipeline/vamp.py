@@ -53,8 +53,6 @@ class Variation:
         tokens: codes of the variations, int64 [B, channels, C, T * time_stretch_factor].
         masked_tokens: what generation started from, like `tokens`; see `Vamped`.
         balance: factor of each channel's audio, float32 [channels], see `Prepared`.
-        seed: of mask and generation.
-        codec: whose codes they are.
     """
 
     codes: Integers
@@ -139,7 +137,6 @@ class VampPipeline:
         """Load everything that audio to audio needs, so that a lack shows before the work.
 
         Args:
-            coarse_only: the fine codes will be kept.
             sample_rate: of the audio, Hz; None is the codec's own.
 
         Raises:
@@ -203,7 +200,6 @@ class VampPipeline:
             codes: int64 [1 or B, codebooks, T].
             mask: int64 [1 or B, codebooks, T].
             settings: the published ones if left out.
-            noise: such as ``PhiloxNoise(seed)``.
             coarse_only: keep the fine codes of the input.  Without it a missing ``c2f`` is an
                 error: nothing falls back.
             progress: told component, steps done and steps in all.
@@ -264,13 +260,7 @@ class VampPipeline:
 
         Args:
             prepared: float32 [channels, 1, samples] with the loudness of each.
-            seed: of the mask and of the generation.
-            mask: options of the mask.
-            settings: options of vamping.
-            coarse_only: as `vamp`.
             beats: gives the beats' frames for a number of frames.
-            around_beats: what to keep around them.
-            progress: as `vamp`.
         """
         mask = mask or mask_settings()
         onsets = None
@@ -323,11 +313,8 @@ class VampPipeline:
         Args:
             audio: floats in [-1, 1], [channels, samples] or [samples]; see `as_clip`.
             sample_rate: its rate in Hz.
-            seed: of the mask and of the generation.
             keep_stereo: make variations of each channel, not of their mean as published.
             mask: options of the mask, the published ones if left out.
-            settings: options of vamping, likewise.
-            coarse_only: keep the fine codes of the input.
             progress: told component, steps done and steps in all.
 
         Returns:

@@ -20,7 +20,6 @@ def write_reports(report: Report, folder: str | Path) -> dict[str, Path]:
     and older renderings are replaced only when all new ones are on the disk.
 
     Args:
-        report: what the verification found.
         folder: made if it is missing; older renderings in it are replaced.
 
     Returns:

@@ -17,7 +17,6 @@ def environment(escape: Callable[[str], str], **options: Any) -> Environment:
 
     Args:
         escape: makes text harmless in the language of the template.
-        options: of Jinja.
     """
     made = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates", encoding="utf-8"),

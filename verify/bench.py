@@ -34,7 +34,6 @@ class Timing:
 
     Attributes:
         frames: of codes, or of the audio that stands for them.
-        onnx_ms: median of ONNX Runtime.
         torch_ms: median of PyTorch; None without a checkpoint.
     """
 

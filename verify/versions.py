@@ -38,7 +38,6 @@ class ComponentChange:
     """What became of one component.
 
     Attributes:
-        same_file: the graphs are the same, byte for byte.
         signature: how inputs and outputs differ, a line a tensor.
         gates: measured on seeded cases; empty where the versions cannot be compared.
     """
@@ -68,9 +67,6 @@ class VersionChange:
     Attributes:
         toolchain: tools whose versions differ, old and new.
         sources_differ: they were made from other checkpoint files.
-        only_old: components that the new one lacks.
-        only_new: components that the old one lacks.
-        components: that both have.
     """
 
     toolchain: dict[str, tuple[str, str]]

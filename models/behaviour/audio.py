@@ -104,7 +104,6 @@ class Interpolator:
 
     Attributes:
         old: the old rate divided by the rates' greatest common divisor.
-        new: the new one, likewise.
         width: taps on each side of a phase's own input samples.
         kernels: one a phase, each of sum 1, float32 [new, 2 * width + old].
     """

@@ -32,7 +32,6 @@ class TokenModel:
     """What generation needs to know of a transformer.
 
     Attributes:
-        name: for messages.
         logits: from codes (int64 [B, C, T], mask token allowed) to logits
             (float32 [B, V, T * P], time-major and codebook-minor).
         n_codebooks: C, codebooks in its input.

@@ -78,8 +78,6 @@ def vamp(
         c2f: generates the fine ones; None keeps those of the input, by request: the
             published interface has no such option.
         dims: of the codec, for seconds to steps.
-        settings: `batch_size` is B.
-        noise: what drives the generation.
         on_step: told every step of every chunk, in order.
 
     Returns:

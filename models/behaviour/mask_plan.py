@@ -31,8 +31,6 @@ class MaskPlan:
     Attributes:
         rand_mask_intensity: probability that a code is masked at all.
         rand_mask_cosine: take its cosine schedule for that, as `masks.random` does.
-        prefix_frames: kept at the start.
-        suffix_frames: kept at the end.
         periodic_prompt: keep every so many; 0 keeps none.
         periodic_prompt_width: kept around each prompt.
         onset_frames: steps of the onsets.
@@ -110,7 +108,6 @@ def draw_mask_noise(
 
     Args:
         codes: integer [B, C, T]; only the shape matters.
-        plan: what the noise is for.
         generator: None is the global one, as published.
     """
     steps = codes.shape[-1]
@@ -137,7 +134,6 @@ def build_mask(
 
     Args:
         codes: integer [B, C, T]; only the shape matters.
-        settings: what to mask.
         dims: of the codec, for seconds to steps.
         onsets: steps of the onsets (`masks.onset_frames`), for `onset_mask_width` above 0.
         generator: None is the global one, as published.

@@ -74,7 +74,6 @@ def periodic_mask(
         period: steps between prompts; 0 keeps nothing and draws nothing, the roll included.
         width: steps kept around each prompt.
         random_roll: shift the mask in time, circularly, by a drawn number of steps.
-        generator: where the draws come from.
     """
     if period < 0 or width < 0:
         raise InputError(f"period and width cannot be negative: {period}, {width}")

@@ -157,7 +157,6 @@ def count_to_mask(step: int, steps: int, at_start: Tensor, masked_now: Tensor) -
 
     Args:
         step: from 0.
-        steps: how many there are.
         at_start: codes masked before the first step, int64 [B] or scalar.
         masked_now: codes masked before this step, int64 [B], as the result.
     """
@@ -172,7 +171,6 @@ def noisy_confidence(probabilities: Tensor, temperature: Tensor, uniform: Tensor
 
     Args:
         probabilities: float32 [B, N]; inf for a code that must not be chosen.
-        temperature: scalar.
         uniform: float32 [B, N], within (0, 1); the Gumbel noise is -log(-log(u)).
     """
     gumbel = -torch.log(-torch.log(uniform))
@@ -219,7 +217,6 @@ def sampling_step(
         codes: int64 [B, P, T], the predicted codebooks only, with the mask token.
         step: from 0.
         at_start: masked codes before the first step, int64 [B] or scalar (`count_to_mask`).
-        mask_token: its index.
         settings: steps, temperatures, filters, mode.
         exponential: float32 [B * N, V] where the step draws (`draws_tokens`), else None.
         uniform: float32 [B, N].

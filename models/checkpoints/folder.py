@@ -55,7 +55,6 @@ class Checkpoints:
 
     Args:
         folder: holds ``codec.pth``, ``coarse.pth``, ``c2f.pth`` or some of them.
-        lora: LoRA overlay by transformer.
 
     Attributes:
         present: which of codec, coarse and c2f the folder holds, in this order.
@@ -91,7 +90,6 @@ class Checkpoints:
         size do not fit side by side, so whoever asks for others lets go of these before.
 
         Args:
-            transformers: names.
             merged: form every effective weight of theirs once, instead of at every forward.
 
         Raises:

@@ -48,7 +48,6 @@ def write_random_set(
 
     Args:
         folder: made if it does not exist.
-        like: a size of ``configs/sizes.toml``.
         seed: the same seed gives the same weights.
         progress: told each file's name before it is made.
 
@@ -82,9 +81,6 @@ def write_random_file(
     """Write one checkpoint with random weights: ``codec.pth``, ``coarse.pth`` or ``c2f.pth``.
 
     Args:
-        target: the file.
-        kwargs: the published constructor's keywords.
-        seed: noted in the metadata.
         draw: seed of the generator, where it is another.
 
     Raises:

@@ -59,7 +59,6 @@ def fetch_published(
     is replaced once the new one is complete; an interrupted download goes on where it stopped.
 
     Args:
-        out: the folder.
         finetuned: name of a fine-tuned pair to get, with the codec.
         only: components to get (codec, coarse, c2f); all if empty.
         repo: another repository's id than the published one.

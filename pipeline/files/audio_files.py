@@ -40,10 +40,7 @@ class AudioFile:
     """An audio file that can be read.
 
     Attributes:
-        path: where it is.
         sample_rate: Hz.
-        channels: how many.
-        samples: a channel.
     """
 
     path: Path

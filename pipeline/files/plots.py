@@ -37,8 +37,6 @@ def plot_codes(
     """Draw the codes of a clip, the mask, what generation started from, and the result.
 
     Args:
-        path: of the ``.png``.
-        codec: for the axes.
         codes: int64 [C, T].
         mask: int64 [C, T].
         start: int64 [C, T'], with the mask token, which is left white.

@@ -34,11 +34,8 @@ def write_tokens(
     """Write codes of these components; a stopped run leaves the whole file or none.
 
     Args:
-        path: ends in ``.npz``.
-        components: that the codes belong to.
         codes: int64 [pieces, channels, codebooks, frames].
         balance: factor of each channel's audio, float32 [channels].
-        others: further arrays.
 
     Raises:
         InputError: the name has another ending, or the file cannot be written.

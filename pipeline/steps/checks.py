@@ -13,8 +13,6 @@ def require_codes(codes: NDArray[np.int64], *, n_codebooks: int, mask_token: int
 
     Args:
         codes: should be int64 [B, n_codebooks, T] from 0 to `mask_token`.
-        n_codebooks: how many there must be.
-        mask_token: its index.
 
     Raises:
         InputError: naming what does not fit.

@@ -29,7 +29,6 @@ def encode_stream(
     """Encode prepared audio.
 
     Args:
-        components: with ``codec_encoder``.
         audio: float32 [B, 1, samples] pieces, together a multiple of the hop long.
         window_s: seconds encoded at a time.
 
@@ -56,7 +55,6 @@ def decode_stream(
     their codebook become that one.
 
     Args:
-        components: with ``codec_decoder``.
         codes: int64 [B, codebooks, frames] pieces, of all codebooks or the first few.
         window_s: seconds decoded at a time.
 

@@ -46,7 +46,6 @@ def generate(
         settings: steps, temperatures, filters, mode.
         noise: asked twice a step.
         on_step: called after every step.
-        where: what is being generated, for messages.
 
     Returns:
         int64 [B, C, T] without mask tokens in the predicted codebooks.

@@ -37,10 +37,7 @@ def build_mask(
     dropped steps, int(T * dropout) integers below T.
 
     Args:
-        components: with ``mask_generator``.
         codes: int64 [B, codebooks, T]; only their shape counts.
-        settings: what to compose.
-        seed: of the draws.
         onsets: frames, for `onset_mask_width` above 0.
         beats: frames, kept with what `around_beats` says.
         around_beats: seconds kept before each beat and from it on.

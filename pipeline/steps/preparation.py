@@ -87,7 +87,6 @@ def prepare(components: Components, audio: ArrayLike, sample_rate: int) -> Prepa
     """Prepare audio that is in memory.
 
     Args:
-        components: with the audio processor for the rate.
         audio: one clip (see `as_clip`), or floats [B, channels, samples] in [-1, 1].
         sample_rate: its rate in Hz.
 

@@ -28,7 +28,6 @@ def onset_frames(audio: Floats, codec: Codec) -> list[int]:
 
     Args:
         audio: float32 [samples], prepared: mono at the codec's rate.
-        codec: its rate and hop.
 
     Returns:
         Frames, ascending.
@@ -52,9 +51,7 @@ def read_beats(path: Path, codec: Codec, frames: int) -> list[int]:
     say) are left aside.
 
     Args:
-        path: the file.
         codec: for seconds to frames, rounded up as everywhere.
-        frames: of the clip.
 
     Returns:
         Frames in the file's order.

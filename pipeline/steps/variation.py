@@ -59,11 +59,9 @@ class _Part:
         model: predicts the codes.
         sampler: the sampler's graph.
         settings: steps, temperatures and so on.
-        noise: drives the generation.
         chunk: frames generated at a time.
         progress: told of every step.
         total: sampling steps there will be in all.
-        done: and have been.
     """
 
     model: Transformer
@@ -119,9 +117,6 @@ def vamp(
         c2f: generates the fine ones; None keeps those of the input, by request.
         sampler: the sampler's graph.
         codec: for seconds to frames and the number of codebooks.
-        settings: see `VampSettings`; `batch_size` is B.
-        noise: what drives the generation.
-        progress: see `Progress`.
 
     Returns:
         Codes of T * time_stretch_factor steps.

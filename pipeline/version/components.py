@@ -58,8 +58,6 @@ class Transformer:
     """A transformer ready to run.
 
     Attributes:
-        name: component name.
-        session: its graph.
         n_codebooks: codebooks in its input.
         n_conditioning_codebooks: leading ones that it does not predict.
         mask_token: index of the mask token.
@@ -87,7 +85,6 @@ class Components:
         """Check that the parts fit each other, by the manifest.
 
         Args:
-            artifacts: opened, so with hashes checked.
             threads: of ONNX Runtime; 0 leaves the choice to it.
 
         Raises:

@@ -30,7 +30,6 @@ class Session:
         """Load a graph.
 
         Args:
-            path: of the ``.onnx`` file.
             threads: for one operator; 0 leaves the choice to ONNX Runtime.
 
         Raises:
@@ -55,9 +54,6 @@ class Session:
     def use_adapter(self, path: Path | None) -> None:
         """Switch to a low-rank update of the graph's weights, or back to none.
 
-        Args:
-            path: of the ``.onnx_adapter`` file.
-
         Raises:
             InputError: ONNX Runtime cannot load the file.
         """
@@ -76,7 +72,6 @@ class Session:
         """Compute outputs.
 
         Args:
-            inputs: arrays by input name.
             only: compute these outputs and nothing else; every output if left out.
         """
         wanted = [item.name for item in self.outputs] if only is None else list(only)

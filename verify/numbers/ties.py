@@ -19,8 +19,6 @@ class TokenDifferences:
     """Where tokens differ, bool arrays of the tokens' shape.
 
     Attributes:
-        unexplained: errors.
-        ambiguous: ties of the reference.
         knock_on: later codebooks of a frame that an ambiguous code sent another way.
     """
 

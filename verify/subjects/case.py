@@ -85,7 +85,6 @@ class Comparison:
     """How the sides compare on one case.
 
     Attributes:
-        quantity: what error and scatter are of.
         error: absolute error, float [rows, time]; of codes, 1 where any item differs.
         tokens: counts, if the component gives tokens.
         of_codes: error says where codes differ, not by how much a quantity does.
@@ -117,7 +116,6 @@ class Published:
         kind: of recorded case, such as ``encode``.
         operation: of the worker that drives the packages (`verify.sides.upstream_worker`).
         input: name of the array that goes in.
-        outputs: names of those that come out.
         between: gives what was recorded between modules, from the recorded arrays of a case
             by name and its outputs; a walk stops there.
     """
@@ -137,7 +135,6 @@ class Subject:
         has_rounding: weights amplify float32 rounding, so that a limit may widen to what the
             reference's own is (`verify.gates.rounding`); and two sides are never equal.
         untried: inputs that by themselves need not move an output.
-        settings: kinds of options it is tried in.
         needs: components that a whole is made of which is no file itself.
     """
 

@@ -13,9 +13,10 @@ import torch
 
 from tests.support.command_line import Cli, Result, process
 from tests.support.exports import export_to
+from tests.support.once import made_once
 from tests.support.sets import EXPORTED_RATES, GOLDEN, NANO, NETWORKS, GoldenSet
 from vampnet_onnx import __main__ as vampnet_onnx
-from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 from vampnet_onnx.pipeline.vamp import VampPipeline
@@ -57,8 +58,12 @@ def models(nano: Path) -> ModelSet:
 @pytest.fixture(scope="session")
 def nano_artifacts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
     """Every network of the nano set, exported once; tests copy what they change."""
-    folder = tmp_path_factory.mktemp("nano-artifacts") / "v1"
-    found = export_to(folder, nano, components=NETWORKS)
+    folder = made_once(
+        tmp_path_factory,
+        "nano-artifacts",
+        lambda folder: export_to(folder / "v1", nano, components=NETWORKS),
+    )
+    found = open_artifacts(folder / "v1")
     ids = [record.id for record in found.manifest.components]
     assert ids == [
         "codec_encoder",
@@ -93,22 +98,16 @@ def pipeline_a(exported_a: Path) -> VampPipeline:
     return VampPipeline.open(exported_a)
 
 
-_EXPORTED: dict[Path, Artifacts] = {}
-
-
 def _exported(checkpoint: Path, factory: pytest.TempPathFactory) -> Artifacts:
-    """Export a golden set once a session; the entry by latents of set a only."""
-    if checkpoint not in _EXPORTED:
-        inputs = ("codes", "latents") if checkpoint.name == "a" else ("codes",)
-        folder = factory.mktemp("artifacts") / "v1"
-        _EXPORTED[checkpoint] = export_to(
-            folder,
-            checkpoint,
-            model=f"golden-{checkpoint.name}",
-            inputs=inputs,
-            rates=EXPORTED_RATES,
-        )
-    return _EXPORTED[checkpoint]
+    """Export a golden set once; the entry by latents of set a only."""
+    name = f"golden-{checkpoint.name}"
+    options = {
+        "model": name,
+        "inputs": ("codes", "latents") if checkpoint.name == "a" else ("codes",),
+        "rates": EXPORTED_RATES,
+    }
+    folder = made_once(factory, name, lambda new: export_to(new / "v1", checkpoint, **options))
+    return open_artifacts(folder / "v1")
 
 
 # The command line.
@@ -151,11 +150,15 @@ def run(cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Cli:
 @pytest.fixture(scope="session")
 def exported_store(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with the nano set's coarse model; tests copy what they change."""
-    store = tmp_path_factory.mktemp("cli") / "store"
-    running = process("export", "--checkpoint", nano, "--out", store, "--component", "coarse")
-    _, err = running.communicate(timeout=300)
-    assert running.returncode == 0, err
-    return store
+
+    def export(store: Path) -> None:
+        running = process(
+            "export", "--checkpoint", nano, "--out", store, "--component", "coarse"
+        )
+        _, err = running.communicate(timeout=300)
+        assert running.returncode == 0, err
+
+    return made_once(tmp_path_factory, "nano-store", export)
 
 
 @pytest.fixture

@@ -13,11 +13,12 @@ import pytest
 from tests.support.checked import Change, Outputs
 from tests.support.exports import export_to, record_of, session
 from tests.support.generations import PARTS
+from tests.support.once import made_once
 from tests.support.planting import Sound
 from tests.support.records import matrix
 from tests.support.sets import GOLDEN
 from tests.support.upstream_packages import STUB, python_with
-from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import Gates, load_gates
 from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
@@ -78,8 +79,12 @@ def worker(stub_python: Path) -> Iterator[Worker]:
 
 @pytest.fixture(scope="session")
 def generation_artifacts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
-    folder = tmp_path_factory.mktemp("whole") / "v1"
-    return export_to(folder, nano, components=PARTS, inputs=("codes",))
+    folder = made_once(
+        tmp_path_factory,
+        "generation-artifacts",
+        lambda new: export_to(new / "v1", nano, components=PARTS, inputs=("codes",)),
+    )
+    return open_artifacts(folder / "v1")
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -27,7 +27,7 @@ from vampnet_onnx.reports import Component, Report, Verdict
 from .gates.component import check_component
 from .gates.processes import Job, in_processes
 from .gates.report import build_report
-from .localisation.explain import explain_nonfinite, first_nonfinite
+from .localisation.explain import explain_nonfinite
 from .sides.export import adapters_of, open_export, require_same_sources
 from .sides.models import Reference
 from .sides.oracle import Oracle, Sides
@@ -99,7 +99,9 @@ def verify_artifacts(
                 f"{record.id} was verified with the adapter {item.name} of {item.component}"
                 for item in adapters
             ]
-            notes += _nonfinite(found, record, reference, matrix, models, artifacts, adapters)
+            notes += explain_nonfinite(
+                found, record, reference, matrix, models, artifacts, adapters
+            )
         else:
             left_out.append(record.id)
         del reference, models  # given back before the next ones are read
@@ -122,25 +124,6 @@ def _adapters(
     overlays = {n: path for n, path in checkpoints.lora.items() if n in needed}
     digests = {n: checkpoints.source(path).sha256 for n, path in overlays.items()}
     return adapters_of(record, artifacts.manifest, digests)
-
-
-def _nonfinite(
-    found: Component,
-    record: ComponentRecord,
-    reference: Oracle,
-    matrix: VerifySection,
-    models: ModelSet,
-    artifacts: Artifacts,
-    adapters: Sequence[AdapterRecord],
-) -> list[str]:
-    """Explain non-finite values, if there are any; a whole's are those of its parts."""
-    case = first_nonfinite(found.cases, reference.cases(record, matrix))
-    if case is None or subject_of(record).needs:
-        return []
-    inputs = reference.inputs(record, case)
-    path = artifacts.path(record)
-    files = [artifacts.folder / adapter.file.name for adapter in adapters]
-    return [explain_nonfinite(found.cases, case, inputs, record, models, path, files)]
 
 
 def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[ComponentRecord]:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
-import numpy as np
-
+from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord
 from vampnet_onnx.models import ModelSet
-from vampnet_onnx.reports import Case as CaseReport
-from vampnet_onnx.verify.subjects.case import Case
+from vampnet_onnx.reports import Component
+from vampnet_onnx.verify.sides.oracle import Oracle
+from vampnet_onnx.verify.subjects.registry import subject_of
 
 from .culprit import MISSING, Localisation
 from .graph import GraphModules
@@ -21,48 +21,49 @@ from .nonfinite import EXPORT, find_birth
 _NAMED = 4  # seeds and modules named before the rest is counted
 
 
-def first_nonfinite(reports: Sequence[CaseReport], cases: Sequence[Case]) -> Case | None:
-    """Return the smallest case that holds a non-finite value on either side."""
-    bad = {c.id for c in reports if c.nonfinite_reference or c.nonfinite_export}
-    found = [case for case in cases if case.id in bad]
-    return min(found, key=lambda case: case.batch * case.length, default=None)
-
-
 def explain_nonfinite(
-    reports: Sequence[CaseReport],
-    case: Case,
-    inputs: Mapping[str, np.ndarray],
+    found: Component,
     record: ComponentRecord,
+    reference: Oracle,
+    matrix: VerifySection,
     models: ModelSet,
-    path: Path,
-    adapters: Sequence[Path] = (),
-) -> str:
-    """Say in how many cases values are not finite, and where they come from in one of them.
+    artifacts: Artifacts,
+    adapters: Sequence[AdapterRecord],
+) -> list[str]:
+    """Say how often values are not finite, and where they come from in the smallest case.
+
+    Of a whole nothing is said: what its parts make is said of them.
 
     Args:
-        reports: all cases of the component.
-        case: one that holds non-finite values.
-        inputs: its input.
+        found: all cases of the component.
         record: of the component.
+        reference: the oracle of these cases.
+        matrix: what the cases were made of.
         models: holds its checkpoint.
-        path: of the graph.
+        artifacts: hold its graph.
         adapters: that were switched on.
     """
-    bad = [c for c in reports if c.nonfinite_reference or c.nonfinite_export]
-    seeds = list(dict.fromkeys(c.seed for c in bad))
-    of_seeds = len({c.seed for c in reports})
+    bad = [c for c in found.cases if c.nonfinite_reference or c.nonfinite_export]
+    if not bad or subject_of(record).needs:
+        return []
+    names = {c.id for c in bad}
+    cases = [case for case in reference.cases(record, matrix) if case.id in names]
+    case = min(cases, key=lambda case: case.batch * case.length)
+    seeds = list(dict.fromkeys(str(c.seed) for c in bad))
     start = (
-        f"{record.id} is not finite in {len(bad)} of {len(reports)} cases, with {len(seeds)}"
-        f" of {of_seeds} seeds ({_listed([str(seed) for seed in seeds])}). {case.id}:"
+        f"{record.id} is not finite in {len(bad)} of {len(found.cases)} cases, with"
+        f" {len(seeds)} of {len({c.seed for c in found.cases})} seeds ({_listed(seeds)})."
+        f" {case.id}:"
     )
+    files = [artifacts.folder / adapter.file.name for adapter in adapters]
     try:
-        graph = GraphModules(path, adapters)
-        with reference_source(models, record, inputs) as source:
+        graph = GraphModules(artifacts.path(record), files)
+        with reference_source(models, record, reference.inputs(record, case)) as source:
             birth = find_birth(source, graph)
-            found = walk(source, graph) if birth.verdict == EXPORT else None
+            walked = walk(source, graph) if birth.verdict == EXPORT else None
     except InputError as error:
-        return f"{start} {error}"
-    return f"{start} {birth}" + (f"; {_blamed(found)}" if found else "")
+        return [f"{start} {error}"]
+    return [f"{start} {birth}" + (f"; {_blamed(walked)}" if walked else "")]
 
 
 def _blamed(found: Localisation) -> str:

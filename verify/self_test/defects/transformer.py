@@ -100,9 +100,8 @@ class LoRAUnmerged(ModuleDefect):
     culprit = "transformer.layers.0.self_attn.w_qs"
 
     def plant(self, module: Any) -> None:
-        for part in module.modules():
-            if isinstance(part, LoRALinear) and part.rank:
-                replace_tensor(part, "lora_B", torch.zeros_like)
+        for part in _low_rank(module):
+            replace_tensor(part, "lora_B", torch.zeros_like)
 
 
 class LoRAUnscaled(ModuleDefect):
@@ -112,9 +111,8 @@ class LoRAUnscaled(ModuleDefect):
     culprit = "transformer.layers.0.self_attn.w_qs"
 
     def plant(self, module: Any) -> None:
-        for part in module.modules():
-            if isinstance(part, LoRALinear) and part.rank:
-                replace_tensor(part, "lora_B", partial(torch.mul, other=part.rank))
+        for part in _low_rank(module):
+            replace_tensor(part, "lora_B", partial(torch.mul, other=part.rank))
 
 
 class StaleFoldedWeight(ModuleDefect):
@@ -386,3 +384,7 @@ class TablesOfTheNextCodebook(ModuleDefect):
         tables = [book.codebook for book in books]
         for book, table in zip(books, [*tables[1:], tables[0]], strict=True):
             book.codebook = table
+
+
+def _low_rank(module: Any) -> list[LoRALinear]:
+    return [p for p in module.modules() if isinstance(p, LoRALinear) and p.rank]

@@ -18,12 +18,8 @@ from vampnet_onnx.configs.manifest import (
     Manifest,
     SourceRecord,
 )
-from vampnet_onnx.configs.names import TRANSFORMERS
 from vampnet_onnx.configs.store import write_manifest
-from vampnet_onnx.models import (
-    Checkpoints,
-    ModelSet,
-)
+from vampnet_onnx.models import Checkpoints, ModelSet
 
 from .adapters import Adapter, adapter_values, write_adapter
 from .components.registry import (
@@ -103,7 +99,7 @@ def export_set(
         models = checkpoints.models_for(required_checkpoint(name))
         sources.update(models.sources)
         component = build_component(name, models, variant=variant)
-        own = _own_sources(name, models)
+        own = list(models.sources)
         wanted = [adapter for adapter in request.adapters if adapter.component == name]
         for adapter in wanted:
             adapters[adapter.file_name] = _write_adapter(adapter, checkpoints, models, staged)
@@ -162,12 +158,8 @@ def _jobs(request: Request, checkpoints: Checkpoints) -> list[tuple[str, str]]:
     jobs = []
     for name in COMPONENTS:
         if name in wanted:
-            found = variants(
-                name,
-                inputs=request.inputs,
-                rates=request.rates,
-                dims=checkpoints.codec_dims,
-            )
+            dims = checkpoints.codec_dims
+            found = variants(name, inputs=request.inputs, rates=request.rates, dims=dims)
             jobs += [(name, variant) for variant in found]
     return jobs
 
@@ -186,23 +178,10 @@ def _write_adapter(
     )
 
 
-def _own_sources(name: str, models: ModelSet) -> list[SourceRecord]:
-    if name in TRANSFORMERS:
-        return list(models.sources)
-    return [source for source in models.sources if source.name == "codec.pth"]
-
-
 def annotate(
     exported: Exported, model: str, sources: list[SourceRecord], versions: dict[str, str]
 ) -> None:
-    """Write the facts of the manifest into the graph itself.
-
-    Args:
-        exported: its graph is changed.
-        model: name of the model.
-        sources: checkpoint files it was made from.
-        versions: of the toolchain.
-    """
+    """Write the facts of the manifest into the graph itself: whose sources, what toolchain."""
     component = exported.component
     facts: dict[str, object] = {
         "model": model,

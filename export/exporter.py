@@ -83,12 +83,7 @@ def export_component(
 def _build(component: BuiltComponent, opset: int) -> tuple[ir.Model, list[PassRecord]]:
     builder = GraphBuilder()
     inputs = {item.name: builder.input(item) for item in component.inputs}
-    outputs = component.build(builder, inputs)
-    model = builder.finish(
-        [(item, inputs[item.name]) for item in component.inputs],
-        [(item, outputs[item.name]) for item in component.outputs],
-        opset,
-    )
+    model = builder.finish(component.outputs, component.build(builder, inputs), opset)
     count = sum(1 for _ in model.graph.all_nodes())
     # The names that manifests have had from the start.
     return model, [PassRecord(name="DrawGraph", changed=count, details=f"drew {count} nodes")]

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from vampnet_onnx.export.graph.builder import GraphBuilder, Var
-from vampnet_onnx.models import CodecDims, ModelSet
+from vampnet_onnx.models import CodecDims
 
 from .component import BuiltComponent, Exporter, codec_of, signature
 from .sampler import cosine_schedule
@@ -179,8 +179,10 @@ def _dropped(g: GraphBuilder, given: Mapping[str, Var], frames: Var) -> Var:
     return none.op("ScatterElements", chosen, ones, axis=0) > 0
 
 
-def _of_models(models: ModelSet, variant: str) -> BuiltComponent:
-    return mask_generator(codec_of(models, "mask_generator").dims)
-
-
-EXPORTERS = (Exporter("mask_generator", 50, _of_models),)
+EXPORTERS = (
+    Exporter(
+        "mask_generator",
+        50,
+        lambda models, _: mask_generator(codec_of(models, "mask_generator").dims),
+    ),
+)

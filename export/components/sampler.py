@@ -16,7 +16,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from vampnet_onnx.export.graph.builder import GraphBuilder, Var
-from vampnet_onnx.models import CodecDims, ModelSet
+from vampnet_onnx.models import CodecDims
 
 from .component import BuiltComponent, Exporter, codec_of, signature
 
@@ -240,8 +240,6 @@ def _least_certain(confidence: Var, count: Var) -> Var:
     return confidence < ascending.op("GatherElements", position, axis=-1)
 
 
-def _of_models(models: ModelSet, variant: str) -> BuiltComponent:
-    return sampler(codec_of(models, "sampler").dims)
-
-
-EXPORTERS = (Exporter("sampler", 60, _of_models),)
+EXPORTERS = (
+    Exporter("sampler", 60, lambda models, _: sampler(codec_of(models, "sampler").dims)),
+)

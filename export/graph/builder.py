@@ -1,7 +1,7 @@
-"""Drawing an ONNX graph by hand, in expressions.
+"""Building an ONNX graph by hand, in expressions.
 
 For components that are no network: control flow, float64 and lengths that depend on values
-are what torch's exporter turns into something else from one version to the next.  A drawn
+are what torch's exporter turns into something else from one version to the next.  A built
 graph has exactly the nodes asked for, so its bytes depend on this code alone.
 
 Only operators of the default domain whose meaning is the same from opset 18 to 23 are used.
@@ -10,7 +10,7 @@ Only operators of the default domain whose meaning is the same from opset 18 to 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -28,7 +28,7 @@ Attribute = int | float | str | Sequence[int] | ir.Graph
 
 
 class Var:
-    """A value of a graph being drawn; operators on it draw nodes.
+    """A value of a graph being built; operators on it add nodes.
 
     Operands are values or Python numbers, which take the value's dtype.
     """
@@ -41,13 +41,9 @@ class Var:
     def op(
         self, kind: str, *others: Operand, dtype: object = None, **attributes: Attribute
     ) -> Var:
-        """Draw a node with this value as its first input and one output.
+        """Add a node with this value as its first input and one output.
 
-        Args:
-            kind: operator.
-            others: further inputs; numbers take this value's dtype.
-            dtype: of the output, this value's if None.
-            attributes: of the operator.
+        The output's dtype is this value's where none is given.
         """
         inputs = [self, *(self.builder.like(self, other) for other in others)]
         return self.builder.node(kind, inputs, dtypes=[dtype or self.dtype], **attributes)[0]
@@ -114,7 +110,11 @@ class Var:
     def cast(self, dtype: object) -> Var:
         """Convert; floats to integers by truncation."""
         to = np.dtype(dtype)  # type: ignore[call-overload]
-        return self if to == self.dtype else self.op("Cast", dtype=to, to=_onnx_type(to).value)
+        return (
+            self
+            if to == self.dtype
+            else self.op("Cast", dtype=to, to=ir.DataType.from_numpy(to).value)
+        )
 
     def extent(self, axis: int) -> Var:
         """Return the extent of an axis, int64 [].  A negative axis counts from the end."""
@@ -157,14 +157,9 @@ class Var:
         return self.builder.node("Where", [self, *chosen], dtypes=[like.dtype])[0]
 
     def sort(self, *, descending: bool = False, count: Var | None = None) -> tuple[Var, Var]:
-        """Sort the last axis.
+        """Sort the last axis, and return so many values (int64 [], or all) and their places.
 
-        Args:
-            descending: largest first.
-            count: how many to return, int64 []; all of them if None.
-
-        Returns:
-            The values and where they came from.  Of equal values the first comes first.
+        Of equal values the first comes first.
         """
         wanted = self.extent(-1) if count is None else count
         values, order = self.builder.node(
@@ -183,13 +178,14 @@ Dimension = Var | int
 
 
 class GraphBuilder:
-    """Draws one graph.
+    """Builds one graph.
 
-    Nodes and constants are named after the scope they are drawn in, and numbered in the order
-    of drawing.
+    Nodes and constants are named after the scope they are made in, and numbered in the order
+    of making.
     """
 
     def __init__(self) -> None:
+        self._inputs: list[ir.Value] = []
         self._nodes: list[ir.Node] = []
         self._scope = ""
         self._counts: Counter[str] = Counter()
@@ -198,7 +194,7 @@ class GraphBuilder:
 
     @contextmanager
     def scope(self, name: str) -> Iterator[None]:
-        """Draw under a path, which localisation reads."""
+        """Build under a path, which localisation reads."""
         before = self._scope
         self._scope = f"{before}.{name}" if before else name
         try:
@@ -214,7 +210,7 @@ class GraphBuilder:
         dtypes: Sequence[object],
         **attributes: Attribute,
     ) -> list[Var]:
-        """Draw a node and return its outputs, one a dtype."""
+        """Add a node and return its outputs, one a dtype."""
         name = self._numbered(kind)
         node = ir.node(
             kind,
@@ -240,7 +236,7 @@ class GraphBuilder:
             tensor = ir.tensor(array, name=self._numbered("constant"))
             held = ir.Value(
                 name=tensor.name,
-                type=ir.TensorType(_onnx_type(array.dtype)),
+                type=_type(array.dtype),
                 shape=ir.Shape(array.shape),
                 const_value=tensor,
             )
@@ -277,19 +273,16 @@ class GraphBuilder:
     def when(
         self, condition: Var, then: Callable[[], Var], otherwise: Callable[[], Var]
     ) -> Var:
-        """Compute one of two branches; the other costs nothing.
+        """Compute one of two branches by a condition (bool []); the other costs nothing.
 
-        Args:
-            condition: bool [].
-            then: draws the branch taken where it is true.
-            otherwise: draws the other one, with a result of the same dtype and rank.
+        Both build a result of the same dtype and rank.
         """
         branches, dtype = [], condition.dtype
-        for draw in (then, otherwise):
+        for build in (then, otherwise):
             with self._inner_nodes() as nodes:
-                result = draw().op("Identity")
+                result = build().op("Identity")
             dtype = result.dtype
-            _set_type(result)
+            result.value.type = _type(dtype)
             branches.append(
                 ir.Graph([], [result.value], nodes=nodes, name=self._numbered("branch"))
             )
@@ -306,7 +299,7 @@ class GraphBuilder:
         """Go through sequences along their first axis, carrying a state.
 
         Args:
-            body: draws one step: from the state and one element of each sequence to the next
+            body: builds one step: from the state and one element of each sequence to the next
                 state and one element of each result.
             state: the first one.
             sequences: of the same extent along their first axis.
@@ -319,7 +312,7 @@ class GraphBuilder:
             after, elements = body(inner[0], inner[1:])
             ends = [item.op("Identity") for item in (after, *elements)]
         for item in ends:
-            _set_type(item)
+            item.value.type = _type(item.dtype)
         graph = ir.Graph(
             [item.value for item in inner],
             [item.value for item in ends],
@@ -336,34 +329,24 @@ class GraphBuilder:
         return last, results
 
     def finish(
-        self,
-        inputs: Sequence[tuple[TensorSignature, Var]],
-        outputs: Sequence[tuple[TensorSignature, Var]],
-        opset: int,
+        self, outputs: Sequence[TensorSignature], results: Mapping[str, Var], opset: int
     ) -> ir.Model:
-        """Return the model.
-
-        Args:
-            inputs: made by `input`, with their signatures.
-            outputs: results, with theirs.
-            opset: of the default domain.
-        """
+        """Return the model with these results as its outputs."""
         ends = []
-        for signature, result in outputs:
+        for signature in outputs:
+            result = results[signature.name]
             if result.dtype != np.dtype(signature.dtype):
-                raise TypeError(f"{signature} is drawn as {result.dtype}")
+                raise TypeError(f"{signature} is built as {result.dtype}")
             end = result.op("Identity")
             end.value.name = signature.name
             _declare(end.value, signature)
             ends.append(end.value)
-        constants = sorted(
-            (v.value for v in self._constants.values()), key=lambda v: str(v.name)
-        )
+        constants = [constant.value for constant in self._constants.values()]
         graph = ir.Graph(
-            [value.value for _, value in inputs],
+            self._inputs,
             ends,
             nodes=self._nodes,
-            initializers=[value for value in constants if value.uses()],
+            initializers=sorted(constants, key=lambda value: str(value.name)),
             opset_imports={"": opset},
             name="main",
         )
@@ -375,17 +358,16 @@ class GraphBuilder:
         """Return an input of the graph."""
         value = ir.Value(name=signature.name)
         _declare(value, signature)
+        self._inputs.append(value)
         return Var(self, value, np.dtype(signature.dtype))
 
     def _inner_input(self, like: Var) -> Var:
-        value = ir.Value(
-            name=self._numbered("element"), type=ir.TensorType(_onnx_type(like.dtype))
-        )
+        value = ir.Value(name=self._numbered("element"), type=_type(like.dtype))
         return Var(self, value, like.dtype)
 
     @contextmanager
     def _inner_nodes(self) -> Iterator[list[ir.Node]]:
-        """Collect the nodes drawn here for a graph of their own."""
+        """Collect the nodes made here for a graph of their own."""
         outside, self._nodes = self._nodes, []
         try:
             yield self._nodes
@@ -399,13 +381,9 @@ class GraphBuilder:
 
 
 def _declare(value: ir.Value, signature: TensorSignature) -> None:
-    value.type = ir.TensorType(_onnx_type(np.dtype(signature.dtype)))
+    value.type = _type(np.dtype(signature.dtype))
     value.shape = ir.Shape(signature.shape)
 
 
-def _set_type(item: Var) -> None:
-    item.value.type = ir.TensorType(_onnx_type(item.dtype))
-
-
-def _onnx_type(dtype: np.dtype) -> ir.DataType:
-    return ir.DataType.from_numpy(dtype)
+def _type(dtype: np.dtype) -> ir.TensorType:
+    return ir.TensorType(ir.DataType.from_numpy(dtype))

@@ -70,7 +70,9 @@ class FoldCodebooksIntoEmbedding(ModulePass):
             raise PassError("the embedding is not one of codes")
         with torch.no_grad():
             rows = entry.embedding.tables(entry.quantizer)
-            parts = _projections(entry.embedding.out_proj, [r.shape[1] for r in rows])
+            # The projection's input channels, a codebook after the other: [width, out] each.
+            weight = entry.embedding.out_proj.weight[:, :, 0].t()
+            parts = torch.split(weight, [row.shape[1] for row in rows])
             tables = [
                 (row.double() @ part.double()).float()
                 for row, part in zip(rows, parts, strict=True)
@@ -85,8 +87,3 @@ class FoldCodebooksIntoEmbedding(ModulePass):
         """The embedding is a folded one."""
         if not isinstance(module.get_submodule("embedding"), FoldedEmbedding):
             raise PassError("FoldCodebooksIntoEmbedding left the embedding")
-
-
-def _projections(conv: nn.Conv1d, widths: list[int]) -> list[Tensor]:
-    """Split a pointwise convolution over its input channels: one [width, out] a codebook."""
-    return list(torch.split(conv.weight[:, :, 0].t(), widths))

@@ -60,12 +60,9 @@ def bench(
         ratio = "" if item.ratio is None else f"{item.ratio:.2f}"
         table.add_row(item.component, str(item.frames), torch_ms, f"{item.onnx_ms:.2f}", ratio)
     out.print(table)
-    versions = ", ".join(
-        f"{name} {version}"
-        for name, version in toolchain().items()
-        if name in ("torch", "onnxruntime")
-    )
+    tools = toolchain()
     out.print(
-        f"  {versions}; {facts['cores']} cores, {facts['torch_threads']} threads of torch,"
+        f"  torch {tools['torch']}, onnxruntime {tools['onnxruntime']};"
+        f" {facts['cores']} cores, {facts['torch_threads']} threads of torch,"
         f" {facts['onnxruntime_threads']} of ONNX Runtime, no spinning; medians of {ROUNDS}"
     )

@@ -71,16 +71,10 @@ def _print(found: VersionChange) -> None:
         out.print(f"  {name} is new", markup=False)
     table = Table("component", "bytes", "difference", "", box=None, pad_edge=False)
     for change in found.components:
-        size = f"{change.bytes_old} to {change.bytes_new}"
-        size = size if change.bytes_old != change.bytes_new else str(change.bytes_old)
-        style = None if change.holds else "red"
-        table.add_row(
-            change.name,
-            size,
-            _difference(change),
-            "same file" if change.same_file else "",
-            style=style,
-        )
+        sizes = dict.fromkeys((str(change.bytes_old), str(change.bytes_new)))
+        same = "same file" if change.same_file else ""
+        row = (change.name, " to ".join(sizes), _difference(change), same)
+        table.add_row(*row, style=None if change.holds else "red")
     out.print(table)
     for change in found.components:
         for line in (*change.signature, *change.dims, *change.passes, change.message):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import onnx_ir as ir
 import pytest
@@ -11,12 +10,7 @@ import pytest
 from tests.support.exports import exported
 from vampnet_onnx.export.components.registry import COMPONENTS, variants
 from vampnet_onnx.export.graph import MODULE_KEY
-from vampnet_onnx.models import ModelSet, open_models
-
-
-@pytest.fixture(scope="module")
-def models(nano: Path) -> ModelSet:
-    return open_models(nano)
+from vampnet_onnx.models import ModelSet
 
 
 def is_constant(value: ir.Value | None) -> bool:
@@ -53,9 +47,10 @@ def leftovers(model: ir.Model) -> Iterator[str]:
 def test_no_leftovers_in_any_graph(models: ModelSet, name: str, opset: int) -> None:
     assert models.codec is not None
     found = variants(name, inputs=("codes", "latents"), rates=(48000,), dims=models.codec.dims)
+    assert found
     for variant in found:
         model = exported(models, name, variant=variant, opset=opset).model
-        assert [*leftovers(model)] == []
+        assert len(model.graph) > 5 and [*leftovers(model)] == []
 
 
 def test_one_shape_of_a_transformer_is_read_and_no_more(models: ModelSet) -> None:

@@ -110,11 +110,9 @@ class Var:
     def cast(self, dtype: object) -> Var:
         """Convert; floats to integers by truncation."""
         to = np.dtype(dtype)  # type: ignore[call-overload]
-        return (
-            self
-            if to == self.dtype
-            else self.op("Cast", dtype=to, to=ir.DataType.from_numpy(to).value)
-        )
+        if to == self.dtype:
+            return self
+        return self.op("Cast", dtype=to, to=ir.DataType.from_numpy(to).value)
 
     def extent(self, axis: int) -> Var:
         """Return the extent of an axis, int64 [].  A negative axis counts from the end."""

@@ -82,8 +82,8 @@ def test_a_class_in_a_new_module_of_the_room_is_a_defect(
     (tmp_path / "scratch.py").write_text(
         "from vampnet_onnx.verify.self_test.defects.base import GraphDefect\n\n\n"
         "class Abstract(GraphDefect):\n    pass\n\n\n"
-        'class Scratch(Abstract):\n    """New."""\n\n'
-        '    component = "coarse"\n    culprit = ""\n\n    def plant(self, model): ...\n'
+        'class Scratch(Abstract, of="coarse", at=""):\n    """New."""\n\n'
+        "    def plant(self, model): ...\n"
     )
     monkeypatch.setattr(defects, "__path__", [*defects.__path__, str(tmp_path)])
     monkeypatch.setattr(base, "KINDS", base.KINDS)
@@ -96,7 +96,7 @@ def test_a_class_in_a_new_module_of_the_room_is_a_defect(
 
 def test_two_defects_of_one_name_are_refused() -> None:
     with pytest.raises(TypeError, match="a defect LayerDropped already"):
-        type("LayerDropped", (GraphDefect,), {"component": "coarse"})
+        type("LayerDropped", (GraphDefect,), {}, of="coarse")
 
 
 def test_planting_a_defect_leaves_the_reference_as_it_was(tiny: ModelSet) -> None:

@@ -1,7 +1,7 @@
 """Defects to plant: every mistake we know how to make, and which module it is made in.
 
 The harness is tested with them (`verify.self_test.run`): each must be caught by the default
-gates, and the module must be named.  A class with a component and a culprit, in any module of
+gates, and the module must be named.  A class that says which component and where, in any module of
 this room, is a defect; nothing lists it.
 """
 

@@ -39,11 +39,8 @@ class AttentionDefect(ModuleDefect):
         return v
 
 
-class BiasInFirstLayerOnly(ModuleDefect):
+class BiasInFirstLayerOnly(ModuleDefect, of="coarse", at="transformer.layers.1.self_attn"):
     """Later layers attend without the position bias."""
-
-    component = "coarse"
-    culprit = "transformer.layers.1.self_attn"
 
     def plant(self, module: Any) -> None:
         for layer in list(module.get_submodule("transformer.layers").children())[1:]:
@@ -56,76 +53,58 @@ class BiasInFirstLayerOnly(ModuleDefect):
             replace_forward(attention, unbiased)
 
 
-class BucketOffByOne(ModuleDefect):
+class BucketOffByOne(ModuleDefect, of="coarse", at=_TABLE):
     """Position buckets are counted from one."""
-
-    component = "coarse"
-    culprit = _TABLE
 
     def plant(self, module: Any) -> None:
         replace_tensor(module, f"{self.culprit}.weight", lambda w: w.roll(1, dims=0))
 
 
-class BucketSidesSwapped(ModuleDefect):
+class BucketSidesSwapped(ModuleDefect, of="c2f", at=_TABLE):
     """The bias of a key before the query is that of one after it."""
-
-    component = "c2f"
-    culprit = _TABLE
 
     def plant(self, module: Any) -> None:
         replace_tensor(module, f"{self.culprit}.weight", lambda w: w.roll(w.shape[0] // 2, 0))
 
 
-class ScoresUnscaled(AttentionDefect):
+class ScoresUnscaled(AttentionDefect, of="coarse"):
     """Attention scores are not divided by the square root of the head's width."""
-
-    component = "coarse"
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
         return q @ k.transpose(-1, -2)
 
 
-class InfinityHiddenBySoftmax(AttentionDefect):
+class InfinityHiddenBySoftmax(AttentionDefect, of="coarse"):
     """The first key's score is minus infinity, which the softmax turns into a zero."""
-
-    component = "coarse"
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
         scores = super().scores(q, k)
         return scores.masked_fill(torch.arange(scores.shape[-1]) == 0, -math.inf)
 
 
-class BatchItemsMixed(AttentionDefect):
+class BatchItemsMixed(AttentionDefect, of="coarse"):
     """Each item of a batch attends to another's values."""
-
-    component = "coarse"
 
     def values(self, v: Tensor) -> Tensor:
         return torch.cat([v[1:], v[:1]])
 
 
-class HeadsOfQueriesRolled(AttentionDefect):
+class HeadsOfQueriesRolled(AttentionDefect, of="coarse"):
     """Each head's queries meet the keys of the next head."""
-
-    component = "coarse"
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
         return super().scores(q.roll(1, dims=1), k)
 
 
-class ScoresScaledTwice(AttentionDefect):
+class ScoresScaledTwice(AttentionDefect, of="c2f"):
     """Attention scores are divided by the head's width instead of its square root."""
-
-    component = "c2f"
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
         return q @ k.transpose(-1, -2) / q.shape[-1]
 
 
-class CausalMaskAdded(AttentionDefect):
+class CausalMaskAdded(AttentionDefect, of="coarse"):
     """One layer sees no key after its query."""
-
-    component = "coarse"
 
     def scores(self, q: Tensor, k: Tensor) -> Tensor:
         scores = super().scores(q, k)
@@ -133,11 +112,8 @@ class CausalMaskAdded(AttentionDefect):
         return scores.masked_fill(position[None] > position[:, None], -1e30)
 
 
-class BiasTransposed(GraphDefect):
+class BiasTransposed(GraphDefect, of="c2f", at=_TABLE):
     """The position bias is that of query minus key."""
-
-    component = "c2f"
-    culprit = _TABLE
 
     def plant(self, model: ir.Model) -> None:
         turn = next(nodes_of(model, self.culprit, "Transpose"))

@@ -17,19 +17,23 @@ KINDS: dict[str, type[Defect]] = {}
 
 
 class Defect(ABC):
-    """A mistake in one component; a subclass that names both is registered by its name.
-
-    Attributes:
-        component: component to plant it in.
-        culprit: path of the module it is made in; empty where no module can be to blame.
-    """
+    """A mistake in one component; a subclass that says of which is registered by its name."""
 
     component: ClassVar[str]
     culprit: ClassVar[str]
 
-    def __init_subclass__(cls) -> None:
-        """Register a defect; what has no component yet is a kind of them."""
-        if hasattr(cls, "component"):
+    def __init_subclass__(cls, *, of: str = "", at: str | None = None) -> None:
+        """Register a defect; what has no component is a kind of them.
+
+        Args:
+            of: component to plant it in.
+            at: path of the module it is made in, the culprit; empty where no module can be to
+                blame, and left out where the kind says it.
+        """
+        if at is not None:
+            cls.culprit = at
+        if of:
+            cls.component = of
             if cls.__name__ in KINDS:
                 raise TypeError(f"there is a defect {cls.__name__} already")
             KINDS[cls.__name__] = cls

@@ -10,11 +10,8 @@ from vampnet_onnx.export.graph import MODULE_KEY
 from .base import GraphDefect, nodes_of
 
 
-class FilterForgets(GraphDefect):
+class FilterForgets(GraphDefect, of="audio_processor", at="loudness.k_weighting"):
     """The loudness filter starts anew every tenth of a second, as a short FIR would."""
-
-    component = "audio_processor"
-    culprit = "loudness.k_weighting"
 
     def plant(self, model: ir.Model) -> None:
         scan = next(nodes_of(model, self.culprit, "Scan"))
@@ -32,83 +29,60 @@ class FilterForgets(GraphDefect):
         state.replace_input_with(0, zero.outputs[0])
 
 
-class GatesLeftOpen(GraphDefect):
+class GatesLeftOpen(GraphDefect, of="audio_processor", at="loudness.gate"):
     """Quiet blocks count in the loudness, as if there were no relative gate."""
-
-    component = "audio_processor"
-    culprit = "loudness.gate"
 
     def plant(self, model: ir.Model) -> None:
         _change_constant(model, self.culprit, "Add", -10.0, -100.0)
 
 
-class LoudestChannelTaken(GraphDefect):
+class LoudestChannelTaken(GraphDefect, of="audio_processor", at=""):
     """Channels are mixed by their maximum instead of their mean."""
-
-    component = "audio_processor"
-    culprit = ""
 
     def plant(self, model: ir.Model) -> None:
         mix = next(nodes_of(model, self.culprit, "ReduceMean"))
         mix.op_type = "ReduceMax"
 
 
-class AnotherTarget(GraphDefect):
+class AnotherTarget(GraphDefect, of="audio_processor", at="normalise"):
     """Audio is brought to -23 LUFS."""
-
-    component = "audio_processor"
-    culprit = "normalise"
 
     def plant(self, model: ir.Model) -> None:
         _change_constant(model, self.culprit, "Add", -24.0, -23.0)
 
 
-class PeaksPass(GraphDefect):
+class PeaksPass(GraphDefect, of="audio_processor", at="limit_peak"):
     """A peak above full scale is let through."""
-
-    component = "audio_processor"
-    culprit = "limit_peak"
 
     def plant(self, model: ir.Model) -> None:
         _change_constant(model, self.culprit, "Greater", 1.0, 1e9)
 
 
-class PrefixOneTooLong(GraphDefect):
+class PrefixOneTooLong(GraphDefect, of="mask_generator", at="inpaint"):
     """One frame more than asked for is kept at the start."""
-
-    component = "mask_generator"
-    culprit = "inpaint"
 
     def plant(self, model: ir.Model) -> None:
         users = _users(model, "prefix_frames")
         next(node for node in users if node.op_type == "Less").op_type = "LessOrEqual"
 
 
-class RolledBackwards(GraphDefect):
+class RolledBackwards(GraphDefect, of="mask_generator", at="periodic"):
     """Periodic prompts are rolled the other way."""
-
-    component = "mask_generator"
-    culprit = "periodic"
 
     def plant(self, model: ir.Model) -> None:
         _users(model, "roll")[0].op_type = "Add"
 
 
-class UpperCodebooksFromOneLater(GraphDefect):
+class UpperCodebooksFromOneLater(GraphDefect, of="mask_generator", at="codebooks"):
     """The first of the upper codebooks is not masked."""
-
-    component = "mask_generator"
-    culprit = "codebooks"
 
     def plant(self, model: ir.Model) -> None:
         _users(model, "upper_codebook_mask")[0].op_type = "Greater"
 
 
-class AlwaysAnd(GraphDefect):
+# At the first strategy in use when an OR is asked for.
+class AlwaysAnd(GraphDefect, of="mask_generator", at="onsets"):
     """Strategies are combined by AND whatever is asked for."""
-
-    component = "mask_generator"
-    culprit = "onsets"  # the first strategy in use when an OR is asked for
 
     def plant(self, model: ir.Model) -> None:
         never = _constant(model, "never", np.array(False))
@@ -117,43 +91,31 @@ class AlwaysAnd(GraphDefect):
             use.node.replace_input_with(use.idx, never)
 
 
-class GumbelSubtracted(GraphDefect):
+class GumbelSubtracted(GraphDefect, of="sampler", at="remask"):
     """Noise is taken off the confidence instead of being added."""
-
-    component = "sampler"
-    culprit = "remask"
 
     def plant(self, model: ir.Model) -> None:
         *_, last = nodes_of(model, self.culprit, "Add")
         last.op_type = "Sub"
 
 
-class CountRoundedUp(GraphDefect):
+class CountRoundedUp(GraphDefect, of="sampler", at="remask"):
     """One code more than asked for is masked again."""
-
-    component = "sampler"
-    culprit = "remask"
 
     def plant(self, model: ir.Model) -> None:
         next(nodes_of(model, self.culprit, "Floor")).op_type = "Ceil"
 
 
-class NoiseMultiplied(GraphDefect):
+class NoiseMultiplied(GraphDefect, of="sampler", at="draw"):
     """Probabilities are multiplied by the noise instead of divided."""
-
-    component = "sampler"
-    culprit = "draw"
 
     def plant(self, model: ir.Model) -> None:
         reshaped = _users(model, "exponential")[0].outputs[0]
         next(iter(reshaped.uses())).node.op_type = "Mul"
 
 
-class NucleusTooWide(GraphDefect):
+class NucleusTooWide(GraphDefect, of="sampler", at="filter.top_p"):
     """Top-p keeps what lies within p + 0.1."""
-
-    component = "sampler"
-    culprit = "filter.top_p"
 
     def plant(self, model: ir.Model) -> None:
         branch = next(nodes_of(model, self.culprit, "Greater"))

@@ -51,11 +51,8 @@ class UndilatedConvolution(ModuleDefect):
         conv.dilation, conv.padding = 1, (conv.weight_v.shape[-1] - 1) // 2
 
 
-class MaskTokenDecodedAsAnother(GraphDefect):
+class MaskTokenDecodedAsAnother(GraphDefect, of="codec_decoder", at="quantizer"):
     """The mask token reads as code 1 in the decoder."""
-
-    component = "codec_decoder"
-    culprit = "quantizer"
 
     def plant(self, model: ir.Model) -> None:
         def misread(rows: np.ndarray) -> np.ndarray:
@@ -65,11 +62,10 @@ class MaskTokenDecodedAsAnother(GraphDefect):
         replace_weight(model, "quantizer.tables", misread)
 
 
-class OneChainMissing(ModuleDefect):
+class OneChainMissing(
+    ModuleDefect, of="codec_decoder", at="decoder.model.2.block.2.mrf_blocks.2"
+):
     """One of the decoder's parallel chains is left out of the mean."""
-
-    component = "codec_decoder"
-    culprit = "decoder.model.2.block.2.mrf_blocks.2"
 
     def plant(self, module: Any) -> None:
         def forward(part: Any, x: Tensor) -> Any:
@@ -78,11 +74,10 @@ class OneChainMissing(ModuleDefect):
         replace_forward(module.get_submodule("decoder.model.2.block.2"), forward)
 
 
-class UpsamplingCutOnTheOtherSide(ConvolutionDefect):
+class UpsamplingCutOnTheOtherSide(
+    ConvolutionDefect, of="codec_decoder", at="decoder.model.1.block.1"
+):
     """A transposed convolution is cropped by other amounts than its padding."""
-
-    component = "codec_decoder"
-    culprit = "decoder.model.1.block.1"
 
     @staticmethod
     def convolve(conv: Any, x: Tensor) -> Tensor:
@@ -91,11 +86,8 @@ class UpsamplingCutOnTheOtherSide(ConvolutionDefect):
         return whole[..., early : whole.shape[-1] - late]
 
 
-class NormOverTheWrongAxis(ModuleDefect):
+class NormOverTheWrongAxis(ModuleDefect, of="codec_decoder", at="decoder.model.3.block.1"):
     """A transposed convolution's weight is normalised over its output channels."""
-
-    component = "codec_decoder"
-    culprit = "decoder.model.3.block.1"
 
     def plant(self, module: Any) -> None:
         def rescale(v: Tensor) -> Tensor:
@@ -110,21 +102,15 @@ class NormOverTheWrongAxis(ModuleDefect):
         object.__setattr__(conv, "weight", lambda: kept() * (wrong / conv.weight_v))
 
 
-class SnakeOfHalfTheFrequency(ModuleDefect):
+class SnakeOfHalfTheFrequency(ModuleDefect, of="codec_decoder", at="decoder.model.1.block.0"):
     """One Snake of the decoder is half as fast."""
-
-    component = "codec_decoder"
-    culprit = "decoder.model.1.block.0"
 
     def plant(self, module: Any) -> None:
         replace_tensor(module, f"{self.culprit}.alpha", lambda alpha: alpha / 2)
 
 
-class ReflectedEdges(ConvolutionDefect):
+class ReflectedEdges(ConvolutionDefect, of="codec_encoder", at="encoder.block.0"):
     """The first convolution reflects the audio at its edges instead of padding zeros."""
-
-    component = "codec_encoder"
-    culprit = "encoder.block.0"
 
     @staticmethod
     def convolve(conv: Any, x: Tensor) -> Tensor:
@@ -134,87 +120,68 @@ class ReflectedEdges(ConvolutionDefect):
         return F.conv1d(torch.cat([before, x, after], dim=-1), conv.weight, conv.bias)
 
 
-class ResidualOfNormalisedRows(ModuleDefect):
+class ResidualOfNormalisedRows(ModuleDefect, of="codec_encoder", at="quantizer.quantizers.0"):
     """Normalised rows are taken off the residual instead of the rows themselves."""
-
-    component = "codec_encoder"
-    culprit = "quantizer.quantizers.0"
 
     def plant(self, module: Any) -> None:
         for book in module.get_submodule("quantizer.quantizers"):
             replace_tensor(book, "codebook.weight", F.normalize)
 
 
-class EncoderDilationWrong(UndilatedConvolution):
+class EncoderDilationWrong(
+    UndilatedConvolution, of="codec_encoder", at="encoder.block.1.block.1.block.1"
+):
     """One dilated convolution of the encoder is not dilated."""
 
-    component = "codec_encoder"
-    culprit = "encoder.block.1.block.1.block.1"
 
-
-class DecoderDilationWrong(UndilatedConvolution):
+class DecoderDilationWrong(
+    UndilatedConvolution,
+    of="codec_decoder",
+    at="decoder.model.1.block.2.mrf_blocks.0.block.1.layer.1",
+):
     """One dilated convolution of the decoder is not dilated."""
 
-    component = "codec_decoder"
-    culprit = "decoder.model.1.block.2.mrf_blocks.0.block.1.layer.1"
 
-
-class PaddingOneSided(ConvolutionDefect):
+class PaddingOneSided(ConvolutionDefect, of="codec_encoder", at="encoder.block.0"):
     """The first convolution pads on the right only."""
-
-    component = "codec_encoder"
-    culprit = "encoder.block.0"
 
     @staticmethod
     def convolve(conv: Any, x: Tensor) -> Tensor:
         return F.conv1d(F.pad(x, (0, 2 * conv.padding)), conv.weight, conv.bias)
 
 
-class TanhLost(ModuleLost):
+class TanhLost(ModuleLost, of="codec_decoder", at="decoder.model.6"):
     """Audio leaves the decoder without its tanh."""
 
-    component = "codec_decoder"
-    culprit = "decoder.model.6"
 
-
-class SnakeWithoutReciprocal(ModuleDefect):
+class SnakeWithoutReciprocal(
+    ModuleDefect, of="codec_encoder", at="encoder.block.2.block.0.block.0"
+):
     """One Snake adds sin(a x)^2 without dividing by a."""
-
-    component = "codec_encoder"
-    culprit = "encoder.block.2.block.0.block.0"
 
     def plant(self, module: Any) -> None:
         snake: Snake1d = module.get_submodule(self.culprit)
         object.__setattr__(snake, "inverse", lambda: torch.ones_like(snake.alpha))
 
 
-class ChainsSummedNotAveraged(ForwardDefect):
+class ChainsSummedNotAveraged(ForwardDefect, of="codec_decoder", at="decoder.model.1.block.2"):
     """Parallel chains of the decoder are summed."""
-
-    component = "codec_decoder"
-    culprit = "decoder.model.1.block.2"
 
     @staticmethod
     def forward(part: Any, x: Tensor) -> Any:
         return sum((block(x) for block in part.mrf_blocks), start=torch.zeros_like(x))
 
 
-class EncoderResidualLost(ForwardDefect):
+class EncoderResidualLost(ForwardDefect, of="codec_encoder", at="encoder.block.2.block.1"):
     """One residual layer of the encoder forgets its input."""
-
-    component = "codec_encoder"
-    culprit = "encoder.block.2.block.1"
 
     @staticmethod
     def forward(part: Any, x: Tensor) -> Any:
         return part.block(x)
 
 
-class UpsamplingShifted(ConvolutionDefect):
+class UpsamplingShifted(ConvolutionDefect, of="codec_decoder", at="decoder.model.2.block.1"):
     """A transposed convolution's output is one sample late."""
-
-    component = "codec_decoder"
-    culprit = "decoder.model.2.block.1"
 
     @staticmethod
     def convolve(conv: Any, x: Tensor) -> Tensor:
@@ -222,11 +189,8 @@ class UpsamplingShifted(ConvolutionDefect):
         return F.pad(y, (1, 0))[..., :-1]
 
 
-class CodebookNotNormalised(ModuleDefect):
+class CodebookNotNormalised(ModuleDefect, of="codec_encoder", at="quantizer.quantizers.0"):
     """One codebook is searched without normalising its entries."""
-
-    component = "codec_encoder"
-    culprit = "quantizer.quantizers.0"
 
     def plant(self, module: Any) -> None:
         quantizer = module.get_submodule("quantizer")
@@ -235,11 +199,8 @@ class CodebookNotNormalised(ModuleDefect):
         quantizer.quantizers[0] = _PlainSearch(book)
 
 
-class ResidualNotSubtracted(ForwardDefect):
+class ResidualNotSubtracted(ForwardDefect, of="codec_encoder", at="quantizer"):
     """Every codebook quantises the same latents."""
-
-    component = "codec_encoder"
-    culprit = "quantizer"
 
     @staticmethod
     def forward(quantizer: Any, z: Tensor) -> Any:
@@ -249,22 +210,16 @@ class ResidualNotSubtracted(ForwardDefect):
         return Quantized(sum(item[0] for item in found), codes, latents)
 
 
-class DecoderCodebooksPermuted(ModuleDefect):
+class DecoderCodebooksPermuted(ModuleDefect, of="codec_decoder", at="quantizer"):
     """Two codebooks of the decoder change places."""
-
-    component = "codec_decoder"
-    culprit = "quantizer"
 
     def plant(self, module: Any) -> None:
         books = module.get_submodule("quantizer.quantizer.quantizers")
         books[0], books[1] = books[1], books[0]
 
 
-class LastCodebookMissing(ModuleDefect):
+class LastCodebookMissing(ModuleDefect, of="codec_decoder", at="quantizer"):
     """The last codebook adds nothing."""
-
-    component = "codec_decoder"
-    culprit = "quantizer"
 
     def plant(self, module: Any) -> None:
         books = module.get_submodule("quantizer.quantizer.quantizers")
@@ -273,11 +228,8 @@ class LastCodebookMissing(ModuleDefect):
         replace_tensor(last, "out_proj.bias", torch.zeros_like)
 
 
-class LengthFrozen(ModuleDefect):
+class LengthFrozen(ModuleDefect, of="codec_encoder", at=""):
     """The encoder cuts or pads every input to the traced length."""
-
-    component = "codec_encoder"
-    culprit = ""
 
     def plant(self, module: Any) -> None:
         codec = module.codec[0]
@@ -292,11 +244,8 @@ class LengthFrozen(ModuleDefect):
         module.codec = [Fixed()]
 
 
-class HopPaddingOnTheLeft(ModuleDefect):
+class HopPaddingOnTheLeft(ModuleDefect, of="codec_encoder", at=""):
     """Audio is padded to the hop on the left."""
-
-    component = "codec_encoder"
-    culprit = ""
 
     def plant(self, module: Any) -> None:
         codec = module.codec[0]

@@ -10,11 +10,8 @@ from vampnet_onnx.export.graph import MODULE_KEY
 from .base import GraphDefect, nodes_of, replace_weight
 
 
-class NaNAtOnePosition(GraphDefect):
+class NaNAtOnePosition(GraphDefect, of="c2f", at="transformer.layers.1.feed_forward.w_1"):
     """One weight of a late layer is NaN."""
-
-    component = "c2f"
-    culprit = "transformer.layers.1.feed_forward.w_1"
 
     def plant(self, model: ir.Model) -> None:
         def poison(weight: np.ndarray) -> np.ndarray:
@@ -24,43 +21,33 @@ class NaNAtOnePosition(GraphDefect):
         replace_weight(model, f"{self.culprit}.weight", poison)
 
 
-class BiasNodeLost(GraphDefect):
+class BiasNodeLost(GraphDefect, of="coarse", at="classifier.layers.0"):
     """The classifier's bias is not added."""
-
-    component = "coarse"
-    culprit = "classifier.layers.0"
 
     def plant(self, model: ir.Model) -> None:
         replace_weight(model, f"{self.culprit}.bias", np.zeros_like)
 
 
-class SoftmaxOverQueries(GraphDefect):
+class SoftmaxOverQueries(GraphDefect, of="coarse", at="transformer.layers.1.self_attn"):
     """A softmax runs over the wrong axis."""
-
-    component = "coarse"
-    culprit = "transformer.layers.1.self_attn"
 
     def plant(self, model: ir.Model) -> None:
         node = next(nodes_of(model, self.culprit, "Softmax"))
         node.attributes["axis"] = ir.AttrInt64("axis", 2)
 
 
-class HeadsNotTransposed(GraphDefect):
+class HeadsNotTransposed(GraphDefect, of="c2f", at="transformer.layers.0.self_attn"):
     """The heads of attention are joined in the wrong order."""
-
-    component = "c2f"
-    culprit = "transformer.layers.0.self_attn"
 
     def plant(self, model: ir.Model) -> None:
         *_, last = nodes_of(model, self.culprit, "Transpose")
         last.attributes["perm"] = ir.AttrInt64s("perm", [0, 2, 3, 1])
 
 
-class WeightsOfTwoLayersSwapped(GraphDefect):
+class WeightsOfTwoLayersSwapped(
+    GraphDefect, of="coarse", at="transformer.layers.0.self_attn.fc"
+):
     """Two layers hold each other's weight."""
-
-    component = "coarse"
-    culprit = "transformer.layers.0.self_attn.fc"
 
     def plant(self, model: ir.Model) -> None:
         first, second = (
@@ -70,11 +57,8 @@ class WeightsOfTwoLayersSwapped(GraphDefect):
         first.const_value, second.const_value = second.const_value, first.const_value
 
 
-class WeightRoundedToHalf(GraphDefect):
+class WeightRoundedToHalf(GraphDefect, of="codec_decoder", at="decoder.model.0"):
     """One weight has been through float16."""
-
-    component = "codec_decoder"
-    culprit = "decoder.model.0"
 
     def plant(self, model: ir.Model) -> None:
         replace_weight(
@@ -84,22 +68,16 @@ class WeightRoundedToHalf(GraphDefect):
         )
 
 
-class StrideWithoutPadding(GraphDefect):
+class StrideWithoutPadding(GraphDefect, of="codec_encoder", at="encoder.block.1.block.4"):
     """A strided convolution has lost its padding, and with it a frame."""
-
-    component = "codec_encoder"
-    culprit = "encoder.block.1.block.4"
 
     def plant(self, model: ir.Model) -> None:
         node = next(nodes_of(model, self.culprit, "Conv"))
         node.attributes["pads"] = ir.AttrInt64s("pads", [0, 0])
 
 
-class OutputDtypeChanged(GraphDefect):
+class OutputDtypeChanged(GraphDefect, of="codec_encoder", at=""):
     """Codes leave the encoder as int32."""
-
-    component = "codec_encoder"
-    culprit = ""
 
     def plant(self, model: ir.Model) -> None:
         output = model.graph.outputs[0]
@@ -113,11 +91,8 @@ class OutputDtypeChanged(GraphDefect):
         model.graph.outputs[0] = cast.outputs[0]
 
 
-class AxisNamedWrong(GraphDefect):
+class AxisNamedWrong(GraphDefect, of="coarse", at=""):
     """Batch and frames have each other's name."""
-
-    component = "coarse"
-    culprit = ""
 
     def plant(self, model: ir.Model) -> None:
         shape = model.graph.inputs[0].shape
@@ -125,11 +100,8 @@ class AxisNamedWrong(GraphDefect):
         model.graph.inputs[0].shape = ir.Shape([shape[2], shape[1], shape[0]])
 
 
-class AxisFrozen(GraphDefect):
+class AxisFrozen(GraphDefect, of="c2f", at=""):
     """The number of frames is declared as the traced one."""
-
-    component = "c2f"
-    culprit = ""
 
     def plant(self, model: ir.Model) -> None:
         shape = model.graph.inputs[0].shape

@@ -17,32 +17,20 @@ from .base import ForwardDefect, ModuleDefect, ModuleLost, replace_forward, repl
 _LAYER = "transformer.layers.1"
 
 
-class MissingFeedForwardNorm(ModuleLost):
+class MissingFeedForwardNorm(ModuleLost, of="c2f", at=f"{_LAYER}.norm_3"):
     """The feed-forward is fed the un-normalised residual (norm_3 left out)."""
 
-    component = "c2f"
-    culprit = f"{_LAYER}.norm_3"
 
-
-class MissingAttentionNorm(ModuleLost):
+class MissingAttentionNorm(ModuleLost, of="coarse", at=f"{_LAYER}.norm_1"):
     """Attention is fed the un-normalised residual (norm_1 left out)."""
 
-    component = "coarse"
-    culprit = f"{_LAYER}.norm_1"
 
-
-class FinalNormLost(ModuleLost):
+class FinalNormLost(ModuleLost, of="coarse", at="transformer.norm"):
     """The norm after the last layer is left out."""
 
-    component = "coarse"
-    culprit = "transformer.norm"
 
-
-class NormEpsilonTenfold(ModuleDefect):
+class NormEpsilonTenfold(ModuleDefect, of="coarse", at="transformer.layers.0.norm_1"):
     """RMSNorm adds 1e-5 instead of 1e-6."""
-
-    component = "coarse"
-    culprit = "transformer.layers.0.norm_1"
 
     def plant(self, module: Any) -> None:
         for part in module.modules():
@@ -50,11 +38,8 @@ class NormEpsilonTenfold(ModuleDefect):
                 part.eps = 1e-5
 
 
-class ClassifierScrambled(ModuleDefect):
+class ClassifierScrambled(ModuleDefect, of="coarse", at="classifier.layers.0"):
     """Channels are read as codebook * vocabulary + entry."""
-
-    component = "coarse"
-    culprit = "classifier.layers.0"
 
     def plant(self, module: Any) -> None:
         classifier = module.get_submodule("classifier")
@@ -68,22 +53,16 @@ class ClassifierScrambled(ModuleDefect):
             replace_tensor(classifier, f"layers.0.{name}", scramble)
 
 
-class MaskRowsZero(ModuleDefect):
+class MaskRowsZero(ModuleDefect, of="coarse", at="embedding"):
     """The mask token is embedded as zeros."""
-
-    component = "coarse"
-    culprit = "embedding"
 
     def plant(self, module: Any) -> None:
         embedding = module.get_submodule("embedding.embedding")
         replace_tensor(embedding, "special.MASK", torch.zeros_like)
 
 
-class MaskClippedToLastEntry(ModuleDefect):
+class MaskClippedToLastEntry(ModuleDefect, of="coarse", at="embedding"):
     """The mask token is clipped to the last entry of the vocabulary."""
-
-    component = "coarse"
-    culprit = "embedding"
 
     def plant(self, module: Any) -> None:
         embedding = module.embedding
@@ -93,43 +72,31 @@ class MaskClippedToLastEntry(ModuleDefect):
         replace_tensor(embedding.embedding, "special.MASK", lambda _: rows.clone())
 
 
-class LoRAUnmerged(ModuleDefect):
+class LoRAUnmerged(ModuleDefect, of="coarse", at="transformer.layers.0.self_attn.w_qs"):
     """The low-rank updates are left out."""
-
-    component = "coarse"
-    culprit = "transformer.layers.0.self_attn.w_qs"
 
     def plant(self, module: Any) -> None:
         for part in _low_rank(module):
             replace_tensor(part, "lora_B", torch.zeros_like)
 
 
-class LoRAUnscaled(ModuleDefect):
+class LoRAUnscaled(ModuleDefect, of="c2f", at="transformer.layers.0.self_attn.w_qs"):
     """The low-rank updates are merged without the factor alpha / rank."""
-
-    component = "c2f"
-    culprit = "transformer.layers.0.self_attn.w_qs"
 
     def plant(self, module: Any) -> None:
         for part in _low_rank(module):
             replace_tensor(part, "lora_B", partial(torch.mul, other=part.rank))
 
 
-class StaleFoldedWeight(ModuleDefect):
+class StaleFoldedWeight(ModuleDefect, of="c2f", at="classifier.layers.0"):
     """The classifier keeps the weight it had before its magnitude was loaded."""
-
-    component = "c2f"
-    culprit = "classifier.layers.0"
 
     def plant(self, module: Any) -> None:
         replace_tensor(module, f"{self.culprit}.weight_g", torch.ones_like)
 
 
-class ErfGelu(ModuleDefect):
+class ErfGelu(ModuleDefect, of="coarse", at="transformer.layers.0.feed_forward"):
     """The exact GELU is used in place of its tanh form."""
-
-    component = "coarse"
-    culprit = "transformer.layers.0.feed_forward"
 
     def plant(self, module: Any) -> None:
         def forward(part: Any, x: Tensor) -> Any:
@@ -140,11 +107,8 @@ class ErfGelu(ModuleDefect):
             replace_forward(layer.get_submodule("feed_forward"), forward)
 
 
-class GegluHalvesSwapped(ForwardDefect):
+class GegluHalvesSwapped(ForwardDefect, of="coarse", at=f"{_LAYER}.feed_forward"):
     """The first half of the hidden layer gates the second."""
-
-    component = "coarse"
-    culprit = f"{_LAYER}.feed_forward"
 
     @staticmethod
     def forward(part: Any, x: Tensor) -> Any:
@@ -152,18 +116,12 @@ class GegluHalvesSwapped(ForwardDefect):
         return part.w_2(value * F.gelu(gate, approximate="tanh"))
 
 
-class LayerDropped(ModuleLost):
+class LayerDropped(ModuleLost, of="coarse", at=_LAYER):
     """One layer is left out."""
 
-    component = "coarse"
-    culprit = _LAYER
 
-
-class LayerDoubled(ForwardDefect):
+class LayerDoubled(ForwardDefect, of="coarse", at=_LAYER):
     """One layer runs twice."""
-
-    component = "coarse"
-    culprit = _LAYER
 
     @staticmethod
     def forward(layer: Any, x: Tensor, bias: Tensor) -> Any:
@@ -171,21 +129,15 @@ class LayerDoubled(ForwardDefect):
         return once(layer, once(layer, x, bias), bias)
 
 
-class SquareMatrixTransposed(ModuleDefect):
+class SquareMatrixTransposed(ModuleDefect, of="coarse", at=f"{_LAYER}.self_attn.w_ks"):
     """A square weight is copied without its transpose."""
-
-    component = "coarse"
-    culprit = f"{_LAYER}.self_attn.w_ks"
 
     def plant(self, module: Any) -> None:
         replace_tensor(module, f"{self.culprit}.weight", lambda w: w.t().contiguous())
 
 
-class EmbeddingCodebooksPermuted(ModuleDefect):
+class EmbeddingCodebooksPermuted(ModuleDefect, of="c2f", at="embedding"):
     """Two codebooks of the input change places."""
-
-    component = "c2f"
-    culprit = "embedding"
 
     def plant(self, module: Any) -> None:
         entry = module.get_submodule("embedding.embedding")
@@ -198,11 +150,8 @@ class EmbeddingCodebooksPermuted(ModuleDefect):
         replace_tensor(entry, "out_proj.weight", swap)
 
 
-class WeightOnePercentOff(ModuleDefect):
+class WeightOnePercentOff(ModuleDefect, of="coarse", at=f"{_LAYER}.feed_forward.w_2"):
     """The largest entry of one weight is 1 % too large."""
-
-    component = "coarse"
-    culprit = f"{_LAYER}.feed_forward.w_2"
 
     def plant(self, module: Any) -> None:
         def grow(weight: Tensor) -> Tensor:
@@ -212,11 +161,8 @@ class WeightOnePercentOff(ModuleDefect):
         replace_tensor(module, f"{self.culprit}.weight", grow)
 
 
-class BiasSignFlipped(ModuleDefect):
+class BiasSignFlipped(ModuleDefect, of="c2f", at="classifier.layers.0"):
     """One bias of the classifier has the wrong sign."""
-
-    component = "c2f"
-    culprit = "classifier.layers.0"
 
     def plant(self, module: Any) -> None:
         def flip(bias: Tensor) -> Tensor:
@@ -226,11 +172,8 @@ class BiasSignFlipped(ModuleDefect):
         replace_tensor(module, f"{self.culprit}.bias", flip)
 
 
-class HalfPrecisionOverflow(ForwardDefect):
+class HalfPrecisionOverflow(ForwardDefect, of="coarse", at=f"{_LAYER}.feed_forward"):
     """The feed-forward's hidden layer overflows float16."""
-
-    component = "coarse"
-    culprit = f"{_LAYER}.feed_forward"
 
     @staticmethod
     def forward(part: Any, x: Tensor) -> Any:
@@ -239,11 +182,8 @@ class HalfPrecisionOverflow(ForwardDefect):
         return part.w_2(value * F.gelu(gate, approximate="tanh"))
 
 
-class QuantisedScaleOffByAChannel(ModuleDefect):
+class QuantisedScaleOffByAChannel(ModuleDefect, of="coarse", at=f"{_LAYER}.feed_forward.w_1"):
     """Eight-bit weights are scaled by their neighbour's scale."""
-
-    component = "coarse"
-    culprit = f"{_LAYER}.feed_forward.w_1"
 
     def plant(self, module: Any) -> None:
         def quantise(weight: Tensor) -> Tensor:
@@ -253,21 +193,15 @@ class QuantisedScaleOffByAChannel(ModuleDefect):
         replace_tensor(module, f"{self.culprit}.weight", quantise)
 
 
-class ConstantLogits(ModuleDefect):
+class ConstantLogits(ModuleDefect, of="coarse", at="classifier.layers.0"):
     """The output does not depend on the input."""
-
-    component = "coarse"
-    culprit = "classifier.layers.0"
 
     def plant(self, module: Any) -> None:
         replace_tensor(module, f"{self.culprit}.weight_g", torch.zeros_like)
 
 
-class NaNForRareValues(ForwardDefect):
+class NaNForRareValues(ForwardDefect, of="c2f", at=f"{_LAYER}.norm_3"):
     """A norm gives NaN for inputs in a narrow range, which most positions never reach."""
-
-    component = "c2f"
-    culprit = f"{_LAYER}.norm_3"
 
     @staticmethod
     def forward(norm: Any, x: Tensor) -> Any:
@@ -275,22 +209,16 @@ class NaNForRareValues(ForwardDefect):
         return torch.where(rare, torch.nan, type(norm).forward(norm, x))
 
 
-class MaskTokenSampleable(ForwardDefect):
+class MaskTokenSampleable(ForwardDefect, of="coarse", at="classifier"):
     """Logits have a row for the mask token."""
-
-    component = "coarse"
-    culprit = "classifier"
 
     @staticmethod
     def forward(classifier: Any, x: Tensor) -> Any:
         return F.pad(type(classifier).forward(classifier, x), (0, 0, 0, 1))
 
 
-class ResidualLost(ForwardDefect):
+class ResidualLost(ForwardDefect, of="c2f", at=_LAYER):
     """The feed-forward's output replaces the residual stream."""
-
-    component = "c2f"
-    culprit = _LAYER
 
     @staticmethod
     def forward(layer: Any, x: Tensor, bias: Tensor) -> Any:
@@ -298,11 +226,8 @@ class ResidualLost(ForwardDefect):
         return layer.feed_forward(layer.norm_3(x))
 
 
-class ReluGate(ForwardDefect):
+class ReluGate(ForwardDefect, of="c2f", at=f"{_LAYER}.feed_forward"):
     """The feed-forward is gated by a ReLU."""
-
-    component = "c2f"
-    culprit = f"{_LAYER}.feed_forward"
 
     @staticmethod
     def forward(part: Any, x: Tensor) -> Any:
@@ -310,22 +235,16 @@ class ReluGate(ForwardDefect):
         return part.w_2(value * F.relu(gate))
 
 
-class LayerNormForRMSNorm(ForwardDefect):
+class LayerNormForRMSNorm(ForwardDefect, of="coarse", at=f"{_LAYER}.norm_3"):
     """One norm takes the mean off first."""
-
-    component = "coarse"
-    culprit = f"{_LAYER}.norm_3"
 
     @staticmethod
     def forward(norm: Any, x: Tensor) -> Any:
         return type(norm).forward(norm, x - x.mean(-1, keepdim=True))
 
 
-class AttentionResidualLost(ForwardDefect):
+class AttentionResidualLost(ForwardDefect, of="coarse", at=_LAYER):
     """The attention's output replaces the residual stream."""
-
-    component = "coarse"
-    culprit = _LAYER
 
     @staticmethod
     def forward(layer: Any, x: Tensor, bias: Tensor) -> Any:
@@ -333,11 +252,8 @@ class AttentionResidualLost(ForwardDefect):
         return x + layer.feed_forward(layer.norm_3(x))
 
 
-class BranchesInParallel(ForwardDefect):
+class BranchesInParallel(ForwardDefect, of="c2f", at=_LAYER):
     """Attention and feed-forward of one layer are fed the same input."""
-
-    component = "c2f"
-    culprit = _LAYER
 
     @staticmethod
     def forward(layer: Any, x: Tensor, bias: Tensor) -> Any:
@@ -345,11 +261,8 @@ class BranchesInParallel(ForwardDefect):
         return x + attended + layer.feed_forward(layer.norm_3(x))
 
 
-class LayersInTurn(ForwardDefect):
+class LayersInTurn(ForwardDefect, of="coarse", at="transformer"):
     """Two layers change places."""
-
-    component = "coarse"
-    culprit = "transformer"
 
     @staticmethod
     def forward(stack: Any, x: Tensor) -> Any:
@@ -359,11 +272,8 @@ class LayersInTurn(ForwardDefect):
         return stack.norm(x)
 
 
-class LogitsCodebookMajor(ForwardDefect):
+class LogitsCodebookMajor(ForwardDefect, of="coarse", at="classifier"):
     """Positions of the logits are codebook-major instead of time-major."""
-
-    component = "coarse"
-    culprit = "classifier"
 
     @staticmethod
     def forward(classifier: Any, x: Tensor) -> Any:
@@ -371,11 +281,8 @@ class LogitsCodebookMajor(ForwardDefect):
         return torch.unflatten(channels, 1, (-1, classifier.n_predict_codebooks)).flatten(2)
 
 
-class TablesOfTheNextCodebook(ModuleDefect):
+class TablesOfTheNextCodebook(ModuleDefect, of="c2f", at="embedding"):
     """Each codebook is looked up in the table of the one after it."""
-
-    component = "c2f"
-    culprit = "embedding"
 
     def plant(self, module: Any) -> None:
         embedding = module.get_submodule("embedding")

@@ -1,8 +1,8 @@
 """Defects to plant: every mistake we know how to make, and which module it is made in.
 
 The harness is tested with them (`verify.self_test.run`): each must be caught by the default
-gates, and the module must be named.  A class that says which component and where, in any module of
-this room, is a defect; nothing lists it.
+gates, and the module must be named.  A class that says of which component it is, in any module
+of this room, is a defect; nothing lists it.
 """
 
 from importlib import import_module

@@ -1,7 +1,5 @@
 """``vampnet-onnx bench``: PyTorch against ONNX Runtime."""
 
-from __future__ import annotations
-
 import dataclasses
 import os
 

@@ -1,7 +1,5 @@
 """``vampnet-onnx demo-clip``: audio to try things with."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

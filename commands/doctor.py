@@ -1,7 +1,5 @@
 """``vampnet-onnx doctor``: what the environment has and lacks."""
 
-from __future__ import annotations
-
 import os
 import platform
 import shutil

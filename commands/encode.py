@@ -1,7 +1,5 @@
 """``vampnet-onnx encode``: audio to codes."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

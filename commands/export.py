@@ -1,7 +1,5 @@
 """``vampnet-onnx export``: checkpoints to ONNX, not verified."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Annotated

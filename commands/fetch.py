@@ -1,7 +1,5 @@
 """``vampnet-onnx fetch``: checkpoints from the hub."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``vampnet-onnx make-checkpoint``: random weights in the published format."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

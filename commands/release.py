@@ -1,7 +1,5 @@
 """``vampnet-onnx release``: the main job."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Annotated

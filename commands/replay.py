@@ -1,7 +1,5 @@
 """``vampnet-onnx replay``: the failing piece of a bundle, run again."""
 
-from __future__ import annotations
-
 import dataclasses
 from pathlib import Path
 from typing import Annotated

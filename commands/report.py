@@ -1,7 +1,5 @@
 """``vampnet-onnx report``: render a report again."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Annotated
 

@@ -1,7 +1,5 @@
 """``vampnet-onnx self-test``: the harness tried on planted defects."""
 
-from __future__ import annotations
-
 import tempfile
 from pathlib import Path
 from typing import Annotated

@@ -1,7 +1,5 @@
 """``vampnet-onnx vamp``: audio in, variations of it out."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import fields
 from pathlib import Path

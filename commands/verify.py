@@ -1,7 +1,5 @@
 """``vampnet-onnx verify``: artifacts against their checkpoints."""
 
-from __future__ import annotations
-
 import time
 from pathlib import Path
 from typing import Annotated, Literal

@@ -1,7 +1,5 @@
 """Opening an artifact version: the manifest is read and every file's hash checked."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any

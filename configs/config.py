@@ -4,8 +4,6 @@ A TOML file; what it leaves out comes from ``defaults.toml``.  Paths of inputs a
 the file, paths of outputs to the working folder.
 """
 
-from __future__ import annotations
-
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar

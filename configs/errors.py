@@ -5,8 +5,6 @@ offending key, value or file and the way out; the command line turns it into one
 standard error and the exit code.  Any other exception is a defect of ours.
 """
 
-from __future__ import annotations
-
 
 class InputError(Exception):
     """Bad usage, configuration or input: exit code 2."""

@@ -1,7 +1,5 @@
 """Packages that only some of the work needs, and the extra that brings each."""
 
-from __future__ import annotations
-
 import importlib.util
 
 from .errors import EnvironmentLacksError

@@ -1,7 +1,5 @@
 """Writing files so that a stopped run leaves either a whole file or none."""
 
-from __future__ import annotations
-
 import contextlib
 import errno
 import hashlib

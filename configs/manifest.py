@@ -5,8 +5,6 @@ nothing it does not vouch for.  It holds no time, host or path: the same export 
 bytes.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Self
 

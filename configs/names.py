@@ -1,7 +1,5 @@
 """The names of the networks, as their checkpoint files have them."""
 
-from __future__ import annotations
-
 from typing import Literal, get_args
 
 TransformerName = Literal["coarse", "c2f"]

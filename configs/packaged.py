@@ -1,7 +1,5 @@
 """What comes with the package: the settings in this folder, and checkpoints."""
 
-from __future__ import annotations
-
 import tomllib
 from importlib import resources
 from pathlib import Path

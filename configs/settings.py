@@ -4,8 +4,6 @@ The defaults are in ``configs/vamp_defaults.toml`` and nowhere in code; the func
 lay a caller's choices over them.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass, fields
 from enum import Enum

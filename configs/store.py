@@ -4,8 +4,6 @@ Exporting the same checkpoint with the same toolchain gives the same manifest an
 version.  A stopped run leaves a staging folder at most, never half a version.
 """
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

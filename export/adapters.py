@@ -10,8 +10,6 @@ An adapter therefore adds the new update and takes the own one away:
 down up = (B_new A_new - B_own A_own)^T alpha / rank.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path

@@ -6,8 +6,6 @@ Nothing is caught and nothing falls back: a pass that does not hold, an axis tha
 weight left over stops the export.
 """
 
-from __future__ import annotations
-
 import contextlib
 import logging
 import warnings

@@ -1,7 +1,5 @@
 """What ``vampnet-onnx export`` does: a folder of checkpoints in, a version out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from pathlib import Path
 

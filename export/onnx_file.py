@@ -6,8 +6,6 @@ piece by piece, in the field order protobuf itself uses, so the file is byte for
 ``ModelProto.SerializeToString`` would give.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import BinaryIO
 

@@ -4,8 +4,6 @@ LoRA files are given as FILE, for the transformer that the file fits, or as ``co
 ``c2f=FILE``.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Versions of everything that decides the bytes of an export or the numbers of a report."""
 
-from __future__ import annotations
-
 import platform
 from importlib import metadata
 

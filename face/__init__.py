@@ -16,8 +16,6 @@ is not installed) or a `NotFiniteError` (a model computes NaN), in the words of 
 Nothing here loads torch, onnx or matplotlib before it is used; running artifacts never does.
 """
 
-from __future__ import annotations
-
 from importlib import import_module, metadata
 from typing import TYPE_CHECKING, Any
 

@@ -1,7 +1,5 @@
 """What the commands ``vamp``, ``encode`` and ``decode`` do: files in, files out."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path

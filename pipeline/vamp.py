@@ -11,8 +11,6 @@ and generation works on the published chunks, so what grows with the length is t
 hold the whole audio, 4 bytes a sample, and `process_audio` and `prepare` what they are given.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path

@@ -4,8 +4,6 @@ Text stays out of whatever is stretched to the width of the page, so that it has
 own size and colour.  Values that are not finite are never dropped: they are drawn or counted.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

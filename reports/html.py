@@ -4,8 +4,6 @@ Templates escape everything; the Content-Security-Policy in the page forbids eve
 not even a hostile name in the data could make one.
 """
 
-from __future__ import annotations
-
 from markupsafe import Markup, escape
 
 from .schema import Case, Component, Report

@@ -1,7 +1,5 @@
 """The report as JUnit XML: a suite per component, a test case per gate and per case."""
 
-from __future__ import annotations
-
 import re
 from xml.etree import ElementTree as ET
 

@@ -1,7 +1,5 @@
 """The report as Markdown (GitHub's flavour), for a release page or a job's summary."""
 
-from __future__ import annotations
-
 import re
 
 from .schema import Report, Verdict

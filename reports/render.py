@@ -1,7 +1,5 @@
 """All renderings of a report, written side by side."""
 
-from __future__ import annotations
-
 import contextlib
 from pathlib import Path
 

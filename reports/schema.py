@@ -5,8 +5,6 @@ numbers are written as the strings "NaN", "Infinity" and "-Infinity": JSON has n
 a report that hides them would defeat its purpose.
 """
 
-from __future__ import annotations
-
 import json
 from enum import StrEnum
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What every rendering says in the same way: numbers, headroom, what failed and where."""
 
-from __future__ import annotations
-
 import math
 import re
 from collections.abc import Iterator

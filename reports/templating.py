@@ -1,7 +1,5 @@
 """The templates' environment: what they can ask, and that no text gets past escaping."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -4,8 +4,6 @@ Rounds alternate between the two, so whatever else the machine does falls on bot
 Runtime's idle threads do not spin, since they would slow PyTorch's rounds down.
 """
 
-from __future__ import annotations
-
 import statistics
 import time
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """What ``vampnet-onnx verify`` does, for programs as well."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial

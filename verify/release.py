@@ -1,7 +1,5 @@
 """The main job: export, verify, report, and publish only if every gate holds."""
 
-from __future__ import annotations
-
 import contextlib
 import shutil
 import tempfile

@@ -1,7 +1,5 @@
 """A whole verification: every component of an artifact version against the oracle."""
 
-from __future__ import annotations
-
 import dataclasses
 from collections import Counter
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Two artifact versions side by side: what they say of themselves, and what they compute."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass

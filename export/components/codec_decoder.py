@@ -1,7 +1,5 @@
 """The codec's decoder: codes of the first n codebooks to audio."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

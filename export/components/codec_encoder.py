@@ -1,7 +1,5 @@
 """The codec's encoder: audio to codes and latents."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

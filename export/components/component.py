@@ -1,7 +1,5 @@
 """What a component is, before it is exported, and how the table of components knows it."""
 
-from __future__ import annotations
-
 import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence

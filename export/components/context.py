@@ -5,8 +5,6 @@ side of it are given, too, and cut off again.  It is measured, not derived: a Na
 the middle of the input and spreads to whatever depends on it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import torch

@@ -6,8 +6,6 @@ conditioning codebooks kept, then the upper codebooks masked, then the time stre
 one run of the graph to the next.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

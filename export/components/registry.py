@@ -4,8 +4,6 @@ Every module of this folder that describes components lists them in its ``EXPORT
 found by itself; nothing else names them all.
 """
 
-from __future__ import annotations
-
 import importlib
 import pkgutil
 from collections.abc import Sequence

@@ -8,8 +8,6 @@ several times the rest of the step, and only who asks for a filter pays for it.
 Source: Chang et al., "MaskGIT" (2022), as the published package implements it.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 

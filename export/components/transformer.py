@@ -1,7 +1,5 @@
 """The transformers, coarse and coarse-to-fine: codes or latents to logits."""
 
-from __future__ import annotations
-
 from functools import partial
 
 from torch import Tensor, nn

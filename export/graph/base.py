@@ -1,7 +1,5 @@
 """What a pass over a graph is, and the runner that checks each one."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import onnx_ir as ir

@@ -1,7 +1,5 @@
 """Constants of the right type from the start."""
 
-from __future__ import annotations
-
 import onnx_ir as ir
 
 from vampnet_onnx.export.passes import PassResult

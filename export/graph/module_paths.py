@@ -5,8 +5,6 @@ this path.  torch's exporter writes it among other things that name files of the
 machine, so everything else of its notes is removed.
 """
 
-from __future__ import annotations
-
 import ast
 
 import onnx_ir as ir

@@ -1,7 +1,5 @@
 """Names that depend on the graph alone, so that the same export gives the same bytes."""
 
-from __future__ import annotations
-
 from collections import Counter
 
 import onnx_ir as ir

@@ -1,7 +1,5 @@
 """New shapes as constants, with 0 for an axis that stays and -1 for one that follows."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Inputs, outputs and facts of a file, and the check that the graph is what it should be."""
 
-from __future__ import annotations
-
 import numpy as np
 import onnx_ir as ir
 

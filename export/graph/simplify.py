@@ -1,7 +1,5 @@
 """Simplification by onnxsim, with the weights left outside."""
 
-from __future__ import annotations
-
 import onnx_ir as ir
 import onnxsim
 from onnx_ir.passes import common

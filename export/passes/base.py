@@ -5,8 +5,6 @@ The runner computes the module's outputs on a seeded input before and after: a p
 changes a number it should not change stops the export, whatever it claims.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast

@@ -4,8 +4,6 @@ Products are formed in float64 and rounded once, so folding costs less accuracy 
 float32 product it replaces.
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -1,7 +1,5 @@
 """Snake's reciprocal is taken once, at export."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 

@@ -1,7 +1,5 @@
 """Weight-normed convolutions become plain ones with the effective weight."""
 
-from __future__ import annotations
-
 from torch import nn
 from torch.nn.utils import skip_init
 

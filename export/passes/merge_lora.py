@@ -1,7 +1,5 @@
 """Low-rank updates are merged, and every linear weight is laid out for MatMul."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from vampnet_onnx.models.networks.layers import LoRALinear

@@ -1,7 +1,5 @@
 """Kernel-1 convolutions become linear layers."""
 
-from __future__ import annotations
-
 from torch import Tensor, nn
 
 from .base import REORDERING, PassError, ReplaceEvery, frozen

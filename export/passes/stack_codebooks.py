@@ -1,7 +1,5 @@
 """Codebooks are stacked, so that codes of any number of them can be looked up at once."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -1,7 +1,5 @@
 """The position bias becomes a table over clipped distances."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

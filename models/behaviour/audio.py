@@ -10,8 +10,6 @@ the K-weighting of ``pyloudnorm`` (two biquads of R. Bristow-Johnson's "Audio EQ
 which is 0.04 to 0.24 dB away from the standard's own table.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

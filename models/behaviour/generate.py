@@ -9,8 +9,6 @@ lines.
 whole generations would compare a loop with itself.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

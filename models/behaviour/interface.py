@@ -6,8 +6,6 @@ from chunk to chunk, from feedback step to feedback step and on to the fine code
 published package goes on with torch's generator.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ Published as ``Interface.build_mask``, which draws as it goes.  Here a mask is c
 without random operators, can be compared with it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce

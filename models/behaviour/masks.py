@@ -8,8 +8,6 @@ The random functions draw from torch's generator in the published order and numb
 the same seed gives the same mask: `generator` None is the global one, as published.
 """
 
-from __future__ import annotations
-
 import math
 
 import torch

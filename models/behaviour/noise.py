@@ -5,8 +5,6 @@ the exponential noise of the draw (none on argmax steps), then the uniform noise
 remasking.  So one loop runs on torch's generator, on recorded noise, or on any other.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import Protocol
 

@@ -11,8 +11,6 @@ Shapes: B items, T time steps, P predicted codebooks, V entries.  "Flat" tensors
 N = T * P, time-major and codebook-minor, the order of the logits.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -6,8 +6,6 @@ silence; here every key is consumed and every parameter set, or loading fails an
 Files are untrusted: they are opened with ``weights_only=True`` and nothing else.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path

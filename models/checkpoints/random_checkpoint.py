@@ -4,8 +4,6 @@ They prove arithmetic, not usefulness: nothing made from them is music.  The lab
 from the metadata into every manifest and every report.
 """
 
-from __future__ import annotations
-
 import contextlib
 import math
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Opening untrusted files: ``weights_only=True``, and a message for every damage."""
 
-from __future__ import annotations
-
 import pickle
 import re
 import warnings

@@ -7,8 +7,6 @@ but not hashes.  A checkpoint can exceed a gigabyte, so here a download goes on 
 run stopped, whatever stopped it, and a file gets its name only after its hash is right.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os

@@ -5,8 +5,6 @@ Where they are is said in ``configs/published.toml``.  The folder then holds ``c
 compared with the hub's.  `models.hub.download` does the downloading.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass

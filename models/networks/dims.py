@@ -5,8 +5,6 @@ keywords they do not know; so do we.  The defaults live in
 ``configs/reference_defaults.toml``: no dimension of any model is written in code.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields

@@ -3,8 +3,6 @@
 Audio in, codes out, and back.  Dimensions come from the checkpoint (`models.networks.dims`).
 """
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

@@ -1,7 +1,5 @@
 """Layers shared by the codec and the transformer, under the published parameter names."""
 
-from __future__ import annotations
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F

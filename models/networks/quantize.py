@@ -1,7 +1,5 @@
 """Residual vector quantiser of the codec, published as ``lac.nn.quantize``."""
 
-from __future__ import annotations
-
 from typing import NamedTuple, cast
 
 import torch

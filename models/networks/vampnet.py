@@ -5,8 +5,6 @@ Dimensions come from the checkpoint (`models.networks.dims`).  FiLM layers of th
 model have no parameters and are the identity without conditioning, so they are absent here.
 """
 
-from __future__ import annotations
-
 import math
 from typing import cast
 

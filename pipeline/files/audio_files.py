@@ -1,7 +1,5 @@
 """Reading and writing WAV, FLAC and OGG files, through libsndfile."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

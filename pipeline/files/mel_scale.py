@@ -3,8 +3,6 @@
 Source: O'Shaughnessy, "Speech Communication" (1987).
 """
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -6,8 +6,6 @@ Arrays of a file: ``codes``, int64 [pieces, channels, codebooks, frames], is wha
 Further arrays say how the codes were made.
 """
 
-from __future__ import annotations
-
 import zipfile
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Refusing codes and masks that do not fit, before anything is made of them."""
 
-from __future__ import annotations
-
 import numpy as np
 from numpy.typing import NDArray
 

@@ -5,8 +5,6 @@ A frame depends on a number of frames on each side that was measured at export
 would: equal but for the rounding of sums that are taken in another order.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 
 import numpy as np

@@ -5,8 +5,6 @@ graphs, the transformer and the sampler.  Everything that looks at a probability
 sampler's graph.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 
 import numpy as np

@@ -3,8 +3,6 @@
 A mask is int64 of the codes' shape: 1 where a code is generated anew, 0 where it is kept.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

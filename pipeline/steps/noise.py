@@ -22,8 +22,6 @@ The numbers are not torch's: a seed of the published package means other tokens 
 those, hand over a `NoiseSource` that gives torch's noise, as `verify.golden.of_files` does.
 """
 
-from __future__ import annotations
-
 import math
 from typing import Protocol
 

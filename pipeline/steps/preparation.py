@@ -9,8 +9,6 @@ exp(-2 pi 38) in a second, 1e-104.  What is left to do here is the gating of all
 the end, and two multiplications.
 """
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field

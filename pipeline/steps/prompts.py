@@ -1,7 +1,5 @@
 """What a mask can follow in the music: onsets, found in the audio, and beats, from a file."""
 
-from __future__ import annotations
-
 import math
 from pathlib import Path
 

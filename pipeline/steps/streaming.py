@@ -11,8 +11,6 @@ padding there is that of the whole.
     window 3                  [context|size]
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any

@@ -6,8 +6,6 @@ would compare them with themselves.  Nothing here seeds: the noise source is han
 to chunk, from feedback step to feedback step and on to the fine codes.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 

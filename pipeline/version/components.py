@@ -5,8 +5,6 @@ checked the hashes; here the dimensions of the parts are compared, and each file
 with the manifest, so that files of two models in one folder are refused.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """An ONNX Runtime session over one artifact, with names checked on the way in."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol

@@ -1,7 +1,5 @@
 """All cases of one component, and the gates over them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from vampnet_onnx.configs.config import GateRule, Gates, VerifySection

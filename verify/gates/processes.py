@@ -4,8 +4,6 @@ Each process opens the checkpoint and the artifact for itself; outcomes come bac
 of the cases, without the arrays that only figures need.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 from collections import deque

@@ -1,7 +1,5 @@
 """Judged cases and components as the report tells them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 

@@ -7,8 +7,6 @@ says nothing about an export, so a limit is widened to a stated multiple of it, 
 The export has no part in the measure and cannot widen its own limits.
 """
 
-from __future__ import annotations
-
 import math
 from dataclasses import dataclass
 

@@ -4,8 +4,6 @@ A comparison proves something only if outputs follow from inputs, if a wrong out
 beyond the limits, and if there are two sides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 

@@ -7,8 +7,6 @@ Whatever a set holds beyond that, a kind without a function, an array nobody com
 without arrays, is a finding, too.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import math
 from collections.abc import Callable, Iterator, Mapping

@@ -1,7 +1,5 @@
 """Exported files held to a recorded set: what the pipeline computes of its cases."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from vampnet_onnx.configs.artifacts import Artifacts

@@ -1,7 +1,5 @@
 """Our models held to a recorded set: what they compute for every kind of case."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable
 from pathlib import Path

@@ -5,8 +5,6 @@ is the packages'.  The kinds of cases, their names and parameters are those of t
 so `verify.golden.check` reads both alike.
 """
 
-from __future__ import annotations
-
 import dataclasses
 import json
 import shutil

@@ -3,8 +3,6 @@
 A folder that someone else can run without checkpoint, artifacts or PyTorch.
 """
 
-from __future__ import annotations
-
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path

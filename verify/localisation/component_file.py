@@ -1,7 +1,5 @@
 """A component to look at: one of an artifact version, or a plain file with the facts in it."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass

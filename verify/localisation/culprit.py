@@ -1,7 +1,5 @@
 """What a walk finds: how far off each module is, and which ones introduce the error."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 

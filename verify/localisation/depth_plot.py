@@ -1,7 +1,5 @@
 """A picture of how an error grows over the depth of a network."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import matplotlib as mpl

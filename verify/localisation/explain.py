@@ -1,7 +1,5 @@
 """Non-finite values explained: how often, who makes them, and what is wrong there."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 from vampnet_onnx.configs.artifacts import Artifacts

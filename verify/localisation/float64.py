@@ -5,8 +5,6 @@ model of released size outright takes twice its memory again, so large weights a
 while the module that owns them runs.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 from torch import Tensor, nn

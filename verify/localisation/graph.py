@@ -5,8 +5,6 @@ way in is its input, on the way out its output.  A module can be cut out and run
 other inputs, which tells whether it introduces an error or passes one on.
 """
 
-from __future__ import annotations
-
 import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """A graph as the side of a walk that is taken as right."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 
 import numpy as np

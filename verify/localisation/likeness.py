@@ -1,7 +1,5 @@
 """How far arrays of two sides are apart, when nothing but shape and likeness pairs them."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import partial
 

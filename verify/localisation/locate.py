@@ -1,7 +1,5 @@
 """Localisation of one component: its files opened, both sides walked, NaN looked for."""
 
-from __future__ import annotations
-
 import dataclasses
 import tempfile
 from collections.abc import Iterator, Mapping

@@ -4,8 +4,6 @@ Source of the rule: an operator is the source of a non-finite value if its outpu
 while its direct inputs are finite, as Apple's coremltools puts it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 

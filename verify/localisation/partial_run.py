@@ -1,7 +1,5 @@
 """A graph run part by part, keeping only what is still needed; and one module by itself."""
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 

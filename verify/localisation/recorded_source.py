@@ -6,8 +6,6 @@ from what was recorded; what nothing was recorded of belongs to the next part th
 was.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from functools import cached_property, partial
 

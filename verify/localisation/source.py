@@ -10,8 +10,6 @@ weights: at released size one transformer layer.  What a stage computed inside i
 the next one runs, so no walk holds the activations of a whole model.
 """
 
-from __future__ import annotations
-
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,7 +1,5 @@
 """PyTorch as the side of a walk that is taken as right: modules watched as they run."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any

@@ -7,8 +7,6 @@ an error of its own; the deepest such module introduces it.  A module that a sou
 and this one lacks is named when the module around it goes wrong.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from functools import cached_property
 

@@ -4,8 +4,6 @@ Two graphs built by this tool name their values alike, so a scope of one runs on
 the other by name, whatever their types.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 
 import numpy as np

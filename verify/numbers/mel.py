@@ -1,7 +1,5 @@
 """Distance of two sounds as heard: mean difference of their mel spectra in decibels."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from vampnet_onnx.pipeline.files.mel_scale import mel_triangles

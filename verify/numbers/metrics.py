@@ -4,8 +4,6 @@ NaN goes in and NaN comes out: no metric skips, masks or forgives a non-finite v
 gates treat NaN as failure.
 """
 
-from __future__ import annotations
-
 import numpy as np
 
 # A silent reference has no scale of its own; below this its norm counts as zero.

@@ -6,8 +6,6 @@ residual that all later codebooks of the frame see, so differences after an ambi
 laid to its cause; a difference after an error is an error.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 

@@ -5,8 +5,6 @@ put through the default gates; then localisation is asked which module it is.  S
 the same set run over many seeds and must raise no alarm.
 """
 
-from __future__ import annotations
-
 import os
 import signal
 import tempfile

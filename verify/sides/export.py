@@ -1,7 +1,5 @@
 """The export's side of a verification: what runs a component, and where it comes from."""
 
-from __future__ import annotations
-
 import itertools
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path

@@ -5,8 +5,6 @@ A set is a folder of ``codec.pth``, ``coarse.pth``, ``c2f.pth``, ``reference.npz
 a key's last slash is its case.
 """
 
-from __future__ import annotations
-
 import json
 import zipfile
 from dataclasses import replace

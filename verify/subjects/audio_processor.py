@@ -1,7 +1,5 @@
 """The audio processor, in all its rates: audio to what the codec takes, and its loudness."""
 
-from __future__ import annotations
-
 from itertools import product
 
 import numpy as np

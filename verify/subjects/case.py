@@ -6,8 +6,6 @@ A component costs one file in this room: a `Subject` with what is its own, liste
 module's `SUBJECTS`, where `verify.subjects.registry` finds it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle, product

@@ -1,7 +1,5 @@
 """The codec's encoder, audio to codes and latents, and its decoder, codes to audio."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace

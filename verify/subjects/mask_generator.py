@@ -1,7 +1,5 @@
 """The mask generator: options and noise to the mask of what is made anew."""
 
-from __future__ import annotations
-
 from dataclasses import fields
 from typing import Any
 

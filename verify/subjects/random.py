@@ -5,8 +5,6 @@ published definition (Salmon et al., 2011), and from integer arithmetic alone; n
 on a library's way to make a normal deviate or on a platform's sine.
 """
 
-from __future__ import annotations
-
 import zlib
 
 import numpy as np

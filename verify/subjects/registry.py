@@ -1,7 +1,5 @@
 """The table of subjects: every module of this room is asked for its own."""
 
-from __future__ import annotations
-
 import pkgutil
 from collections.abc import Iterator
 from importlib import import_module

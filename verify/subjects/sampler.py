@@ -4,8 +4,6 @@ Its margins are how far the reference was from deciding otherwise: between its t
 entries, at the edge of a filter, and at the edge of what is masked again.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The transformers, coarse and coarse-to-fine, by codes and by latents: tokens to logits."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from itertools import product
 

@@ -1,7 +1,5 @@
 """Defects of attention: its bias, its scores and what it mixes."""
 
-from __future__ import annotations
-
 import math
 from typing import Any
 

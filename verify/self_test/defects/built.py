@@ -1,7 +1,5 @@
 """Defects of the components that are built: audio processor, mask generator, sampler."""
 
-from __future__ import annotations
-
 import numpy as np
 import onnx_ir as ir
 

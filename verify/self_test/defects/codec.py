@@ -1,7 +1,5 @@
 """Defects of the codec."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Defects of a graph after export."""
 
-from __future__ import annotations
-
 import numpy as np
 import onnx_ir as ir
 

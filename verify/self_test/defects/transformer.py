@@ -1,7 +1,5 @@
 """Defects of the transformers."""
 
-from __future__ import annotations
-
 from functools import partial
 from typing import Any
 

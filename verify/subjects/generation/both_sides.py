@@ -4,8 +4,6 @@ The reference is `models.behaviour.interface.vamp` in PyTorch, the export is the
 the artifacts.  Both take their noise from the same seed of `pipeline.steps.noise.PhiloxNoise`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """One whole generation, both sides: every step's tokens, then the audio."""
 
-from __future__ import annotations
-
 import numpy as np
 
 from vampnet_onnx.configs.config import Ties

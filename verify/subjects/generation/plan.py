@@ -1,7 +1,5 @@
 """What a whole generation is asked for: its options, and every sampling step it takes."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from vampnet_onnx.configs.manifest import ComponentRecord

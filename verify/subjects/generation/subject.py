@@ -4,8 +4,6 @@ A generation is no file but several at work, so its record is made here from the
 read from it.  Everything random comes from the case's seed on both sides.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -25,7 +25,7 @@ from vampnet_onnx.reports import Component, Report, Verdict
 from .gates.component import check_component
 from .gates.processes import Job, in_processes
 from .gates.report import build_report
-from .localisation.explain import explain_nonfinite
+from .localisation.locate import explain_nonfinite
 from .sides.export import adapters_of, open_export, require_same_sources
 from .sides.models import Reference
 from .sides.oracle import Oracle, Sides

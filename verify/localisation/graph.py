@@ -206,6 +206,16 @@ class GraphModules:
         return ir.Model(graph, ir_version=self._model.ir_version)
 
 
+def is_below(path: str, outer: str) -> bool:
+    """Return whether a path lies within another and is not that itself."""
+    return path != outer and (not outer or path.startswith(outer + "."))
+
+
+def is_within(path: str, stages: Iterable[str]) -> bool:
+    """Return whether a path is one of some stages or lies within one."""
+    return any(path == stage or is_below(path, stage) for stage in stages)
+
+
 def _described(node: ir.Node) -> GraphNode:
     attributes = node.attributes.values()
     graphs = [a.as_graph() for a in attributes if a.type is ir.AttributeType.GRAPH]

@@ -1,8 +1,11 @@
-"""Localisation of one component: its files opened, both sides walked, NaN looked for."""
+"""Localisation of one component: its files opened, both sides walked, NaN looked for.
+
+Non-finite values are explained: how often, who makes them, and what is wrong there.
+"""
 
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,31 +15,33 @@ from typing import Any, Literal
 import numpy as np
 
 from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord
 from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component, required_checkpoint
 from vampnet_onnx.export.exporter import export_component
 from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.export.options import Files, lora_overlays
 from vampnet_onnx.models import Checkpoints, ModelSet
+from vampnet_onnx.reports import Component
 from vampnet_onnx.verify.sides.export import require_same_sources
+from vampnet_onnx.verify.sides.oracle import Oracle
 from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
 from vampnet_onnx.verify.subjects.case import Case
 from vampnet_onnx.verify.subjects.registry import subject_of
 
 from .component_file import open_component
-from .culprit import Localisation
+from .culprit import MISSING, Localisation
 from .graph import GraphModules
-from .graph_source import GraphSource
-from .nonfinite import Birth, find_birth
+from .nonfinite import EXPORT, Birth, find_birth
 from .recorded_source import RecordedSource
-from .source import Source
+from .source import GraphSource, Source
 from .torch_source import TorchSource
 from .walk import localise
-from .walk_built import localise_built
 
 _FRAMES = 23  # enough to see neighbours, few for any memory; prime, so no dimension is like it
+_NAMED = 4  # seeds and modules named before the rest is counted
 
 
 @dataclass(frozen=True)
@@ -139,7 +144,48 @@ def locate(
 ) -> Localisation:
     """Find the modules in which an export departs from its checkpoint on one input."""
     with reference_source(models, record, inputs) as source:
-        return walk(source, GraphModules(path))
+        return localise(source, GraphModules(path))
+
+
+def explain_nonfinite(
+    found: Component,
+    record: ComponentRecord,
+    reference: Oracle,
+    matrix: VerifySection,
+    models: ModelSet,
+    artifacts: Artifacts,
+    adapters: Sequence[AdapterRecord],
+) -> list[str]:
+    """Say how often values are not finite, and where they come from in the smallest case.
+
+    Of a whole nothing is said: what its parts make is said of them.
+
+    Args:
+        found: all cases of the component.
+        matrix: what the cases were made of.
+        adapters: that were switched on.
+    """
+    bad = [c for c in found.cases if c.nonfinite_reference or c.nonfinite_export]
+    if not bad or subject_of(record).needs:
+        return []
+    names = {c.id for c in bad}
+    cases = [case for case in reference.cases(record, matrix) if case.id in names]
+    case = min(cases, key=lambda case: case.batch * case.length)
+    seeds = list(dict.fromkeys(str(c.seed) for c in bad))
+    start = (
+        f"{record.id} is not finite in {len(bad)} of {len(found.cases)} cases, with"
+        f" {len(seeds)} of {len({c.seed for c in found.cases})} seeds ({_listed(seeds)})."
+        f" {case.id}:"
+    )
+    files = [artifacts.folder / adapter.file.name for adapter in adapters]
+    try:
+        graph = GraphModules(artifacts.path(record), files)
+        with reference_source(models, record, reference.inputs(record, case)) as source:
+            birth = find_birth(source, graph)
+            walked = localise(source, graph) if birth.verdict == EXPORT else None
+    except InputError as error:
+        return [f"{start} {error}"]
+    return [f"{start} {birth}" + (f"; {_blamed(walked)}" if walked else "")]
 
 
 @contextmanager
@@ -161,13 +207,6 @@ def reference_source(
         yield GraphSource(GraphModules(path), inputs, same_names=True)
 
 
-def walk(source: Source, graph: GraphModules) -> Localisation:
-    """Walk an export beside its reference."""
-    if isinstance(source, GraphSource) and source.same_names:
-        return localise_built(source, graph)
-    return localise(source, graph)
-
-
 def _located(
     record: ComponentRecord,
     case: Case,
@@ -175,7 +214,7 @@ def _located(
     graph: GraphModules,
     unvouched: tuple[str, ...],
 ) -> Located:
-    found, birth = walk(source, graph), find_birth(source, graph)
+    found, birth = localise(source, graph), find_birth(source, graph)
     return Located(record.id, found, birth, unvouched, case.id)
 
 
@@ -204,3 +243,20 @@ def _recorded_source(
     inputs, parts = reference.inputs(record, case), reference.parts(record, case)
     outputs = reference.run(record, case).outputs
     return RecordedSource(parts, inputs, outputs, traced.module.eval()), case
+
+
+def _blamed(found: Localisation) -> str:
+    """Say which modules the error comes from; a NaN is born long after the mistake."""
+    if not found.culprits:
+        return "no module goes wrong on the reference's own inputs"
+    missing = {finding.path for finding in found.findings if finding.verdict == MISSING}
+    absent = [path for path in found.culprits if path in missing]
+    wrong = [path or "the wiring" for path in found.culprits if path not in absent]
+    parts = [f"the export lacks {_listed(absent)}"] if absent else []
+    parts += [f"the error is introduced by {_listed(wrong)}"] if wrong else []
+    return " and ".join(parts)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .graph import GraphModules, GraphNode
-from .graph_source import GraphSource
+from .graph import GraphModules, GraphNode, is_below
 from .partial_run import PartialRun
-from .source import ROOT, Source, Trace, is_below
+from .source import ROOT, GraphSource, Source, Trace
 
 CHECKPOINT = "the checkpoint does it: PyTorch gives non-finite values on this input"
 CHECKPOINT_ALONE = f"{CHECKPOINT}, and the export does not"

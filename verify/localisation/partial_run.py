@@ -5,8 +5,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from .graph import GraphModules, GraphNode
-from .source import is_below, is_within
+from .graph import GraphModules, GraphNode, is_below, is_within
 
 
 class PartialRun:

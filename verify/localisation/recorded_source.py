@@ -15,9 +15,8 @@ from torch import nn
 
 from vampnet_onnx.verify.subjects.case import Parts
 
-from .float64 import float64_twin
 from .source import ROOT, ModuleIO, Source, Visit
-from .torch_source import arrays_of, largest_rounding
+from .torch_source import arrays_of, float64_twin, largest_rounding
 
 
 class RecordedSource(Source):

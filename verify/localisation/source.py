@@ -1,9 +1,8 @@
 """What is taken as right in a walk: what every module took and gave on one input.
 
 A source is PyTorch (`verify.localisation.torch_source`), whose modules are watched as they
-run, a graph (`verify.localisation.graph_source`), by the module path its nodes carry, or a
-recorded set (`verify.localisation.recorded_source`).  All speak of modules by the same
-published paths.
+run, a graph, by the module path its nodes carry, or a recorded set
+(`verify.localisation.recorded_source`).  All speak of modules by the same published paths.
 
 Modules are handed over a *stage* at a time, a stage being a module with a bounded amount of
 weights: at released size one transformer layer.  What a stage computed inside is let go before
@@ -15,6 +14,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from .graph import Border, GraphModules, is_below
+from .partial_run import run_in_stages
 
 ROOT = ""
 
@@ -68,6 +70,43 @@ class Source(ABC):
         """Run, and hand over the modules that finished since the last time, stage by stage."""
 
 
+class GraphSource(Source):
+    """A graph on one input, by the names of its inputs.
+
+    Attributes:
+        same_names: its values have the names of the walked graph's, as two graphs that this
+            tool built node by node.
+    """
+
+    def __init__(
+        self,
+        graph: GraphModules,
+        inputs: Mapping[str, np.ndarray],
+        *,
+        same_names: bool = False,
+    ) -> None:
+        self.inputs = inputs
+        self.same_names = same_names
+        self.graph = graph
+        self.stages = stages_of(graph.sizes())
+
+    def expected(self) -> frozenset[str]:
+        """Return the modules of the graph."""
+        return frozenset(self.graph.borders)
+
+    def stream(self, visit: Visit) -> None:
+        """Run the graph stage by stage."""
+        run = run_in_stages(self.graph, self.inputs, self.stages)
+        group: list[str] = []
+        for path in self.graph.paths:
+            group.append(path)
+            if path in self.stages or path == ROOT:
+                values = run.reach(self.graph.border_values(group))
+                found = {p: _io(self.graph.borders[p], values) for p in group}
+                visit({p: io for p, io in found.items() if io.outputs})
+                group = []
+
+
 def stages_of(sizes: Mapping[str, int]) -> list[str]:
     """Return the shallowest paths of bounded weight, or that have nothing inside.
 
@@ -88,11 +127,9 @@ def children_of(path: str, paths: Iterable[str]) -> list[str]:
     return [p for p in inside if not any(is_below(p, q) for q in inside)]
 
 
-def is_below(path: str, outer: str) -> bool:
-    """Return whether a path lies within another and is not that itself."""
-    return path != outer and (not outer or path.startswith(outer + "."))
-
-
-def is_within(path: str, stages: Iterable[str]) -> bool:
-    """Return whether a path is one of some stages or lies within one."""
-    return any(path == stage or is_below(path, stage) for stage in stages)
+def _io(border: Border, values: Mapping[str, np.ndarray]) -> ModuleIO:
+    """Return what crosses a border, of the values that the graph reached."""
+    return ModuleIO(
+        tuple(values[name] for name in border.inputs if name in values),
+        tuple(values[name] for name in border.outputs if name in values),
+    )

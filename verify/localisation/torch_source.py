@@ -1,4 +1,10 @@
-"""PyTorch as the side of a walk that is taken as right: modules watched as they run."""
+"""PyTorch as the side of a walk that is taken as right: modules watched as they run.
+
+How far a float32 result is from the float64 one is the reference's own rounding.  Casting a
+model of released size outright takes twice its memory again, so the float64 twin of a module
+never holds all its weights twice: large ones are widened only while the module that owns them
+runs.
+"""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -11,11 +17,15 @@ from torch import Tensor, nn
 from vampnet_onnx.export.components.component import sharing_copy
 from vampnet_onnx.verify.numbers.metrics import relative_l2
 
-from .float64 import float64_twin
 from .source import ModuleIO, Source, Trace, Visit, stages_of
 
 # Containers that are never called themselves.
 _NEVER_CALLED = (nn.ModuleList, nn.ModuleDict, nn.ParameterDict, nn.ParameterList)
+
+# Weights below this are widened at once: tables and norms are read by other modules than the
+# one that owns them, and they are small at any size.  Those above are linear and convolutional
+# weights, which only their own forward reads.
+_AT_ONCE_BYTES = 1 << 20
 
 
 class TorchSource(Source):
@@ -77,6 +87,29 @@ class TorchSource(Source):
             hand_over()
 
 
+def float64_twin(module: nn.Module) -> nn.Module:
+    """Return a copy that computes in float64; the module itself is left as it is.
+
+    Args:
+        module: without hooks; its weights are shared, not copied.
+    """
+    twin = sharing_copy(module)
+    for part in twin.modules():
+        own = dict(part.named_parameters(recurse=False))
+        if sum(p.nbytes for p in own.values()) > _AT_ONCE_BYTES:
+            part.register_forward_pre_hook(lambda part, _inputs, own=own: _widen(part, own))
+            part.register_forward_hook(
+                lambda part, _inputs, _output, own=own: _give_back(part, own),
+                always_call=True,
+            )
+        else:
+            _widen(part, own)
+        for name, buffer in part.named_buffers(recurse=False):
+            if buffer.is_floating_point():
+                part.register_buffer(name, buffer.double())
+    return twin
+
+
 def own_rounding(module: nn.Module, arguments: tuple[Any, ...]) -> float:
     """Return how far a module's float32 outputs are from its float64 ones on one input.
 
@@ -112,3 +145,13 @@ def arrays_of(value: object) -> Iterator[np.ndarray]:
     elif isinstance(value, Iterable):
         for item in value:
             yield from arrays_of(item)
+
+
+def _widen(part: nn.Module, own: Mapping[str, Tensor]) -> None:
+    for name, tensor in own.items():
+        part.register_parameter(name, nn.Parameter(tensor.double(), requires_grad=False))
+
+
+def _give_back(part: nn.Module, own: Mapping[str, nn.Parameter]) -> None:
+    for name, parameter in own.items():
+        part.register_parameter(name, parameter)

@@ -6,12 +6,7 @@ from typing import Any
 
 from .errors import InputError
 from .files import is_there, sha256
-from .manifest import (
-    MANIFEST_NAME,
-    AdapterRecord,
-    ComponentRecord,
-    Manifest,
-)
+from .manifest import MANIFEST_NAME, AdapterRecord, ComponentRecord, Manifest
 from .store import VERSION, find_version, read_manifest
 
 

@@ -115,29 +115,18 @@ class GateRule(_Section):
 
 
 class Ties(_Section):
-    """Margins of the reference below which a differing token is a tie.
+    """Margins of the reference below which a differing token is a tie."""
 
-    Attributes:
-        codes_margin: squared distance on the unit sphere.
-        logits_margin: share of the largest absolute logit.
-        draws_margin: of the sampler; share of the best score, or of the largest confidence.
-    """
-
-    codes_margin: float
-    logits_margin: float
-    draws_margin: float = 0.0
+    codes_margin: float  # squared distance on the unit sphere
+    logits_margin: float  # share of the largest absolute logit
+    draws_margin: float = 0.0  # sampler: share of the best score or the largest confidence
 
 
 class NoiseAllowance(_Section):
-    """How far the reference's own float32 rounding widens a limit.
+    """How far the reference's own float32 rounding widens a limit."""
 
-    Attributes:
-        factor: multiple of the rounding that is allowed.
-        cap: multiple of the limit that is never exceeded.
-    """
-
-    factor: float
-    cap: float
+    factor: float  # multiple of the rounding that is allowed
+    cap: float  # multiple of the limit that is never exceeded
 
 
 class Gates(_Section):

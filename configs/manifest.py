@@ -27,15 +27,11 @@ class _Model(BaseModel):
 
 
 class TensorSignature(_Model):
-    """One input or output of a file.
-
-    Attributes:
-        shape: axes, a number for a fixed one and a name for a free one.
-    """
+    """One input or output of a file."""
 
     name: str
     dtype: str
-    shape: tuple[int | str, ...]
+    shape: tuple[int | str, ...]  # a number for a fixed axis, a name for a free one
 
     def __str__(self) -> str:
         return f"{self.name} {self.dtype} [{', '.join(str(axis) for axis in self.shape)}]"
@@ -86,7 +82,7 @@ class ComponentRecord(_Model):
     Attributes:
         variant: empty for the standard entry point, else such as ``latents``.
         file: the graph; `data` is its external data, if it has any.
-        dims: dimensions of the checkpoint.
+        dims: of the checkpoint.
         facts: what a caller must know beyond the signature: `context_frames`, how many frames
             on each side a frame of the codec depends on; `requantised`, the codes that the
             published decoding replaces, as [codebook, code, new code]; `loudness_stride`,
@@ -128,15 +124,10 @@ class ComponentRecord(_Model):
 
 
 class AdapterRecord(_Model):
-    """A low-rank update that a component can be switched to at run time.
+    """A low-rank update that a component can be switched to at run time."""
 
-    Attributes:
-        name: what it is asked for by.
-        component: that it belongs to, in all its variants.
-    """
-
-    name: str
-    component: str
+    name: str  # what it is asked for by
+    component: str  # that it belongs to, in all its variants
     file: FileRecord
     source: SourceRecord
 

@@ -34,8 +34,7 @@ class MaskSettings:
 
     Attributes:
         rand_mask_intensity: probability that a code is masked at all, 0 to 1.
-        prefix_s: seconds kept at the start.
-        suffix_s: seconds kept at the end.
+        prefix_s: seconds kept at the start; `suffix_s` those at the end.
         periodic_prompt: keep every so many steps; 0 keeps none.
         periodic_prompt_width: steps kept around each prompt.
         onset_mask_width: steps kept before, and from, each onset; 0 keeps none.
@@ -61,12 +60,7 @@ class MaskSettings:
 
 @dataclass(frozen=True)
 class BeatSettings:
-    """What a mask keeps around beats; from `beat_settings`.
-
-    Attributes:
-        before_beat_s: seconds kept before each beat.
-        after_beat_s: seconds kept from each beat on.
-    """
+    """Seconds that a mask keeps before each beat and from it on; from `beat_settings`."""
 
     before_beat_s: float
     after_beat_s: float
@@ -80,7 +74,6 @@ class GenerationSettings:
     """Options of a generation; from `generation_settings`.
 
     Attributes:
-        steps: sampling steps.
         temperature: divides the logits before the softmax; 0 leaves them as they are.
         mask_temperature: scale of the Gumbel noise in the remasking, which fades to 0.
         sample_cutoff: draw tokens while step / steps is at most this, else take the argmax.
@@ -185,9 +178,7 @@ def _settings(kind: type[S], published: dict[str, Any], choices: dict[str, Any])
 def _require(settings: object, least: float, most: float, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
-        if value is None:
-            continue
-        if not (math.isfinite(value) and least <= value <= most):
+        if value is not None and not (math.isfinite(value) and least <= value <= most):
             raise InputError(f"{name} = {value} is outside {least} to {most}")
 
 

@@ -4,18 +4,8 @@ This is the oracle: every claim of parity is measured against it, and it is pinn
 published packages by the golden sets in ``tests/golden``.
 """
 
-from .checkpoints.checkpoint import (
-    load_codec,
-    load_vampnet,
-    read_checkpoint,
-    read_lora,
-)
-from .checkpoints.folder import (
-    Checkpoints,
-    ModelSet,
-    lora_owner,
-    open_models,
-)
+from .checkpoints.checkpoint import load_codec, load_vampnet, read_checkpoint, read_lora
+from .checkpoints.folder import Checkpoints, ModelSet, lora_owner, open_models
 from .networks.dims import CodecDims, VampNetDims
 from .networks.lac import LAC
 from .networks.quantize import ResidualVectorQuantize

@@ -34,9 +34,9 @@ class VampJob:
     Attributes:
         target: audio file to write; with a batch above 1 a number is put behind its stem.
         keep_stereo: vary each channel under one mask, not their mean.
-        beats: file of beats to keep, if any.
-        save_tokens: ``.npz`` for codes, mask and tokens, if wanted.
-        plot: folder for pictures, if wanted.
+        beats: file of beats to keep.
+        save_tokens: ``.npz`` for codes, mask and tokens.
+        plot: folder for pictures.
     """
 
     source: Path

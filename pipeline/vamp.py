@@ -195,8 +195,7 @@ class VampPipeline:
         """Make variations of codes; see `pipeline.steps.variation.vamp`.
 
         Args:
-            codes: int64 [1 or B, codebooks, T].
-            mask: int64 [1 or B, codebooks, T].
+            codes: int64 [1 or B, codebooks, T], as the mask.
             settings: the published ones if left out.
             coarse_only: keep the fine codes of the input.  Without it a missing ``c2f`` is an
                 error: nothing falls back.
@@ -229,12 +228,8 @@ class VampPipeline:
     def decode_channels(self, codes: Integers, balance: Floats) -> Iterator[Floats]:
         """Decode the channels of a piece of audio, a window at a time.
 
-        Args:
-            codes: int64 [channels, codebooks, T].
-            balance: factor of each channel, float32 [channels].
-
-        Yields:
-            float32 [channels, n] pieces.
+        Codes are int64 [channels, codebooks, T], the balance is a factor of each channel,
+        float32 [channels]; yields float32 [channels, n] pieces.
         """
         for audio in decode_stream(self.components, [codes]):
             yield audio[:, 0] * balance[:, None]

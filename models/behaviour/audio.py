@@ -42,7 +42,7 @@ def preprocess(audio: Tensor, sample_rate: int, dims: CodecDims) -> Tensor:
 
     Args:
         audio: float32 [B, channels, samples] in [-1, 1], at least one sample.
-        sample_rate: Hz.
+        sample_rate: of the audio, Hz.
         dims: of the codec; its rate and hop are the target.
 
     Returns:
@@ -60,15 +60,13 @@ def preprocess(audio: Tensor, sample_rate: int, dims: CodecDims) -> Tensor:
 
 
 def resample(audio: Tensor, old_rate: int, new_rate: int) -> Tensor:
-    """Change the sample rate by windowed-sinc interpolation.
+    """Change the sample rate, in Hz, by windowed-sinc interpolation.
 
     The rates are divided by their greatest common divisor; then output sample
     n = m * new + i is the inner product of phase i's kernel with the input from m * old on.
 
     Args:
         audio: float32 [B, channels, samples], at least one sample.
-        old_rate: Hz.
-        new_rate: Hz.
 
     Returns:
         float32 [B, channels, floor(new_rate * samples / old_rate)], at least one sample; the

@@ -75,10 +75,8 @@ def generate(
     first step only (and counted) in reference mode, and ignored in corrected mode.
 
     Args:
-        model: predicts the logits.
         codes: int64 [B, C, T], mask token allowed.
         mask: int64 [B, C, T] of 0 and 1, or None for all but the conditioning codebooks.
-        settings: steps, temperatures, filters, mode.
         noise: asked twice a step, see `models.behaviour.noise`.
         on_step: told the step's number and its result (predicted codebooks only).
 

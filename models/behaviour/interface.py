@@ -72,10 +72,8 @@ def vamp(
     Args:
         codes: int64 [1 or B, C, T] of all codebooks.
         mask: int64 [1 or B, C, T] of 0 and 1.
-        coarse: generates the coarse codebooks.
         c2f: generates the fine ones; None keeps those of the input, by request: the
             published interface has no such option.
-        dims: of the codec, for seconds to steps.
         on_step: told every step of every chunk, in order.
 
     Returns:
@@ -106,13 +104,7 @@ def vamp(
 
 @dataclass(frozen=True)
 class Part:
-    """One of the two models at work.
-
-    Attributes:
-        chunk: time steps it works on at a time.
-        noise: asked chunk after chunk.
-        on_step: told every step of every chunk, in order.
-    """
+    """One of the two models at work, on `chunk` time steps at a time."""
 
     model: TokenModel
     settings: GenerationSettings

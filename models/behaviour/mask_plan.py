@@ -31,11 +31,8 @@ class MaskPlan:
         rand_mask_cosine: take its cosine schedule for that, as `masks.random` does.
         periodic_prompt: keep every so many; 0 keeps none.
         periodic_prompt_width: kept around each prompt.
-        onset_frames: steps of the onsets.
         onset_mask_width: kept before, and from, each onset; 0 keeps none.
-        beat_frames: steps of the beats.
-        beat_before: kept before each beat.
-        beat_after: kept from each beat on.
+        beat_after: kept from each beat on, `beat_before` those before it.
         combine_or: mask what any strategy masks, instead of what all do; a strategy that is
             switched off takes no part.
         dropout: fraction of the time steps that is masked whatever kept them.
@@ -104,9 +101,8 @@ def draw_mask_noise(
     A Bernoulli draw of torch on a CPU is a uniform number below the probability, so the
     numbers are drawn without knowing it.
 
-    Args:
-        codes: integer [B, C, T]; only the shape matters.
-        generator: None is the global one, as published.
+    Of the codes (integer [B, C, T]) only the shape matters; generator None is the global one,
+    as published.
     """
     steps = codes.shape[-1]
     uniform = torch.rand(codes.shape, generator=generator)
@@ -132,7 +128,6 @@ def build_mask(
 
     Args:
         codes: integer [B, C, T]; only the shape matters.
-        dims: of the codec, for seconds to steps.
         onsets: steps of the onsets (`masks.onset_frames`), for `onset_mask_width` above 0.
         generator: None is the global one, as published.
 

@@ -95,10 +95,7 @@ def onset_frames(audio: Tensor, sample_rate: int, hop_length: int) -> list[int]:
 
     ``librosa.onset.onset_detect(y, sr, hop_length=hop_length, backtrack=True)``.
 
-    Args:
-        audio: float32 [samples], mono.
-        sample_rate: Hz.
-        hop_length: samples a step.
+    Audio is float32 [samples], mono, at a rate in Hz; a step has `hop_length` samples.
 
     Raises:
         EnvironmentLacksError: librosa is not installed.

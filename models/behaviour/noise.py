@@ -5,7 +5,6 @@ the exponential noise of the draw (none on argmax steps), then the uniform noise
 remasking.  So one loop runs on torch's generator, on recorded noise, or on any other.
 """
 
-from collections.abc import Iterable
 from typing import Protocol
 
 import torch
@@ -44,28 +43,3 @@ class TorchNoise:
     def uniform(self, shape: tuple[int, ...]) -> Tensor:
         """Draw what the remasking draws."""
         return torch.zeros(shape).uniform_(_SMALLEST_UNIFORM, 1, generator=self._generator)
-
-
-class RecordedNoise:
-    """Noise given beforehand, float32, in the order in which it will be asked for."""
-
-    def __init__(self, tensors: Iterable[Tensor]) -> None:
-        self._tensors = iter(tensors)
-
-    def exponential(self, shape: tuple[int, ...]) -> Tensor:
-        """Return the next tensor."""
-        return self._next(shape)
-
-    def uniform(self, shape: tuple[int, ...]) -> Tensor:
-        """Return the next tensor."""
-        return self._next(shape)
-
-    def _next(self, shape: tuple[int, ...]) -> Tensor:
-        found = next(self._tensors, None)
-        if found is None:
-            raise ValueError(f"the recorded noise is used up; {list(shape)} was asked for")
-        if tuple(found.shape) != shape:
-            raise ValueError(
-                f"the recorded noise is {list(found.shape)}; {list(shape)} was asked for"
-            )
-        return found

@@ -149,12 +149,11 @@ def sample_from_logits(
 
 
 def count_to_mask(step: int, steps: int, at_start: Tensor, masked_now: Tensor) -> Tensor:
-    """Return how many codes of each item to mask again after a step.
+    """Return how many codes of each item to mask again after a step (from 0).
 
     floor(gamma * at_start), on all but the last step kept within 1 and masked_now - 1.
 
     Args:
-        step: from 0.
         at_start: codes masked before the first step, int64 [B] or scalar.
         masked_now: codes masked before this step, int64 [B], as the result.
     """
@@ -208,14 +207,12 @@ def sampling_step(
     exponential: Tensor | None,
     uniform: Tensor,
 ) -> StepResult:
-    """Sample the masked codes and mask the least certain of them again.
+    """Sample the masked codes and mask the least certain again, in a step counted from 0.
 
     Args:
         logits: float32 [B, V, N].
         codes: int64 [B, P, T], the predicted codebooks only, with the mask token.
-        step: from 0.
         at_start: masked codes before the first step, int64 [B] or scalar (`count_to_mask`).
-        settings: steps, temperatures, filters, mode.
         exponential: float32 [B * N, V] where the step draws (`draws_tokens`), else None.
         uniform: float32 [B, N].
     """

@@ -226,10 +226,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def open_models(
-    folder: Path,
-    *,
-    lora: Mapping[str, Path] = {},
-    only: Sequence[str] = TRANSFORMERS,
+    folder: Path, *, lora: Mapping[str, Path] = {}, only: Sequence[str] = TRANSFORMERS
 ) -> ModelSet:
     """Open the codec of a folder, if it holds one, and these transformers, once.
 

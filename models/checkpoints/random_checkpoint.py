@@ -36,11 +36,7 @@ def sizes() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def write_random_set(
-    folder: Path,
-    *,
-    like: str,
-    seed: int,
-    progress: Callable[[str], None] = lambda _: None,
+    folder: Path, *, like: str, seed: int, progress: Callable[[str], None] = lambda _: None
 ) -> list[Path]:
     """Write ``codec.pth``, ``coarse.pth`` and ``c2f.pth`` with random weights.
 

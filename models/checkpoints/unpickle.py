@@ -98,7 +98,9 @@ def check_weights(state: Mapping[str, Tensor], path: Path) -> None:
     zero = [
         key
         for key, value in state.items()
-        if key.endswith(".weight_v") and value.ndim > 1 and not _row_norms(value).all()
+        if key.endswith(".weight_v")
+        and value.ndim > 1
+        and not torch.linalg.vector_norm(value.flatten(1), dim=1).all()
     ]
     if zero:
         raise InputError(
@@ -123,8 +125,3 @@ def _is_weight(value: Any) -> bool:
         # A few stored numbers can claim any size; spread out they would fill the memory.
         and value.numel() * value.element_size() <= value.untyped_storage().nbytes()
     )
-
-
-def _row_norms(value: Tensor) -> Tensor:
-    norms: Tensor = torch.linalg.vector_norm(value.flatten(1), dim=1)
-    return norms

@@ -14,14 +14,7 @@ from pathlib import Path
 from vampnet_onnx.configs.errors import InputError, nearest
 from vampnet_onnx.configs.packaged import shipped
 
-from .download import (
-    Progress,
-    Repository,
-    describe,
-    list_paths,
-    obtain,
-    repository,
-)
+from .download import Progress, Repository, describe, list_paths, obtain, repository
 
 _NAMED_AT_MOST = 60
 

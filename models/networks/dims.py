@@ -27,13 +27,10 @@ class CodecDims:
 
     Attributes:
         encoder_dim: channels after the encoder's first convolution; each stride doubles them.
-        encoder_rates: the encoder's strides.
         decoder_dim: channels after the decoder's first convolution; each rate halves them.
         decoder_rates: the decoder's upsampling factors; their product is the hop length.
-        n_codebooks: codebooks of the residual quantiser.
         codebook_size: entries per codebook; also the index of the mask token.
         codebook_dims: width of each codebook's entries.
-        sample_rate: Hz.
     """
 
     encoder_dim: int
@@ -43,7 +40,7 @@ class CodecDims:
     n_codebooks: int
     codebook_size: int
     codebook_dims: tuple[int, ...]
-    sample_rate: int
+    sample_rate: int  # Hz
 
     @property
     def hop_length(self) -> int:
@@ -117,7 +114,6 @@ class VampNetDims:
         n_codebooks: codebooks in the input, conditioning ones included.
         n_conditioning_codebooks: leading codebooks that are given, never predicted.
         latent_dim: width of one codebook's latents.
-        embedding_dim: width of the transformer.
         vocab_size: entries per codebook; the mask token is the index after the last.
     """
 

@@ -195,8 +195,7 @@ class VampNet(nn.Module):
     """One transformer of the pair: coarse, or coarse-to-fine.
 
     Args:
-        dims: dimensions of the checkpoint.
-        rank: rank of its LoRA tensors; 0 where it has none.
+        rank: of its LoRA tensors; 0 where it has none.
     """
 
     def __init__(self, dims: VampNetDims, *, rank: int) -> None:

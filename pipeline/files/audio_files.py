@@ -35,14 +35,10 @@ _MOST_CLIPPED = 0.05
 
 @dataclass(frozen=True)
 class AudioFile:
-    """An audio file that can be read.
-
-    Attributes:
-        sample_rate: Hz.
-    """
+    """An audio file that can be read."""
 
     path: Path
-    sample_rate: int
+    sample_rate: int  # Hz
     channels: int
     samples: int
 
@@ -143,12 +139,11 @@ def require_writable(path: Path) -> None:
 
 
 def write_audio(path: Path, stream: Iterable[Floats], sample_rate: int) -> None:
-    """Write audio; a stopped run leaves the whole file or none.
+    """Write audio of a rate in Hz; a stopped run leaves the whole file or none.
 
     Args:
         path: its suffix says the format: ``.wav`` and ``.flac`` of 24 bits, ``.ogg`` Vorbis.
         stream: float32 [channels, n] pieces within [-1, 1].
-        sample_rate: Hz.
 
     Raises:
         InputError: the suffix is unknown, or the file cannot be written.

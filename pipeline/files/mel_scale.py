@@ -22,10 +22,8 @@ def to_hertz(mel: Doubles) -> Doubles:
 def mel_triangles(bins: int, bands: int, rate: int) -> Doubles:
     """Return triangular filters of height 1, evenly spaced in mel, float64 [bands, bins].
 
-    Args:
-        bins: of the spectrum, from 0 Hz to half the rate.
-        bands: how many; the narrowest may lie between two bins and hold none.
-        rate: samples a second.
+    The bins are those of a spectrum from 0 Hz to half the rate (samples a second); the
+    narrowest bands may lie between two of them and hold none.
     """
     top = to_mel(np.array([rate / 2]))[0]
     edges = to_hertz(np.linspace(0, top, bands + 2))[:, None]

@@ -36,11 +36,7 @@ def plot_codes(
 ) -> None:
     """Draw the codes of a clip, the mask, what generation started from, and the result.
 
-    Args:
-        codes: int64 [C, T].
-        mask: int64 [C, T].
-        start: int64 [C, T'], with the mask token, which is left white.
-        tokens: int64 [C, T'].
+    Codes and mask are int64 [C, T], start and tokens [C, T']; the mask token is left white.
     """
     rows = (
         ("codes of the input", codes),

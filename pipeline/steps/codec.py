@@ -28,7 +28,6 @@ def encode_stream(
 
     Args:
         audio: float32 [B, 1, samples] pieces, together a multiple of the hop long.
-        window_s: seconds encoded at a time.
 
     Yields:
         int64 [B, codebooks, frames] pieces.
@@ -54,7 +53,6 @@ def decode_stream(
 
     Args:
         codes: int64 [B, codebooks, frames] pieces, of all codebooks or the first few.
-        window_s: seconds decoded at a time.
 
     Yields:
         float32 [B, 1, frames * hop] pieces.

@@ -37,13 +37,11 @@ def generate(
     what the modes differ in see `configs.settings.Mode` and ``models.behaviour.generate``.
 
     Args:
-        model: predicts the logits.
-        sampler: the sampler's graph.
         codes: int64 [B, C, T], mask token allowed.
         mask: int64 [B, C, T] of 0 and 1, or None for all but the conditioning codebooks.
-        settings: steps, temperatures, filters, mode.
         noise: asked twice a step.
         on_step: called after every step.
+        where: what the messages say of the place, beside the step.
 
     Returns:
         int64 [B, C, T] without mask tokens in the predicted codebooks.

@@ -38,7 +38,6 @@ def build_mask(
         codes: int64 [B, codebooks, T]; only their shape counts.
         onsets: frames, for `onset_mask_width` above 0.
         beats: frames, kept with what `around_beats` says.
-        around_beats: seconds kept before each beat and from it on.
 
     Returns:
         int64 [B, codebooks, T].

@@ -82,11 +82,10 @@ def as_clip(audio: ArrayLike) -> Floats:
 
 
 def prepare(components: Components, audio: ArrayLike, sample_rate: int) -> Prepared:
-    """Prepare audio that is in memory.
+    """Prepare audio that is in memory, at a rate in Hz.
 
     Args:
         audio: one clip (see `as_clip`), or floats [B, channels, samples] in [-1, 1].
-        sample_rate: its rate in Hz.
 
     Raises:
         InputError: as `as_clip`, less than a sample is left at the codec's rate, or there is
@@ -107,13 +106,12 @@ def prepare(components: Components, audio: ArrayLike, sample_rate: int) -> Prepa
 def prepare_stream(
     components: Components, read: Callable[[], Iterable[Floats]], sample_rate: int
 ) -> Prepared:
-    """Prepare audio of any length, a window at a time.
+    """Prepare audio of any length at a rate in Hz, a window at a time.
 
     Args:
         components: with the audio processors for the rate and for the codec's own.
         read: gives the audio as often as it is called, here twice: float32
             [B, channels, n] pieces.
-        sample_rate: its rate in Hz.
 
     Raises:
         InputError: there is no audio processor for the rate.

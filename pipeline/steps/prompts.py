@@ -24,11 +24,8 @@ def onset_frames(audio: Floats, codec: Codec) -> list[int]:
 
     ``librosa.onset.onset_detect(y, sr, hop_length=hop, backtrack=True)``.
 
-    Args:
-        audio: float32 [samples], prepared: mono at the codec's rate.
-
-    Returns:
-        Frames, ascending.
+    Takes audio (float32 [samples]) that is prepared: mono at the codec's rate; returns
+    frames, ascending.
 
     Raises:
         EnvironmentLacksError: librosa is not installed.
@@ -46,13 +43,7 @@ def read_beats(path: Path, codec: Codec, frames: int) -> list[int]:
     """Read beats from a text file: one time in seconds a line; ``#`` starts a remark.
 
     Beat trackers write such files; further columns of a line (the beat's number in its bar,
-    say) are left aside.
-
-    Args:
-        codec: for seconds to frames, rounded up as everywhere.
-
-    Returns:
-        Frames in the file's order.
+    say) are left aside.  Returns frames in the file's order, rounded up as everywhere.
 
     Raises:
         InputError: no such file, or a line that is no time within the clip.

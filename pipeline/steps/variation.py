@@ -51,24 +51,15 @@ class Vamped:
 
 @dataclass
 class _Part:
-    """A transformer that generates chunk by chunk, and counts its sampling steps.
-
-    Attributes:
-        model: predicts the codes.
-        sampler: the sampler's graph.
-        settings: steps, temperatures and so on.
-        chunk: frames generated at a time.
-        progress: told of every step.
-        total: sampling steps there will be in all.
-    """
+    """A transformer that generates chunk by chunk, and counts its sampling steps."""
 
     model: Transformer
     sampler: Graph
     settings: GenerationSettings
     noise: NoiseSource
-    chunk: int
+    chunk: int  # frames generated at a time
     progress: Progress
-    total: int
+    total: int  # sampling steps there will be in all
     done: int = 0
 
     def generate(self, codes: Integers, mask: Integers) -> Integers:
@@ -111,9 +102,7 @@ def vamp(
     Args:
         codes: int64 [1 or B, C, T] of all codebooks.
         mask: int64 [1 or B, C, T] of 0 and 1.
-        coarse: generates the coarse codebooks.
-        c2f: generates the fine ones; None keeps those of the input, by request.
-        sampler: the sampler's graph.
+        c2f: generates the fine codes; None keeps those of the input, by request.
         codec: for seconds to frames and the number of codebooks.
 
     Returns:
@@ -162,13 +151,7 @@ def keep_edges(mask: Integers) -> Integers:
 def stretch(codes: Integers, mask: Integers, factor: int) -> tuple[Integers, Integers]:
     """Repeat every time step `factor` times and mask the repetitions.
 
-    Args:
-        codes: int64 [B, C, T].
-        mask: int64 [B, C, T].
-        factor: at least 1.
-
-    Returns:
-        Codes and mask, int64 [B, C, T * factor].
+    Codes and mask are int64 [B, C, T], and [B, C, T * factor] as returned.
     """
     codes, mask = codes.repeat(factor, axis=-1), mask.repeat(factor, axis=-1)
     added = np.arange(mask.shape[-1]) % factor > 0

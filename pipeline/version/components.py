@@ -28,19 +28,12 @@ _MIXED = "artifacts of two models are mixed; export them together"
 
 @dataclass(frozen=True)
 class Codec:
-    """What the codec's parts have in common.
+    """What the codec's parts have in common."""
 
-    Attributes:
-        sample_rate: Hz.
-        hop_length: samples a frame.
-        n_codebooks: codebooks.
-        codebook_size: entries of each; also the index of the mask token.
-    """
-
-    sample_rate: int
-    hop_length: int
+    sample_rate: int  # Hz
+    hop_length: int  # samples a frame
     n_codebooks: int
-    codebook_size: int
+    codebook_size: int  # also the index of the mask token
 
     def frames_of(self, seconds: float) -> int:
         """Return the frames that hold `seconds`, rounded up, as the published package does."""
@@ -53,25 +46,18 @@ class Codec:
 
 @dataclass(frozen=True)
 class Transformer:
-    """A transformer ready to run.
-
-    Attributes:
-        n_codebooks: codebooks in its input.
-        n_conditioning_codebooks: leading ones that it does not predict.
-        mask_token: index of the mask token.
-    """
+    """A transformer ready to run."""
 
     name: str
     session: Session
-    n_codebooks: int
-    n_conditioning_codebooks: int
+    n_codebooks: int  # in its input
+    n_conditioning_codebooks: int  # leading ones that it does not predict
     mask_token: int
 
     def logits(self, codes: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return logits, float32 [B, V, T * P], time-major and codebook-minor.
 
-        Args:
-            codes: int64 [B, n_codebooks, T], mask token allowed.
+        Takes codes, int64 [B, n_codebooks, T], mask token allowed.
         """
         return self.session.run({"codes": codes})["logits"]
 
@@ -218,7 +204,15 @@ def _codec_of(artifacts: Artifacts) -> Codec:
         raise InputError(
             f"{artifacts.folder}: holds no part of a codec; {_way_out('codec_encoder')}"
         )
-    found = {part.id: _codec_facts(part) for part in parts}
+    found = {
+        part.id: Codec(
+            sample_rate=part.dim("sample_rate"),
+            hop_length=int(np.prod(part.dims["decoder_rates"])),
+            n_codebooks=part.dim("n_codebooks"),
+            codebook_size=part.dim("codebook_size"),
+        )
+        for part in parts
+    }
     first, *others = found
     for other in others:
         if found[other] != found[first]:
@@ -227,15 +221,6 @@ def _codec_of(artifacts: Artifacts) -> Codec:
                 f" {found[other]}: {_NOT_OF_ONE_SET}"
             )
     return found[first]
-
-
-def _codec_facts(record: ComponentRecord) -> Codec:
-    return Codec(
-        sample_rate=record.dim("sample_rate"),
-        hop_length=int(np.prod(record.dims["decoder_rates"])),
-        n_codebooks=record.dim("n_codebooks"),
-        codebook_size=record.dim("codebook_size"),
-    )
 
 
 def _way_out(identifier: str) -> str:

@@ -10,7 +10,7 @@ from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.sides.models import Reference
 from vampnet_onnx.verify.subjects.case import Computed
-from vampnet_onnx.verify.subjects.generation.both_sides import ExportedGeneration
+from vampnet_onnx.verify.subjects.generation.both_sides import exported_generation
 from vampnet_onnx.verify.subjects.registry import subject_of
 
 GENERATION = subject_of("generation")
@@ -25,4 +25,4 @@ def both_sides(
     case = GENERATION.cases(record, matrix(seeds=[0, 1, 2]))[setting]
     inputs = GENERATION.inputs(record, case)
     reference = Reference(models).run(record, case)
-    return reference, ExportedGeneration(artifacts, record, threads=1).run(inputs)
+    return reference, exported_generation(artifacts, record, threads=1)(inputs)

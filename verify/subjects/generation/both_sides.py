@@ -4,7 +4,7 @@ The reference is `models.behaviour.interface.vamp` in PyTorch, the export is the
 the artifacts.  Both take their noise from the same seed of `pipeline.steps.noise.PhiloxNoise`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -15,66 +15,56 @@ from torch import Tensor
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord
 from vampnet_onnx.configs.settings import GenerationSettings, VampSettings
-from vampnet_onnx.models import LAC, ModelSet
+from vampnet_onnx.models import ModelSet
 from vampnet_onnx.models.behaviour import interface, sampling
 from vampnet_onnx.models.behaviour.generate import TokenModel, count_at_start, token_model
 from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
 from vampnet_onnx.pipeline.steps.variation import vamp
 from vampnet_onnx.pipeline.vamp import VampPipeline
 from vampnet_onnx.pipeline.version.session import Graph
-from vampnet_onnx.verify.subjects.case import Computed
+from vampnet_onnx.verify.subjects.case import Arrays, Computed, Outputs, RunExport
 from vampnet_onnx.verify.subjects.codec import codec_of
 from vampnet_onnx.verify.subjects.sampler import sampling_margins
 
 from .plan import NOWHERE, Step, codec_facts, options, steps_of
 
 
-class ExportedGeneration:
-    """Runs whole generations on the artifacts."""
+def exported_generation(
+    artifacts: Artifacts,
+    record: ComponentRecord,
+    *,
+    adapters: Sequence[AdapterRecord] = (),
+    threads: int = 0,
+) -> RunExport:
+    """Return what generates on opened artifacts; inputs and outputs as `run_generation`."""
+    pipeline = VampPipeline(artifacts, threads=threads)
+    parts = pipeline.components
+    parts.use_adapters(adapters)
 
-    def __init__(
-        self,
-        artifacts: Artifacts,
-        record: ComponentRecord,
-        *,
-        adapters: Sequence[AdapterRecord] = (),
-        threads: int = 0,
-    ) -> None:
-        """Take opened artifacts, and what to switch on; see `pipeline.vamp.VampPipeline`."""
-        self._record = record
-        self._pipeline = VampPipeline(artifacts, threads=threads)
-        self._pipeline.components.use_adapters(adapters)
-
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Generate; inputs and outputs are those of `run_generation`."""
-        parts = self._pipeline.components
-        settings = _options(inputs, self._record)
-        fine = self._record.dims["n_fine"]
+    def run(inputs: Outputs) -> Arrays:
+        settings = _options(inputs, record)
         watched = _WatchedSampler(parts.session("sampler"))
         made = vamp(
             inputs["codes"],
             inputs["mask"],
             coarse=parts.transformer("coarse"),
-            c2f=parts.transformer("c2f") if fine else None,
+            c2f=parts.transformer("c2f") if record.dims["n_fine"] else None,
             sampler=watched,
             codec=parts.codec,
             settings=settings,
             noise=PhiloxNoise(int(inputs["seed"])),
         )
-        plan = steps_of(self._record, settings, made.tokens.shape[-1])
-        return {
-            "tokens": made.tokens,
-            "audio": self._pipeline.decode(made.tokens),
-            "sampled": _laid_out([out["sampled"] for out in watched.made], plan, made.tokens),
-            "next_codes": _laid_out(
-                [out["next_codes"] for out in watched.made], plan, made.tokens
-            ),
+        tokens, plan = made.tokens, steps_of(record, settings, made.tokens.shape[-1])
+        of_steps = {
+            name: _laid_out([out[name] for out in watched.made], plan, tokens)
+            for name in ("sampled", "next_codes")
         }
+        return {"tokens": tokens, "audio": pipeline.decode(tokens), **of_steps}
+
+    return run
 
 
-def run_generation(
-    record: ComponentRecord, inputs: Mapping[str, np.ndarray], models: ModelSet
-) -> Computed:
+def run_generation(record: ComponentRecord, inputs: Outputs, models: ModelSet) -> Computed:
     """Generate with the reference.
 
     Args:
@@ -116,7 +106,7 @@ def run_generation(
     return Computed(
         {
             "tokens": tokens,
-            "audio": _decoded(codec, made.tokens),
+            "audio": codec.decode_requantised(made.tokens).numpy(),
             "sampled": _laid_out(sampled, plan, tokens),
             "next_codes": _laid_out(handed_on, plan, tokens),
         },
@@ -158,9 +148,9 @@ class _WatchedSampler:
     """The sampler's graph, and all it has given."""
 
     graph: Graph
-    made: list[dict[str, np.ndarray]] = field(default_factory=list)
+    made: list[Arrays] = field(default_factory=list)
 
-    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    def run(self, inputs: Outputs) -> Arrays:
         self.made.append(self.graph.run(inputs))
         return self.made[-1]
 
@@ -183,18 +173,16 @@ class _TorchPhilox:
         return torch.from_numpy(self._noise.uniform(shape))
 
 
-def _options(inputs: Mapping[str, np.ndarray], record: ComponentRecord) -> VampSettings:
+def _options(inputs: Outputs, record: ComponentRecord) -> VampSettings:
     return options(int(inputs["setting"]), len(inputs["codes"]), codec_facts(record))
 
 
 def _watched(model: TokenModel, log: list[_Seen]) -> TokenModel:
     """Return the model, noting what it sees and gives."""
-    compute: Callable[[Tensor], Tensor] = model.logits
 
     def logits(codes: Tensor) -> Tensor:
-        found = compute(codes)
-        log.append(_Seen(model, codes, found))
-        return found
+        log.append(_Seen(model, codes, model.logits(codes)))
+        return log[-1].logits
 
     return replace(model, logits=logits)
 
@@ -202,11 +190,6 @@ def _watched(model: TokenModel, log: list[_Seen]) -> TokenModel:
 def _required(seen: _Seen) -> sampling.StepResult:
     assert seen.result is not None, "a step that gave logits and sampled nothing"
     return seen.result
-
-
-def _decoded(codec: LAC, tokens: Tensor) -> np.ndarray:
-    audio: np.ndarray = codec.decode_requantised(tokens).numpy()
-    return audio
 
 
 def _margins(log: list[_Seen], plan: Sequence[Step], settings: VampSettings) -> _Margins:

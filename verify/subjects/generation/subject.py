@@ -23,7 +23,7 @@ from vampnet_onnx.verify.subjects.case import (
 )
 from vampnet_onnx.verify.subjects.random import Random
 
-from .both_sides import ExportedGeneration, run_generation
+from .both_sides import exported_generation, run_generation
 from .compare import compare_generation
 from .plan import FRAMES, SETTINGS
 
@@ -121,7 +121,7 @@ class Generation(Subject):
         threads: int,
     ) -> RunExport:
         """Return what generates on the pipeline."""
-        return ExportedGeneration(artifacts, record, adapters=adapters, threads=threads).run
+        return exported_generation(artifacts, record, adapters=adapters, threads=threads)
 
     def _parts(self, manifest: Manifest) -> list[ComponentRecord]:
         found = (manifest.component(name) for name in (*self.needs, _FINE))

@@ -15,14 +15,14 @@ from vampnet_onnx.reports import Component, Verdict
 from vampnet_onnx.verify.gates.component import check_component
 from vampnet_onnx.verify.sides.models import Reference
 from vampnet_onnx.verify.sides.oracle import Sides
-from vampnet_onnx.verify.subjects.generation.both_sides import ExportedGeneration
+from vampnet_onnx.verify.subjects.generation.both_sides import exported_generation
 from vampnet_onnx.verify.subjects.generation.plan import SETTINGS
 
 
 def check(artifacts: Artifacts, models: ModelSet, seeds: list[int]) -> Component:
     record = GENERATION.whole(artifacts.manifest)
     assert record is not None
-    run = ExportedGeneration(artifacts, record, threads=1).run
+    run = exported_generation(artifacts, record, threads=1)
     sides = Sides(record, Reference(models), run)
     return check_component(sides, matrix=matrix(seeds=seeds), gates=load_gates())
 

@@ -79,6 +79,6 @@ def _package(package: str, module: str) -> Finding:
 def _optional(package: str) -> Finding:
     if is_installed(package):
         return Finding(package, metadata.version(package), True)
-    extra, purpose = OPTIONAL[package]
+    extra, purpose, _ = OPTIONAL[package]
     way = f"pip install 'vampnet-onnx[{extra}]'"
     return Finding(package, f"not installed; only {purpose} need it: {way}", True)

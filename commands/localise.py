@@ -86,7 +86,7 @@ def localise(
     """
     require_export_tools()
     if plot is not None:
-        require_optional("matplotlib", otherwise="leave out --plot")
+        require_optional("matplotlib")
     from vampnet_onnx.verify.localisation.locate import localise_error
 
     with spinner(err, "walking module by module"):

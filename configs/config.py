@@ -254,10 +254,20 @@ def validated(kind: type[T], values: dict[str, Any], source: str) -> T:
         raise InputError(f"{source}: " + "; ".join(_explain(kind, error))) from error
 
 
+def first_problem(error: ValidationError) -> str:
+    """Return the first key that does not fit, and why."""
+    first = error.errors()[0]
+    return f"{_key(first['loc'])}: {first['msg']}"
+
+
+def _key(path: tuple[int | str, ...]) -> str:
+    return ".".join(map(str, path))
+
+
 def _explain(kind: type[BaseModel], error: ValidationError) -> list[str]:
     lines = []
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
+        key = _key(item["loc"])
         if item["type"] == "extra_forbidden":
             known = _known_fields(kind, item["loc"][:-1])
             lines.append(f"unknown key {key!r}{nearest(str(item['loc'][-1]), known)}")

@@ -13,10 +13,11 @@ EXPORT_TOOLS = {
     "onnxsim": "onnxsim",
 }
 EXPORT_REMEDY = "install it with: pip install 'vampnet-onnx[export]'"
-# Package, which is also the module: the extra that brings it, and what needs it.
+# Package, which is also the module: the extra that brings it, what needs it, and the way
+# without it.
 OPTIONAL = {
-    "librosa": ("onsets", "onset masks"),
-    "matplotlib": ("plots", "pictures"),
+    "librosa": ("onsets", "onset masks", "leave the onset mask width at 0"),
+    "matplotlib": ("plots", "pictures", "leave out --plot"),
 }
 
 
@@ -25,20 +26,20 @@ def is_installed(module: str) -> bool:
     return importlib.util.find_spec(module) is not None
 
 
-def require_optional(package: str, *, otherwise: str) -> None:
+def require_optional(package: str, *, otherwise: str | None = None) -> None:
     """Refuse work that needs a package of `OPTIONAL`, before it begins.
 
     Args:
-        otherwise: what to do without it, such as "leave out --plot".
+        otherwise: what to do without it, where that is not the usual.
 
     Raises:
         EnvironmentLacksError: it is not installed.
     """
     if not is_installed(package):
-        extra, purpose = OPTIONAL[package]
+        extra, purpose, usual = OPTIONAL[package]
         raise EnvironmentLacksError(
             f"{purpose} need the package {package}, which is not installed; install it"
-            f" (pip install 'vampnet-onnx[{extra}]') or {otherwise}"
+            f" (pip install 'vampnet-onnx[{extra}]') or {otherwise or usual}"
         )
 
 

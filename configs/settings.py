@@ -7,11 +7,12 @@ lay a caller's choices over them.
 import math
 from dataclasses import dataclass, fields
 from enum import Enum
-from functools import cache
 from typing import Any, TypeVar
 
 from .errors import InputError, nearest
 from .packaged import shipped
+
+_DEFAULTS = "vamp_defaults.toml"
 
 S = TypeVar("S", "MaskSettings", "BeatSettings", "GenerationSettings", "VampSettings")
 
@@ -139,17 +140,17 @@ def mask_settings(**choices: Any) -> MaskSettings:
     Raises:
         InputError: a choice is unknown or out of range; so do the functions below.
     """
-    return _settings(MaskSettings, _defaults("mask"), choices)
+    return _settings(MaskSettings, "mask", choices)
 
 
 def beat_settings(**choices: Any) -> BeatSettings:
     """Return the published options of beat masks with `choices` laid over them."""
-    return _settings(BeatSettings, _defaults("beats"), choices)
+    return _settings(BeatSettings, "beats", choices)
 
 
 def generation_settings(**choices: Any) -> GenerationSettings:
     """Return the published options of generation with `choices` laid over them."""
-    return _settings(GenerationSettings, _defaults("generation"), choices)
+    return _settings(GenerationSettings, "generation", choices)
 
 
 def vamp_settings(coarse: GenerationSettings | None = None, **choices: Any) -> VampSettings:
@@ -160,19 +161,19 @@ def vamp_settings(coarse: GenerationSettings | None = None, **choices: Any) -> V
             becomes that of the coarse-to-fine generation, too, and nothing else does.
     """
     coarse = coarse or generation_settings()
-    c2f = generation_settings(**_defaults("coarse_to_fine"), mode=coarse.mode)
+    c2f = generation_settings(**shipped(_DEFAULTS)["coarse_to_fine"], mode=coarse.mode)
     given = {"coarse": coarse, "c2f": c2f, **choices}
-    return _settings(VampSettings, _defaults("vamp"), given)
+    return _settings(VampSettings, "vamp", given)
 
 
-def _settings(kind: type[S], published: dict[str, Any], choices: dict[str, Any]) -> S:
+def _settings(kind: type[S], table: str, choices: dict[str, Any]) -> S:
     known = [f.name for f in fields(kind)]
     for name in choices:
         if name not in known:
             raise InputError(
                 f"unknown option {name!r}{nearest(name, known)}; known: {', '.join(known)}"
             )
-    return kind(**{**published, **choices})
+    return kind(**{**shipped(_DEFAULTS)[table], **choices})
 
 
 def _require(settings: object, least: float, most: float, *names: str) -> None:
@@ -180,8 +181,3 @@ def _require(settings: object, least: float, most: float, *names: str) -> None:
         value = getattr(settings, name)
         if value is not None and not (math.isfinite(value) and least <= value <= most):
             raise InputError(f"{name} = {value} is outside {least} to {most}")
-
-
-@cache
-def _defaults(kind: str) -> dict[str, Any]:
-    return dict(shipped("vamp_defaults.toml")[kind])

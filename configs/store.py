@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from .config import first_problem
 from .errors import InputError
 from .files import file_errors, is_there, publish_folder, sha256
 from .manifest import MANIFEST_NAME, SCHEMA_VERSION, Manifest
@@ -32,10 +33,8 @@ def read_manifest(folder: Path) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
         raise InputError(
-            f"{path}: not a manifest this version can read ({key}: {first['msg']})"
+            f"{path}: not a manifest this version can read ({first_problem(error)})"
         ) from error
     if manifest.schema_version != SCHEMA_VERSION:
         raise InputError(
@@ -122,7 +121,8 @@ def _serves_for(folder: Path, wanted: Manifest) -> bool:
         found = read_manifest(folder)
     except (FileNotFoundError, InputError):
         return False  # damaged, so it serves for nothing
-    if _without_gates(found) != _without_gates(wanted):
+    apart = {"gates": ()}
+    if found.model_copy(update=apart) != wanted.model_copy(update=apart):
         return False
     if wanted.gates and _judged(found) != _judged(wanted):
         return False
@@ -135,10 +135,6 @@ def _newest(model_folder: Path) -> Path | None:
         folder for _, folder in versions(model_folder) if (folder / MANIFEST_NAME).is_file()
     ]
     return found[-1] if found else None
-
-
-def _without_gates(manifest: Manifest) -> Manifest:
-    return manifest.model_copy(update={"gates": ()})
 
 
 def _judged(manifest: Manifest) -> list[tuple[str, str, str, float]]:

@@ -21,7 +21,7 @@ from .files.plots import plot_codes, plot_spectrograms
 from .files.token_files import read_tokens, require_npz, write_tokens
 from .steps.noise import Floats, Integers
 from .steps.preparation import Prepared
-from .steps.prompts import read_beats, require_librosa
+from .steps.prompts import read_beats
 from .steps.streaming import joined
 from .steps.variation import Progress
 from .vamp import VampPipeline, Variation
@@ -73,9 +73,9 @@ class VampJob:
         if self.save_tokens is not None:
             require_npz(self.save_tokens)
         if self.mask.onset_mask_width > 0:
-            require_librosa()
+            require_optional("librosa")
         if self.plot is not None:
-            require_optional("matplotlib", otherwise="leave out --plot")
+            require_optional("matplotlib")
 
 
 def vamp_file(pipeline: VampPipeline, job: VampJob, *, progress: Progress) -> list[Path]:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
 
+from vampnet_onnx.configs.config import first_problem
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import SourceRecord
 
@@ -217,10 +218,8 @@ def read_report(path: str | Path) -> Report:
     try:
         return Report.model_validate_json(Path(path).read_bytes())
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
         raise InputError(
-            f"{path}: not a report of this schema ({key}: {first['msg']})"
+            f"{path}: not a report of this schema ({first_problem(error)})"
         ) from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from vampnet_onnx.configs.files import is_there, replacing
 from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
 from vampnet_onnx.models import LAC, load_codec, load_vampnet, read_checkpoint
+from vampnet_onnx.models.checkpoints.checkpoint import save_checkpoint
 from vampnet_onnx.models.checkpoints.random_checkpoint import sizes
-from vampnet_onnx.models.checkpoints.save import save_checkpoint
 
 from .codec_training import train_codec
 from .corpus import encoded_pieces

@@ -100,7 +100,7 @@ def onset_frames(audio: Tensor, sample_rate: int, hop_length: int) -> list[int]:
     Raises:
         EnvironmentLacksError: librosa is not installed.
     """
-    require_optional("librosa", otherwise="leave the onset mask width at 0")
+    require_optional("librosa")
     import librosa
 
     found = librosa.onset.onset_detect(

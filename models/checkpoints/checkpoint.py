@@ -1,4 +1,4 @@
-"""Strict reading of checkpoints in the published format.
+"""Strict reading of checkpoints in the published format, and writing them.
 
 A checkpoint is ``torch.save({"state_dict": ..., "metadata": {"kwargs": {...}}})``.  The
 published packages load it with ``strict=False`` and let missing and unexpected keys pass in
@@ -6,10 +6,11 @@ silence; here every key is consumed and every parameter set, or loading fails an
 Files are untrusted: they are opened with ``weights_only=True`` and nothing else.
 """
 
+import io
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, BinaryIO, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,9 @@ from vampnet_onnx.models.networks.lac import LAC
 from vampnet_onnx.models.networks.vampnet import VampNet
 
 from .unpickle import check_weights, clean_state, listed, unpickle
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 RANDOM_LABEL = "random_weights"
 
@@ -194,3 +198,34 @@ def _refuse_more_parts_than_keys(checkpoint: Checkpoint, parts: int) -> None:
             f"{checkpoint.path}: metadata.kwargs asks for {parts} layers or codebooks, but"
             f" the state_dict has only {len(checkpoint.state)} keys"
         )
+
+
+def save_checkpoint(content: object, path: Path) -> None:
+    """Save as `torch.save`, which hides why it could not write behind an error of its own.
+
+    Raises:
+        OSError: what the operating system said.
+    """
+    with path.open("wb") as stream:
+        noting = _NotingStream(stream)
+        try:
+            torch.save(content, cast(IO[bytes], noting))
+        except RuntimeError:
+            if noting.error is not None:
+                raise noting.error from None
+            raise
+
+
+class _NotingStream(io.RawIOBase):
+    """Passes writes on and keeps the first error of the operating system."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.error: OSError | None = None
+        self._stream = stream
+
+    def write(self, data: "ReadableBuffer") -> int:
+        try:
+            return self._stream.write(data)
+        except OSError as error:
+            self.error = self.error or error
+            raise

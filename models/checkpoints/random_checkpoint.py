@@ -21,8 +21,7 @@ from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
 from vampnet_onnx.models.networks.lac import LAC
 from vampnet_onnx.models.networks.vampnet import VampNet
 
-from .checkpoint import RANDOM_LABEL
-from .save import save_checkpoint
+from .checkpoint import RANDOM_LABEL, save_checkpoint
 
 LORA_RANK = 8
 

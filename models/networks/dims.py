@@ -8,12 +8,12 @@ keywords they do not know; so do we.  The defaults live in
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import Any, Self
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.packaged import shipped
 
+_DEFAULTS = "reference_defaults.toml"
 # Larger values cannot come from a real checkpoint and would only exhaust memory.
 _LARGEST = 1 << 20
 
@@ -59,7 +59,7 @@ class CodecDims:
         Raises:
             InputError: a keyword has an impossible value.
         """
-        read = _Reader({**_defaults("codec"), **kwargs}, source)
+        read = _Reader({**shipped(_DEFAULTS)["codec"], **kwargs}, source)
         n_codebooks = read.integer("n_codebooks")
         width = read.values["codebook_dim"]
         dims = cls(
@@ -143,7 +143,7 @@ class VampNetDims:
             InputError: a keyword has an impossible value or asks for a part of the published
                 package that no released checkpoint has (conditioning, controls).
         """
-        read = _Reader({**_defaults("vampnet"), **kwargs}, source)
+        read = _Reader({**shipped(_DEFAULTS)["vampnet"], **kwargs}, source)
         for name in ("r_cond_dim", "cond_dim", "ctrl_dims"):
             if _is_set(read.values.get(name)):
                 raise InputError(
@@ -213,8 +213,3 @@ def _shown(value: object) -> str:
     except ValueError:  # Python refuses to write out integers of thousands of digits
         text = f"an enormous {type(value).__name__}"
     return text if len(text) <= _LONGEST_SHOWN else text[:_LONGEST_SHOWN] + "…"
-
-
-@cache
-def _defaults(kind: str) -> dict[str, Any]:
-    return dict(shipped("reference_defaults.toml")[kind])

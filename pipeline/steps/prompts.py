@@ -10,15 +10,6 @@ from vampnet_onnx.pipeline.version.components import Codec
 from .noise import Floats
 
 
-def require_librosa() -> None:
-    """Refuse onset masks before any work is done for them.
-
-    Raises:
-        EnvironmentLacksError: librosa is not installed.
-    """
-    require_optional("librosa", otherwise="leave the onset mask width at 0")
-
-
 def onset_frames(audio: Floats, codec: Codec) -> list[int]:
     """Detect onsets as the published mask does.
 
@@ -30,7 +21,7 @@ def onset_frames(audio: Floats, codec: Codec) -> list[int]:
     Raises:
         EnvironmentLacksError: librosa is not installed.
     """
-    require_librosa()
+    require_optional("librosa")
     import librosa
 
     found = librosa.onset.onset_detect(

@@ -22,11 +22,13 @@ MANIFEST_NAME = "manifest.json"
 Fact = int | list[list[int]]
 
 
-class _Model(BaseModel):
+class Record(BaseModel):
+    """Plain data as it is written to a file: nothing more in it, and never changed."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
 
 
-class TensorSignature(_Model):
+class TensorSignature(Record):
     """One input or output of a file."""
 
     name: str
@@ -37,7 +39,7 @@ class TensorSignature(_Model):
         return f"{self.name} {self.dtype} [{', '.join(str(axis) for axis in self.shape)}]"
 
 
-class FileRecord(_Model):
+class FileRecord(Record):
     """A file: its name without a folder, hex digest and bytes."""
 
     name: str
@@ -60,7 +62,7 @@ class SourceRecord(FileRecord):
     label: str = Field(default="", description="'random' for random weights")
 
 
-class PassRecord(_Model):
+class PassRecord(Record):
     """A pass that was applied, with what its own check allowed.
 
     What the check measured is no fact of the export: it changes with the number of threads.
@@ -76,7 +78,7 @@ class PassRecord(_Model):
     tolerance: float | None = None
 
 
-class ComponentRecord(_Model):
+class ComponentRecord(Record):
     """One exported component.
 
     Attributes:
@@ -123,7 +125,7 @@ class ComponentRecord(_Model):
         return value
 
 
-class AdapterRecord(_Model):
+class AdapterRecord(Record):
     """A low-rank update that a component can be switched to at run time."""
 
     name: str  # what it is asked for by
@@ -132,7 +134,7 @@ class AdapterRecord(_Model):
     source: SourceRecord
 
 
-class GateRecord(_Model):
+class GateRecord(Record):
     """A gate of the verification that let this version be published."""
 
     component: str
@@ -142,7 +144,7 @@ class GateRecord(_Model):
     limit: float
 
 
-class Manifest(_Model):
+class Manifest(Record):
     """All facts of a version."""
 
     schema_version: int = SCHEMA_VERSION

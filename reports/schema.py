@@ -10,11 +10,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema
+from pydantic import Field, ValidationError, WithJsonSchema
 
 from vampnet_onnx.configs.config import first_problem
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.manifest import SourceRecord
+from vampnet_onnx.configs.manifest import Record, SourceRecord
 
 SCHEMA_VERSION = 1
 
@@ -38,11 +38,7 @@ class Verdict(StrEnum):
     FAIL = "FAIL"
 
 
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
-
-
-class Gate(_Model):
+class Gate(Record):
     """One threshold and what was measured against it, the worst case of all."""
 
     name: str = Field(description="metric the gate limits, such as logits_relative_l2")
@@ -56,7 +52,7 @@ class Gate(_Model):
     message: str = Field(default="", description="what went wrong and where, for a person")
 
 
-class Case(_Model):
+class Case(Record):
     """One seeded input and how the two sides compare on it."""
 
     id: str
@@ -71,7 +67,7 @@ class Case(_Model):
     message: str = ""
 
 
-class BadSeed(_Model):
+class BadSeed(Record):
     """A seed with which a component failed."""
 
     seed: int
@@ -82,7 +78,7 @@ class BadSeed(_Model):
     replay: str = Field(description="command that runs this seed again")
 
 
-class HeatMap(_Model):
+class HeatMap(Record):
     """Largest absolute error by time and codebook (or by time alone) of one case."""
 
     case: str
@@ -95,7 +91,7 @@ class HeatMap(_Model):
     values: list[list[Number]] = Field(description="rows x cells")
 
 
-class Scatter(_Model):
+class Scatter(Record):
     """Paired values, reference against export, a seeded sample of one case."""
 
     case: str
@@ -104,7 +100,7 @@ class Scatter(_Model):
     export: list[Number]
 
 
-class Component(_Model):
+class Component(Record):
     """Everything found about one exported file."""
 
     name: str
@@ -144,7 +140,7 @@ class Source(SourceRecord):
     """A checkpoint file the artifacts were made from."""
 
 
-class DefectTrial(_Model):
+class DefectTrial(Record):
     """What became of one defect planted on purpose."""
 
     defect: str
@@ -157,7 +153,7 @@ class DefectTrial(_Model):
     right: bool = Field(description="the module named is the culprit")
 
 
-class SelfTest(_Model):
+class SelfTest(Record):
     """The harness tried on itself."""
 
     trials: list[DefectTrial]
@@ -165,7 +161,7 @@ class SelfTest(_Model):
     alarms: list[str] = Field(description="sound runs that failed; none is right")
 
 
-class Report(_Model):
+class Report(Record):
     """A whole verification run."""
 
     schema_version: int = SCHEMA_VERSION

@@ -8,7 +8,7 @@ from rich.table import Table
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import ArtifactsArgument, Checkpoint, Json, Threads
-from .output import err, out, print_json, progress_bar, spinner
+from .output import out, print_json, progress_bar, spinner
 
 
 def bench(
@@ -33,9 +33,9 @@ def bench(
     from vampnet_onnx.models import Checkpoints
     from vampnet_onnx.verify.bench import ROUNDS, bench_networks
 
-    with spinner(err, "checking hashes"):
+    with spinner("checking hashes"):
         opened = open_artifacts(artifacts)
-    with progress_bar(err) as bar:
+    with progress_bar() as bar:
         given = None if checkpoint is None else Checkpoints(checkpoint)
         timings = bench_networks(opened, given, threads=threads, progress=bar)
     facts = {

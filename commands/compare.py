@@ -13,7 +13,7 @@ from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Json, Unsealed
-from .output import err, out, print_json, progress_bar, spinner
+from .output import out, print_json, progress_bar, spinner
 
 if TYPE_CHECKING:
     from vampnet_onnx.verify.versions import ComponentChange, VersionChange
@@ -43,9 +43,9 @@ def compare(
     from vampnet_onnx.configs.artifacts import open_artifacts
     from vampnet_onnx.verify.versions import compare_versions
 
-    with spinner(err, "checking hashes"):
+    with spinner("checking hashes"):
         opened = [open_artifacts(path, unsealed=unsealed) for path in (old, new)]
-    with progress_bar(err) as bar:
+    with progress_bar() as bar:
         found = compare_versions(*opened, gates=load_gates(), adapter=adapter, progress=bar)
     if as_json:
         unsealed_files = [name for artifacts in opened for name in artifacts.changed]

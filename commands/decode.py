@@ -5,17 +5,15 @@ from typing import Annotated
 
 import typer
 
-from .options import Artifacts, Json, Threads
-from .output import err, print_files, spinner
+from .options import Artifacts, AudioOut, Json, Threads
+from .output import print_files, spinner
 
 
 def decode(
     source: Annotated[
         Path, typer.Argument(metavar="IN.npz", help="Codes, of encode or vamp --save-tokens.")
     ],
-    target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Audio to write: .wav, .flac or .ogg.")
-    ],
+    target: AudioOut,
     artifacts: Artifacts,
     threads: Threads = 0,
     as_json: Json = False,
@@ -28,7 +26,7 @@ def decode(
     from vampnet_onnx.pipeline.jobs import decode_file
     from vampnet_onnx.pipeline.vamp import VampPipeline
 
-    with spinner(err, "decoding"):
+    with spinner("decoding"):
         pipeline = VampPipeline.open(artifacts, threads=threads)
         written = decode_file(pipeline, source, target)
     print_files(written, as_json=as_json)

@@ -1,19 +1,13 @@
 """``vampnet-onnx demo-clip``: audio to try things with."""
 
-from pathlib import Path
-from typing import Annotated
-
-import typer
-
 from vampnet_onnx.configs.packaged import CLIP, DEMO_SET, packaged_set
 
+from .options import AudioOut
 from .output import print_files
 
 
 def demo_clip(
-    target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Audio to write: .wav, .flac or .ogg.")
-    ],
+    target: AudioOut,
 ) -> None:
     """Write the clip that comes with the demo checkpoints, six seconds of procedural music.
 

@@ -47,27 +47,24 @@ def doctor(as_json: Json = False) -> None:
 
 def examine() -> list[Finding]:
     """Look at everything the commands need."""
-    findings = [Finding("python", platform.python_version(), True)]
-    for package, module in (_ALWAYS | EXPORT_TOOLS).items():
-        findings.append(_package(package, module))
-    findings += [_optional(package) for package in OPTIONAL]
     one_by_one = hasattr(os, "sched_getaffinity")
     cores = len(os.sched_getaffinity(0)) if one_by_one else os.cpu_count()
-    findings.append(Finding("cores", str(cores), True))
-    free = shutil.disk_usage(Path.cwd()).free
-    findings.append(
+    here = Path.cwd()
+    free = shutil.disk_usage(here).free
+    return [
+        Finding("python", platform.python_version(), True),
+        *(_package(*names) for names in (_ALWAYS | EXPORT_TOOLS).items()),
+        *(_optional(package) for package in OPTIONAL),
+        Finding("cores", str(cores), True),
         Finding(
             "disk here",
             f"{free / 1e9:.1f} GB free",
             free >= _SMALL_DISK,
             "a released-size model needs 3 GB of artifacts beside 3 GB of checkpoints",
-        )
-    )
-    findings.append(
-        Finding("folder here", str(Path.cwd()), os.access(Path.cwd(), os.W_OK), "not writable")
-    )
-    findings.append(Finding("hub", os.environ.get("HF_ENDPOINT", "the library's own"), True))
-    return findings
+        ),
+        Finding("folder here", str(here), os.access(here, os.W_OK), "not writable"),
+        Finding("hub", os.environ.get("HF_ENDPOINT", "the library's own"), True),
+    ]
 
 
 def _package(package: str, module: str) -> Finding:

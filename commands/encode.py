@@ -5,14 +5,12 @@ from typing import Annotated
 
 import typer
 
-from .options import Artifacts, Json, Threads
-from .output import err, out, print_json, spinner
+from .options import Artifacts, AudioIn, Json, Threads
+from .output import out, print_json, spinner
 
 
 def encode(
-    source: Annotated[
-        Path, typer.Argument(metavar="IN", help="Audio: WAV, FLAC or OGG, mono or stereo.")
-    ],
+    source: AudioIn,
     target: Annotated[Path, typer.Argument(metavar="OUT.npz", help="Codes to write.")],
     artifacts: Artifacts,
     keep_stereo: Annotated[
@@ -29,7 +27,7 @@ def encode(
     from vampnet_onnx.pipeline.jobs import encode_file
     from vampnet_onnx.pipeline.vamp import VampPipeline
 
-    with spinner(err, "encoding"):
+    with spinner("encoding"):
         pipeline = VampPipeline.open(artifacts, threads=threads)
         shape = encode_file(pipeline, source, target, keep_stereo=keep_stereo)
     if as_json:

@@ -9,7 +9,7 @@ import typer
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Checkpoint, ConfigOption, Json, Lora
-from .output import cost, err, out, print_cost, print_json, progress_bar
+from .output import cost, out, print_cost, print_json, progress_bar
 
 
 def export(
@@ -66,7 +66,7 @@ def export(
     from vampnet_onnx.export.jobs import export_checkpoints
 
     started = time.monotonic()
-    with progress_bar(err) as bar:
+    with progress_bar() as bar:
         made = export_checkpoints(
             checkpoint,
             output,

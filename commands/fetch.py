@@ -8,7 +8,7 @@ import typer
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Json
-from .output import err, print_files, progress_bar
+from .output import print_files, progress_bar
 
 
 def fetch(
@@ -39,7 +39,7 @@ def fetch(
     require_export_tools()
     from vampnet_onnx.models.hub.published import fetch_published
 
-    with progress_bar(err) as bar:
+    with progress_bar() as bar:
         files = fetch_published(
             output,
             finetuned=finetuned,

@@ -11,7 +11,7 @@ import typer
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Json, UpstreamPython
-from .output import cost, err, out, print_cost, print_json, progress_bar
+from .output import cost, out, print_cost, print_json, progress_bar
 
 if TYPE_CHECKING:
     from vampnet_onnx.verify.golden.check import Finding
@@ -59,7 +59,7 @@ def check(
     started = time.monotonic()
     found: dict[str, list[Finding]] = {}
     for folder in folders:
-        with progress_bar(err) as bar:
+        with progress_bar() as bar:
             run = PipelineRun(RecordedSet(folder), opened) if opened else ModelRun(folder)
             found[str(folder)] = check_set(run, progress=bar)
     verdicts = {finding.verdict for findings in found.values() for finding in findings}
@@ -102,7 +102,7 @@ def record(
     from vampnet_onnx.verify.golden.record import record_set
 
     started = time.monotonic()
-    with progress_bar(err) as bar:
+    with progress_bar() as bar:
         count = record_set(checkpoint, output, python=upstream_python, progress=bar)
     out.print(f"  {output}  {count} cases")
     print_cost(started)
@@ -110,11 +110,8 @@ def record(
 
 def _row(finding: Finding) -> dict[str, object]:
     told = ("kind", "quantity", "verdict", "cases", "worst", "where", "message")
-    row = {name: getattr(finding, name) for name in told}
-    return {
-        **row,
-        **{name: getattr(finding.rule, name, None) for name in ("limit", "measure")},
-    }
+    rule = {name: getattr(finding.rule, name, None) for name in ("limit", "measure")}
+    return {name: getattr(finding, name) for name in told} | rule
 
 
 def _print_set(name: str, findings: list[Finding]) -> None:

@@ -89,7 +89,7 @@ def localise(
         require_optional("matplotlib")
     from vampnet_onnx.verify.localisation.locate import localise_error
 
-    with spinner(err, "walking module by module"):
+    with spinner("walking module by module"):
         found = localise_error(
             artifacts,
             checkpoint,

@@ -7,7 +7,7 @@ import typer
 
 from vampnet_onnx.configs.extras import require_export_tools
 
-from .output import err, out, spinner
+from .output import out, spinner
 
 
 def make_checkpoint(
@@ -26,7 +26,7 @@ def make_checkpoint(
     require_export_tools()
     from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
 
-    with spinner(err, "drawing weights") as tell:
+    with spinner("drawing weights") as tell:
         files = write_random_set(output, like=like, seed=seed, progress=tell)
     for path in files:
         out.print(f"  {path}  {path.stat().st_size / 1e6:.2f} MB")

@@ -8,6 +8,12 @@ import typer
 from vampnet_onnx.configs.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+AudioIn = Annotated[
+    Path, typer.Argument(metavar="IN", help="Audio: WAV, FLAC or OGG, mono or stereo.")
+]
+AudioOut = Annotated[
+    Path, typer.Argument(metavar="OUT", help="Audio to write: .wav, .flac or .ogg.")
+]
 Checkpoint = Annotated[
     Path | None,
     typer.Option(

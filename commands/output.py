@@ -29,7 +29,7 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
 @contextlib.contextmanager
-def progress_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
     """Give a function ``(name, done, total)`` that draws one line a name."""
     columns = (
         SpinnerColumn(),
@@ -40,7 +40,7 @@ def progress_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
     )
     tasks: dict[str, int] = {}
     with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
+        *columns, console=err, transient=True, disable=not err.is_terminal
     ) as progress:
 
         def update(name: str, done: int, total: int) -> None:
@@ -52,9 +52,9 @@ def progress_bar(console: Console) -> Iterator[Callable[[str, int, int], None]]:
 
 
 @contextlib.contextmanager
-def spinner(console: Console, text: str) -> Iterator[Callable[[str], None]]:
+def spinner(text: str) -> Iterator[Callable[[str], None]]:
     """Show that something is at work; gives a function that says what on."""
-    with console.status(text) as status:
+    with err.status(text) as status:
         yield lambda item: status.update(f"{text}: {item}")
 
 
@@ -62,14 +62,14 @@ def print_verdict(result: Report) -> None:
     """Print a line a component, the gates that failed, and the verdict."""
     colour = {"PASS": "green", "AMBIGUOUS": "yellow", "FAIL": "red"}[result.verdict]
     for part in result.components:
-        failed = [gate for gate in part.gates if gate.verdict == "FAIL"]
         out.print(f"  {part.id:27} {part.verdict:10} {len(part.cases)} cases")
-        for gate in failed:
-            out.print(
-                f"    {gate.name} {gate.value} (must be {gate.direction} {gate.limit})"
-                f" {gate.worst_case} {gate.message}",
-                markup=False,
-            )
+        for gate in part.gates:
+            if gate.verdict == "FAIL":
+                out.print(
+                    f"    {gate.name} {gate.value} (must be {gate.direction} {gate.limit})"
+                    f" {gate.worst_case} {gate.message}",
+                    markup=False,
+                )
     for note in result.notes:
         out.print(f"  {note}", markup=False)
     out.print(result.verdict_line, style=colour, markup=False)

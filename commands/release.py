@@ -10,7 +10,7 @@ from vampnet_onnx.configs.config import load_config
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Json
-from .output import cost, err, out, print_cost, print_json, print_verdict, progress_bar
+from .output import cost, out, print_cost, print_json, print_verdict, progress_bar
 
 
 def release(
@@ -42,7 +42,7 @@ def release(
 
     settings = load_config(config)
     started = time.monotonic()
-    with progress_bar(err) as bar:
+    with progress_bar() as bar:
         outcome = release_set(
             settings,
             artifacts=artifacts or settings.output.artifacts,

@@ -35,10 +35,9 @@ def replay(
         out.print(f"  {found.facts.component}, {found.facts.module or 'the whole file'}")
         out.print(f"  input     {found.facts.case}", markup=False)
         out.print(f"  error     {found.error:.3g} (recorded {found.facts.error:.3g})")
-        out.print(
-            f"  output    {'the recorded one' if found.same else 'not the recorded one'}"
-        )
-        out.print(
-            "[red]still wrong[/red]" if wrong else "[green]agrees with the reference[/green]"
-        )
+        out.print(f"  output    {'' if found.same else 'not '}the recorded one")
+        if wrong:
+            out.print("still wrong", style="red")
+        else:
+            out.print("agrees with the reference", style="green")
     raise typer.Exit(1 if wrong else 0)

@@ -10,7 +10,7 @@ from rich.table import Table
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Json
-from .output import err, out, print_json, progress_bar
+from .output import out, print_json, progress_bar
 
 
 def self_test(
@@ -45,7 +45,7 @@ def self_test(
     with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
         write_random_set(Path(folder), like="tiny", seed=0)
         defects = chosen_defects(tuple(only or ()))
-        with progress_bar(err) as bar:
+        with progress_bar() as bar:
             result = run_self_test(Path(folder), defects, runs=runs, progress=bar)
     trials, count, alarms = result.trials, result.sound_runs, result.alarms
     if into is not None and existing is not None:

@@ -1,6 +1,7 @@
 """``vampnet-onnx vamp``: audio in, variations of it out."""
 
 import time
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,34 +20,28 @@ from vampnet_onnx.configs.settings import (
     vamp_settings,
 )
 
-from .options import Artifacts, Json, Threads
-from .output import cost, err, print_cost, print_files, progress_bar, spinner
+from .options import Artifacts, AudioIn, AudioOut, Json, Threads
+from .output import cost, print_cost, print_files, progress_bar, spinner
 
 Whole = int | None
 Real = float | None
 
 
-def _mask(text: str, *names: str, **more: Any) -> Any:
-    return typer.Option(
-        *names, help=text, rich_help_panel="Mask: what is kept of the input", **more
-    )
+def _panel(title: str) -> Callable[..., Any]:
+    def option(text: str, *names: str, **more: Any) -> Any:
+        return typer.Option(*names, help=text, rich_help_panel=title, **more)
+
+    return option
 
 
-def _made(text: str, *names: str) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel="Generation")
-
-
-def _out(text: str, *names: str, **more: Any) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel="Output", **more)
+_mask = _panel("Mask: what is kept of the input")
+_made = _panel("Generation")
+_out = _panel("Output")
 
 
 def vamp(
-    source: Annotated[
-        Path, typer.Argument(metavar="IN", help="Audio: WAV, FLAC or OGG, mono or stereo.")
-    ],
-    target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Audio to write: .wav, .flac or .ogg.")
-    ],
+    source: AudioIn,
+    target: AudioOut,
     artifacts: Artifacts,
     seed: Annotated[int, _made("Of mask and tokens; the same on every machine.")] = 0,
     periodic_prompt: Annotated[
@@ -145,10 +140,10 @@ def vamp(
         plot=plot,
     )
     started = time.monotonic()
-    with spinner(err, "checking hashes"):
+    with spinner("checking hashes"):
         pipeline = VampPipeline.open(artifacts, threads=threads)
         pipeline.switch_adapter(adapter)
-    with progress_bar(err) as bar:
+    with progress_bar() as bar:
         written = vamp_file(pipeline, job, progress=bar)
     print_files(written, as_json=as_json, seed=seed, **cost(started))
     if not as_json:

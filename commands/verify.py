@@ -19,15 +19,7 @@ from .options import (
     UpstreamPython,
     seed_list,
 )
-from .output import (
-    cost,
-    err,
-    out,
-    print_cost,
-    print_json,
-    print_verdict,
-    progress_bar,
-)
+from .output import cost, out, print_cost, print_json, print_verdict, progress_bar
 
 Against = Literal["models", "upstream", "golden"]
 
@@ -93,7 +85,7 @@ def verify(
     from vampnet_onnx.verify.jobs import verify_export
 
     started = time.monotonic()
-    with progress_bar(err) as bar:
+    with progress_bar() as bar:
         result = verify_export(
             artifacts,
             checkpoint,

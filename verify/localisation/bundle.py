@@ -27,9 +27,6 @@ class Facts:
     """Where a bundle comes from.
 
     Attributes:
-        component: with variant.
-        module: path of the module.
-        case: id of the input.
         error: relative L2 of its output, on the reference's inputs.
     """
 
@@ -41,10 +38,6 @@ class Facts:
 
 def write_bundle(folder: Path, found: Located) -> bool:
     """Write the first culprit of a walk; return whether it is there to be cut out.
-
-    Args:
-        folder: must not exist.
-        found: what the walk found.
 
     Raises:
         InputError: the folder exists or cannot be written.
@@ -73,7 +66,6 @@ class Replayed:
     """What a bundle does now.
 
     Attributes:
-        facts: as recorded.
         error: relative L2 of the output now.
         same: whether the output is the recorded one, bit for bit.
     """

@@ -30,7 +30,6 @@ class ComponentFile:
 
     Attributes:
         record: what the manifest, or the file itself, says of it.
-        path: of the graph.
         sources: checkpoint files it was made from, and perhaps others of its version.
         unvouched: files whose content no manifest vouches for.
         graph: by its modules, adapters switched on.

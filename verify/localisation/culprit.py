@@ -25,7 +25,6 @@ class ModuleFinding:
     """One module.
 
     Attributes:
-        path: of the module.
         error: relative L2 of its output when the whole export runs; NaN if not comparable.
         own_error: the same on the reference's inputs; NaN where it was not tried.
         verdict: one of the constants of this module.
@@ -42,9 +41,7 @@ class LoneModule:
     """A module cut out of a graph, with the reference's inputs.
 
     Attributes:
-        model: the module as a graph of its own.
         inputs: arrays by its input names.
-        outputs: what it gives.
         reference: what the reference's module gives.
     """
 

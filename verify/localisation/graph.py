@@ -26,11 +26,8 @@ class GraphNode:
     """A node of the main graph.
 
     Attributes:
-        name: its own.
-        operator: its type.
         module: path of the module it came from.
         taken: values it takes, weights left out; also what its branches and bodies take.
-        made: values it makes.
         weight_bytes: of the weights it takes.
     """
 
@@ -51,18 +48,12 @@ class Border:
 
 
 class GraphModules:
-    """One graph, its modules, and ways to run it whole or in part.
-
-    Attributes:
-        metadata: of the file.
-        nodes: in order.
-    """
+    """One graph, its modules, and ways to run it whole or in part."""
 
     def __init__(self, path: Path, adapters: Sequence[Path] = ()) -> None:
         """Load a graph.
 
         Args:
-            path: an artifact's ``.onnx`` file.
             adapters: ``.onnx_adapter`` files whose values take the place of its defaults.
 
         Raises:
@@ -193,7 +184,6 @@ class GraphModules:
 
         Args:
             inputs: arrays by name, for the types of the new inputs.
-            wanted: names of the new outputs.
         """
         known = {name for node in self.nodes for name in (*node.taken, *node.made)}
         names = [name for name in inputs if name in known]

@@ -50,10 +50,8 @@ class Located:
 
     Attributes:
         component: with variant.
-        localisation: module by module.
         birth: where non-finite values come from, if there are any.
         unvouched: files whose content no manifest vouches for.
-        case: id of the input.
     """
 
     component: str

@@ -32,7 +32,6 @@ class Birth:
         module: first module of the reference with finite inputs and non-finite output.
         node: first node of the export of that kind.
         node_module: path of the module the node came from.
-        operator: type of the node.
     """
 
     verdict: str

@@ -23,7 +23,6 @@ class PartialRun:
         """Start at the inputs.
 
         Args:
-            graph: what to run.
             inputs: arrays by name; inputs of the graph, or inner values that border a part.
             keep: values that are asked for more than once.
         """
@@ -86,10 +85,7 @@ def run_alone(
     """Run one module by itself, stage by stage if it holds several.
 
     Args:
-        graph: holds the module.
-        path: of the module.
         inputs: arrays of the values that border it, by name.
-        stages: of the graph.
 
     Returns:
         Its outputs by name; None if it does not run.

@@ -32,7 +32,6 @@ class RecordedSource(Source):
         """Take a recorded case.
 
         Args:
-            parts: what was recorded between modules.
             inputs: recorded, by the names of the graph's inputs.
             outputs: recorded, by the names of the graph's outputs.
             module: our entry module of the set's checkpoint; it runs in float64 only, where

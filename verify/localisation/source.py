@@ -31,7 +31,6 @@ class ModuleIO:
 
     Attributes:
         inputs: arrays that went in, in call order.
-        outputs: arrays that came out.
         rounding: measures its own float32 rounding on these inputs, as relative L2; None
             where it cannot be measured.
     """
@@ -55,7 +54,6 @@ class Source(ABC):
 
     Attributes:
         inputs: of the whole, by the names of the graph's inputs.
-        stages: paths of its stages.
     """
 
     inputs: Mapping[str, np.ndarray]

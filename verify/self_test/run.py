@@ -10,6 +10,7 @@ import signal
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -102,7 +103,6 @@ def run_sound(models: ModelSet, component: str, *, runs: int) -> tuple[int, list
 
     Args:
         models: a small set.
-        component: by name.
         runs: how many; rounded up to whole seeds.
 
     Returns:
@@ -139,17 +139,16 @@ def run_self_test(
 
     Args:
         checkpoint: folder of a small set.
-        defects: what to plant.
         runs: of sound exports in all, rounded up.
         progress: told what is at work, how much is done and how much there is.
     """
     jobs = len(os.sched_getaffinity(0))
     each = -(-runs // len(COMPONENTS))
     # Spawned, not forked: the runtimes' threads do not survive a fork.
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _open, (checkpoint,))
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start)
     try:
-        trials = [pool.submit(_trial, defect.name) for defect in defects]
-        sound = [pool.submit(_sound, name, each) for name in COMPONENTS if each]
+        trials = [pool.submit(_trial, checkpoint, defect.name) for defect in defects]
+        sound = [pool.submit(_sound, checkpoint, name, each) for name in COMPONENTS if each]
         found, checked = [], []
         for i, trial in enumerate(trials):
             progress("defects", i, len(trials))
@@ -179,25 +178,21 @@ def chosen_defects(names: Sequence[str]) -> list[Defect]:
     return [known[name] for name in names or known]
 
 
-_models: ModelSet | None = None  # of this process
-
-
-def _open(checkpoint: Path) -> None:
-    global _models
+def _start() -> None:
     # An interrupt reaches every process of a terminal; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
-    _models = open_models(checkpoint)
 
 
-def _trial(name: str) -> DefectTrial:
-    assert _models is not None
-    return run_defect(_models, *chosen_defects([name]))
+_opened = cache(open_models)  # once a process
 
 
-def _sound(component: str, runs: int) -> tuple[int, list[str]]:
-    assert _models is not None
-    return run_sound(_models, component, runs=runs)
+def _trial(checkpoint: Path, name: str) -> DefectTrial:
+    return run_defect(_opened(checkpoint), *chosen_defects([name]))
+
+
+def _sound(checkpoint: Path, component: str, runs: int) -> tuple[int, list[str]]:
+    return run_sound(_opened(checkpoint), component, runs=runs)
 
 
 def _first_culprit(

@@ -6,9 +6,7 @@ from .options import AudioOut
 from .output import print_files
 
 
-def demo_clip(
-    target: AudioOut,
-) -> None:
+def demo_clip(target: AudioOut) -> None:
     """Write the clip that comes with the demo checkpoints, six seconds of procedural music.
 
     Example:

@@ -5,9 +5,8 @@ from pathlib import Path
 
 from vampnet_onnx.configs.files import replacing
 
-from .html import render_html
 from .junit import render_junit
-from .markdown import render_markdown
+from .pages import render_html, render_markdown
 from .schema import Report
 
 

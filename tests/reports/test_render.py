@@ -18,9 +18,8 @@ from vampnet_onnx.reports import (
     read_report,
     write_reports,
 )
-from vampnet_onnx.reports.html import render_html
 from vampnet_onnx.reports.junit import render_junit
-from vampnet_onnx.reports.markdown import render_markdown
+from vampnet_onnx.reports.pages import render_html, render_markdown
 
 
 @every_sample

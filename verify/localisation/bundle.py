@@ -15,7 +15,7 @@ from vampnet_onnx.configs.files import publish_folder, staging_folder
 from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.pipeline.version.session import Session
 
-from .likeness import distance
+from .culprit import distance
 from .locate import Located
 
 GRAPH, FACTS = "module.onnx", "bundle.json"

@@ -27,9 +27,10 @@ from .culprit import (
     LoneModule,
     ModuleFinding,
     cut_out,
+    distance,
+    likest,
 )
 from .graph import GraphModules, is_below, is_within
-from .likeness import distance, likest
 from .partial_run import PartialRun, run_alone, run_in_stages
 from .source import ROOT, GraphSource, Source, Trace, children_of
 

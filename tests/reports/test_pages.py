@@ -1,4 +1,4 @@
-"""The report as a page: nothing hidden, nothing fetched, hostile text is text."""
+"""The report as a page and as Markdown: nothing is hidden, hostile text is text."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.support.report_samples import (
     failing_report,
     hostile_report,
 )
-from vampnet_onnx.reports.html import render_html
+from vampnet_onnx.reports.pages import render_html, render_markdown
 
 
 @pytest.mark.parametrize("sample", [*SAMPLES, hostile_report], ids=lambda s: s.__name__)
@@ -62,3 +62,15 @@ def test_nan_is_loud_and_never_a_gap() -> None:
         "47 of 1218 cells are not finite, the first at codebook 3, frames 126 to 127" in text
     )
     assert "not finite: 31 values of the export, 0 of the reference" in text
+
+
+def test_hostile_text_is_text_in_markdown() -> None:
+    text = render_markdown(hostile_report())
+    assert "<script" not in text and "\x1b" not in text and "\u202e" not in text
+    for line in text.splitlines():
+        assert not re.search(r"(?<!\\)`", line), line
+    blocks = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
+    assert len(blocks) == 5
+    for block in blocks:
+        columns = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(columns) == 1, block

@@ -1,0 +1,90 @@
+"""What templates make of a report: Markdown, and one HTML file that asks for nothing.
+
+Templates escape everything; the Content-Security-Policy in the page forbids every request, so
+not even a hostile name in the data could make one.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from . import figures, summary
+from .schema import Case, Component, Report, Verdict
+from .summary import format_number, printable, worst_case, worst_first
+
+_MOST_CASES = 1000  # in a table of the page; the JSON has all of them
+_MARKS = {Verdict.PASS: "✅ PASS", Verdict.AMBIGUOUS: "⚠️ AMBIGUOUS", Verdict.FAIL: "❌ FAIL"}
+# An underscore inside a word, as in metric names, is no markup and stays readable.
+_MARKUP = re.compile(r"[\\`*\[\]|~#$!]|(?<![^\W_])_|_(?![^\W_])")
+
+
+def render_html(report: Report) -> str:
+    """Return the report as a self-contained HTML page."""
+    made = _environment(printable, autoescape=True)
+    made.filters.update(number=_number, loud=_loud, breakable=_breakable)
+    made.globals.update(anchors=_anchors, shown_cases=_shown_cases)
+    return made.get_template("report.html").render(report=report)
+
+
+def render_markdown(report: Report) -> str:
+    """Return the report in GitHub's Markdown, for a release page or a job's summary."""
+    made = _environment(escape_markdown, keep_trailing_newline=True)
+    return made.get_template("report.md").render(report=report, mark=_MARKS.get)
+
+
+def escape_markdown(text: str) -> str:
+    """Return `text` as it must stand in Markdown to be read as written, on one line."""
+    line = " ".join(printable(text).split())
+    line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKUP.sub(lambda m: "\\" + m.group(), line)
+
+
+def _environment(escape: Callable[[str], str], **options: Any) -> Environment:
+    """Return an environment in which every text a template writes goes through `escape`.
+
+    Args:
+        escape: makes text harmless in the language of the template.
+    """
+    made = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates", encoding="utf-8"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        # Markup is a str too, and has been through here already.
+        finalize=lambda value: escape(value) if type(value) is str else value,
+        **options,
+    )
+    made.globals.update(Verdict=Verdict, summary=summary, figures=figures)
+    return made
+
+
+def _anchors(component: Component, anchor: str) -> dict[str, str]:
+    """Return where links to a case lead, by its id; the component's own anchor is given."""
+    return {case.id: f"{anchor}-case-{i}" for i, case in enumerate(component.cases, 1)}
+
+
+def _shown_cases(component: Component) -> list[Case]:
+    """Return the cases to list, failed ones first; of very many, those that links lead to."""
+    ordered, worst = worst_first(component.cases), worst_case(component)
+    linked = {gate.worst_case for gate in component.gates} | ({worst.id} if worst else set())
+    return ordered[:_MOST_CASES] + [c for c in ordered[_MOST_CASES:] if c.id in linked]
+
+
+def _breakable(name: str) -> Markup:
+    """Let a long name break after its underscores rather than inside a word."""
+    return Markup("_<wbr>").join(printable(name).split("_"))
+
+
+def _number(value: float | None) -> Markup:
+    return _loud(format_number(value))
+
+
+def _loud(text: str) -> Markup:
+    """Return a formatted number, marked where it is none."""
+    if text.lstrip("-")[:1].isdigit():
+        return escape(text)
+    return Markup('<strong class="loud">{}</strong>').format(text)

@@ -25,9 +25,8 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.models import VampNet
 from vampnet_onnx.models.networks.layers import LoRALinear
 
-from .graph import MODULE_KEY, GraphPass
-from .passes import PassResult
-from .passes.base import PassError
+from .graph import MODULE_KEY
+from .passes import GraphPass, PassError, PassResult
 
 _DOWN, _UP = "adapter_down", "adapter_up"
 _ADAPTED = ("w_qs", "w_vs", "fc", "w_1", "w_2")  # the layers that LoRA reaches

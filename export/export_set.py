@@ -1,11 +1,8 @@
 """A folder of checkpoints to a staged version: every component, its facts, the manifest."""
 
-from __future__ import annotations
-
 import gc
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vampnet_onnx.configs.config import Config
@@ -35,64 +32,30 @@ from .passes import NotFiniteError
 from .toolchain import toolchain
 
 
-@dataclass(frozen=True)
-class Request:
-    """What to export.
-
-    Attributes:
-        model: name of the model in the store.
-        components: names; None for all that the folder allows.
-        inputs: entry points of the transformers, ``codes`` and ``latents``.
-        opset: of the default domain.
-        external_data: put weights in files of their own.
-        adapters: LoRA files to make adapters of.
-        rates: of audio in Hz, beside the codec's own, that audio processors are made for;
-            None for the usual ones.
-    """
-
-    model: str
-    components: tuple[str, ...] | None
-    inputs: tuple[str, ...]
-    opset: int
-    external_data: bool
-    rates: tuple[int, ...] | None = None
-    adapters: tuple[Adapter, ...] = ()
-
-    @classmethod
-    def from_config(cls, config: Config, *, adapters: tuple[Adapter, ...] = ()) -> Request:
-        """Take the export part of a configuration."""
-        return cls(
-            model=config.model,
-            components=tuple(config.export.components) if config.export.components else None,
-            inputs=tuple(config.export.inputs),
-            opset=config.export.opset,
-            external_data=config.export.external_data,
-            rates=None if config.export.rates is None else tuple(config.export.rates),
-            adapters=adapters,
-        )
-
-
 def export_set(
-    request: Request,
+    config: Config,
     checkpoints: Checkpoints,
     staged: Path,
     *,
+    adapters: Sequence[Adapter] = (),
     progress: Callable[[str, int, int], None],
 ) -> Manifest:
-    """Export every component of a request into a staged folder and write its manifest.
+    """Export every component of a configuration into a staged folder and write its manifest.
 
     Args:
-        request: what to export.
-        checkpoints: what to export it from; their LoRA overlays become part of it.
+        config: its model is the name in the store, its export section says what to export.
+        checkpoints: what to export it from, whatever the configuration says; their LoRA
+            overlays become part of it.
         staged: an empty folder.
+        adapters: LoRA files to make adapters of.
         progress: told the component at work, how many are done and how many there are.
 
     Raises:
         InputError: the checkpoints are not fit for it.
     """
-    jobs = _jobs(request, checkpoints)
+    jobs = _jobs(config, checkpoints, adapters)
     records, sources = [], set[SourceRecord]()
-    adapters: dict[str, AdapterRecord] = {}
+    made: dict[str, AdapterRecord] = {}
     versions = toolchain()
     for done, (name, variant) in enumerate(jobs):
         progress(name if not variant else f"{name}.{variant}", done, len(jobs))
@@ -100,20 +63,22 @@ def export_set(
         sources.update(models.sources)
         component = build_component(name, models, variant=variant)
         own = list(models.sources)
-        wanted = [adapter for adapter in request.adapters if adapter.component == name]
+        wanted = [adapter for adapter in adapters if adapter.component == name]
         for adapter in wanted:
-            adapters[adapter.file_name] = _write_adapter(adapter, checkpoints, models, staged)
+            made[adapter.file_name] = _write_adapter(adapter, checkpoints, models, staged)
         del models
         try:
-            exported = export_component(component, opset=request.opset, adaptable=bool(wanted))
+            exported = export_component(
+                component, opset=config.export.opset, adaptable=bool(wanted)
+            )
         except NotFiniteError as error:
             raise InputError(
                 f"{checkpoints.folder}: {component.id} computes NaN or infinite values with"
                 " these weights, though each of them is finite; the checkpoint is damaged"
             ) from error
-        annotate(exported, request.model, own, versions)
+        annotate(exported, config.model, own, versions)
         path = staged / f"{component.id}.onnx"
-        file, data = save_graph(exported.model, path, external=request.external_data)
+        file, data = save_graph(exported.model, path, external=config.export.external_data)
         records.append(component_record(exported, file, data))
         # The exporter leaves cycles behind that keep a gigabyte alive until collected.
         del component, exported
@@ -121,20 +86,22 @@ def export_set(
     progress("manifest", len(jobs), len(jobs))
     ordered = sorted(sources, key=lambda source: (source.name, source.sha256))
     manifest = Manifest(
-        model=request.model,
+        model=config.model,
         random_weights=any(source.label == "random" for source in sources),
         sources=tuple(ordered),
         toolchain=versions,
         components=tuple(records),
-        adapters=tuple(adapters.values()),
+        adapters=tuple(made.values()),
     )
     write_manifest(staged, manifest)
     return manifest
 
 
-def _jobs(request: Request, checkpoints: Checkpoints) -> list[tuple[str, str]]:
+def _jobs(
+    config: Config, checkpoints: Checkpoints, adapters: Sequence[Adapter]
+) -> list[tuple[str, str]]:
     present = available(checkpoints.present)
-    wanted = request.components or tuple(present)
+    wanted = config.export.components or present
     missing = [name for name in wanted if name not in present]
     if missing:
         raise InputError(
@@ -147,7 +114,7 @@ def _jobs(request: Request, checkpoints: Checkpoints) -> list[tuple[str, str]]:
             f"{checkpoints.folder}: a LoRA file was given for {', '.join(unused)}, which is"
             f" not exported ({', '.join(wanted)})"
         )
-    unused = [adapter.name for adapter in request.adapters if adapter.component not in wanted]
+    unused = [adapter.name for adapter in adapters if adapter.component not in wanted]
     if unused:
         raise InputError(
             f"{checkpoints.folder}: adapter {unused[0]!r} is for a transformer that is not"
@@ -155,13 +122,13 @@ def _jobs(request: Request, checkpoints: Checkpoints) -> list[tuple[str, str]]:
         )
     for path in checkpoints.lora.values():
         checkpoints.read_lora(path)  # now rather than after the minutes that others take
-    jobs = []
-    for name in COMPONENTS:
-        if name in wanted:
-            dims = checkpoints.codec_dims
-            found = variants(name, inputs=request.inputs, rates=request.rates, dims=dims)
-            jobs += [(name, variant) for variant in found]
-    return jobs
+    inputs, rates, dims = config.export.inputs, config.export.rates, checkpoints.codec_dims
+    return [
+        (name, variant)
+        for name in COMPONENTS
+        if name in wanted
+        for variant in variants(name, inputs=inputs, rates=rates, dims=dims)
+    ]
 
 
 def _write_adapter(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import onnx_ir as ir
 import torch
 
-from vampnet_onnx.configs.manifest import PassRecord, TensorSignature
+from vampnet_onnx.configs.manifest import PassRecord
 
 from .adapters import OpenForAdapters
 from .components.component import BuiltComponent, Component, TracedComponent
@@ -28,9 +28,8 @@ from .graph import (
     SetSignature,
     Simplify,
     check_graph,
-    run_graph_passes,
 )
-from .passes import run_module_passes
+from .passes import run_graph_passes, run_module_passes
 
 OPSETS = range(18, 24)
 DEFAULT_OPSET = 20
@@ -106,7 +105,14 @@ def _trace_and_transform(
 
 
 def _trace(component: TracedComponent, opset: int) -> ir.Model:
-    shapes = tuple(_dynamic_axes(item) for item in component.inputs)
+    shapes = tuple(
+        {
+            axis: torch.export.Dim(extent, min=1, max=_LARGEST_EXTENT)
+            for axis, extent in enumerate(item.shape)
+            if isinstance(extent, str)
+        }
+        for item in component.inputs
+    )
     with _quiet_exporter():
         program = torch.onnx.export(
             component.module.eval(),
@@ -125,14 +131,6 @@ def _trace(component: TracedComponent, opset: int) -> ir.Model:
     return program.model
 
 
-def _dynamic_axes(signature: TensorSignature) -> dict[int, torch.export.Dim]:
-    return {
-        axis: torch.export.Dim(extent, min=1, max=_LARGEST_EXTENT)
-        for axis, extent in enumerate(signature.shape)
-        if isinstance(extent, str)
-    }
-
-
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Silence notices that are not about this model, such as torchvision being absent."""
@@ -140,8 +138,7 @@ def _quiet_exporter() -> Iterator[None]:
     level = logger.level
     logger.setLevel(logging.ERROR)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with warnings.catch_warnings(action="ignore"):
             yield
     finally:
         logger.setLevel(level)

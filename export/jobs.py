@@ -9,7 +9,7 @@ from vampnet_onnx.configs.files import staging_folder
 from vampnet_onnx.configs.store import publish, read_manifest
 from vampnet_onnx.models import Checkpoints
 
-from .export_set import Request, export_set
+from .export_set import export_set
 from .options import Files, Names, adapters_from, listed, settings_from
 
 
@@ -73,9 +73,8 @@ def export_checkpoints(
         raise InputError("--lora-adapters makes adapters of LoRA files: give --lora FILE")
     adapters = adapters_from(lora, source) if lora_adapters else ()
     checkpoints = Checkpoints(source, settings.checkpoint.overlays)
-    request = Request.from_config(settings, adapters=adapters)
     home = Path(out) / settings.model
     with staging_folder(home) as staged:
-        export_set(request, checkpoints, staged, progress=progress)
+        export_set(settings, checkpoints, staged, adapters=adapters, progress=progress)
         folder, new = publish(staged, home, version=version)
     return Artifacts(folder, read_manifest(folder), new=new)

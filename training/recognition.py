@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from vampnet_onnx.configs.config import config_from
-from vampnet_onnx.export.export_set import Request, export_set
+from vampnet_onnx.export.export_set import export_set
 from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
 from vampnet_onnx.pipeline.files.audio_files import open_audio
@@ -58,7 +58,7 @@ def recognition(checkpoints: Path, clips: list[Path]) -> dict[str, Recognition]:
             {"model": "measured", "checkpoint": {"path": checkpoints}}, source="measured set"
         )
         export_set(
-            Request.from_config(config),
+            config,
             Checkpoints(checkpoints),
             Path(temporary),
             progress=lambda _name, _done, _total: None,

@@ -11,7 +11,7 @@ from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.config import Config, load_gates
 from vampnet_onnx.configs.files import publish_folder, staging_folder
 from vampnet_onnx.configs.store import publish, write_manifest
-from vampnet_onnx.export.export_set import Request, export_set
+from vampnet_onnx.export.export_set import export_set
 from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
 from vampnet_onnx.reports import Report, Verdict, write_reports
@@ -55,7 +55,7 @@ def release_set(
     with _checkpoint(config) as checkpoint, staging_folder(home) as staged:
         checkpoints = Checkpoints(checkpoint, config.checkpoint.overlays)
         manifest = export_set(
-            Request.from_config(config),
+            config,
             checkpoints,
             staged,
             progress=lambda name, done, total: progress(f"export {name}", done, total),

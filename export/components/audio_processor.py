@@ -64,6 +64,10 @@ def audio_processor(dims: CodecDims, *, source_rate: int | None = None) -> Built
     """
     resampling = None if source_rate is None else interpolator(source_rate, dims.sample_rate)
     weighting = Weighting.of_rate(dims.sample_rate)
+    # What it takes to process a long clip in parts, by `mono` and `block_power`.
+    facts: dict[str, Fact] = {"loudness_stride": gating(dims.sample_rate).stride}
+    if resampling is not None:
+        facts["resampling"] = [[resampling.old, resampling.new, resampling.width]]
     return BuiltComponent(
         name=NAME,
         variant="" if source_rate is None else variant_name(source_rate),
@@ -75,17 +79,9 @@ def audio_processor(dims: CodecDims, *, source_rate: int | None = None) -> Built
             signature("block_power", "float64", "batch", "blocks"),
         ),
         dims=dims,
-        facts=_facts(dims, resampling),
+        facts=facts,
         build=partial(_build, dims=dims, resampling=resampling, weighting=weighting),
     )
-
-
-def _facts(dims: CodecDims, resampling: Interpolator | None) -> dict[str, Fact]:
-    """Return what it takes to process a long clip in parts, by `mono` and `block_power`."""
-    facts: dict[str, Fact] = {"loudness_stride": gating(dims.sample_rate).stride}
-    if resampling is not None:
-        facts["resampling"] = [[resampling.old, resampling.new, resampling.width]]
-    return facts
 
 
 def variant_name(source_rate: int) -> str:
@@ -291,16 +287,9 @@ def _energies(
     stride = weighting.last.shape[1]
     length = weighting.response.shape[0]
     matrices = {
-        name: g.constant(np.ascontiguousarray(getattr(weighting, name).T))
-        for name in (
-            "response",
-            "from_state",
-            "to_state",
-            "states",
-            "states_from_first",
-            "last",
-            "last_from_first",
-        )
+        name: g.constant(matrix.T)
+        for name, matrix in vars(weighting).items()
+        if name != "blocks"
     }
     order = weighting.last_from_first.shape[0]
     position = g.constant(np.arange(stride, dtype=np.int64))

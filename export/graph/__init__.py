@@ -1,6 +1,5 @@
 """Transforms of an exported graph, one idea a file."""
 
-from .base import GraphPass, run_graph_passes
 from .builder import GraphBuilder, Var
 from .fold_casts import FoldCasts
 from .module_paths import MODULE_KEY, KeepModulePaths
@@ -14,12 +13,10 @@ __all__ = [
     "CanonicalNames",
     "FoldCasts",
     "GraphBuilder",
-    "GraphPass",
     "KeepModulePaths",
     "PlainReshapes",
     "SetSignature",
     "Simplify",
     "Var",
     "check_graph",
-    "run_graph_passes",
 ]

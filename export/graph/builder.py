@@ -27,6 +27,15 @@ Number = bool | int | float
 Attribute = int | float | str | Sequence[int] | ir.Graph
 
 
+def _operator(kind: str, dtype: object = None) -> Callable[[Var, Operand], Var]:
+    """Return a method that adds a node of a value and an operand."""
+
+    def method(self: Var, other: Operand) -> Var:
+        return self.op(kind, other, dtype=dtype)
+
+    return method
+
+
 class Var:
     """A value of a graph being built; operators on it add nodes.
 
@@ -48,64 +57,28 @@ class Var:
         inputs = [self, *(self.builder.like(self, other) for other in others)]
         return self.builder.node(kind, inputs, dtypes=[dtype or self.dtype], **attributes)[0]
 
-    def __add__(self, other: Operand) -> Var:
-        return self.op("Add", other)
-
-    def __sub__(self, other: Operand) -> Var:
-        return self.op("Sub", other)
-
-    def __mul__(self, other: Operand) -> Var:
-        return self.op("Mul", other)
-
-    def __truediv__(self, other: Operand) -> Var:
-        return self.op("Div", other)
-
-    def __floordiv__(self, other: Operand) -> Var:
-        """Divide integers, none of them negative."""
-        return self.op("Div", other)
-
-    def __mod__(self, other: Operand) -> Var:
-        """Return the remainder of integers, with the sign of the divisor."""
-        return self.op("Mod", other)
-
-    def __matmul__(self, other: Var) -> Var:
-        return self.op("MatMul", other)
+    __add__ = _operator("Add")
+    __sub__ = _operator("Sub")
+    __mul__ = _operator("Mul")
+    __truediv__ = _operator("Div")
+    __floordiv__ = _operator("Div")  # of integers, none of them negative
+    __mod__ = _operator("Mod")  # of integers, with the sign of the divisor
+    __matmul__ = _operator("MatMul")
+    __and__ = _operator("And")
+    __or__ = _operator("Or")
+    __lt__ = _operator("Less", np.bool_)
+    __le__ = _operator("LessOrEqual", np.bool_)
+    __gt__ = _operator("Greater", np.bool_)
+    __ge__ = _operator("GreaterOrEqual", np.bool_)
+    equals = _operator("Equal", np.bool_)
+    minimum = _operator("Min")
+    maximum = _operator("Max")
 
     def __neg__(self) -> Var:
         return self.op("Neg")
 
-    def __and__(self, other: Var) -> Var:
-        return self.op("And", other)
-
-    def __or__(self, other: Var) -> Var:
-        return self.op("Or", other)
-
     def __invert__(self) -> Var:
         return self.op("Not")
-
-    def __lt__(self, other: Operand) -> Var:
-        return self.op("Less", other, dtype=np.bool_)
-
-    def __le__(self, other: Operand) -> Var:
-        return self.op("LessOrEqual", other, dtype=np.bool_)
-
-    def __gt__(self, other: Operand) -> Var:
-        return self.op("Greater", other, dtype=np.bool_)
-
-    def __ge__(self, other: Operand) -> Var:
-        return self.op("GreaterOrEqual", other, dtype=np.bool_)
-
-    def equals(self, other: Operand) -> Var:
-        """Compare for equality."""
-        return self.op("Equal", other, dtype=np.bool_)
-
-    def minimum(self, other: Operand) -> Var:
-        """Return the smaller one."""
-        return self.op("Min", other)
-
-    def maximum(self, other: Operand) -> Var:
-        """Return the larger one."""
-        return self.op("Max", other)
 
     def cast(self, dtype: object) -> Var:
         """Convert; floats to integers by truncation."""
@@ -275,17 +248,10 @@ class GraphBuilder:
 
         Both build a result of the same dtype and rank.
         """
-        branches, dtype = [], condition.dtype
-        for build in (then, otherwise):
-            with self._inner_nodes() as nodes:
-                result = build().op("Identity")
-            dtype = result.dtype
-            result.value.type = _type(dtype)
-            branches.append(
-                ir.Graph([], [result.value], nodes=nodes, name=self._numbered("branch"))
-            )
+        first, dtypes = self._inner("branch", [], lambda: [then()])
+        second, _ = self._inner("branch", [], lambda: [otherwise()])
         return self.node(
-            "If", [condition], dtypes=[dtype], then_branch=branches[0], else_branch=branches[1]
+            "If", [condition], dtypes=dtypes, then_branch=first, else_branch=second
         )[0]
 
     def scan(
@@ -305,22 +271,20 @@ class GraphBuilder:
         Returns:
             The last state and the results, stacked along a new first axis.
         """
-        inner = [self._inner_input(item) for item in (state, *sequences)]
-        with self._inner_nodes() as nodes:
+        inner = []
+        for item in (state, *sequences):
+            value = ir.Value(name=self._numbered("element"), type=_type(item.dtype))
+            inner.append(Var(self, value, item.dtype))
+
+        def step() -> list[Var]:
             after, elements = body(inner[0], inner[1:])
-            ends = [item.op("Identity") for item in (after, *elements)]
-        for item in ends:
-            item.value.type = _type(item.dtype)
-        graph = ir.Graph(
-            [item.value for item in inner],
-            [item.value for item in ends],
-            nodes=nodes,
-            name=self._numbered("body"),
-        )
+            return [after, *elements]
+
+        graph, dtypes = self._inner("body", inner, step)
         last, *results = self.node(
             "Scan",
             [state, *sequences],
-            dtypes=[item.dtype for item in ends],
+            dtypes=dtypes,
             body=graph,
             num_scan_inputs=len(sequences),
         )
@@ -359,18 +323,18 @@ class GraphBuilder:
         self._inputs.append(value)
         return Var(self, value, np.dtype(signature.dtype))
 
-    def _inner_input(self, like: Var) -> Var:
-        value = ir.Value(name=self._numbered("element"), type=_type(like.dtype))
-        return Var(self, value, like.dtype)
-
-    @contextmanager
-    def _inner_nodes(self) -> Iterator[list[ir.Node]]:
-        """Collect the nodes made here for a graph of their own."""
+    def _inner(
+        self, name: str, inputs: Sequence[Var], build: Callable[[], Sequence[Var]]
+    ) -> tuple[ir.Graph, list[np.dtype]]:
+        """Return a graph of what is made in building its results, and their dtypes."""
         outside, self._nodes = self._nodes, []
-        try:
-            yield self._nodes
-        finally:
-            self._nodes = outside
+        ends = [item.op("Identity") for item in build()]
+        nodes, self._nodes = self._nodes, outside
+        for item in ends:
+            item.value.type = _type(item.dtype)
+        given, results = ([item.value for item in part] for part in (inputs, ends))
+        graph = ir.Graph(given, results, nodes=nodes, name=self._numbered(name))
+        return graph, [item.dtype for item in ends]
 
     def _numbered(self, kind: str) -> str:
         stem = f"{self._scope}/{kind}" if self._scope else kind

@@ -2,10 +2,7 @@
 
 import onnx_ir as ir
 
-from vampnet_onnx.export.passes import PassResult
-from vampnet_onnx.export.passes.base import PassError
-
-from .base import GraphPass
+from vampnet_onnx.export.passes.base import GraphPass, PassError, PassResult
 
 
 class FoldCasts(GraphPass):
@@ -44,9 +41,7 @@ class FoldCasts(GraphPass):
 
     def ensures(self, model: ir.Model) -> None:
         """No CastLike is left."""
-        left = [node.name for node in _casts(model)]
-        if left:
-            raise PassError(f"FoldCasts left {left[0]} and {len(left) - 1} more")
+        self.refuse_left([node.name for node in _casts(model)])
 
 
 def _casts(model: ir.Model) -> list[ir.Node]:

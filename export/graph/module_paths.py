@@ -9,10 +9,7 @@ import ast
 
 import onnx_ir as ir
 
-from vampnet_onnx.export.passes import PassResult
-from vampnet_onnx.export.passes.base import PassError
-
-from .base import GraphPass
+from vampnet_onnx.export.passes.base import GraphPass, PassError, PassResult
 
 MODULE_KEY = "vampnet_onnx.module"
 

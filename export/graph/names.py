@@ -4,10 +4,8 @@ from collections import Counter
 
 import onnx_ir as ir
 
-from vampnet_onnx.export.passes import PassResult
-from vampnet_onnx.export.passes.base import PassError
+from vampnet_onnx.export.passes.base import GraphPass, PassError, PassResult
 
-from .base import GraphPass
 from .module_paths import MODULE_KEY
 
 

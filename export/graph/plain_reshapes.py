@@ -5,10 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 import onnx_ir as ir
 
-from vampnet_onnx.export.passes import PassResult
-from vampnet_onnx.export.passes.base import PassError
+from vampnet_onnx.export.passes.base import GraphPass, PassError, PassResult
 
-from .base import GraphPass
 from .module_paths import MODULE_KEY
 
 
@@ -51,9 +49,7 @@ class PlainReshapes(GraphPass):
 
     def ensures(self, model: ir.Model) -> None:
         """No shape is computed that a constant could say."""
-        left = [node.name for node in _computed(model) if _plain(node) is not None]
-        if left:
-            raise PassError(f"PlainReshapes left {left[0]} and {len(left) - 1} more")
+        self.refuse_left([n.name for n in _computed(model) if _plain(n) is not None])
 
 
 def _computed(model: ir.Model) -> list[ir.Node]:

@@ -4,10 +4,8 @@ import numpy as np
 import onnx_ir as ir
 
 from vampnet_onnx.configs.manifest import TensorSignature
-from vampnet_onnx.export.passes import PassResult
-from vampnet_onnx.export.passes.base import PassError
+from vampnet_onnx.export.passes.base import GraphPass, PassError, PassResult
 
-from .base import GraphPass
 from .module_paths import MODULE_KEY
 
 _FORBIDDEN_PARTS = ("weight_g", "weight_v", "lora_A", "lora_B", "film")
@@ -29,8 +27,7 @@ class SetSignature(GraphPass):
         self, inputs: tuple[TensorSignature, ...], outputs: tuple[TensorSignature, ...]
     ) -> None:
         """Remember the signature the file must have."""
-        self.inputs = inputs
-        self.outputs = outputs
+        self._wanted = (*inputs, *outputs)
 
     def requires(self, model: ir.Model) -> None:
         """Names, types and fixed axes are those of the signature already."""
@@ -50,15 +47,10 @@ class SetSignature(GraphPass):
     def ensures(self, model: ir.Model) -> None:
         """Names, types and axes are those of the signature."""
         self.requires(model)
-        for value, signature in zip(
-            (*model.graph.inputs, *model.graph.outputs), self._wanted, strict=True
-        ):
+        found = (*model.graph.inputs, *model.graph.outputs)
+        for value, signature in zip(found, self._wanted, strict=True):
             if value.shape != signature.shape:
                 raise PassError(f"{value.name} has axes {value.shape}, not {signature.shape}")
-
-    @property
-    def _wanted(self) -> tuple[TensorSignature, ...]:
-        return (*self.inputs, *self.outputs)
 
 
 def _require_fits(value: ir.Value, signature: TensorSignature) -> None:

@@ -4,10 +4,8 @@ import onnx_ir as ir
 import onnxsim
 from onnx_ir.passes import common
 
-from vampnet_onnx.export.passes import PassResult
-from vampnet_onnx.export.passes.base import PassError
+from vampnet_onnx.export.passes.base import GraphPass, PassError, PassResult
 
-from .base import GraphPass
 from .module_paths import MODULE_KEY, paths_by_output, restore_paths
 
 # Rules that merge nodes of several modules into one.  A person who looks for the layer that

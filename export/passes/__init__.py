@@ -1,6 +1,14 @@
 """Transforms of a module before it is exported, one small class a file."""
 
-from .base import ModulePass, NotFiniteError, PassResult, run_module_passes
+from .base import (
+    GraphPass,
+    ModulePass,
+    NotFiniteError,
+    PassError,
+    PassResult,
+    run_graph_passes,
+    run_module_passes,
+)
 from .fold_codebooks import FoldCodebooksIntoEmbedding
 from .fold_snake import FoldSnake
 from .fold_weight_norm import FoldWeightNorm
@@ -14,13 +22,16 @@ __all__ = [
     "FoldCodebooksIntoEmbedding",
     "FoldSnake",
     "FoldWeightNorm",
+    "GraphPass",
     "MergeLoRA",
     "ModulePass",
     "NormaliseCodebooks",
     "NotFiniteError",
+    "PassError",
     "PassResult",
     "PointwiseToLinear",
     "StackCodebooks",
     "TabulatePositionBias",
+    "run_graph_passes",
     "run_module_passes",
 ]

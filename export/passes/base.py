@@ -1,20 +1,23 @@
-"""What a pass over a module is, and the runner that checks each one by running the module.
+"""What a pass over a module or a graph is, and the runners that check each one.
 
-A pass says what it requires, changes the module in place, and says what it then guarantees.
-The runner computes the module's outputs on a seeded input before and after: a pass that
-changes a number it should not change stops the export, whatever it claims.
+A pass says what it requires, changes the module or graph in place, and says what it then
+guarantees.  Passes over a module are checked by running it: the runner computes its outputs on
+a seeded input before and after, and a pass that changes a number it should not change stops
+the export, whatever it claims.  What a graph computes is for the verification to say.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
+import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
 from vampnet_onnx.configs.manifest import PassRecord
 
 M = TypeVar("M", bound=nn.Module)
+S = TypeVar("S", nn.Module, ir.Model)
 
 # What another order of the same float32 sums may cost at the output of a deep network: 1.4e-6
 # was measured at 20 layers; a wrong weight costs 1e-3 and more.
@@ -42,26 +45,41 @@ class NotFiniteError(PassError):
     """The module gives NaN or infinity before any pass, so no pass can be checked."""
 
 
-class ModulePass:
-    """A transform of a module in place.
+class Pass(Generic[S]):
+    """A transform, in place, of a module or of a graph.
 
     Attributes:
-        tolerance: largest relative L2 change of float outputs that it may cause; 0 where it
-            does the same operations in the same order, some of them once and for all.
+        tolerance: largest relative L2 change of a module's float outputs that it may cause; 0
+            where it does the same operations in the same order, some of them once and for all.
+            None for passes over graphs, whose check is the verification.
     """
 
-    tolerance = 0.0
+    tolerance: float | None = None
 
-    def requires(self, module: nn.Module) -> None:
-        """Raise `PassError` if the pass cannot be applied to the module; any will do here."""
+    def requires(self, subject: S) -> None:
+        """Raise `PassError` if the pass cannot be applied; anything will do here."""
 
-    def call(self, module: nn.Module) -> PassResult:
-        """Change the module in place."""
+    def call(self, subject: S) -> PassResult:
+        """Change the module or graph in place."""
         raise NotImplementedError
 
-    def ensures(self, module: nn.Module) -> None:
-        """Raise `PassError` if the module is not as the pass promises."""
+    def ensures(self, subject: S) -> None:
+        """Raise `PassError` if the module or graph is not as the pass promises."""
         raise NotImplementedError
+
+    def refuse_left(self, left: Sequence[str | None]) -> None:
+        """Raise `PassError` if anything is left that the pass should have replaced."""
+        if left:
+            raise PassError(f"{type(self).__name__} left {left[0]} and {len(left) - 1} more")
+
+
+class ModulePass(Pass[nn.Module]):
+    """A transform of a module in place."""
+
+    tolerance: float = 0.0
+
+
+GraphPass = Pass[ir.Model]
 
 
 class ReplaceEvery(ModulePass, Generic[M]):
@@ -69,7 +87,7 @@ class ReplaceEvery(ModulePass, Generic[M]):
 
     Attributes:
         kind: of the modules.
-        details: for the manifest; may say ``{count}`` and ``{paths}`` of what was replaced.
+        details: for the manifest; may say ``{count}`` and ``{paths}`` of what was changed.
     """
 
     kind: type[nn.Module] | tuple[type[nn.Module], ...]
@@ -83,21 +101,27 @@ class ReplaceEvery(ModulePass, Generic[M]):
         """Return what takes a module's place."""
         raise NotImplementedError
 
+    def count(self, module: M) -> int:
+        """Return how many changes the replacement of a module counts for."""
+        return 1
+
     def call(self, module: nn.Module) -> PassResult:
         """Replace them, in module order."""
         paths = [path for path, m in module.named_modules() if path and self.matches(m)]
+        count = 0
         for path in paths:
             parent, _, name = path.rpartition(".")
-            made = self.replacement(cast(M, module.get_submodule(path)))
-            setattr(module.get_submodule(parent), name, made)
+            replaced = cast(M, module.get_submodule(path))
+            setattr(module.get_submodule(parent), name, self.replacement(replaced))
+            count += self.count(replaced)
         named = ", ".join(paths) or "nothing"
-        return PassResult(len(paths), self.details.format(count=len(paths), paths=named))
+        return PassResult(count, self.details.format(count=count, paths=named))
 
     def ensures(self, module: nn.Module) -> None:
         """None is left."""
-        left = [type(m).__name__ for m in module.modules() if self.matches(m)]
-        if left:
-            raise PassError(f"{type(self).__name__} left a {left[0]} and {len(left) - 1} more")
+        self.refuse_left(
+            [f"a {type(m).__name__}" for m in module.modules() if self.matches(m)]
+        )
 
 
 def run_module_passes(
@@ -119,26 +143,38 @@ def run_module_passes(
     if not all(bool(torch.isfinite(value).all()) for value in before):
         raise NotFiniteError("outputs are NaN or infinite before any pass")
     for item in passes:
-        name = type(item).__name__
-        item.requires(module)
-        result = item.call(module)
-        item.ensures(module)
+        records.append(_applied(item, module))
         after = _outputs(module, example)
         change = max(_changes(before, after))
         # Written so that NaN fails.
         if not change <= item.tolerance:
             raise PassError(
-                f"pass {name} changed the module's output by {change:.3g} (relative L2),"
-                f" more than {item.tolerance:.3g}"
+                f"pass {records[-1].name} changed the module's output by {change:.3g}"
+                f" (relative L2), more than {item.tolerance:.3g}"
             )
-        records.append(PassRecord(name=name, tolerance=item.tolerance, **vars(result)))
         before = after
     return records
+
+
+def run_graph_passes(model: ir.Model, passes: Sequence[GraphPass]) -> list[PassRecord]:
+    """Run passes in order, each with its requirements and promises checked.
+
+    Raises:
+        PassError: one of them does not hold.
+    """
+    return [_applied(item, model) for item in passes]
 
 
 def frozen(value: Tensor) -> nn.Parameter:
     """Return the tensor as a contiguous parameter without gradient."""
     return nn.Parameter(value.detach().contiguous(), requires_grad=False)
+
+
+def _applied(item: Pass[S], subject: S) -> PassRecord:
+    item.requires(subject)
+    result = item.call(subject)
+    item.ensures(subject)
+    return PassRecord(name=type(item).__name__, tolerance=item.tolerance, **vars(result))
 
 
 def _outputs(module: nn.Module, example: tuple[Tensor, ...]) -> list[Tensor]:

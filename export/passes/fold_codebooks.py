@@ -4,14 +4,13 @@ Products are formed in float64 and rounded once, so folding costs less accuracy 
 float32 product it replaces.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vampnet_onnx.models.networks.quantize import ResidualVectorQuantize
 from vampnet_onnx.models.networks.vampnet import CodebookEmbedding
 
-from .base import REORDERING, ModulePass, PassError, PassResult, frozen
+from .base import REORDERING, PassError, ReplaceEvery, frozen
 
 
 class CodesEmbedding(nn.Module):
@@ -47,7 +46,7 @@ class FoldedEmbedding(nn.Module):
         return total
 
 
-class FoldCodebooksIntoEmbedding(ModulePass):
+class FoldCodebooksIntoEmbedding(ReplaceEvery[CodesEmbedding]):
     """Fold codebook rows, mask row included, through the embedding projection.
 
     Rules:
@@ -55,33 +54,28 @@ class FoldCodebooksIntoEmbedding(ModulePass):
     """
 
     tolerance = REORDERING  # the same sum in another order
+    kind = CodesEmbedding
+    details = "folded {count} tables through the projection"
 
     def requires(self, module: nn.Module) -> None:
         """The module embeds codes."""
         if not isinstance(module.get_submodule("embedding"), CodesEmbedding):
             raise PassError("FoldCodebooksIntoEmbedding needs a module that embeds codes")
 
-    def call(self, module: nn.Module) -> PassResult:
-        """Replace the embedding."""
-        entry = module.get_submodule("embedding")
-        if not isinstance(entry, CodesEmbedding):
-            raise PassError("the embedding is not one of codes")
-        with torch.no_grad():
-            rows = entry.embedding.tables(entry.quantizer)
-            # The projection's input channels, a codebook after the other: [width, out] each.
-            weight = entry.embedding.out_proj.weight[:, :, 0].t()
-            parts = torch.split(weight, [row.shape[1] for row in rows])
-            tables = [
-                (row.double() @ part.double()).float()
-                for row, part in zip(rows, parts, strict=True)
-            ]
-        bias = entry.embedding.out_proj.bias
-        if bias is None:
+    def replacement(self, module: CodesEmbedding) -> FoldedEmbedding:
+        """Multiply each codebook's rows with its part of the projection."""
+        projection = module.embedding.out_proj
+        if projection.bias is None:
             raise PassError("the embedding projection has no bias")
-        module.embedding = FoldedEmbedding(tables, bias)
-        return PassResult(len(tables), f"folded {len(tables)} tables through the projection")
+        rows = module.embedding.tables(module.quantizer)
+        # The projection's input channels, a codebook after the other: [width, out] each.
+        parts = projection.weight[:, :, 0].t().split([row.shape[1] for row in rows])
+        tables = [
+            (row.double() @ part.double()).float()
+            for row, part in zip(rows, parts, strict=True)
+        ]
+        return FoldedEmbedding(tables, projection.bias)
 
-    def ensures(self, module: nn.Module) -> None:
-        """The embedding is a folded one."""
-        if not isinstance(module.get_submodule("embedding"), FoldedEmbedding):
-            raise PassError("FoldCodebooksIntoEmbedding left the embedding")
+    def count(self, module: CodesEmbedding) -> int:
+        """Count codebooks."""
+        return len(module.embedding.special["MASK"])  # the codec may have more

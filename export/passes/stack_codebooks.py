@@ -5,9 +5,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vampnet_onnx.models.networks.lac import LAC
-from vampnet_onnx.models.networks.quantize import ResidualVectorQuantize
 
-from .base import ModulePass, PassError, PassResult, frozen
+from .base import PassError, ReplaceEvery, frozen
 
 
 class CodesToLatents(nn.Module):
@@ -53,7 +52,7 @@ class StackedCodebooks(nn.Module):
         return (z + self.bias[:n].sum(0)).transpose(1, 2)
 
 
-class StackCodebooks(ModulePass):
+class StackCodebooks(ReplaceEvery[CodesToLatents]):
     """Stack codebooks so that the number given may be any from 1 to all.
 
     Rules:
@@ -63,6 +62,8 @@ class StackCodebooks(ModulePass):
     # One sum over all codebooks instead of one a codebook: 1e-7 of the latents, which the
     # decoder's depth turns into some 1e-6 of the audio.
     tolerance = 1e-4
+    kind = CodesToLatents
+    details = "stacked {count} codebooks with their projections"
 
     def requires(self, module: nn.Module) -> None:
         """Weight norm is folded and the module looks up codes."""
@@ -71,31 +72,22 @@ class StackCodebooks(ModulePass):
         if any(name.endswith("weight_g") for name, _ in module.named_parameters()):
             raise PassError("StackCodebooks must run after FoldWeightNorm")
 
-    def call(self, module: nn.Module) -> PassResult:
-        """Replace the lookup."""
-        entry = module.get_submodule("quantizer")
-        if not isinstance(entry, CodesToLatents):
-            raise PassError("the quantizer does not look up codes")
-        module.quantizer = _stack(entry.quantizer)
-        count = len(entry.quantizer.quantizers)
-        return PassResult(count, f"stacked {count} codebooks with their projections")
+    def replacement(self, module: CodesToLatents) -> StackedCodebooks:
+        """Stack tables and projections, narrow ones padded."""
+        quantizer = module.quantizer
+        widest = max(quantizer.codebook_dims)
+        tables, projections, biases = [], [], []
+        for i in range(len(quantizer.quantizers)):
+            book = quantizer.book(i)
+            rows, conv = book.codebook.weight, book.get_submodule("out_proj")
+            if not isinstance(conv, nn.Conv1d) or conv.bias is None:
+                raise PassError("an output projection is not a folded convolution")
+            pad = widest - rows.shape[1]
+            tables.append(F.pad(torch.cat([rows, rows[:1]]), (0, pad)))
+            projections.append(F.pad(conv.weight[:, :, 0].t(), (0, 0, 0, pad)))
+            biases.append(conv.bias)
+        return StackedCodebooks(*map(torch.stack, (tables, projections, biases)))
 
-    def ensures(self, module: nn.Module) -> None:
-        """The lookup is a stacked one."""
-        if not isinstance(module.get_submodule("quantizer"), StackedCodebooks):
-            raise PassError("StackCodebooks left the lookup")
-
-
-def _stack(quantizer: ResidualVectorQuantize) -> StackedCodebooks:
-    widest = max(quantizer.codebook_dims)
-    tables, projections, biases = [], [], []
-    for i in range(len(quantizer.quantizers)):
-        book = quantizer.book(i)
-        rows, conv = book.codebook.weight, book.get_submodule("out_proj")
-        if not isinstance(conv, nn.Conv1d) or conv.bias is None:
-            raise PassError("an output projection is not a folded convolution")
-        pad = widest - rows.shape[1]
-        tables.append(F.pad(torch.cat([rows, rows[:1]]), (0, pad)))
-        projections.append(F.pad(conv.weight[:, :, 0].t(), (0, 0, 0, pad)))
-        biases.append(conv.bias)
-    return StackedCodebooks(*map(torch.stack, (tables, projections, biases)))
+    def count(self, module: CodesToLatents) -> int:
+        """Count codebooks."""
+        return len(module.quantizer.quantizers)

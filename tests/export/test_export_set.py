@@ -14,15 +14,14 @@ import onnx
 import pytest
 import torch
 
-from tests.support.exports import compute, export_to, record_of, request_for
+from tests.support.exports import compute, config_for, export_to, record_of
 from tests.support.sets import GOLDEN, NANO, NETWORKS
 from vampnet_onnx.configs.artifacts import Artifacts
-from vampnet_onnx.configs.config import config_from
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.manifest import Manifest, TensorSignature
 from vampnet_onnx.export.components.registry import COMPONENTS
-from vampnet_onnx.export.export_set import METADATA_PREFIX, Request, export_set
+from vampnet_onnx.export.export_set import METADATA_PREFIX, export_set
 from vampnet_onnx.models import Checkpoints, open_models
 
 ROOT = Path(__file__).parents[2]
@@ -333,22 +332,18 @@ def test_components_come_in_the_architectures_order(nano_artifacts: Artifacts) -
     names = [record.name for record in nano_artifacts.manifest.components]
     assert list(dict.fromkeys(names)) == [name for name in COMPONENTS if name in names]
     assert len(set(names)) == len(NETWORKS)
-    assert request_for().inputs == ("codes", "latents")
 
 
 @pytest.fixture(scope="module")
 def exported_set(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Manifest]:
     folder = tmp_path_factory.mktemp("set")
-    request = Request(
-        model="mine",
-        inputs=("codes",),
-        opset=20,
+    config = config_for(
+        GOLDEN / "a",
         components=("audio_processor", "mask_generator", "sampler"),
-        external_data=False,
         rates=(48000, 8000),
     )
     return folder, export_set(
-        request, Checkpoints(GOLDEN / "a"), folder, progress=lambda *_: None
+        config, Checkpoints(GOLDEN / "a"), folder, progress=lambda *_: None
     )
 
 
@@ -377,25 +372,10 @@ def test_each_file_carries_its_facts(exported_set: tuple[Path, Manifest]) -> Non
         assert [value.name for value in model.graph.input] == [s.name for s in record.inputs]
 
 
-def test_rates_come_from_the_configuration(tmp_path: Path) -> None:
-    values = {"model": "mine", "checkpoint": {"path": "x"}, "export": {"rates": [16000]}}
-    config = config_from(values, source="my.toml")
-    assert Request.from_config(config).rates == (16000,)
-    values["export"] = {}
-    assert Request.from_config(config_from(values, source="my.toml")).rates is None
-
-
 def test_a_rate_of_no_use_is_refused_with_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"export\.rates"):
         export_set(
-            Request(
-                model="mine",
-                inputs=("codes",),
-                opset=20,
-                components=("audio_processor",),
-                external_data=False,
-                rates=(999_983,),
-            ),
+            config_for(GOLDEN / "a", components=("audio_processor",), rates=(999_983,)),
             Checkpoints(GOLDEN / "a"),
             tmp_path,
             progress=lambda *_: None,

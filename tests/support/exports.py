@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,31 +13,38 @@ import numpy as np
 import onnxruntime as ort
 
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
+from vampnet_onnx.configs.config import Config, config_from
 from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.export.adapters import Adapter
 from vampnet_onnx.export.components.registry import build_component
-from vampnet_onnx.export.export_set import Request, export_set
+from vampnet_onnx.export.export_set import export_set
 from vampnet_onnx.export.exporter import Exported, export_component
 from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.models import Checkpoints, ModelSet, open_models
 
 
-def request_for(**changed: object) -> Request:
-    values: dict[str, object] = {
-        "model": "mine",
-        "components": None,
-        "inputs": ("codes", "latents"),
-        "opset": 20,
-        "external_data": False,
+def config_for(checkpoint: Path, *, model: str = "mine", **changed: object) -> Config:
+    """Return a configuration that exports every entry, but for what is changed of that."""
+    values = {
+        "model": model,
+        "checkpoint": {"path": checkpoint},
+        "export": {"inputs": ["codes", "latents"]} | changed,
     }
-    return Request(**(values | changed))  # type: ignore[arg-type]
+    return config_from(values, source="test")
 
 
 def export_to(
-    folder: Path, checkpoint: Path, *, lora: Mapping[str, Path] = {}, **changed: object
+    folder: Path,
+    checkpoint: Path,
+    *,
+    lora: Mapping[str, Path] = {},
+    adapters: Sequence[Adapter] = (),
+    **changed: object,
 ) -> Artifacts:
     folder.mkdir(parents=True)
     checkpoints = Checkpoints(checkpoint, lora)
-    export_set(request_for(**changed), checkpoints, folder, progress=lambda *_: None)
+    config = config_for(checkpoint, **changed)  # type: ignore[arg-type]
+    export_set(config, checkpoints, folder, adapters=adapters, progress=lambda *_: None)
     return open_artifacts(folder)
 
 

@@ -19,15 +19,18 @@ from vampnet_onnx.export.graph import (
     MODULE_KEY,
     CanonicalNames,
     FoldCasts,
-    GraphPass,
     KeepModulePaths,
     PlainReshapes,
     SetSignature,
     Simplify,
-    run_graph_passes,
 )
-from vampnet_onnx.export.passes import PassResult, run_module_passes
-from vampnet_onnx.export.passes.base import PassError
+from vampnet_onnx.export.passes import (
+    GraphPass,
+    PassError,
+    PassResult,
+    run_graph_passes,
+    run_module_passes,
+)
 from vampnet_onnx.models import open_models
 
 

@@ -89,13 +89,10 @@ def export(
             {"artifacts": str(folder), "new": made.new, "files": files, **cost(started)}
         )
         return
-    for row in made.to_rows():
-        path = folder / row["file"]
-        out.print(f"  {row['component']:26} {row['bytes'] / 1e6:10.2f} MB  {path}")
-    for adapter in manifest.adapters:
-        name = f"{adapter.component} {adapter.name}"
-        path = folder / adapter.file.name
-        out.print(f"  {name:26} {adapter.file.size / 1e6:10.2f} MB  {path}")
+    rows = [(r.id, r.size, r.file) for r in manifest.components]
+    rows += [(f"{a.component} {a.name}", a.file.size, a.file) for a in manifest.adapters]
+    for name, size, file in rows:
+        out.print(f"  {name:26} {size / 1e6:10.2f} MB  {folder / file.name}")
     if manifest.random_weights:
         out.print("  [yellow]random weights: the model makes no music[/yellow]")
     out.print(f"{'exported to' if made.new else 'unchanged:'} {folder}; not verified yet")

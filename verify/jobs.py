@@ -93,10 +93,7 @@ def verify_export(
 
 @contextmanager
 def _oracle(
-    reference: Against,
-    python: Path | None,
-    checkpoints: Checkpoints,
-    threads: int,
+    reference: Against, python: Path | None, checkpoints: Checkpoints, threads: int
 ) -> Iterator[Callable[[ModelSet], Oracle]]:
     """Give what makes the side to compare with from our models of the checkpoint."""
     if python is not None and reference != "upstream":

@@ -79,16 +79,16 @@ class Localisation:
 def cut_out(
     graph: GraphModules,
     path: str,
-    inputs: Mapping[str, np.ndarray],
+    inputs: Mapping[str, np.ndarray] | None,
     reference: tuple[np.ndarray, ...],
     stages: Sequence[str] = (),
 ) -> LoneModule | None:
-    """Cut a module out of a graph and run it; None if it does not run.
+    """Cut a module out of a graph and run it; None if it does not run or lacks its inputs.
 
     Args as of `run_alone`, and what the reference's module gives.
     """
-    outputs = run_alone(graph, path, inputs, stages)
-    if outputs is None:
+    outputs = None if inputs is None else run_alone(graph, path, inputs, stages)
+    if inputs is None or outputs is None:
         return None
     model = graph.part(inputs, graph.borders[path].outputs)
     return LoneModule(model, inputs, outputs, reference)

@@ -143,9 +143,8 @@ class GraphModules:
         """Return whether a value can be computed from others alone."""
         nodes = self.between(known, [name])
         taken = {used for node in nodes for used in node.taken}
-        return bool(taken) and taken <= {made for node in nodes for made in node.made} | {
-            *known
-        }
+        made = {name for node in nodes for name in node.made}
+        return bool(taken) and taken <= made | set(known)
 
     def used_after(self, made: Collection[str]) -> set[str]:
         """Return the values that nodes use of which not every output is made."""

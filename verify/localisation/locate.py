@@ -35,9 +35,8 @@ from .component_file import open_component
 from .culprit import MISSING, Localisation
 from .graph import GraphModules
 from .nonfinite import EXPORT, Birth, find_birth
-from .recorded_source import RecordedSource
 from .source import GraphSource, Source
-from .torch_source import TorchSource
+from .torch_source import RecordedSource, TorchSource
 from .walk import localise
 
 _FRAMES = 23  # enough to see neighbours, few for any memory; prime, so no dimension is like it

@@ -15,10 +15,7 @@ class PartialRun:
     """
 
     def __init__(
-        self,
-        graph: GraphModules,
-        inputs: Mapping[str, np.ndarray],
-        keep: Iterable[str] = (),
+        self, graph: GraphModules, inputs: Mapping[str, np.ndarray], keep: Iterable[str] = ()
     ) -> None:
         """Start at the inputs.
 

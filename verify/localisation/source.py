@@ -1,8 +1,8 @@
 """What is taken as right in a walk: what every module took and gave on one input.
 
 A source is PyTorch (`verify.localisation.torch_source`), whose modules are watched as they
-run, a graph, by the module path its nodes carry, or a recorded set
-(`verify.localisation.recorded_source`).  All speak of modules by the same published paths.
+run or were recorded in a set, or a graph, by the module path its nodes carry.  All speak of
+modules by the same published paths.
 
 Modules are handed over a *stage* at a time, a stage being a module with a bounded amount of
 weights: at released size one transformer layer.  What a stage computed inside is let go before

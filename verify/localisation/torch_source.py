@@ -1,4 +1,4 @@
-"""PyTorch as the side of a walk that is taken as right: modules watched as they run.
+"""PyTorch as the side of a walk that is taken as right: watched as it runs, or recorded.
 
 How far a float32 result is from the float64 one is the reference's own rounding.  Casting a
 model of released size outright takes twice its memory again, so the float64 twin of a module
@@ -7,7 +7,7 @@ runs.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from vampnet_onnx.export.components.component import sharing_copy
 from vampnet_onnx.verify.numbers.metrics import relative_l2
+from vampnet_onnx.verify.subjects.case import Parts
 
-from .source import ModuleIO, Source, Trace, Visit, stages_of
+from .source import ROOT, ModuleIO, Source, Trace, Visit, stages_of
 
 # Containers that are never called themselves.
 _NEVER_CALLED = (nn.ModuleList, nn.ModuleDict, nn.ParameterDict, nn.ParameterList)
@@ -85,6 +86,65 @@ class TorchSource(Source):
         with torch.inference_mode():
             watched(*(torch.from_numpy(array) for array in self.inputs.values()))
             hand_over()
+
+
+class RecordedSource(Source):
+    """The recorded parts of one case.
+
+    A set records what stands between the parts of a network (`verify.subjects`), such as the
+    output of every transformer layer.  A walk over these tells after which part an export
+    departs from what was recorded; what nothing was recorded of belongs to the next part that
+    something was.
+    """
+
+    def __init__(
+        self,
+        parts: Parts,
+        inputs: Mapping[str, np.ndarray],
+        outputs: Mapping[str, np.ndarray],
+        module: nn.Module,
+    ) -> None:
+        """Take a recorded case.
+
+        Args:
+            inputs: recorded, by the names of the graph's inputs.
+            outputs: recorded, by the names of the graph's outputs.
+            module: our entry module of the set's checkpoint; it runs in float64 only, where
+                the recorded rounding has to be estimated.
+        """
+        self.inputs = inputs
+        self.stages = [ROOT]
+        self._module = module
+        self._parts = {**parts, ROOT: (tuple(inputs.values()), tuple(outputs.values()))}
+
+    def stream(self, visit: Visit) -> None:
+        """Hand over all parts at once."""
+        visit(
+            {
+                path: ModuleIO(*arrays, partial(self._rounding, path))
+                for path, arrays in self._parts.items()
+            }
+        )
+
+    def _rounding(self, path: str) -> float:
+        """Return how far recorded float32 outputs are from float64 ones."""
+        # A module may return more than was recorded of it.
+        _, recorded = self._parts[path]
+        return largest_rounding(zip(self._exact.get(path, ()), recorded, strict=False))
+
+    @cached_property
+    def _exact(self) -> dict[str, list[np.ndarray]]:
+        twin, found = float64_twin(self._module), dict[str, list[np.ndarray]]()
+
+        def keep(path: str, _module: nn.Module, _inputs: object, output: object) -> None:
+            found[path] = list(arrays_of(output))
+
+        for path in self._parts:
+            twin.get_submodule(path).register_forward_hook(partial(keep, path))
+        arrays = [torch.from_numpy(array) for array in self.inputs.values()]
+        with torch.inference_mode():
+            twin(*(a.double() if a.is_floating_point() else a for a in arrays))
+        return found
 
 
 def float64_twin(module: nn.Module) -> nn.Module:

@@ -142,10 +142,8 @@ class _Walk:
         if self._cut_out:
             return
         feeds, wanted = self._feeds(path), self._trace[path].outputs
-        alone = None
-        if feeds is not None:
-            alone = cut_out(self._graph, path, feeds, wanted, self._source.stages)
-        self._cut_out[path] = alone
+        stages = self._source.stages
+        self._cut_out[path] = cut_out(self._graph, path, feeds, wanted, stages)
 
     def _own_error(self, path: str) -> float:
         """Run a module on the reference's inputs and compare with the reference's outputs."""

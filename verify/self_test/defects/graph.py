@@ -60,9 +60,7 @@ class WeightRoundedToHalf(GraphDefect, of="codec_decoder", at="decoder.model.0")
 
     def plant(self, model: ir.Model) -> None:
         replace_weight(
-            model,
-            f"{self.culprit}.weight",
-            lambda w: w.astype(np.float16).astype(np.float32),
+            model, f"{self.culprit}.weight", lambda w: w.astype(np.float16).astype(np.float32)
         )
 
 

@@ -38,13 +38,14 @@ def bench(
     with progress_bar() as bar:
         given = None if checkpoint is None else Checkpoints(checkpoint)
         timings = bench_networks(opened, given, threads=threads, progress=bar)
+    tools = toolchain()
     facts = {
         "rounds": ROUNDS,
         "cores": len(os.sched_getaffinity(0)),
         "torch_threads": torch.get_num_threads(),
         "onnxruntime_threads": threads or "its choice",
         "spinning": False,
-        "toolchain": toolchain(),
+        "toolchain": tools,
     }
     if as_json:
         rows = [{**dataclasses.asdict(t), "ratio": t.ratio} for t in timings]
@@ -58,7 +59,6 @@ def bench(
         ratio = "" if item.ratio is None else f"{item.ratio:.2f}"
         table.add_row(item.component, str(item.frames), torch_ms, f"{item.onnx_ms:.2f}", ratio)
     out.print(table)
-    tools = toolchain()
     out.print(
         f"  torch {tools['torch']}, onnxruntime {tools['onnxruntime']};"
         f" {facts['cores']} cores, {facts['torch_threads']} threads of torch,"

@@ -102,11 +102,10 @@ def localise(
             unsealed=unsealed,
             reference=reference,
         )
-    title = f"{found.component}, seed {seed}"
     if plot is not None:
         from vampnet_onnx.verify.localisation.depth_plot import plot_depth
 
-        plot_depth(found.localisation, plot, title=title)
+        plot_depth(found.localisation, plot, title=f"{found.component}, seed {seed}")
     if bundle is not None:
         from vampnet_onnx.verify.localisation.bundle import write_bundle
 

@@ -8,12 +8,27 @@ from __future__ import annotations
 
 import signal
 import sys
-from importlib import import_module
 
 import typer
 
+from vampnet_onnx.commands.bench import bench
+from vampnet_onnx.commands.compare import compare
+from vampnet_onnx.commands.decode import decode
+from vampnet_onnx.commands.demo_clip import demo_clip
+from vampnet_onnx.commands.doctor import doctor
+from vampnet_onnx.commands.encode import encode
+from vampnet_onnx.commands.export import export
+from vampnet_onnx.commands.fetch import fetch
 from vampnet_onnx.commands.golden import golden
+from vampnet_onnx.commands.localise import localise
+from vampnet_onnx.commands.make_checkpoint import make_checkpoint
 from vampnet_onnx.commands.output import complain
+from vampnet_onnx.commands.release import release
+from vampnet_onnx.commands.replay import replay
+from vampnet_onnx.commands.report import report
+from vampnet_onnx.commands.self_test import self_test
+from vampnet_onnx.commands.vamp import vamp
+from vampnet_onnx.commands.verify import verify
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError, NotFiniteError
 
 app = typer.Typer(
@@ -23,27 +38,25 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-# As --help lists them; each is the function of that name in the module of that name.
-for name in (
-    "release",
-    "export",
-    "verify",
-    "report",
-    "localise",
-    "replay",
-    "compare",
-    "bench",
-    "self_test",
-    "vamp",
-    "encode",
-    "decode",
-    "demo_clip",
-    "fetch",
-    "make_checkpoint",
-    "doctor",
+for command in (
+    release,
+    export,
+    verify,
+    report,
+    localise,
+    replay,
+    compare,
+    bench,
+    self_test,
+    vamp,
+    encode,
+    decode,
+    demo_clip,
+    fetch,
+    make_checkpoint,
+    doctor,
 ):
-    command = getattr(import_module(f"vampnet_onnx.commands.{name}"), name)
-    app.command(name.replace("_", "-"))(command)
+    app.command(command.__name__.replace("_", "-"))(command)
 app.add_typer(golden)
 
 

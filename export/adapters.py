@@ -26,7 +26,7 @@ from vampnet_onnx.models import VampNet
 from vampnet_onnx.models.networks.layers import LoRALinear
 
 from .graph import MODULE_KEY
-from .passes import GraphPass, PassError, PassResult
+from .passes.base import GraphPass, PassError, PassResult
 
 _DOWN, _UP = "adapter_down", "adapter_up"
 _ADAPTED = ("w_qs", "w_vs", "fc", "w_1", "w_2")  # the layers that LoRA reaches
@@ -39,7 +39,6 @@ class Adapter:
     Attributes:
         name: what it is asked for by at run time.
         component: transformer that it belongs to.
-        path: of the file.
     """
 
     name: str
@@ -125,9 +124,6 @@ def write_adapter(values: Mapping[str, NDArray[np.float32]], path: Path) -> None
 
 def adapter_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
     """Return what an adapter file gives the inputs of its graph, by name.
-
-    Args:
-        path: of the ``.onnx_adapter`` file.
 
     Raises:
         InputError: ONNX Runtime cannot read the file.

@@ -84,11 +84,10 @@ def export_set(
         del component, exported
         gc.collect()
     progress("manifest", len(jobs), len(jobs))
-    ordered = sorted(sources, key=lambda source: (source.name, source.sha256))
     manifest = Manifest(
         model=config.model,
         random_weights=any(source.label == "random" for source in sources),
-        sources=tuple(ordered),
+        sources=tuple(sorted(sources, key=lambda source: (source.name, source.sha256))),
         toolchain=versions,
         components=tuple(records),
         adapters=tuple(made.values()),
@@ -164,8 +163,7 @@ def annotate(
         "outputs": [item.model_dump(mode="json") for item in component.outputs],
         "facts": component.facts,
     }
-    for key in sorted(facts):
-        value = facts[key]
+    for key, value in sorted(facts.items()):
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         exported.model.metadata_props[METADATA_PREFIX + key] = text
 

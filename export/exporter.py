@@ -29,7 +29,7 @@ from .graph import (
     Simplify,
     check_graph,
 )
-from .passes import run_graph_passes, run_module_passes
+from .passes.base import run_graph_passes, run_module_passes
 
 OPSETS = range(18, 24)
 DEFAULT_OPSET = 20

@@ -37,7 +37,6 @@ def export_checkpoints(
     Args:
         checkpoint: folder with codec.pth, coarse.pth and c2f.pth, or some of them.
         out: root of the artifact store; files go to OUT/MODEL/vN.
-        config: a configuration file.
         model: name in the store; the folder's if left out.
         components: what to export; all that the folder allows if left out.
         inputs: entries of the transformers, ``codes`` and ``latents``.

@@ -55,20 +55,18 @@ def save_graph(
 
 
 def _write_model(model: ir.Model, stream: BinaryIO) -> None:
-    message = _without_weights(model)
+    held = dict(model.graph.initializers)
+    model.graph.initializers.clear()
+    try:
+        message = ir.to_proto(model)
+    finally:
+        model.graph.initializers.update(held)
     before_graph, after_graph = _split_at(message, _MODEL_GRAPH)
     before_weights, after_weights = _split_at(message.graph, _GRAPH_INITIALIZER)
-    weights = [_tensor_parts(value) for value in model.graph.initializers.values()]
-    size = len(before_weights) + len(after_weights)
-    size += sum(len(header) + len(data) for header, data in weights)
-    stream.write(before_graph)
-    stream.write(_prefix(_MODEL_GRAPH, size))
-    stream.write(before_weights)
-    for header, data in weights:
-        stream.write(header)
-        stream.write(data)
-    stream.write(after_weights)
-    stream.write(after_graph)
+    weights = [part for value in held.values() for part in _tensor_parts(value)]
+    graph = [before_weights, *weights, after_weights]
+    prefix = _prefix(_MODEL_GRAPH, sum(map(len, graph)))
+    stream.writelines([before_graph, prefix, *graph, after_graph])
 
 
 def _tensor_parts(value: ir.Value) -> tuple[bytes, memoryview]:
@@ -84,15 +82,6 @@ def _tensor_parts(value: ir.Value) -> tuple[bytes, memoryview]:
     ).SerializeToString()
     header += _prefix(_TENSOR_RAW_DATA, len(data))
     return _prefix(_GRAPH_INITIALIZER, len(header) + len(data)) + header, data
-
-
-def _without_weights(model: ir.Model) -> onnx.ModelProto:
-    held = dict(model.graph.initializers)
-    model.graph.initializers.clear()
-    try:
-        return ir.to_proto(model)
-    finally:
-        model.graph.initializers.update(held)
 
 
 def _split_at(message: onnx.ModelProto | onnx.GraphProto, field: int) -> tuple[bytes, bytes]:

@@ -41,10 +41,7 @@ def settings_from(
     """Lay options over a configuration file, if there is one, else over the defaults.
 
     Args:
-        config: the file.
-        checkpoint: folder of the checkpoints.
         model: its name in the store; the folder's or the configuration's if left out.
-        lora: LoRA files.
         export: values of the configuration's export section.
 
     Raises:

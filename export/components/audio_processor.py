@@ -31,7 +31,7 @@ import numpy as np
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import Fact
 from vampnet_onnx.export.graph.builder import GraphBuilder, Var
-from vampnet_onnx.models import CodecDims, ModelSet
+from vampnet_onnx.models import CodecDims
 from vampnet_onnx.models.behaviour.audio import (
     LOUDNESS_FLOOR,
     LOUDNESS_OFFSET,
@@ -274,12 +274,10 @@ def _energies(
     """Return the energy of each weighted segment, and of its first samples if asked for.
 
     Args:
-        g: builds.
         segments: float32 [segments, batch, stride].
         valid: samples of the measured audio left from each segment's start on, int64
             [segments].
         extra: how many first samples; 0 leaves their energy out.
-        weighting: the matrices.
 
     Returns:
         One or two of float64 [segments, batch].
@@ -337,11 +335,6 @@ def _mean_where(power: Var, counted: Var) -> Var:
     return counted.where(power, 0.0).reduce("ReduceSum", -1, keep=True) / number.maximum(1.0)
 
 
-def _of_models(models: ModelSet, variant: str) -> BuiltComponent:
-    dims = codec_of(models, NAME).dims
-    return audio_processor(dims, source_rate=rate_of_variant(variant))
-
-
 def _variants(
     inputs: Sequence[str], rates: Sequence[int] | None, dims: CodecDims | None
 ) -> list[str]:
@@ -352,7 +345,9 @@ EXPORTERS = (
     Exporter(
         NAME,
         40,
-        _of_models,
+        lambda models, variant: audio_processor(
+            codec_of(models, NAME).dims, source_rate=rate_of_variant(variant)
+        ),
         variants=_variants,
         is_variant=lambda variant: re.fullmatch(r"(from_[1-9][0-9]*)?", variant) is not None,
     ),

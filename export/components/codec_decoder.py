@@ -15,7 +15,7 @@ from .component import (
     sharing_copy,
     signature,
 )
-from .context import context_frames, require_finite
+from .context import context_frames
 
 
 class CodecDecoder(nn.Module):
@@ -57,7 +57,6 @@ def codec_decoder(models: ModelSet, variant: str = "") -> TracedComponent:
 def decoder_context(codec: LAC) -> int:
     """Return the frames on each side on which a frame's audio depends."""
     hop, width = codec.dims.hop_length, codec.dims.latent_dim
-    require_finite(codec.decoder, torch.zeros(1, width, 1), "decoder")
 
     def reached(frames: int) -> Tensor:
         z = torch.zeros(1, width, frames)
@@ -65,7 +64,7 @@ def decoder_context(codec: LAC) -> int:
         audio: Tensor = codec.decoder(z)
         return audio.isnan()[0, 0].reshape(frames, hop).any(dim=1)
 
-    return context_frames(reached)
+    return context_frames("decoder", codec.decoder, torch.zeros(1, width, 1), reached)
 
 
 def requantised(codec: LAC) -> list[list[int]]:

@@ -16,7 +16,7 @@ from .component import (
     sharing_copy,
     signature,
 )
-from .context import context_frames, require_finite
+from .context import context_frames
 
 
 class CodecEncoder(nn.Module):
@@ -62,7 +62,6 @@ def codec_encoder(models: ModelSet, variant: str = "") -> TracedComponent:
 def encoder_context(codec: LAC) -> int:
     """Return the frames on each side on which a frame's codes depend."""
     hop = codec.dims.hop_length
-    require_finite(codec.encoder, torch.zeros(1, 1, hop), "encoder")
 
     def reached(frames: int) -> Tensor:
         found = torch.zeros(frames, dtype=torch.bool)
@@ -72,7 +71,7 @@ def encoder_context(codec: LAC) -> int:
             found |= codec.encoder(audio).isnan().any(dim=1)[0]
         return found
 
-    return context_frames(reached)
+    return context_frames("encoder", codec.encoder, torch.zeros(1, 1, hop), reached)
 
 
 EXPORTERS = (Exporter("codec_encoder", 10, codec_encoder),)

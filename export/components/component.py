@@ -31,10 +31,7 @@ class Component:
     """One file to export.
 
     Attributes:
-        name: component name.
         variant: empty, or such as ``latents``.
-        inputs: signature of the file.
-        outputs: signature of the file.
         dims: dimensions of the checkpoint.
         facts: what a caller must know beyond the signature (`configs.manifest`).
     """
@@ -62,7 +59,6 @@ class TracedComponent(Component):
 
     Attributes:
         module: the module to trace; passes change it in place.
-        passes: to run on it.
         example: traced input, seeded.
     """
 
@@ -73,11 +69,7 @@ class TracedComponent(Component):
 
 @dataclass(frozen=True)
 class BuiltComponent(Component):
-    """Something that has no weights, whose graph is built node by node.
-
-    Attributes:
-        build: builds it.
-    """
+    """Something that has no weights, whose graph is built node by node."""
 
     build: Build
 
@@ -87,12 +79,12 @@ class Exporter:
     """One line of the table of components (`export.components.registry`).
 
     Attributes:
-        name: of the component.
         place: in the order in which components are exported and listed.
         build: prepares it, from the models and the variant's name.
         checkpoint: ``codec``, or the transformer it is made from.
         variants: those to export, empty for the standard one, given the entry points of the
-            transformers, the rates in Hz (None for the usual ones) and the codec's dimensions.
+            transformers, the rates in Hz of audio beside the codec's own (None for the usual
+            ones) and the codec's dimensions, if there is one.
         is_variant: whether there is a variant of this name.
     """
 

@@ -16,33 +16,31 @@ from vampnet_onnx.configs.errors import InputError
 _FIRST_TRY = 33
 
 
-def context_frames(reached: Callable[[int], Tensor]) -> int:
+def context_frames(
+    part: str, network: nn.Module, silence: Tensor, reached: Callable[[int], Tensor]
+) -> int:
     """Return the frames on each side on which a frame depends.
 
     Args:
+        part: what the network is called.
+        network: must be finite on silence, as a NaN's spread would have no end otherwise.
+        silence: an input of it.
         reached: given a number of frames, which of them a NaN in the middle one reaches,
             bool [frames].
-    """
-    frames = _FIRST_TRY
-    while True:
-        with torch.inference_mode():
-            where = reached(frames).nonzero().flatten()
-        first, last = int(where[0]), int(where[-1])
-        if first > 0 and last < frames - 1:
-            return max(frames // 2 - first, last - frames // 2)
-        frames = 2 * frames + 1
-
-
-def require_finite(network: nn.Module, silence: Tensor, part: str) -> None:
-    """Refuse a network that is not finite on silence: a NaN's spread would have no end there.
 
     Raises:
-        InputError: its weights overflow.
+        InputError: the network's weights overflow.
     """
     with torch.inference_mode():
-        finite = bool(torch.isfinite(network(silence)).all())
-    if not finite:
-        raise InputError(
-            f"codec.pth: the {part} computes NaN or infinite values on silence; its weights"
-            " are finite but overflow float32, so the checkpoint is damaged"
-        )
+        if not torch.isfinite(network(silence)).all():
+            raise InputError(
+                f"codec.pth: the {part} computes NaN or infinite values on silence; its"
+                " weights are finite but overflow float32, so the checkpoint is damaged"
+            )
+        frames = _FIRST_TRY
+        while True:
+            where = reached(frames).nonzero().flatten()
+            first, last = int(where[0]), int(where[-1])
+            if first > 0 and last < frames - 1:
+                return max(frames // 2 - first, last - frames // 2)
+            frames = 2 * frames + 1

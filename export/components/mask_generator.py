@@ -39,13 +39,6 @@ def mask_generator(dims: CodecDims) -> BuiltComponent:
         dims: of the codec, for the record: nothing in the graph depends on them.
     """
     codes = ("batch", "codebooks", "frames")
-    integers = (
-        "prefix_frames",
-        "suffix_frames",
-        "periodic_prompt",
-        "periodic_prompt_width",
-        "roll",
-    )
     return BuiltComponent(
         name="mask_generator",
         variant="",
@@ -53,7 +46,11 @@ def mask_generator(dims: CodecDims) -> BuiltComponent:
             signature("codes", "int64", *codes),
             signature("rand_mask_intensity", "float32"),
             signature("rand_mask_cosine", "bool"),
-            *(signature(name, "int64") for name in integers),
+            signature("prefix_frames", "int64"),
+            signature("suffix_frames", "int64"),
+            signature("periodic_prompt", "int64"),
+            signature("periodic_prompt_width", "int64"),
+            signature("roll", "int64"),
             signature("onset_frames", "int64", "onsets"),
             signature("onset_mask_width", "int64"),
             signature("beat_frames", "int64", "beats"),

@@ -45,12 +45,7 @@ def variants(
 ) -> list[str]:
     """Return the variants of a component to export, empty for the standard one.
 
-    Args:
-        name: component.
-        inputs: entry points of the transformers, ``codes`` and ``latents``.
-        rates: of audio in Hz that the audio processor is to take beside the codec's own;
-            None for the usual ones.
-        dims: of the codec, if there is one.
+    What they are chosen by is said with `Exporter`.
     """
     return _TABLE[name].variants(inputs, rates, dims)
 

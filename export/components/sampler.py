@@ -72,7 +72,6 @@ def cosine_schedule(g: GraphBuilder, ratio: Var) -> Var:
     """Build cos(ratio * pi / 2), kept within [1e-10, 1].
 
     Args:
-        g: builds.
         ratio: float32.  Its product with pi / 2 is rounded to float32 before the cosine, as
             published; the cosine itself is taken in float64 and rounded, so that it does not
             depend on whose float32 cosine is a bit off.

@@ -1,10 +1,9 @@
 """Transforms of an exported graph, one idea a file."""
 
-from .builder import GraphBuilder, Var
-from .fold_casts import FoldCasts
+from .builder import GraphBuilder
+from .constants import FoldCasts, PlainReshapes
 from .module_paths import MODULE_KEY, KeepModulePaths
 from .names import CanonicalNames
-from .plain_reshapes import PlainReshapes
 from .signature import SetSignature, check_graph
 from .simplify import Simplify
 
@@ -17,6 +16,5 @@ __all__ = [
     "PlainReshapes",
     "SetSignature",
     "Simplify",
-    "Var",
     "check_graph",
 ]

@@ -20,6 +20,7 @@ from onnx_ir.passes import common
 from vampnet_onnx.configs.manifest import TensorSignature
 
 from .module_paths import MODULE_KEY
+from .names import numbered
 
 _IR_VERSION = 10
 
@@ -238,8 +239,7 @@ class GraphBuilder:
 
     def range(self, stop: Var) -> Var:
         """Return 0, 1, ... below stop (int64 []), int64 [stop]."""
-        inputs = [self.constant(0, np.int64), stop, self.constant(1, np.int64)]
-        return self.node("Range", inputs, dtypes=[np.int64])[0]
+        return self.constant(0, np.int64).op("Range", stop, self.constant(1, np.int64))
 
     def when(
         self, condition: Var, then: Callable[[], Var], otherwise: Callable[[], Var]
@@ -265,7 +265,6 @@ class GraphBuilder:
         Args:
             body: builds one step: from the state and one element of each sequence to the next
                 state and one element of each result.
-            state: the first one.
             sequences: of the same extent along their first axis.
 
         Returns:
@@ -337,9 +336,7 @@ class GraphBuilder:
         return graph, [item.dtype for item in ends]
 
     def _numbered(self, kind: str) -> str:
-        stem = f"{self._scope}/{kind}" if self._scope else kind
-        self._counts[stem] += 1
-        return f"{stem}_{self._counts[stem] - 1}"
+        return numbered(self._counts, self._scope, kind)
 
 
 def _declare(value: ir.Value, signature: TensorSignature) -> None:

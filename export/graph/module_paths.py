@@ -39,9 +39,7 @@ class KeepModulePaths(GraphPass):
             node.metadata_props.clear()
             node.metadata_props[MODULE_KEY] = path
             node.doc_string = None
-            for value in node.outputs:
-                value.metadata_props.clear()
-        for value in (*model.graph.inputs, *model.graph.initializers.values()):
+        for value in _values(model):
             value.metadata_props.clear()
         model.graph.metadata_props.clear()
         model.metadata_props.clear()
@@ -54,9 +52,7 @@ class KeepModulePaths(GraphPass):
         for node in model.graph:
             if node.metadata_props.keys() != {MODULE_KEY}:
                 raise PassError(f"node {node.name} has the notes {[*node.metadata_props]}")
-        values = [*model.graph.inputs, *model.graph.initializers.values()]
-        values += [value for node in model.graph for value in node.outputs]
-        if any(value.metadata_props for value in values):
+        if any(value.metadata_props for value in _values(model)):
             raise PassError("KeepModulePaths left notes on values")
         if model.metadata_props or model.graph.metadata_props:
             raise PassError("KeepModulePaths left notes on the graph")
@@ -91,6 +87,12 @@ def restore_paths(model: ir.Model, paths: dict[str, str]) -> int:
             known = _neighbour_paths(node)
         node.metadata_props[MODULE_KEY] = known[0] if known else ""
     return made
+
+
+def _values(model: ir.Model) -> list[ir.Value]:
+    graph = model.graph
+    made = [value for node in graph for value in node.outputs]
+    return [*graph.inputs, *graph.initializers.values(), *made]
 
 
 def _module_path(scopes: str) -> str:

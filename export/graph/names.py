@@ -34,7 +34,7 @@ class CanonicalNames(GraphPass):
         constants: dict[str, str] = {}
         for node in graph:
             path = node.metadata_props[MODULE_KEY]
-            node.name = _numbered(counts, path, node.op_type)
+            node.name = numbered(counts, path, node.op_type)
             for i, value in enumerate(node.outputs):
                 if value.name not in fixed:
                     value.name = node.name if i == 0 else f"{node.name}:{i}"
@@ -44,14 +44,15 @@ class CanonicalNames(GraphPass):
                 if used is not None and used.is_initializer():
                     name = str(used.name)
                     if name not in self.parameters and name not in constants:
-                        constants[name] = _numbered(counts, path, "constant")
+                        constants[name] = numbered(counts, path, "constant")
         # In two steps, since an old name may be another's new one.
         for step, suffix in ((constants, "#"), ({n + "#": n for n in constants.values()}, "")):
             for old, new in step.items():
                 value = graph.initializers.pop(old)
                 value.name = new + suffix
                 graph.register_initializer(value)
-        _sort_initializers(graph)
+        for name in sorted(graph.initializers):
+            graph.register_initializer(graph.initializers.pop(name))
         graph.name = "main"
         return PassResult(len(graph), f"named {len(graph)} nodes, {len(constants)} constants")
 
@@ -74,13 +75,9 @@ class CanonicalNames(GraphPass):
                     raise PassError(f"an inner value of {node.name} is {value}")
 
 
-def _numbered(counts: Counter[str], path: str, kind: str) -> str:
+def numbered(counts: Counter[str], path: str, kind: str) -> str:
+    """Return the next name of a kind in a module, and count it."""
     stem = f"{path}/{kind}" if path else kind
     number = counts[stem]
     counts[stem] += 1
     return f"{stem}_{number}"
-
-
-def _sort_initializers(graph: ir.Graph) -> None:
-    for name in sorted(graph.initializers):
-        graph.register_initializer(graph.initializers.pop(name))

@@ -26,7 +26,6 @@ class SetSignature(GraphPass):
     def __init__(
         self, inputs: tuple[TensorSignature, ...], outputs: tuple[TensorSignature, ...]
     ) -> None:
-        """Remember the signature the file must have."""
         self._wanted = (*inputs, *outputs)
 
     def requires(self, model: ir.Model) -> None:

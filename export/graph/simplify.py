@@ -33,9 +33,8 @@ class Simplify(GraphPass):
 
     def requires(self, model: ir.Model) -> None:
         """Every node has its module path."""
-        for node in model.graph:
-            if MODULE_KEY not in node.metadata_props:
-                raise PassError("Simplify must run after KeepModulePaths")
+        if any(MODULE_KEY not in node.metadata_props for node in model.graph):
+            raise PassError("Simplify must run after KeepModulePaths")
         self._weights = self._found(model)
 
     def call(self, model: ir.Model) -> PassResult:

@@ -1,20 +1,10 @@
-"""Transforms of a module before it is exported, one small class a file."""
+"""Transforms of a module before it is exported, one idea a file."""
 
-from .base import (
-    GraphPass,
-    ModulePass,
-    NotFiniteError,
-    PassError,
-    PassResult,
-    run_graph_passes,
-    run_module_passes,
-)
+from .base import ModulePass, NotFiniteError, PassResult, run_module_passes
 from .fold_codebooks import FoldCodebooksIntoEmbedding
-from .fold_snake import FoldSnake
-from .fold_weight_norm import FoldWeightNorm
-from .merge_lora import MergeLoRA
+from .folds import FoldSnake, FoldWeightNorm
+from .linear import MergeLoRA, PointwiseToLinear
 from .normalise_codebooks import NormaliseCodebooks
-from .pointwise_linear import PointwiseToLinear
 from .stack_codebooks import StackCodebooks
 from .tabulate_bias import TabulatePositionBias
 
@@ -22,16 +12,13 @@ __all__ = [
     "FoldCodebooksIntoEmbedding",
     "FoldSnake",
     "FoldWeightNorm",
-    "GraphPass",
     "MergeLoRA",
     "ModulePass",
     "NormaliseCodebooks",
     "NotFiniteError",
-    "PassError",
     "PassResult",
     "PointwiseToLinear",
     "StackCodebooks",
     "TabulatePositionBias",
-    "run_graph_passes",
     "run_module_passes",
 ]

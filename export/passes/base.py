@@ -131,7 +131,6 @@ def run_module_passes(
 
     Args:
         module: changed in place.
-        passes: what to run.
         example: a seeded input of the module.
 
     Raises:

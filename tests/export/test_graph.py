@@ -24,13 +24,8 @@ from vampnet_onnx.export.graph import (
     SetSignature,
     Simplify,
 )
-from vampnet_onnx.export.passes import (
-    GraphPass,
-    PassError,
-    PassResult,
-    run_graph_passes,
-    run_module_passes,
-)
+from vampnet_onnx.export.passes import PassResult, run_module_passes
+from vampnet_onnx.export.passes.base import GraphPass, PassError, run_graph_passes
 from vampnet_onnx.models import open_models
 
 

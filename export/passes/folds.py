@@ -1,11 +1,40 @@
-"""Weight-normed convolutions become plain ones with the effective weight."""
+"""What the codec computes from its weights alone is folded into them, at export."""
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from torch.nn.utils import skip_init
 
-from vampnet_onnx.models.networks.layers import WNConv1d, WNConvTranspose1d
+from vampnet_onnx.models.networks.layers import Snake1d, WNConv1d, WNConvTranspose1d
 
 from .base import ReplaceEvery, frozen
+
+
+class FoldedSnake(nn.Module):
+    """x + inverse * sin(alpha x)^2 with the inverse stored."""
+
+    def __init__(self, alpha: Tensor, inverse: Tensor) -> None:
+        super().__init__()
+        self.alpha = frozen(alpha)
+        self.inverse = frozen(inverse)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Activate x (float [B, C, T])."""
+        return x + self.inverse * torch.sin(self.alpha * x).pow(2)
+
+
+class FoldSnake(ReplaceEvery[Snake1d]):
+    """Store 1 / (alpha + 1e-9).
+
+    Rules:
+        Snake1d -> FoldedSnake.
+    """
+
+    kind = Snake1d
+    details = "folded the reciprocal of {count} activations"
+
+    def replacement(self, module: Snake1d) -> FoldedSnake:
+        """Take the reciprocal."""
+        return FoldedSnake(module.alpha, module.inverse())
 
 
 class FoldWeightNorm(ReplaceEvery[WNConv1d | WNConvTranspose1d]):

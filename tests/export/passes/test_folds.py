@@ -1,4 +1,4 @@
-"""Weight norm folded into weights."""
+"""Snake's reciprocal and weight norm, folded into weights."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ from torch import nn
 from torch.nn import functional as F
 
 from tests.support.modules import parameters
-from vampnet_onnx.export.passes import FoldWeightNorm
-from vampnet_onnx.models.networks.layers import WNConv1d, WNConvTranspose1d
+from vampnet_onnx.export.passes import FoldSnake, FoldWeightNorm
+from vampnet_onnx.models.networks.layers import Snake1d, WNConv1d, WNConvTranspose1d
+
+
+def test_snake_keeps_its_reciprocal() -> None:
+    holder = nn.Sequential(Snake1d(3))
+    holder[0].alpha.data = torch.tensor([0.5, -2.0, 3.0])[None, :, None]
+    x = torch.linspace(-3, 3, 30).reshape(1, 3, 10)
+    alpha = holder[0].alpha.data
+    expected = x + torch.sin(alpha * x).pow(2) / (alpha + 1e-9)
+    FoldSnake().call(holder)
+    FoldSnake().ensures(holder)
+    assert parameters(holder) == {"alpha", "inverse"}
+    torch.testing.assert_close(holder(x), expected, rtol=1e-6, atol=1e-6)
 
 
 def test_weight_norm_is_folded_to_g_v_over_its_norm() -> None:

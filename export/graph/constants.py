@@ -1,4 +1,4 @@
-"""New shapes as constants, with 0 for an axis that stays and -1 for one that follows."""
+"""Constants in place of what torch's exporter has computed at every run."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,47 @@ from vampnet_onnx.export.passes.base import GraphPass, PassError, PassResult
 from .module_paths import MODULE_KEY
 
 
+class FoldCasts(GraphPass):
+    """Cast constants at export, not at every run.
+
+    torch's exporter writes numbers as constants of a type that it guesses and casts them to
+    the type of what they meet.
+
+    Rules:
+        CastLike(constant, x) -> constant of x's type.
+    """
+
+    def requires(self, model: ir.Model) -> None:
+        """The type of every CastLike's second input is known."""
+        for node in _casts(model):
+            if node.inputs[1] is None or node.inputs[1].dtype is None:
+                raise PassError(f"FoldCasts does not know the type that {node.name} casts to")
+
+    def call(self, model: ir.Model) -> PassResult:
+        """Replace every cast of a constant."""
+        folded = 0
+        for node in _casts(model):
+            value, like = node.inputs
+            number = ir.convenience.get_const_tensor(value) if value is not None else None
+            if number is None or like is None or like.dtype is None:
+                continue
+            array = number.numpy().astype(like.dtype.numpy())
+            constant = ir.node(
+                "Constant", [], {"value": ir.tensor(array)}, metadata_props=node.metadata_props
+            )
+            ir.convenience.replace_nodes_and_values(
+                model.graph, node, [node], [constant], node.outputs, constant.outputs
+            )
+            folded += 1
+        return PassResult(folded, f"cast {folded} constants")
+
+    def ensures(self, model: ir.Model) -> None:
+        """No CastLike is left."""
+        self.refuse_left([node.name for node in _casts(model)])
+
+
 class PlainReshapes(GraphPass):
-    """Say new shapes by constants.
+    """Say new shapes by constants, with 0 for an axis that stays and -1 for one that follows.
 
     torch's exporter reads every free axis off the graph's input and joins the numbers to the
     shape that a Reshape takes.
@@ -50,6 +89,10 @@ class PlainReshapes(GraphPass):
     def ensures(self, model: ir.Model) -> None:
         """No shape is computed that a constant could say."""
         self.refuse_left([n.name for n in _computed(model) if _plain(n) is not None])
+
+
+def _casts(model: ir.Model) -> list[ir.Node]:
+    return [node for node in model.graph if node.op_type == "CastLike"]
 
 
 def _computed(model: ir.Model) -> list[ir.Node]:

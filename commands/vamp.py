@@ -43,7 +43,7 @@ def vamp(
     source: AudioIn,
     target: AudioOut,
     artifacts: Artifacts,
-    seed: Annotated[int, _made("Of mask and tokens; the same on every machine.")] = 0,
+    seed: Annotated[int, _made("Of mask and tokens.")] = 0,
     periodic_prompt: Annotated[
         Whole, _mask("Keep every so many time steps; 0 keeps none.")
     ] = None,

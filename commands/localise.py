@@ -87,7 +87,7 @@ def localise(
     require_export_tools()
     if plot is not None:
         require_optional("matplotlib")
-    from vampnet_onnx.verify.localisation.locate import localise_error
+    from vampnet_onnx.verify.causes.locate import localise_error
 
     with spinner("walking module by module"):
         found = localise_error(
@@ -107,7 +107,7 @@ def localise(
 
         plot_depth(found.localisation, plot, title=f"{found.component}, seed {seed}")
     if bundle is not None:
-        from vampnet_onnx.verify.localisation.bundle import write_bundle
+        from vampnet_onnx.verify.causes.bundle import write_bundle
 
         if write_bundle(bundle, found):
             err.print(f"bundle in {bundle}; run it with: vampnet-onnx replay {bundle}")

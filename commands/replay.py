@@ -24,7 +24,7 @@ def replay(
       vampnet-onnx replay bundle
     """
     require_export_tools()
-    from vampnet_onnx.verify.localisation.bundle import replay as replay_bundle
+    from vampnet_onnx.verify.causes.bundle import replay as replay_bundle
     from vampnet_onnx.verify.localisation.culprit import OWN_ERROR_LIMIT
 
     found = replay_bundle(bundle)

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from vampnet_onnx.export.jobs import export_checkpoints
     from vampnet_onnx.pipeline.vamp import VampPipeline, Variation
     from vampnet_onnx.reports import Report, read_report, write_reports
+    from vampnet_onnx.verify.causes.locate import Located, localise_error
     from vampnet_onnx.verify.jobs import verify_export
-    from vampnet_onnx.verify.localisation.locate import Located, localise_error
 
     __version__: str
 
@@ -64,9 +64,9 @@ _HOMES = {
     "pipeline.vamp": ("VampPipeline", "Variation"),
     "reports": ("Report", "read_report", "write_reports"),
     "verify.jobs": ("verify_export",),
-    "verify.localisation.locate": ("Located", "localise_error"),
+    "verify.causes.locate": ("Located", "localise_error"),
 }
-_NEED_EXPORT_TOOLS = ("export.jobs", "verify.jobs", "verify.localisation.locate")
+_NEED_EXPORT_TOOLS = ("export.jobs", "verify.jobs", "verify.causes.locate")
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for one that is there

@@ -22,10 +22,10 @@ from vampnet_onnx.export.components.registry import is_known, required_checkpoin
 from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.reports import Component, Report, Verdict
 
+from .causes.locate import explain_nonfinite
 from .gates.component import check_component
 from .gates.processes import Job, in_processes
 from .gates.report import build_report
-from .localisation.locate import explain_nonfinite
 from .sides.export import adapters_of, open_export, require_same_sources
 from .sides.models import Reference
 from .sides.oracle import Oracle, Sides

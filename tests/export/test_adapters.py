@@ -26,7 +26,7 @@ from vampnet_onnx.models import (
 from vampnet_onnx.pipeline.version.components import Components
 from vampnet_onnx.pipeline.version.session import Session
 from vampnet_onnx.reports import Report
-from vampnet_onnx.verify.localisation.locate import localise_error
+from vampnet_onnx.verify.causes.locate import localise_error
 from vampnet_onnx.verify.verification import verify_artifacts
 from vampnet_onnx.verify.versions import compare_versions
 

@@ -16,9 +16,11 @@ from torch import Tensor, nn
 
 from vampnet_onnx.export.components.component import sharing_copy
 from vampnet_onnx.verify.numbers.metrics import relative_l2
-from vampnet_onnx.verify.subjects.case import Parts
 
 from .source import ROOT, ModuleIO, Source, Trace, Visit, stages_of
+
+Parts = Mapping[str, tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]]
+"""What went into modules and came out of them, by path."""
 
 # Containers that are never called themselves.
 _NEVER_CALLED = (nn.ModuleList, nn.ModuleDict, nn.ParameterDict, nn.ParameterList)

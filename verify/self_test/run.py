@@ -29,8 +29,8 @@ from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.pipeline.version.session import Session
 from vampnet_onnx.reports import Case as CaseReport
 from vampnet_onnx.reports import DefectTrial, SelfTest, Verdict
+from vampnet_onnx.verify.causes.locate import locate
 from vampnet_onnx.verify.gates.component import check_component
-from vampnet_onnx.verify.localisation.locate import locate
 from vampnet_onnx.verify.localisation.source import ROOT
 from vampnet_onnx.verify.sides.export import signature_mismatches
 from vampnet_onnx.verify.sides.models import Reference

@@ -27,8 +27,8 @@ from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 from vampnet_onnx.reports import Report
+from vampnet_onnx.verify.causes.locate import reference_source
 from vampnet_onnx.verify.localisation.graph import GraphModules
-from vampnet_onnx.verify.localisation.locate import reference_source
 from vampnet_onnx.verify.localisation.nonfinite import (
     CHECKPOINT_ALONE,
     EXPORT,

@@ -18,7 +18,7 @@ from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.models import ModelSet
-from vampnet_onnx.verify.localisation.locate import Located, localise_error
+from vampnet_onnx.verify.causes.locate import Located, localise_error
 from vampnet_onnx.verify.localisation.nonfinite import NEITHER
 from vampnet_onnx.verify.localisation.torch_source import float64_twin
 

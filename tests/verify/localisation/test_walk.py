@@ -10,9 +10,9 @@ import pytest
 from tests.support.edited import scaled
 from tests.support.planting import Sound
 from vampnet_onnx.models import ModelSet
+from vampnet_onnx.verify.causes.locate import locate, reference_source
 from vampnet_onnx.verify.localisation.culprit import Localisation
 from vampnet_onnx.verify.localisation.graph import GraphModules
-from vampnet_onnx.verify.localisation.locate import locate, reference_source
 from vampnet_onnx.verify.localisation.source import GraphSource
 from vampnet_onnx.verify.localisation.walk import localise
 from vampnet_onnx.verify.self_test.defects.transformer import LayerDropped

@@ -22,7 +22,7 @@ from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.pipeline.version.session import Session
-from vampnet_onnx.verify.localisation.locate import locate
+from vampnet_onnx.verify.causes.locate import locate
 from vampnet_onnx.verify.self_test import defects
 from vampnet_onnx.verify.self_test.defects import GraphDefect, ModuleDefect, all_defects, base
 from vampnet_onnx.verify.self_test.run import chosen_defects, export_with

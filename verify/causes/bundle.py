@@ -14,8 +14,8 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import publish_folder, staging_folder
 from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.pipeline.version.session import Session
+from vampnet_onnx.verify.localisation.culprit import distance
 
-from .culprit import distance
 from .locate import Located
 
 GRAPH, FACTS = "module.onnx", "bundle.json"

@@ -17,9 +17,8 @@ from vampnet_onnx.configs.manifest import (
     SourceRecord,
 )
 from vampnet_onnx.export.components.registry import is_known
+from vampnet_onnx.verify.localisation.graph import GraphModules
 from vampnet_onnx.verify.sides.export import adapters_of
-
-from .graph import GraphModules
 
 _STANDARD = "coarse"
 

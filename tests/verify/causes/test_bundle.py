@@ -10,8 +10,8 @@ from tests.support.edited import scaled
 from tests.support.planting import Sound
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.models import ModelSet
-from vampnet_onnx.verify.localisation.bundle import replay, write_bundle
-from vampnet_onnx.verify.localisation.locate import Located, locate
+from vampnet_onnx.verify.causes.bundle import replay, write_bundle
+from vampnet_onnx.verify.causes.locate import Located, locate
 from vampnet_onnx.verify.localisation.nonfinite import NEITHER, Birth
 
 

@@ -25,6 +25,12 @@ from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.export.options import Files, lora_overlays
 from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.reports import Component
+from vampnet_onnx.verify.localisation.culprit import MISSING, Localisation
+from vampnet_onnx.verify.localisation.graph import GraphModules
+from vampnet_onnx.verify.localisation.nonfinite import EXPORT, Birth, find_birth
+from vampnet_onnx.verify.localisation.source import GraphSource, Source
+from vampnet_onnx.verify.localisation.torch_source import RecordedSource, TorchSource
+from vampnet_onnx.verify.localisation.walk import localise
 from vampnet_onnx.verify.sides.export import require_same_sources
 from vampnet_onnx.verify.sides.oracle import Oracle
 from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
@@ -32,12 +38,6 @@ from vampnet_onnx.verify.subjects.case import Case
 from vampnet_onnx.verify.subjects.registry import subject_of
 
 from .component_file import open_component
-from .culprit import MISSING, Localisation
-from .graph import GraphModules
-from .nonfinite import EXPORT, Birth, find_birth
-from .source import GraphSource, Source
-from .torch_source import RecordedSource, TorchSource
-from .walk import localise
 
 _FRAMES = 23  # enough to see neighbours, few for any memory; prime, so no dimension is like it
 _NAMED = 4  # seeds and modules named before the rest is counted

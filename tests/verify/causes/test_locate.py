@@ -10,7 +10,7 @@ from tests.support.edited import scaled
 from tests.support.planting import Sound
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.verify.localisation.locate import localise_error
+from vampnet_onnx.verify.causes.locate import localise_error
 
 
 def test_two_plain_files_are_compared_by_the_facts_in_them(

@@ -1,0 +1,1 @@
+"""Which module of a component of ours introduces an error, and what happened there?"""

@@ -152,6 +152,9 @@ class Manifest(Record):
     random_weights: bool = Field(description="weights are random, not trained")
     sources: tuple[SourceRecord, ...]
     toolchain: dict[str, str]
+    source: str = Field(
+        default="", description="digest of our source that made the graphs; empty: not known"
+    )
     components: tuple[ComponentRecord, ...]
     adapters: tuple[AdapterRecord, ...] = ()
     gates: tuple[GateRecord, ...] = Field(

@@ -115,13 +115,14 @@ def _serves_for(folder: Path, wanted: Manifest) -> bool:
     """Whether a version is whole and holds what another would.
 
     Measured values differ in the last digits from run to run and do not count; nor does it
-    matter that a version was verified where that is not asked for.
+    matter that a version was verified where that is not asked for, nor by which source of ours
+    the same files were made: it is one version, and says of the source that made it first.
     """
     try:
         found = read_manifest(folder)
     except (FileNotFoundError, InputError):
         return False  # damaged, so it serves for nothing
-    apart = {"gates": ()}
+    apart = {"gates": (), "source": ""}
     if found.model_copy(update=apart) != wanted.model_copy(update=apart):
         return False
     if wanted.gates and _judged(found) != _judged(wanted):

@@ -27,9 +27,10 @@ from .components.registry import (
     variants,
 )
 from .exporter import Exported, export_component
+from .fingerprint import Fingerprint, fingerprint
 from .onnx_file import save_graph
 from .passes import NotFiniteError
-from .toolchain import toolchain
+from .toolchain import source_hash, toolchain
 
 
 def export_set(
@@ -38,6 +39,7 @@ def export_set(
     staged: Path,
     *,
     adapters: Sequence[Adapter] = (),
+    made: Callable[[str, Fingerprint], None] | None = None,
     progress: Callable[[str, int, int], None],
 ) -> Manifest:
     """Export every component of a configuration into a staged folder and write its manifest.
@@ -48,6 +50,7 @@ def export_set(
             overlays become part of it.
         staged: an empty folder.
         adapters: LoRA files to make adapters of.
+        made: told each component, with variant, and what its graph was in memory.
         progress: told the component at work, how many are done and how many there are.
 
     Raises:
@@ -55,7 +58,7 @@ def export_set(
     """
     jobs = _jobs(config, checkpoints, adapters)
     records, sources = [], set[SourceRecord]()
-    made: dict[str, AdapterRecord] = {}
+    adapted: dict[str, AdapterRecord] = {}
     versions = toolchain()
     for done, (name, variant) in enumerate(jobs):
         progress(name if not variant else f"{name}.{variant}", done, len(jobs))
@@ -65,7 +68,7 @@ def export_set(
         own = list(models.sources)
         wanted = [adapter for adapter in adapters if adapter.component == name]
         for adapter in wanted:
-            made[adapter.file_name] = _write_adapter(adapter, checkpoints, models, staged)
+            adapted[adapter.file_name] = _write_adapter(adapter, checkpoints, models, staged)
         del models
         try:
             exported = export_component(
@@ -76,6 +79,8 @@ def export_set(
                 f"{checkpoints.folder}: {component.id} computes NaN or infinite values with"
                 " these weights, though each of them is finite; the checkpoint is damaged"
             ) from error
+        if made is not None:
+            made(component.id, fingerprint(exported.model))
         annotate(exported, config.model, own, versions)
         path = staged / f"{component.id}.onnx"
         file, data = save_graph(exported.model, path, external=config.export.external_data)
@@ -89,8 +94,9 @@ def export_set(
         random_weights=any(source.label == "random" for source in sources),
         sources=tuple(sorted(sources, key=lambda source: (source.name, source.sha256))),
         toolchain=versions,
+        source=source_hash(),
         components=tuple(records),
-        adapters=tuple(made.values()),
+        adapters=tuple(adapted.values()),
     )
     write_manifest(staged, manifest)
     return manifest

@@ -1,9 +1,18 @@
-"""Versions of everything that decides the bytes of an export or the numbers of a report."""
+"""What decides the bytes of an export, or the numbers of a report: tools, and our source."""
 
+import hashlib
 import platform
-from importlib import metadata
+from collections.abc import Iterator
+from functools import cache
+from importlib import metadata, resources
+from importlib.resources.abc import Traversable
 
 PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "onnxsim", "torch")
+
+# What graphs and weights are made by.  Of the configuration only the published defaults: the
+# rest of it is named in the manifest or decides no byte of a graph.
+_SOURCE = ("models", "export")
+_DEFAULTS = "reference_defaults.toml"
 
 
 def toolchain() -> dict[str, str]:
@@ -11,3 +20,31 @@ def toolchain() -> dict[str, str]:
     versions = {name: metadata.version(name) for name in PACKAGES}
     python = ".".join(platform.python_version_tuple()[:2])
     return {"python": python, "vampnet-onnx": metadata.version("vampnet-onnx"), **versions}
+
+
+@cache
+def source_hash() -> str:
+    """Return the digest of our own source that makes graphs, as it is installed, hex.
+
+    The version of the package stays the same from one commit to the next; this does not.
+    """
+    digest = hashlib.sha256()
+    for folder in _SOURCE:
+        for name, file in _modules(resources.files(f"vampnet_onnx.{folder}"), folder):
+            _add(digest, name, file)
+    _add(digest, _DEFAULTS, resources.files("vampnet_onnx.configs").joinpath(_DEFAULTS))
+    return digest.hexdigest()
+
+
+def _modules(folder: Traversable, name: str) -> Iterator[tuple[str, Traversable]]:
+    for entry in sorted(folder.iterdir(), key=lambda entry: entry.name):
+        if entry.is_dir():
+            yield from _modules(entry, f"{name}/{entry.name}")
+        elif entry.name.endswith(".py"):
+            yield f"{name}/{entry.name}", entry
+
+
+def _add(digest: "hashlib._Hash", name: str, file: Traversable) -> None:
+    content = file.read_bytes()
+    digest.update(f"{name} {len(content)}\n".encode())
+    digest.update(content)

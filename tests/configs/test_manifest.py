@@ -58,6 +58,7 @@ def test_a_manifest_holds_no_time_and_no_place(tmp_path: Path) -> None:
         "random_weights",
         "sources",
         "toolchain",
+        "source",
         "components",
         "adapters",
         "gates",

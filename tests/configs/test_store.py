@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.versions import names, published, staged_version
+from tests.support.versions import edit, names, published, staged_version
 from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import publish_folder, staging_folder
@@ -48,6 +48,17 @@ def test_a_version_that_exists_with_other_content_is_never_overwritten(
     assert published(home, tmp_path, version=3).name == "v3"
     assert published(home, tmp_path, version=5).name == "v5"
     assert names(home) == ["v3", "v5"]
+
+
+def test_the_same_files_by_another_source_of_ours_are_the_same_version(
+    home: Path, tmp_path: Path
+) -> None:
+    """Every commit has a source of its own, few make other files."""
+    first = published(home, tmp_path)
+    edit(first, lambda values: values.update(source="0" * 64))
+    assert published(home, tmp_path) == first
+    edit(first, lambda values: values.pop("source"))  # as before there was one
+    assert published(home, tmp_path) == first and names(home) == ["v1"]
 
 
 def test_a_damaged_version_is_not_taken_for_the_same_content(

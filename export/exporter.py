@@ -28,6 +28,7 @@ from .graph import (
     SetSignature,
     Simplify,
     check_graph,
+    ir_version_of,
 )
 from .passes.base import run_graph_passes, run_module_passes
 
@@ -72,6 +73,7 @@ def export_component(
     if adaptable:
         records += run_graph_passes(model, [OpenForAdapters()])
     check_graph(model, opset)
+    model.ir_version = ir_version_of(opset)
     model.producer_name = PRODUCER
     model.producer_version = None
     return Exported(component, model, opset, tuple(records))

@@ -311,7 +311,13 @@ def _energies(
         return after, [item.reduce("ReduceSumSquare", -1) for item in parts]
 
     start = g.constant(np.zeros((1, order))).op("Expand", g.vector(segments.extent(1), order))
-    _, energies = g.scan(segment, start, [segments, valid])
+    _, energies = g.scan(
+        segment,
+        start,
+        [segments, valid],
+        shapes=[("batch", order), ("batch", stride), ()],
+        results=[("batch",)] * (2 if extra else 1),
+    )
     return energies
 
 

@@ -19,6 +19,9 @@ from vampnet_onnx.models import CodecDims
 from .component import BuiltComponent, Exporter, codec_of, signature
 
 _SMALLEST_GAMMA = 1e-10
+# Of the cosine's Taylor series: up to pi / 2 the next one is below 2e-24, under one rounding
+# of float64 at any value but the zero, where one of float32 still tells nothing of it.
+_COSINE_TERMS = 14
 _CODES = ("batch", "codebooks", "frames")
 
 
@@ -74,14 +77,28 @@ def cosine_schedule(g: GraphBuilder, ratio: Var) -> Var:
     Args:
         ratio: float32.  Its product with pi / 2 is rounded to float32 before the cosine, as
             published; the cosine itself is taken in float64 and rounded, so that it does not
-            depend on whose float32 cosine is a bit off.
+            depend on whose float32 cosine is a bit off.  From 0 to 1.
 
     Returns:
         float32 of the ratio's shape.
     """
-    angle = ratio * math.pi / 2
-    cosine = angle.cast(np.float64).op("Cos").cast(np.float32)
+    cosine = _cosine(g, (ratio * math.pi / 2).cast(np.float64)).cast(np.float32)
     return cosine.maximum(_SMALLEST_GAMMA).minimum(1.0)
+
+
+def _cosine(g: GraphBuilder, angle: Var) -> Var:
+    """Build the cosine of angles up to pi / 2, float64, of multiplications and additions.
+
+    Most releases of ONNX Runtime have no float64 ``Cos``, and libraries' own differ.
+
+    Source: the Taylor series, sum of (-1)^n angle^(2n) / (2n)!, by Horner's rule.
+    """
+    square = angle * angle
+    *others, last = ((-1) ** n / math.factorial(2 * n) for n in range(_COSINE_TERMS))
+    found = g.constant(last, np.float64)
+    for coefficient in reversed(others):
+        found = square * found + coefficient
+    return found
 
 
 def _build(g: GraphBuilder, given: Mapping[str, Var], vocab: int) -> dict[str, Var]:

@@ -4,7 +4,7 @@ from .builder import GraphBuilder
 from .constants import FoldCasts, PlainReshapes
 from .module_paths import MODULE_KEY, KeepModulePaths
 from .names import CanonicalNames
-from .signature import SetSignature, check_graph
+from .signature import SetSignature, check_graph, ir_version_of
 from .simplify import Simplify
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "SetSignature",
     "Simplify",
     "check_graph",
+    "ir_version_of",
 ]

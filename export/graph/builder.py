@@ -21,8 +21,7 @@ from vampnet_onnx.configs.manifest import TensorSignature
 
 from .module_paths import MODULE_KEY
 from .names import numbered
-
-_IR_VERSION = 10
+from .signature import ir_version_of
 
 Number = bool | int | float
 Attribute = int | float | str | Sequence[int] | ir.Graph
@@ -147,6 +146,7 @@ class Var:
 
 Operand = Var | Number
 Dimension = Var | int
+Shape = Sequence[int | str]
 
 
 class GraphBuilder:
@@ -259,6 +259,9 @@ class GraphBuilder:
         body: Callable[[Var, Sequence[Var]], tuple[Var, Sequence[Var]]],
         state: Var,
         sequences: Sequence[Var],
+        *,
+        shapes: Sequence[Shape],
+        results: Sequence[Shape],
     ) -> tuple[Var, list[Var]]:
         """Go through sequences along their first axis, carrying a state.
 
@@ -266,13 +269,17 @@ class GraphBuilder:
             body: builds one step: from the state and one element of each sequence to the next
                 state and one element of each result.
             sequences: of the same extent along their first axis.
+            shapes: of the state and of one element of each sequence.  Some runtimes infer
+                none inside a body.
+            results: shapes of one element of each result.
 
         Returns:
             The last state and the results, stacked along a new first axis.
         """
         inner = []
-        for item in (state, *sequences):
-            value = ir.Value(name=self._numbered("element"), type=_type(item.dtype))
+        for item, shape in zip((state, *sequences), shapes, strict=True):
+            name = self._numbered("element")
+            value = ir.Value(name=name, type=_type(item.dtype), shape=ir.Shape(shape))
             inner.append(Var(self, value, item.dtype))
 
         def step() -> list[Var]:
@@ -280,14 +287,16 @@ class GraphBuilder:
             return [after, *elements]
 
         graph, dtypes = self._inner("body", inner, step)
-        last, *results = self.node(
+        for end, shape in zip(graph.outputs, (shapes[0], *results), strict=True):
+            end.shape = ir.Shape(shape)
+        last, *stacked = self.node(
             "Scan",
             [state, *sequences],
             dtypes=dtypes,
             body=graph,
             num_scan_inputs=len(sequences),
         )
-        return last, results
+        return last, stacked
 
     def finish(
         self, outputs: Sequence[TensorSignature], results: Mapping[str, Var], opset: int
@@ -311,7 +320,7 @@ class GraphBuilder:
             opset_imports={"": opset},
             name="main",
         )
-        model = ir.Model(graph, ir_version=_IR_VERSION)
+        model = ir.Model(graph, ir_version=ir_version_of(opset))
         common.RemoveUnusedNodesPass()(model)
         return model
 

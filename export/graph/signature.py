@@ -1,6 +1,7 @@
 """Inputs, outputs and facts of a file, and the check that the graph is what it should be."""
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 
 from vampnet_onnx.configs.manifest import TensorSignature
@@ -67,6 +68,15 @@ def _require_fits(value: ir.Value, signature: TensorSignature) -> None:
             )
         if isinstance(found, int) and found != wanted:
             raise PassError(f"{value.name} has axis {found}, should be {wanted}")
+
+
+def ir_version_of(opset: int) -> int:
+    """Return the lowest version of the file format that an opset asks for.
+
+    A runtime refuses what is newer than itself, whatever operators are in it.
+    """
+    imports = [onnx.helper.make_opsetid("", opset)]
+    return int(onnx.helper.find_min_ir_version_for(imports))
 
 
 def check_graph(model: ir.Model, opset: int) -> None:

@@ -8,6 +8,8 @@ from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
 import pytest
 import torch
 from hypothesis import given, settings
@@ -30,9 +32,11 @@ from tests.support.sets import GOLDEN, GoldenSet, assert_within
 from tests.support.toy_model import logits_of, toy_model
 from vampnet_onnx.configs.settings import GenerationSettings, Mode, generation_settings
 from vampnet_onnx.export.components import sampler as exported
+from vampnet_onnx.export.components.component import signature
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.components.sampler import sampler
 from vampnet_onnx.export.exporter import export_component
+from vampnet_onnx.export.graph.builder import GraphBuilder
 from vampnet_onnx.models import CodecDims
 from vampnet_onnx.models.behaviour import sampling
 from vampnet_onnx.models.behaviour.generate import TokenModel, generate
@@ -291,6 +295,28 @@ def test_usual_numbers_of_steps_count_as_published_at_any_length(steps: int) -> 
         drawn = torch.cos((ratio * np.pi / 2).double()).float().clamp(1e-10, 1.0)
         expected = counts(sampling.gamma(ratio), at_start)
         assert torch.equal(counts(drawn, at_start), expected), step
+
+
+def test_the_cosine_is_float64s_rounded_at_every_ratio_of_1000_steps() -> None:
+    """Built without ``Cos``: of multiplications and additions alone."""
+    shape = signature("ratio", "float32", "ratios"), signature("cosine", "float32", "ratios")
+    builder = GraphBuilder()
+    built = exported.cosine_schedule(builder, builder.input(shape[0]))
+    model = builder.finish(shape[1:], {"cosine": built}, 18)
+    assert {node.op_type for node in model.graph} == {
+        *("Add", "Mul", "Div", "Cast", "Max", "Min", "Identity")
+    }
+    session = ort.InferenceSession(ir.to_proto(model).SerializeToString())
+    ratios = np.concatenate(
+        [
+            (np.arange(1, steps + 1) / np.float32(steps)).astype(np.float32)
+            for steps in range(1, 1001)
+        ]
+    )
+    (found,) = session.run(None, {"ratio": ratios})
+    angle = ratios * np.float32(np.pi) / np.float32(2)
+    expected = np.cos(angle.astype(np.float64)).astype(np.float32)
+    np.testing.assert_array_equal(found, np.clip(expected, np.float32(1e-10), 1))
 
 
 choices = st.fixed_dictionaries(

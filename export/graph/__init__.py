@@ -2,7 +2,7 @@
 
 from .builder import GraphBuilder
 from .constants import FoldCasts, PlainReshapes
-from .module_paths import MODULE_KEY, KeepModulePaths
+from .module_paths import MODULE_KEY, KeepModulePaths, module_of
 from .names import CanonicalNames
 from .signature import SetSignature, check_graph, ir_version_of
 from .simplify import Simplify
@@ -18,4 +18,5 @@ __all__ = [
     "Simplify",
     "check_graph",
     "ir_version_of",
+    "module_of",
 ]

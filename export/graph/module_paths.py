@@ -60,6 +60,17 @@ class KeepModulePaths(GraphPass):
             raise PassError("KeepModulePaths left documentation")
 
 
+def module_of(node: ir.Node) -> str | None:
+    """Return the module path on a node: ours, or what torch's exporter noted; None if neither.
+
+    The empty path is the root's.
+    """
+    if MODULE_KEY in node.metadata_props:
+        return node.metadata_props[MODULE_KEY]
+    scopes = node.metadata_props.get(_SCOPES)
+    return None if scopes is None else _module_path(scopes)
+
+
 def paths_by_output(model: ir.Model) -> dict[str, str]:
     """Return the module path of the node behind each value name."""
     return {

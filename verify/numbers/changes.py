@@ -179,9 +179,7 @@ def _not_finite(expected: np.ndarray, found: np.ndarray) -> str:
         return ""
     first = tuple(int(i) for i in np.argwhere(lost)[0])
     if found.size == 1:
-        return (
-            f"is {_number(found.reshape(-1)[0])}, expected {_number(expected.reshape(-1)[0])}"
-        )
+        return f"is {found.reshape(-1)[0]!s}, expected {expected.reshape(-1)[0]!s}"
     kinds = "NaN" if np.isnan(found[lost]).all() else "not finite"
     return f"{kinds} in {count} of {found.size} elements, the first at {list(first)}"
 
@@ -190,11 +188,11 @@ def _values(expected: np.ndarray, found: np.ndarray, differs: np.ndarray, count:
     """Say both values of a scalar, of one element, or of a few whole numbers."""
     if found.size == 1:
         value, wanted = found.reshape(-1)[0], expected.reshape(-1)[0]
-        return f"is {_number(value)}, expected {_number(wanted)}"
+        return f"is {value!s}, expected {wanted!s}"
     if count == 1:
         at = tuple(int(i) for i in np.argwhere(differs)[0])
         place = f"element {at[0] if len(at) == 1 else list(at)}"
-        return f"{place} is {_number(found[at])}, expected {_number(expected[at])}"
+        return f"{place} is {found[at]!s}, expected {expected[at]!s}"
     return f"is {found.tolist()}, expected {expected.tolist()}"
 
 
@@ -399,7 +397,7 @@ def _by_how_much(
     place = at[0] if len(at) == 1 else list(at)
     return (
         f"{by}relative L2 {share:.2g}, {count} of {found.size} elements, the most at {place}:"
-        f" {_number(found[at])}, expected {_number(expected[at])}"
+        f" {found[at]!s}, expected {expected[at]!s}"
     )
 
 
@@ -479,13 +477,6 @@ def _where(axis: int, inside: np.ndarray, ndim: int, extent: int) -> str:
         listed = ", ".join(map(str, inside[:-1]))
         return f"{names} {listed} and {inside[-1]}:"
     return f"{len(inside)} of {extent} {names} (the first {inside[0]}):"
-
-
-def _number(value: object) -> str:
-    """Write a number as briefly as its type allows."""
-    if isinstance(value, np.floating):
-        return f"{float(value):.7g}" if value.itemsize <= 4 else f"{float(value):.15g}"
-    return str(value)
 
 
 def _percent(share: float) -> str:

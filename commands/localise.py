@@ -32,6 +32,12 @@ def localise(
         typer.Argument(metavar="NEW", help="Compare this one with the first instead."),
     ] = None,
     checkpoint: Checkpoint = None,
+    case: Annotated[
+        str | None,
+        typer.Option(
+            "--case", metavar="ID", help="Case to walk, as verify names it; it names all else."
+        ),
+    ] = None,
     component: Annotated[
         str | None,
         typer.Option(
@@ -94,6 +100,7 @@ def localise(
             artifacts,
             checkpoint,
             new=new,
+            case=case,
             component=component,
             seed=seed,
             length=length,
@@ -105,7 +112,7 @@ def localise(
     if plot is not None:
         from vampnet_onnx.verify.localisation.depth_plot import plot_depth
 
-        plot_depth(found.localisation, plot, title=f"{found.component}, seed {seed}")
+        plot_depth(found.localisation, plot, title=found.case)
     if bundle is not None:
         from vampnet_onnx.verify.causes.bundle import write_bundle
 

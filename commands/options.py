@@ -29,6 +29,12 @@ Artifacts = Annotated[
 ArtifactsArgument = Annotated[
     Path, typer.Argument(metavar="ARTIFACTS", help="A version, a model or a store.")
 ]
+Cases = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--case", metavar="ID", help="This case only, as reports name it; may be repeated."
+    ),
+]
 Threads = Annotated[
     int, typer.Option(min=0, help="Threads of ONNX Runtime; 0 leaves the choice to it.")
 ]

@@ -11,6 +11,7 @@ from vampnet_onnx.configs.store import find_version
 
 from .options import (
     ArtifactsArgument,
+    Cases,
     Checkpoint,
     ConfigOption,
     Json,
@@ -37,6 +38,7 @@ def verify(
     seeds: Annotated[
         str | None, typer.Option(metavar="LIST", help="Seeds of the cases, such as 0,1,2.")
     ] = None,
+    case: Cases = None,
     jobs: Annotated[
         int | None,
         typer.Option(
@@ -92,6 +94,7 @@ def verify(
             config=config,
             components=component or (),
             seeds=None if seeds is None else seed_list(seeds),
+            cases=case or (),
             jobs=jobs,
             exit_first=exit_first,
             lora=lora or (),

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass
 
 from .schema import Gate, HeatMap, Number, Scatter
-from .summary import format_number, share_of_limit
+from .summary import format_number, share_of_gate
 
 LEVELS = 8
 """Steps of the heat map's colour scale; level 0 is exactly zero."""
@@ -85,7 +85,7 @@ class Plot:
 
 def gate_bar(gate: Gate) -> float:
     """Return how far a gate's bar reaches, in decades from its left end."""
-    share = share_of_limit(gate)
+    share = share_of_gate(gate)
     if share == 0:
         return 0.0
     reach = DECADES_WITHIN + math.log10(share) if math.isfinite(share) else math.inf

@@ -75,7 +75,8 @@ class BadSeed(Record):
     cases: int = Field(description="cases of this seed that ran")
     nonfinite_reference: int = Field(description="non-finite values of the reference, in all")
     nonfinite_export: int = Field(description="non-finite values of the export, in all")
-    replay: str = Field(description="command that runs this seed again")
+    worst_case: str = Field(default="", description="id of the worst case with this seed")
+    replay: str = Field(default="", description="command that runs that case again")
 
 
 class HeatMap(Record):
@@ -110,6 +111,9 @@ class Component(Record):
     verdict: Verdict
     gates: list[Gate]
     cases: list[Case]
+    worst_case: str = Field(
+        default="", description="id of the case that broke most limits, or came nearest to one"
+    )
     bad_seeds: list[BadSeed] = Field(
         default_factory=list, description="every seed with a case that failed, in their order"
     )

@@ -79,22 +79,26 @@ def tell_apart(value: float | None, limit: float) -> tuple[str, str]:
     return texts
 
 
-def share_of_limit(gate: Gate) -> float:
-    """Return how much of its limit a gate uses: 0 nothing, 1 all of it, infinity beyond any.
+def share_of_gate(gate: Gate) -> float:
+    """Return how much of its limit a gate uses; see `share_of_limit`."""
+    return share_of_limit(gate.value, gate.limit, gate.direction, gate.unit)
+
+
+def share_of_limit(value: float | None, limit: float, direction: str, unit: str) -> float:
+    """Return how much of a limit is used: 0 nothing, 1 all of it, infinity beyond any.
 
     Decibels are compared as amplitudes.  A share that must be at least 0.5 or more (agreement
     of tokens, say) is compared by what it lacks to one: 0.999 where 0.99 is asked uses a
     tenth.
     """
-    value, limit = gate.value, gate.limit
     if value is None or math.isnan(value) or math.isnan(limit):
         return math.inf
-    at_most = gate.direction == "at most"
+    at_most = direction == "at most"
     if value == limit:
         # Exact agreement where exactness is asked leaves nothing to use up.
         exact = limit == (0 if at_most else 1)
         return 0.0 if exact else 1.0
-    share = _share(value, limit, at_most, gate.unit)
+    share = _share(value, limit, at_most, unit)
     # Rounding must not put a value on the other side of its limit.
     holds = (value < limit) == at_most
     return min(share, 1.0) if holds else max(share, math.nextafter(1, 2))
@@ -102,7 +106,7 @@ def share_of_limit(gate: Gate) -> float:
 
 def headroom(gate: Gate) -> str:
     """Return in words how far a gate is from its limit."""
-    share = share_of_limit(gate)
+    share = share_of_gate(gate)
     if gate.value is None or math.isnan(gate.value):
         return format_number(gate.value)
     if share == 0:
@@ -170,15 +174,14 @@ def tightest_gate(component: Component) -> Gate | None:
     """Return the gate nearest to its limit or furthest beyond it, failures first."""
     return min(
         component.gates,
-        key=lambda gate: (_SEVERITY[gate.verdict], -share_of_limit(gate)),
+        key=lambda gate: (_SEVERITY[gate.verdict], -share_of_gate(gate)),
         default=None,
     )
 
 
 def worst_case(component: Component) -> Case | None:
-    """Return the case behind the tightest gate, or else one that did not pass."""
-    gate = tightest_gate(component)
-    case = find_case(component, gate.worst_case) if gate else None
+    """Return the worst case; of a report that names none, one that did not pass."""
+    case = find_case(component, component.worst_case)
     return case or next(iter(worst_first(component.cases)), None)
 
 

@@ -9,6 +9,7 @@ from typing import Literal
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import VerifySection, load_gates, validated
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.invocation import Given
 from vampnet_onnx.export.options import Files, Names, listed, settings_from
 from vampnet_onnx.export.toolchain import toolchain
 from vampnet_onnx.models import Checkpoints, ModelSet
@@ -19,6 +20,7 @@ from .sides.models import Reference
 from .sides.oracle import Oracle
 from .sides.recorded import RecordedReference, RecordedSet
 from .sides.upstream import UpstreamReference, open_worker
+from .subjects.case import Case
 from .verification import verify_artifacts
 
 Against = Literal["models", "upstream", "golden"]
@@ -31,6 +33,7 @@ def verify_export(
     config: str | Path | None = None,
     components: Names = (),
     seeds: Sequence[int] | None = None,
+    cases: Names = (),
     jobs: int | None = None,
     exit_first: bool = False,
     lora: Files = (),
@@ -47,6 +50,7 @@ def verify_export(
         config: a configuration file, for its matrix and gates.
         components: to verify, with variant; empty for all, whole generations among them.
         seeds: of the cases; the configuration's or the default ones if left out.
+        cases: ids of cases to run instead of the matrix's, as reports name them.
         jobs: processes that run cases, each with models of its own; if left out, one, and
             from 32 seeds on one for every core.
         lora: LoRA files of the export: FILE, ``coarse=FILE`` or ``c2f=FILE``.
@@ -63,6 +67,10 @@ def verify_export(
     folder, matrix = settings.checkpoint.path, settings.verify
     if folder is None:
         raise InputError("verify compares with checkpoints: give --checkpoint DIR")
+    chosen = [Case.parse(text) for text in dict.fromkeys(listed(cases))]
+    for option, left in (("components", components), ("seeds", seeds)):
+        if chosen and left:
+            raise InputError(f"a case names its component and its seed; leave {option} out")
     if seeds is not None:
         matrix = validated(VerifySection, {**dict(matrix), "seeds": list(seeds)}, "seeds")
     if jobs is not None and jobs > 1 and reference != "models":
@@ -84,6 +92,16 @@ def verify_export(
             gates=load_gates(settings.gates),
             toolchain=toolchain(),
             only=tuple(listed(components)),
+            cases=chosen,
+            given=Given(
+                artifacts.folder,
+                folder,
+                settings.checkpoint.overlays,
+                config=Path(config) if config is not None else None,
+                unsealed=unsealed or bool(artifacts.changed),
+                reference=reference,
+                upstream_python=python,
+            ),
             jobs=jobs,
             exit_first=exit_first,
             oracle=oracle,

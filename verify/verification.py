@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -11,6 +11,7 @@ from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Gates, VerifySection
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there
+from vampnet_onnx.configs.invocation import Given
 from vampnet_onnx.configs.manifest import (
     MANIFEST_NAME,
     AdapterRecord,
@@ -29,6 +30,7 @@ from .gates.report import build_report
 from .sides.export import adapters_of, open_export, require_same_sources
 from .sides.models import Reference
 from .sides.oracle import Oracle, Sides
+from .subjects.case import Case
 from .subjects.registry import records_of, subject_of
 
 Progress = Callable[[str, int, int], None]
@@ -42,6 +44,8 @@ def verify_artifacts(
     gates: Gates,
     toolchain: dict[str, str],
     only: tuple[str, ...] = (),
+    cases: Sequence[Case] = (),
+    given: Given | None = None,
     jobs: int = 1,
     exit_first: bool = False,
     oracle: Callable[[ModelSet], Oracle] = Reference,
@@ -57,6 +61,9 @@ def verify_artifacts(
         checkpoints: they were made from.  A LoRA overlay that the version has an adapter of
             is switched on there.
         only: components to check; empty for all.
+        cases: to run instead of the matrix's, of whatever components.
+        given: what a person gave, for the commands that the report names; what is known here
+            if left out.
         jobs: processes that run cases; more than one for the standard oracle only.
         oracle: makes the reference from our models of the checkpoint.
         progress: told component, cases done and cases in all.
@@ -65,6 +72,13 @@ def verify_artifacts(
         InputError: the checkpoints are not those of the artifacts, or nothing is left.
     """
     manifest = artifacts.manifest
+    only = only or tuple(dict.fromkeys(case.component for case in cases))
+    given = given or Given(
+        artifacts.folder,
+        checkpoints.folder,
+        checkpoints.lora,
+        unsealed=bool(artifacts.changed),
+    )
     records = _chosen(manifest, only)
     if any(_transformers_of(record, manifest) for record in records):
         _require_same_lora(checkpoints, artifacts)
@@ -78,6 +92,9 @@ def verify_artifacts(
         reference = oracle(models)
         described = reference.description
         if only or reference.knows(record):
+            own = [case for case in cases if case.component == record.id]
+            for case in own:
+                reference.require(record, case)
             adapters = _adapters(record, checkpoints, artifacts)
             run = open_export(artifacts, record, matrix.threads, adapters=adapters)
             sides = Sides(record, reference, *run)
@@ -87,6 +104,7 @@ def verify_artifacts(
                 sides,
                 matrix=matrix,
                 gates=gates,
+                only=own,
                 run_cases=in_processes(job, jobs) if jobs > 1 else None,
                 exit_first=exit_first,
                 progress=partial(progress, record.id),
@@ -110,7 +128,13 @@ def verify_artifacts(
         raise InputError(f"{described} has nothing to compare {', '.join(left_out)} with")
     notes += [f"not verified, since the reference has no part like it: {n}" for n in left_out]
     return build_report(
-        artifacts, components, described, notes, matrix=matrix, toolchain=toolchain
+        artifacts,
+        components,
+        described,
+        notes,
+        matrix=matrix,
+        toolchain=toolchain,
+        given=given,
     )
 
 

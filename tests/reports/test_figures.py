@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.report_samples import gate_of
 from vampnet_onnx.reports import HeatMap, Scatter
 from vampnet_onnx.reports.figures import gate_bar, heat_figure, scatter_plots, undrawn
-from vampnet_onnx.reports.summary import headroom, share_of_limit
+from vampnet_onnx.reports.summary import headroom, share_of_gate
 
 numbers = st.floats(width=64, allow_nan=True, allow_infinity=True)
 
@@ -45,6 +45,6 @@ def test_a_bar_reaches_past_the_mark_exactly_when_the_limit_is_broken(
 ) -> None:
     gate = gate_of(value, limit, direction, unit)
     broken = not (value <= limit if direction == "at most" else value >= limit)
-    assert (share_of_limit(gate) > 1) == broken
+    assert (share_of_gate(gate) > 1) == broken
     assert 0 <= gate_bar(gate) <= 8
     assert headroom(gate)

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from tests.support.report_samples import gate_of
-from vampnet_onnx.reports.summary import format_number, headroom, share_of_limit, tell_apart
+from vampnet_onnx.reports.summary import format_number, headroom, share_of_gate, tell_apart
 
 
 @pytest.mark.parametrize(
@@ -63,5 +63,5 @@ def test_headroom_is_the_share_of_the_limit_that_is_used(
     direction: str, unit: str, value: float | None, limit: float, share: float, words: str
 ) -> None:
     gate = gate_of(value, limit, direction, unit)
-    assert share_of_limit(gate) == pytest.approx(share)
+    assert share_of_gate(gate) == pytest.approx(share)
     assert headroom(gate) == words

@@ -35,7 +35,7 @@ from vampnet_onnx.verify.sides.export import require_same_sources
 from vampnet_onnx.verify.sides.oracle import Oracle
 from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
 from vampnet_onnx.verify.subjects.case import Case
-from vampnet_onnx.verify.subjects.registry import subject_of
+from vampnet_onnx.verify.subjects.registry import SUBJECTS, subject_of
 
 from .component_file import open_component
 
@@ -81,6 +81,7 @@ def localise_error(
     checkpoint: str | Path | None = None,
     *,
     new: str | Path | None = None,
+    case: str | None = None,
     component: str | None = None,
     seed: int = 0,
     length: int | None = None,
@@ -95,8 +96,9 @@ def localise_error(
         artifacts: opened, the folder of a version, a model or a store, or one ``.onnx`` file.
         checkpoint: folder of the checkpoints it was made from.
         new: compare this version or file with the first instead of with a checkpoint.
+        case: id of the case to walk, as reports name it; it names its component.
         component: with variant; ``coarse`` if left out, or what the file holds.
-        seed: of the input, or number of the recorded case.
+        seed: without a case: of the input, or number of the recorded case.
         length: frames, or samples of audio.
         lora: LoRA files of the export, as for `verify_export`.
         reference: our models, or what a recorded set in the checkpoint folder holds.
@@ -111,6 +113,12 @@ def localise_error(
             "--reference golden takes the inputs of the recorded set in --checkpoint DIR, so"
             " no --length"
         )
+    asked = Case.parse(case) if case is not None else None
+    if asked is not None:
+        if component not in (None, asked.component):
+            raise InputError(f"{case} is no case of {component}; leave --component out")
+        _require_graph(asked)
+        component = asked.component
     if isinstance(artifacts, Artifacts):
         unsealed = unsealed or bool(artifacts.changed)
         artifacts = artifacts.folder
@@ -118,22 +126,28 @@ def localise_error(
     overlays = lora_overlays(lora, folder)
     opened = open_component(Path(artifacts), component, unsealed=unsealed, lora=overlays)
     record, graph, unvouched = opened.record, opened.graph, opened.unvouched
-    case = subject_of(record).one_case(
+    if asked is not None:
+        subject_of(record).require(record, asked)
+    walked = asked or subject_of(record).one_case(
         record, seed=seed, batch=batch, frames=_FRAMES, length=length
     )
     if folder is None:
         assert new is not None
         other = open_component(Path(new), record.id, unsealed=unsealed)
-        old = GraphSource(graph, subject_of(record).inputs(record, case))
-        return _located(record, case, old, other.graph, (*unvouched, *other.unvouched))
+        old = GraphSource(graph, subject_of(record).inputs(record, walked))
+        return _located(record, walked, old, other.graph, (*unvouched, *other.unvouched))
     models = Checkpoints(folder, overlays).models_for(required_checkpoint(record.name))
     require_same_sources(models, opened.sources, opened.path)
     if reference == "golden":
-        source, case = _recorded_source(RecordedSet(folder), seed, models, record)
-        return _located(record, case, source, graph, unvouched)
-    inputs = subject_of(record).inputs(record, case)
+        recorded = RecordedReference(RecordedSet(folder), models)
+        if asked is None:
+            asked = _recorded_case(recorded, seed, record, folder)
+        recorded.require(record, asked)
+        source = recorded_source(recorded, asked, models, record)
+        return _located(record, asked, source, graph, unvouched)
+    inputs = subject_of(record).inputs(record, walked)
     with reference_source(models, record, inputs) as right:
-        return _located(record, case, right, graph, unvouched)
+        return _located(record, walked, right, graph, unvouched)
 
 
 def locate(
@@ -185,6 +199,17 @@ def explain_nonfinite(
     return [f"{start} {birth}" + (f"; {_blamed(walked)}" if walked else "")]
 
 
+def _require_graph(case: Case) -> None:
+    """Refuse a case of what no file computes by itself."""
+    name = case.component.partition(".")[0]
+    wholes = [item for subject in SUBJECTS if subject.needs for item in subject.names]
+    if name in wholes:
+        raise InputError(
+            f"{case.id}: {name} is no file but several at work, so there are no modules to"
+            " walk; verify --case says at which step the sides part"
+        )
+
+
 @contextmanager
 def reference_source(
     models: ModelSet, record: ComponentRecord, inputs: Mapping[str, np.ndarray]
@@ -224,22 +249,27 @@ def _left_by_passes(models: ModelSet, record: ComponentRecord) -> frozenset[str]
     return frozenset(name for name, _ in folded.module.named_modules())
 
 
-def _recorded_source(
-    recorded: RecordedSet, index: int, models: ModelSet, record: ComponentRecord
-) -> tuple[RecordedSource, Case]:
-    reference = RecordedReference(recorded, models)
+def _recorded_case(
+    reference: RecordedReference, index: int, record: ComponentRecord, folder: Path
+) -> Case:
     cases = {case.seed: case for case in reference.recorded_cases(record)}
     if index not in cases:
         raise InputError(
-            f"{recorded.folder}: no recorded case {index} of {record.id}; --seed may be"
+            f"{folder}: no recorded case {index} of {record.id}; --seed may be"
             f" {', '.join(map(str, cases))}"
         )
+    return cases[index]
+
+
+def recorded_source(
+    reference: RecordedReference, case: Case, models: ModelSet, record: ComponentRecord
+) -> RecordedSource:
+    """Return what was recorded of a case as the side of a walk that is taken as right."""
     traced = build_component(record.name, models, variant=record.variant)
     assert isinstance(traced, TracedComponent)
-    case = cases[index]
     inputs, parts = reference.inputs(record, case), reference.parts(record, case)
     outputs = reference.run(record, case).outputs
-    return RecordedSource(parts, inputs, outputs, traced.module.eval()), case
+    return RecordedSource(parts, inputs, outputs, traced.module.eval())
 
 
 def _blamed(found: Localisation) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from vampnet_onnx.configs.config import GateRule, Gates
+from vampnet_onnx.reports.summary import share_of_limit
 from vampnet_onnx.verify.sides.oracle import Sides
 from vampnet_onnx.verify.subjects.case import Case, Comparison, Outputs
 from vampnet_onnx.verify.subjects.registry import subject_of
@@ -144,13 +145,19 @@ def rank(name: str, value: float) -> float:
     return -value if name in HIGHER_IS_BETTER else value
 
 
-def badness(outcome: Outcome, rules: Mapping[str, GateRule]) -> tuple[int, float]:
-    """Order outcomes by the number of limits broken, then by the main error."""
+def badness(outcome: Outcome, rules: Mapping[str, GateRule]) -> tuple[int, float, float]:
+    """Order outcomes: limits broken, then the share of the tightest, then the main error."""
     if outcome.comparison is None:
-        return len(rules) + 1, float("inf")
+        return len(rules) + 1, float("inf"), float("inf")
     values = outcome.comparison.metrics
+    shares = [
+        share_of_limit(values[name], outcome.limits[name], rule.direction, rule.unit)
+        for name, rule in rules.items()
+        if name in values
+    ]
     error = rank("relative_l2", values.get("relative_l2", 0.0))
-    return broken(outcome.comparison, rules, outcome.limits), error
+    count = broken(outcome.comparison, rules, outcome.limits)
+    return count, max(shares, default=0.0), error
 
 
 def _tokens_differ(comparison: Comparison) -> bool:

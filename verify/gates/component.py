@@ -7,7 +7,16 @@ from vampnet_onnx.reports import Component, Gate, Verdict
 from vampnet_onnx.verify.sides.oracle import Sides
 from vampnet_onnx.verify.subjects.case import Case
 
-from .case import Outcome, badness, excess, failed, rank, run_case, satisfies
+from .case import (
+    HIGHER_IS_BETTER,
+    Outcome,
+    badness,
+    excess,
+    failed,
+    rank,
+    run_case,
+    satisfies,
+)
 from .report import component_report
 from .vacuity import identical_sides, input_sensitivity, vacuous_limits
 
@@ -17,6 +26,7 @@ def check_component(
     *,
     matrix: VerifySection,
     gates: Gates,
+    only: Sequence[Case] = (),
     run_cases: Callable[[Sequence[Case]], Iterable[Outcome]] | None = None,
     exit_first: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
@@ -24,12 +34,15 @@ def check_component(
     """Run every case of a component on both sides and judge it.
 
     Args:
+        only: cases to run; empty for those of the matrix.  Whether the gates could fail at
+            all is measured over the matrix's either way.
         run_cases: runs cases in their order; None runs them here, one after the other.
         exit_first: run no more cases after the first that fails.
         progress: told how many cases are done and how many there are.
     """
     rules = gates.for_component(sides.record.name)
-    cases = sides.reference.cases(sides.record, matrix)
+    every = sides.reference.cases(sides.record, matrix)
+    cases = only or every
     if not cases:
         raise ValueError(f"no case of {sides.record.id} to run")
 
@@ -48,7 +61,7 @@ def check_component(
             break
     if worst is not None and worst.comparison is not None and not worst.has_arrays:
         worst = run(worst.case)  # another process ran it and kept them
-    measured = _of_the_whole(sides, cases, gates, outcomes)
+    measured = _of_the_whole(sides, every, gates, outcomes)
     judged = [_gate(name, rule, outcomes, measured) for name, rule in rules.items()]
     return component_report(sides.record, judged, outcomes, rules, worst)
 
@@ -100,7 +113,8 @@ def _gate(
             limit = worst.limits[name]
             message = worst.message
             # With no error anywhere, no case is worse than another.
-            worst_case = worst.case.id if value else ""
+            perfect = value == 0 and name not in HIGHER_IS_BETTER
+            worst_case = "" if perfect else worst.case.id
     passed = not incomparable and value is not None and satisfies(value, rule, limit)
     tie = ""
     if passed and value is not None and not satisfies(value, rule, rule.limit):

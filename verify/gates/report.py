@@ -7,6 +7,7 @@ import numpy as np
 
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import GateRule, VerifySection
+from vampnet_onnx.configs.invocation import Given
 from vampnet_onnx.configs.manifest import ComponentRecord, GateRecord, Manifest
 from vampnet_onnx.reports import (
     BadSeed,
@@ -20,9 +21,9 @@ from vampnet_onnx.reports import (
 )
 from vampnet_onnx.reports import Case as CaseReport
 from vampnet_onnx.verify.subjects.case import Comparison
-from vampnet_onnx.verify.subjects.registry import missing_wholes
+from vampnet_onnx.verify.subjects.registry import missing_wholes, subject_of
 
-from .case import Outcome, failed, rank
+from .case import Outcome, badness, failed, rank
 
 _HEAT_MAP_COLUMNS = 160
 _SCATTER_POINTS = 1200
@@ -42,6 +43,7 @@ def component_report(
     """
     cases = [_case_report(outcome, rules) for outcome in outcomes]
     compared = [o.comparison for o in outcomes if o.comparison is not None]
+    by_id = {outcome.case.id: badness(outcome, rules) for outcome in outcomes}
     broken = any(gate.verdict is Verdict.FAIL for gate in gates)
     return Component(
         name=record.name,
@@ -51,7 +53,8 @@ def component_report(
         verdict=Verdict.FAIL if broken or not gates or not outcomes else Verdict.PASS,
         gates=gates,
         cases=cases,
-        bad_seeds=_bad_seeds(record, cases),
+        worst_case=worst.case.id if worst else "",
+        bad_seeds=_bad_seeds(cases, by_id),
         metrics=_worst_metrics(compared),
         accuracy_per_codebook=_accuracy_per_codebook(compared),
         heat_map=_heat_map(worst),
@@ -67,9 +70,15 @@ def build_report(
     *,
     matrix: VerifySection,
     toolchain: dict[str, str],
+    given: Given,
 ) -> Report:
-    """Sum up what was found in one report."""
+    """Sum up what was found in one report.
+
+    Args:
+        given: what commands to run next are made of.
+    """
     manifest = artifacts.manifest
+    components = [_with_commands(component, given) for component in components]
     failed_ones = any(component.verdict is Verdict.FAIL for component in components)
     verdict = Verdict.FAIL if failed_ones or not components else Verdict.PASS
     return Report(
@@ -88,7 +97,7 @@ def build_report(
             f"no whole {name} was compared: that takes {', '.join(needs)}"
             for name, needs in missing_wholes(manifest)
         ]
-        + [note for component in components for note in _next_steps(component)],
+        + [note for component in components for note in _next_steps(component, given)],
         reference=reference,
         seeds=list(matrix.seeds),
         opset=manifest.components[0].opset,
@@ -135,7 +144,9 @@ def _case_report(outcome: Outcome, rules: Mapping[str, GateRule]) -> CaseReport:
     )
 
 
-def _bad_seeds(record: ComponentRecord, cases: Sequence[CaseReport]) -> list[BadSeed]:
+def _bad_seeds(
+    cases: Sequence[CaseReport], how_bad: Mapping[str, tuple[int, float, float]]
+) -> list[BadSeed]:
     by_seed: dict[int, list[CaseReport]] = {}
     for case in cases:
         by_seed.setdefault(case.seed, []).append(case)
@@ -146,8 +157,7 @@ def _bad_seeds(record: ComponentRecord, cases: Sequence[CaseReport]) -> list[Bad
             cases=len(own),
             nonfinite_reference=sum(case.nonfinite_reference for case in own),
             nonfinite_export=sum(case.nonfinite_export for case in own),
-            replay="vampnet-onnx verify ARTIFACTS --checkpoint DIR"
-            f" --component {record.id} --seeds {seed}",
+            worst_case=max((case.id for case in own), key=lambda name: how_bad[name]),
         )
         for seed, own in by_seed.items()
         if any(case.verdict is Verdict.FAIL for case in own)
@@ -209,17 +219,25 @@ def _scatter(worst: Outcome | None) -> Scatter | None:
     )
 
 
-def _next_steps(component: Component) -> list[str]:
+def _with_commands(component: Component, given: Given) -> Component:
+    """Return the same with the command that runs each bad seed again."""
+    bad = [
+        item.model_copy(update={"replay": given.command("verify", "--case", item.worst_case)})
+        for item in component.bad_seeds
+    ]
+    return component.model_copy(update={"bad_seeds": bad})
+
+
+def _next_steps(component: Component, given: Given) -> list[str]:
     """Return how to find the module behind a failure."""
     failed = [case for case in component.cases if case.verdict is Verdict.FAIL]
     if not failed:
         return []
-    smallest = min(failed, key=lambda case: case.batch * case.length)
-    name = component.id
+    whole = bool(subject_of(component.name).needs)
+    command = given.command("verify" if whole else "localise", "--case", component.worst_case)
     return [
-        f"{name} fails in {len(failed)} of {len(component.cases)} cases; to name the module:"
-        f" vampnet-onnx localise ARTIFACTS --checkpoint DIR --component {name}"
-        f" --seed {smallest.seed} --batch {smallest.batch} --length {smallest.length}"
+        f"{component.id} fails in {len(failed)} of {len(component.cases)} cases; to"
+        f" {'run the worst one again' if whole else 'name the module'}: {command}"
     ]
 
 

@@ -150,7 +150,7 @@ def _tried(export: RunExport, inputs: Arrays) -> Arrays:
 
 def _settings(subject: Subject, like: Case) -> list[Case]:
     """Return a case of every setting, the given one first."""
-    if subject.settings:
+    if len(subject.settings) > 1:
         like = replace(like, length=max(like.length, _LEAST_FRAMES))
     others = [setting for setting in subject.settings if setting != like.setting]
     return [like, *(replace(like, setting=setting) for setting in others)]

@@ -55,6 +55,10 @@ class Reference:
         """Return the seeded cases of the matrix."""
         return subject_of(record).cases(record, matrix)
 
+    def require(self, record: ComponentRecord, case: Case) -> None:
+        """Refuse a case that cannot be made."""
+        subject_of(record).require(record, case)
+
     def run(self, record: ComponentRecord, case: Case) -> Computed:
         """Compute what a component gives in a case."""
         with torch.inference_mode():

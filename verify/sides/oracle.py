@@ -32,6 +32,13 @@ class Oracle(Protocol):
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Return the cases it can compute."""
 
+    def require(self, record: ComponentRecord, case: Case) -> None:
+        """Refuse a case it cannot compute.
+
+        Raises:
+            InputError: it has no such case.
+        """
+
     def inputs(self, record: ComponentRecord, case: Case) -> Arrays:
         """Return the input arrays of a case."""
 

@@ -134,6 +134,15 @@ class RecordedReference:
                 found.append(replace(case, codebooks=case.codebooks and shape[1]))
         return found
 
+    def require(self, record: ComponentRecord, case: Case) -> None:
+        """Refuse a case that is not recorded."""
+        known = self.recorded_cases(record)
+        if case not in known:
+            raise InputError(
+                f"{self._recorded.folder}: {case.id} is no recorded case; there are"
+                f" {', '.join(item.id for item in known)}"
+            )
+
     def inputs(self, record: ComponentRecord, case: Case) -> Arrays:
         """Return a case's recorded input."""
         published = self._published(record)

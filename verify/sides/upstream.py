@@ -188,6 +188,10 @@ class UpstreamReference:
         """Return the seeded cases of the matrix."""
         return subject_of(record).cases(record, matrix)
 
+    def require(self, record: ComponentRecord, case: Case) -> None:
+        """Refuse a case that cannot be made."""
+        subject_of(record).require(record, case)
+
     def inputs(self, record: ComponentRecord, case: Case) -> Arrays:
         """Return the seeded inputs of a case."""
         return subject_of(record).inputs(record, case)

@@ -27,6 +27,7 @@ class AudioProcessor(Subject):
 
     names = ("audio_processor",)
     has_rounding = False  # it has no weights
+    settings = KINDS
 
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Try every length, batch and seed, the kinds of audio in turn."""

@@ -6,9 +6,11 @@ A component costs one file in this room: a `Subject` with what is its own, liste
 module's `SUBJECTS`, where `verify.subjects.registry` finds it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle, product
+from typing import Self
 
 import numpy as np
 import torch
@@ -16,6 +18,7 @@ from torch import Tensor
 
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Ties, VerifySection
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, Manifest
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.numbers.metrics import nonfinite_message
@@ -25,6 +28,13 @@ Arrays = dict[str, np.ndarray]
 Outputs = Mapping[str, np.ndarray]
 RunExport = Callable[[Mapping[str, np.ndarray]], Arrays]
 """Computes the outputs of an exported component from its inputs, both by name."""
+
+_ID = re.compile(
+    r"(?P<component>[a-z][a-z0-9_.]*)/seed=(?P<seed>\d+)/batch=(?P<batch>\d+)"
+    r"/length=(?P<length>\d+)(?:/codebooks=(?P<codebooks>\d+))?(?:/(?P<setting>[a-z][a-z0-9_]*))?"
+)
+_NUMBERS = ("seed", "batch", "length", "codebooks")
+_LARGEST = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -54,6 +64,31 @@ class Case:
             f"{self.component}/seed={self.seed}/batch={self.batch}/length={self.length}{books}"
             f"{setting}"
         )
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Return the case that an id names: the inverse of `id`.
+
+        Raises:
+            InputError: no id, or not written as `id` writes it.
+        """
+        match = _ID.fullmatch(text)
+        if match is None:
+            raise InputError(
+                f"{text!r} is no id of a case; one reads COMPONENT/seed=N/batch=N/length=N,"
+                " then /codebooks=N and /SETTING where the component has them"
+            )
+        numbers = {name: int(match[name] or 0) for name in _NUMBERS}
+        found = cls(match["component"], **numbers, setting=match["setting"] or "")
+        for name in ("batch", "length"):
+            if numbers[name] < 1:
+                raise InputError(f"{text}: {name} must be 1 or more")
+        if max(numbers.values()) > _LARGEST:
+            raise InputError(f"{text}: numbers are {_LARGEST} at most")
+        # Inputs are drawn from the id: written otherwise, it would name other bytes.
+        if found.id != text:
+            raise InputError(f"{text!r} is no id of a case; did you mean {found.id}?")
+        return found
 
 
 @dataclass(frozen=True)
@@ -133,18 +168,42 @@ class Subject:
         has_rounding: weights amplify float32 rounding, so that a limit may widen to what the
             reference's own is (`verify.gates.rounding`); and two sides are never equal.
         untried: inputs that by themselves need not move an output.
+        settings: kinds of input or of options that its cases may have.
         needs: components that a whole is made of which is no file itself.
     """
 
     names: tuple[str, ...]
     has_rounding = True
     untried: frozenset[str] = frozenset()
-    settings: tuple[str, ...] = ()
+    settings: tuple[str, ...] = ("",)
     needs: tuple[str, ...] = ()
 
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Return the cases of a component over a matrix, in a fixed order."""
         raise NotImplementedError
+
+    def codebooks(self, record: ComponentRecord) -> Collection[int]:
+        """Return the numbers of codebooks that cases may give; 0 stands for no codes."""
+        return (0,)
+
+    def require(self, record: ComponentRecord, case: Case) -> None:
+        """Refuse a case that `inputs` cannot make.
+
+        Raises:
+            InputError: its setting or its codebooks are none of the component's.
+        """
+        if case.setting not in self.settings:
+            known = ", ".join(setting or "none at all" for setting in self.settings)
+            raise InputError(
+                f"{case.id}: {record.id} has no setting {case.setting!r}; known: {known}"
+            )
+        books = self.codebooks(record)
+        if case.codebooks not in books:
+            known = f"{min(books)} to {max(books)}" if len(books) > 1 else str(*books)
+            raise InputError(
+                f"{case.id}: codebooks must be {known} in a case of {record.id}"
+                + (", that is left out" if known == "0" else "")
+            )
 
     def one_case(
         self,
@@ -212,10 +271,10 @@ class Subject:
 
 
 def every_setting(
-    subject: Subject, record: ComponentRecord, matrix: VerifySection, codebooks: int
+    subject: Subject, record: ComponentRecord, matrix: VerifySection
 ) -> list[Case]:
     """Return a case of every seed, length and setting, batches in turn."""
-    batches = cycle(matrix.batches)
+    batches, (codebooks,) = cycle(matrix.batches), subject.codebooks(record)
     return [
         Case(record.id, seed, next(batches), frames, codebooks, setting)
         for seed, frames, setting in product(matrix.seeds, matrix.frames, subject.settings)

@@ -109,9 +109,17 @@ class CodecDecoder(Subject):
     """Audio is compared sample by sample."""
 
     names = ("codec_decoder",)
+    settings = ("", _MASKED)
+
+    def codebooks(self, record: ComponentRecord) -> range:
+        """Return one to all of them."""
+        return range(1, record.dim("n_codebooks") + 1)
 
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
-        """Give all codebooks, one, and numbers in between, and mask tokens at the longest."""
+        """Give all codebooks, one, and numbers in between, and mask tokens at the longest.
+
+        Those with mask tokens come first: the last one stands for all.
+        """
         books = record.dim("n_codebooks")
         found = [
             # All of them at the first length of every seed, then others in turn.
@@ -126,20 +134,7 @@ class CodecDecoder(Subject):
             for i, frames in enumerate(matrix.frames)
         ]
         longest = max(matrix.frames)
-        return found + [replace(c, setting=_MASKED) for c in found if c.length == longest]
-
-    def one_case(
-        self,
-        record: ComponentRecord,
-        *,
-        seed: int,
-        batch: int,
-        frames: int,
-        length: int | None = None,
-    ) -> Case:
-        """Return a case of all codebooks without mask tokens."""
-        case = super().one_case(record, seed=seed, batch=batch, frames=frames, length=length)
-        return replace(case, setting="")
+        return [replace(c, setting=_MASKED) for c in found if c.length == longest] + found
 
     def inputs(self, record: ComponentRecord, case: Case) -> Arrays:
         """Make codes, int64 [batch, codebooks, frames]."""

@@ -47,8 +47,11 @@ class MaskGenerator(Subject):
 
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Try every setting at every length and seed, batches in turn."""
-        books = record.dim("n_codebooks")
-        return every_setting(self, record, matrix, books)
+        return every_setting(self, record, matrix)
+
+    def codebooks(self, record: ComponentRecord) -> tuple[int]:
+        """Return all of them: its options count in them."""
+        return (record.dim("n_codebooks"),)
 
     def inputs(self, record: ComponentRecord, case: Case) -> Arrays:
         """Make codes, every option and the noise; the setting says what is not as usual."""

@@ -53,9 +53,11 @@ class Sampler(Subject):
 
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Try every setting at every length and seed, batches in turn."""
-        # About as many as a coarse model predicts: the cost goes with their number.
-        books = 1 + record.dim("n_codebooks") // 4
-        return every_setting(self, record, matrix, books)
+        return every_setting(self, record, matrix)
+
+    def codebooks(self, record: ComponentRecord) -> tuple[int]:
+        """Return about as many as a coarse model predicts: the cost goes with their number."""
+        return (1 + record.dim("n_codebooks") // 4,)
 
     def inputs(self, record: ComponentRecord, case: Case) -> Arrays:
         """Make logits, codes, every option and the noise."""

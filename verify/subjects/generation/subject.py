@@ -37,7 +37,12 @@ class Generation(Subject):
     names = ("generation",)
     has_rounding = False  # its margins hold the rounding of its logits
     untried = frozenset({"codes", "mask", "seed", "setting"})  # the seed moves all of them
+    settings = SETTINGS
     needs = ("coarse", "sampler", "codec_decoder")
+
+    def codebooks(self, record: ComponentRecord) -> tuple[int]:
+        """Return all of them."""
+        return (record.dim("n_codebooks"),)
 
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Generate once a seed, batches and settings in turn."""

@@ -1,0 +1,69 @@
+"""What a person gave a command, so that the next command can be printed as it is pasted."""
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+# What commands know of it besides the artifacts and --checkpoint.
+_KNOWN: Mapping[str, frozenset[str]] = {
+    "verify": frozenset({"lora", "config", "unsealed", "reference", "upstream_python"}),
+    "localise": frozenset({"lora", "unsealed", "reference"}),
+}
+# A walk needs modules, or activations that were recorded of them.
+_WALKED = frozenset({"models", "golden"})
+
+
+@dataclass(frozen=True)
+class Given:
+    """Options that a later command needs again.
+
+    Attributes:
+        checkpoint: as given or as the configuration says; None where neither does.
+        lora: LoRA file by transformer.
+        config: a configuration file; its LoRA files are left out of `lora`'s options where a
+            command reads them there.
+        reference: what was compared with, if not our models.
+    """
+
+    artifacts: Path
+    checkpoint: Path | None = None
+    lora: Mapping[str, Path] = field(default_factory=dict)
+    config: Path | None = None
+    unsealed: bool = False
+    reference: str = "models"
+    upstream_python: Path | None = None
+
+    def command(self, name: str, *more: str) -> str:
+        """Return a command on the same artifacts that a shell takes as it is.
+
+        Args:
+            name: of the command, such as ``localise``.
+            more: further words, as they are meant before quoting.
+        """
+        known = _KNOWN[name]
+        words = [name, _path(self.artifacts)]
+        if self.checkpoint is not None:
+            words += ["--checkpoint", _path(self.checkpoint)]
+        if "config" in known and self.config is not None:
+            words += ["--config", _path(self.config)]
+        for transformer, path in self.lora.items():
+            words += ["--lora", f"{transformer}={path}"]
+        if self.unsealed:
+            words.append("--unsealed")
+        if self.reference != "models" and (name != "localise" or self.reference in _WALKED):
+            words += ["--reference", self.reference]
+        if "upstream_python" in known and self.upstream_python is not None:
+            words += ["--upstream-python", _path(self.upstream_python)]
+        return shell_line(*words, *more)
+
+
+def shell_line(*words: str | Path) -> str:
+    """Return a command of this tool, with its words, as it is pasted into a shell."""
+    return shlex.join(["vampnet-onnx", *map(str, words)])
+
+
+def _path(path: Path) -> str:
+    """Return a path that is read as one, not as an option."""
+    text = str(path)
+    return f"./{text}" if text.startswith("-") else text

@@ -1,0 +1,187 @@
+"""Every command that is printed runs as it is pasted, and meets the same numbers."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.support.command_line import Cli, Result, refused
+from tests.support.edited import edited
+from tests.support.sets import GOLDEN
+from vampnet_onnx.configs.invocation import Given
+from vampnet_onnx.reports import Report, read_report
+
+MATRIX = """
+model = "mine"
+[checkpoint]
+path = "{checkpoint}"
+[verify]
+seeds = [0]
+frames = [3, 31]
+batches = [1, 2]
+threads = 1
+"""
+
+
+def paste(cli: Cli, line: str) -> Result:
+    """Run a command line as a shell would read it."""
+    words = shlex.split(line)
+    assert words[0] == "vampnet-onnx", line
+    return cli(*words[1:])
+
+
+def commands_in(text: str) -> list[str]:
+    """Return the command lines that a printed text names."""
+    return re.findall(r"vampnet-onnx [a-z-]+ .*$", text, re.MULTILINE)
+
+
+@pytest.fixture(scope="session")
+def folder(exported_a: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a space in its name: a version, its checkpoints, a configuration."""
+    folder = tmp_path_factory.mktemp("hints") / "my models"
+    shutil.copytree(exported_a, folder / "v1")
+    shutil.copytree(GOLDEN / "a", folder / "check points")
+    text = MATRIX.format(checkpoint=folder / "check points")
+    (folder / "my config.toml").write_text(text)
+    return folder
+
+
+@pytest.fixture
+def plant(folder: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Return a copy of the version with one constant of one component changed."""
+
+    def planted(component: str, name: str, change: Callable[[Any], Any]) -> Path:
+        target = Path(shutil.copytree(folder / "v1", tmp_path / "a b" / "v1"))
+        file = f"{component}.onnx"
+        edited(target / file, name, change, tmp_path).replace(target / file)
+        return target
+
+    return planted
+
+
+def verified(cli: Cli, version: Path, folder: Path, *more: object) -> tuple[Report, str]:
+    """Verify with a configuration; return the report and what was printed."""
+    out = version.parent / "re port"
+    result = cli(
+        *("verify", version, "--unsealed", "--config", folder / "my config.toml"),
+        *("--report", out, *more),
+    )
+    assert result.code == 1, result
+    return read_report(out / "report.json"), result.out
+
+
+def _no_mask_row(tables: np.ndarray) -> np.ndarray:
+    tables = tables.copy()
+    tables[0, -1] = 0
+    return tables
+
+
+@pytest.mark.parametrize(
+    "component, constant, change",
+    [
+        ("codec_decoder", "quantizer.tables", _no_mask_row),
+        ("audio_processor", "limit_peak/constant_0", lambda x: x * np.float32(0.9)),
+        ("mask_generator", "random/constant_1", lambda x: x * np.float32(1.1)),
+        ("sampler", "filter.top_k/constant_0", lambda x: x // 2),
+    ],
+)
+def test_a_defect_of_one_setting_is_met_again_by_every_command_that_is_printed(
+    cli: Cli,
+    folder: Path,
+    plant: Callable[..., Path],
+    component: str,
+    constant: str,
+    change: Callable[[Any], Any],
+) -> None:
+    report, printed = verified(
+        cli, plant(component, constant, change), folder, "--component", component
+    )
+    (part,) = report.components
+    (worst,) = (case for case in part.cases if case.id == part.worst_case)
+    lines = {*commands_in(printed), *(bad.replay for bad in part.bad_seeds)}
+    assert {shlex.split(line)[1] for line in lines} == {"verify", "localise"}
+    for line in lines:
+        assert part.worst_case in shlex.split(line)
+        if shlex.split(line)[1] == "verify":
+            again, _ = pasted_report(cli, line, folder)
+            assert [c.metrics for c in again.components[0].cases] == [worst.metrics]
+        else:
+            found = paste(cli, f"{line} --json")
+            assert found.code == 1 and found.json["case"] == worst.id
+            assert found.json["culprits"]
+
+
+def pasted_report(cli: Cli, line: str, folder: Path) -> tuple[Report, str]:
+    """Paste a verify command and return the report it writes."""
+    out = folder / "again"
+    result = paste(cli, f"{line} --report {shlex.quote(str(out))}")
+    assert result.code == 1, result
+    return read_report(out / "report.json"), result.out
+
+
+def test_a_command_holds_all_that_was_given_and_quotes_it() -> None:
+    given = Given(
+        Path("-my models/v1"),
+        Path("it's"),
+        {"coarse": Path("a b.pth")},
+        config=Path("c d.toml"),
+        unsealed=True,
+        reference="upstream",
+        upstream_python=Path("/x y/python"),
+    )
+    assert shlex.split(given.command("verify", "--case", "a b")) == [
+        *("vampnet-onnx", "verify", "./-my models/v1", "--checkpoint", "it's"),
+        *("--config", "c d.toml", "--lora", "coarse=a b.pth", "--unsealed"),
+        *("--reference", "upstream", "--upstream-python", "/x y/python", "--case", "a b"),
+    ]
+    assert shlex.split(given.command("localise")) == [
+        *("vampnet-onnx", "localise", "./-my models/v1", "--checkpoint", "it's"),
+        *("--lora", "coarse=a b.pth", "--unsealed"),
+    ]
+
+
+def test_a_recorded_case_is_met_again_too(
+    cli: Cli, folder: Path, plant: Callable[..., Path]
+) -> None:
+    version = plant("codec_decoder", "decoder.model.0.bias", lambda x: x * np.float32(1.5))
+    report, printed = verified(
+        cli, version, folder, "--component", "codec_decoder", "--reference", "golden"
+    )
+    (part,) = report.components
+    (worst,) = (case for case in part.cases if case.id == part.worst_case)
+    for line in {*commands_in(printed), *(bad.replay for bad in part.bad_seeds)}:
+        assert "--reference golden" in line
+        if shlex.split(line)[1] == "verify" and worst.id in line:
+            again, _ = pasted_report(cli, line, folder)
+            assert [c.metrics for c in again.components[0].cases] == [worst.metrics]
+        else:
+            assert paste(cli, line).code == 1
+
+
+def test_a_case_goes_alone_and_must_be_one_of_the_component(
+    cli: Cli, folder: Path, tmp_path: Path
+) -> None:
+    case = "coarse/seed=5/batch=2/length=9"
+    given = ("--checkpoint", folder / "check points")
+    verify = ("verify", folder / "v1", *given, "--report", tmp_path / "r", "--case")
+    refused(cli(*verify, case, "--component", "coarse"), "leave components out")
+    refused(cli(*verify, case, "--seeds", "1"), "leave seeds out")
+    refused(cli(*verify, "cow" + case), "no component 'cowcoarse'")
+    refused(cli(*verify, case, "--reference", "golden"), "is no recorded case; there are")
+    both = cli(*verify, case, "--case", "sampler/seed=1/batch=1/length=4/codebooks=2/cold")
+    assert both.code == 0
+    parts = read_report(tmp_path / "r" / "report.json").components
+    assert [[case.id for case in part.cases] for part in parts] == [
+        [case],
+        ["sampler/seed=1/batch=1/length=4/codebooks=2/cold"],
+    ]
+    walk = ("localise", folder / "v1", *given, "--case")
+    refused(cli(*walk, case, "--component", "c2f"), "is no case of c2f")
+    refused(cli(*walk, "generation/seed=0/batch=1/length=4/codebooks=5/filtered"), "no file")

@@ -15,6 +15,7 @@ FILES = sorted(path for path in TESTS.rglob("*.py") if "upstream_stub" not in pa
 ABOUT_MORE = {
     "test_architecture.py": "imports, names and docstrings of all folders",
     "test_layout.py": "the tests themselves",
+    "commands/test_hints.py": "every command that is printed, of whatever command",
     "face/test_documents.py": "what the README and other documents say",
     "face/test_install.py": "what an install gives, of whatever folder",
     "face/test_public.py": "the names that `import vampnet_onnx` gives",

@@ -1,22 +1,13 @@
-"""What pyproject.toml cannot say: a build starts empty.
+"""What pyproject.toml cannot say: a build leaves nothing in the source, and finds nothing.
 
-setuptools packs whatever an earlier build left in ``build/lib``, so a module that was moved or
-removed since then would land in the wheel, under its old name.
+setuptools builds in ``build/`` and packs what an earlier build left there: a module that was
+moved or removed since would land in the wheel under its old name, and what another user left
+could not be replaced.  So every build has a folder of its own.
 """
 
-import shutil
+import tempfile
 
 from setuptools import setup
-from setuptools.command.build_py import build_py
 
-
-class FreshBuild(build_py):
-    """Copies modules into an empty folder."""
-
-    def run(self) -> None:
-        """Empty the folder first."""
-        shutil.rmtree(self.build_lib, ignore_errors=True)
-        super().run()
-
-
-setup(cmdclass={"build_py": FreshBuild})
+with tempfile.TemporaryDirectory(prefix="vampnet-onnx-build-") as folder:
+    setup(options={"build": {"build_base": folder}})

@@ -1,11 +1,11 @@
 """``vampnet-onnx bench``: PyTorch against ONNX Runtime."""
 
 import dataclasses
-import os
 
 from rich.table import Table
 
 from vampnet_onnx.configs.extras import require_export_tools
+from vampnet_onnx.configs.machine import cores
 
 from .options import ArtifactsArgument, Checkpoint, Json, Threads
 from .output import out, print_json, progress_bar, spinner
@@ -41,7 +41,7 @@ def bench(
     tools = toolchain()
     facts = {
         "rounds": ROUNDS,
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "torch_threads": torch.get_num_threads(),
         "onnxruntime_threads": threads or "its choice",
         "spinning": False,

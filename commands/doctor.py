@@ -11,6 +11,7 @@ import typer
 from rich.markup import escape
 
 from vampnet_onnx.configs.extras import EXPORT_REMEDY, EXPORT_TOOLS, OPTIONAL, is_installed
+from vampnet_onnx.configs.machine import cores
 
 from .options import Json
 from .output import out, print_json
@@ -47,15 +48,13 @@ def doctor(as_json: Json = False) -> None:
 
 def examine() -> list[Finding]:
     """Look at everything the commands need."""
-    one_by_one = hasattr(os, "sched_getaffinity")
-    cores = len(os.sched_getaffinity(0)) if one_by_one else os.cpu_count()
     here = Path.cwd()
     free = shutil.disk_usage(here).free
     return [
         Finding("python", platform.python_version(), True),
         *(_package(*names) for names in (_ALWAYS | EXPORT_TOOLS).items()),
         *(_optional(package) for package in OPTIONAL),
-        Finding("cores", str(cores), True),
+        Finding("cores", str(cores()), True),
         Finding(
             "disk here",
             f"{free / 1e9:.1f} GB free",

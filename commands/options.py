@@ -57,7 +57,7 @@ Lora = Annotated[
     ),
 ]
 UpstreamPython = Annotated[
-    Path | None,
+    str | None,  # a Path would lose the ./ that tells a file from a name to look up
     typer.Option(
         metavar="PATH",
         help="Python that has the published packages; the one running this if left out.",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -20,6 +19,8 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+
+from vampnet_onnx.configs.machine import peak_memory
 
 if TYPE_CHECKING:
     from vampnet_onnx.reports import Report
@@ -75,18 +76,22 @@ def print_verdict(result: Report) -> None:
     out.print(result.verdict_line, style=colour, markup=False)
 
 
-def cost(started: float) -> dict[str, float]:
-    """Return seconds since `started` and the peak memory of this process in bytes."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"seconds": round(time.monotonic() - started, 1), "peak_memory_bytes": peak}
+def cost(started: float) -> dict[str, float | None]:
+    """Return seconds since `started` and the peak memory of this process in bytes.
+
+    The memory is None where the system keeps no count.
+    """
+    return {
+        "seconds": round(time.monotonic() - started, 1),
+        "peak_memory_bytes": peak_memory(),
+    }
 
 
 def print_cost(started: float) -> None:
     """Print seconds and peak memory since `started`, a monotonic time."""
-    spent = cost(started)
-    out.print(
-        f"  {spent['seconds']:.1f} s, peak memory {spent['peak_memory_bytes'] / 1e9:.2f} GB"
-    )
+    peak = peak_memory()
+    memory = "" if peak is None else f", peak memory {peak / 1e9:.2f} GB"
+    out.print(f"  {time.monotonic() - started:.1f} s{memory}")
 
 
 def print_json(value: object) -> None:

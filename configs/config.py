@@ -169,7 +169,7 @@ def load_config(path: Path | None) -> Config:
     if path is None:
         return config_from(shipped(DEMO), source=f"embedded {DEMO}")
     try:
-        values = tomllib.loads(path.read_text("utf-8"))
+        values = tomllib.loads(path.read_text("utf-8-sig"))
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such configuration file") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -73,8 +73,9 @@ class _Interrupted(BaseException):
 
 def main() -> None:
     """Run the command line and turn refusals into one line and an exit code."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGALRM):
-        signal.signal(number, _interrupt)
+    for name in ("SIGINT", "SIGTERM", "SIGALRM"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
     sys.unraisablehook = _report_unraisable
     try:
         app()
@@ -85,7 +86,7 @@ def main() -> None:
         complain("interrupted; nothing was left half-written")
         sys.exit(130)
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        _interrupt_in(0)
 
 
 def _interrupt(_number: int, _frame: object) -> None:
@@ -93,9 +94,15 @@ def _interrupt(_number: int, _frame: object) -> None:
 
     Finalisers drop exceptions, and so do libraries that catch everything.
     """
-    signal.setitimer(signal.ITIMER_REAL, _AGAIN_S)
+    _interrupt_in(_AGAIN_S)
     if not _is_on_its_way():
         raise _Interrupted
+
+
+def _interrupt_in(seconds: float) -> None:
+    """Set the alarm that interrupts again, or take it back with 0; Windows has none."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _is_on_its_way() -> bool:

@@ -19,6 +19,7 @@ ABOUT_MORE = {
     "face/test_documents.py": "what the README and other documents say",
     "face/test_install.py": "what an install gives, of whatever folder",
     "face/test_public.py": "the names that `import vampnet_onnx` gives",
+    "face/test_without_posix.py": "commands where the system has nothing of POSIX alone",
     "pipeline/test_without_extras.py": "pipeline and commands where an extra is missing",
     "pipeline/test_without_torch.py": "pipeline and commands where torch is missing",
 }

@@ -83,8 +83,7 @@ def verify_export(
         artifacts = open_artifacts(artifacts, unsealed=unsealed)
         progress("checking hashes", 1, 1)
     checkpoints = Checkpoints(folder, settings.checkpoint.overlays)
-    python = Path(upstream_python) if upstream_python is not None else None
-    with _oracle(reference, python, checkpoints, matrix.threads) as oracle:
+    with _oracle(reference, upstream_python, checkpoints, matrix.threads) as oracle:
         return verify_artifacts(
             artifacts,
             checkpoints,
@@ -111,7 +110,10 @@ def verify_export(
 
 @contextmanager
 def _oracle(
-    reference: Against, python: Path | None, checkpoints: Checkpoints, threads: int
+    reference: Against,
+    python: str | Path | None,
+    checkpoints: Checkpoints,
+    threads: int,
 ) -> Iterator[Callable[[ModelSet], Oracle]]:
     """Give what makes the side to compare with from our models of the checkpoint."""
     if python is not None and reference != "upstream":

@@ -40,7 +40,7 @@ def read_beats(path: Path, codec: Codec, frames: int) -> list[int]:
         InputError: no such file, or a line that is no time within the clip.
     """
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file of beats") from error
     except (OSError, UnicodeDecodeError) as error:

@@ -27,7 +27,8 @@ def test_missing_packages_give_one_message_and_exit_code_three(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     # Our own packages are on the path as ever; the published ones are not.
-    bare = python_with(tmp_path)
+    python_with(tmp_path)
+    monkeypatch.chdir(tmp_path)
     code = run_main(
         monkeypatch,
         "golden",
@@ -36,10 +37,11 @@ def test_missing_packages_give_one_message_and_exit_code_three(
         "--checkpoint",
         str(GOLDEN / "a"),
         "--upstream-python",
-        str(bare),
+        "./python",  # this very file, no name to look up
     )
     message = capfd.readouterr().err
     assert code == 3
+    assert "./python cannot run" in message
     assert "audiotools does not import" in message and "nox -s upstream" in message
     assert "Traceback" not in message
     assert not (tmp_path / "out").exists()

@@ -173,6 +173,13 @@ def test_input_paths_are_relative_to_the_file_and_output_paths_are_not(
     assert config.output.artifacts == Path("artifacts")
 
 
+def test_a_byte_order_mark_is_no_part_of_a_configuration(tmp_path: Path) -> None:
+    text = b'model = "mine"\r\n[checkpoint]\r\nlike = "tiny"\r\n'
+    path = tmp_path / "my.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + text)  # as editors on Windows write it
+    assert load_config(path).model == "mine"
+
+
 @pytest.mark.parametrize(
     "data, words",
     [

@@ -119,6 +119,13 @@ def test_a_wheel_holds_every_module_that_is_packaged(wheel: Path, source: Path) 
     assert packed == here and len(here) > 100
 
 
+def test_a_build_leaves_the_source_as_it_was(wheel: Path, source: Path) -> None:
+    """And finds nothing there: the wheel's source held what an earlier build left."""
+    left = (wheel.parent / "repository" / "build").rglob("*")
+    assert {path.name for path in left if path.is_file()} == {"gone.py"}
+    assert not (source / "build").exists()
+
+
 def test_nothing_of_ours_lands_beside_other_packages(from_wheel: Environment) -> None:
     there = {path.name for path in from_wheel.packages.iterdir()}
     assert "vampnet_onnx" in there and not there & set(NEVER)

@@ -39,11 +39,11 @@ def refused(result: Result, *words: str) -> None:
         assert word in message[0], message[0]
 
 
-def process(*arguments: object, **options: Any) -> subprocess.Popen[str]:
+def process(*arguments: object, cwd: Path = ROOT, **options: Any) -> subprocess.Popen[str]:
     """Start the command line in a process of its own."""
     return subprocess.Popen(
         [sys.executable, "-m", "vampnet_onnx", *(str(a) for a in arguments)],
-        cwd=ROOT,
+        cwd=cwd,
         text=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

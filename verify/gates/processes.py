@@ -4,7 +4,6 @@ Each process opens the checkpoint and the artifact for itself; outcomes come bac
 of the cases, without the arrays that only figures need.
 """
 
-import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -18,6 +17,7 @@ import torch
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Gates
 from vampnet_onnx.configs.errors import EnvironmentLacksError
+from vampnet_onnx.configs.machine import cores
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord
 from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.verify.sides.export import open_export
@@ -55,7 +55,7 @@ def jobs_for(seeds: int, threads: int) -> int:
     """Return how many processes to start where nobody said: one but for many seeds."""
     if seeds < MANY_SEEDS:
         return 1
-    return max(1, len(os.sched_getaffinity(0)) // max(threads, 1))
+    return max(1, cores() // max(threads, 1))
 
 
 def in_processes(job: Job, jobs: int) -> Callable[[Sequence[Case]], Iterator[Outcome]]:

@@ -84,7 +84,7 @@ def record_set(
     checkpoint: Path,
     output: Path,
     *,
-    python: Path | None,
+    python: str | Path | None,
     progress: Callable[[str, int, int], None] = lambda _n, _d, _t: None,
 ) -> int:
     """Record every kind of case and write the set.

@@ -5,7 +5,6 @@ put through the default gates; then localisation is asked which module it is.  S
 the same set run over many seeds and must raise no alarm.
 """
 
-import os
 import signal
 import tempfile
 from collections.abc import Callable, Sequence
@@ -18,6 +17,7 @@ import torch
 
 from vampnet_onnx.configs.config import VerifySection, load_gates
 from vampnet_onnx.configs.errors import InputError, nearest
+from vampnet_onnx.configs.machine import cores
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import COMPONENTS, build_component
@@ -142,7 +142,7 @@ def run_self_test(
         runs: of sound exports in all, rounded up.
         progress: told what is at work, how much is done and how much there is.
     """
-    jobs = len(os.sched_getaffinity(0))
+    jobs = cores()
     each = -(-runs // len(COMPONENTS))
     # Spawned, not forked: the runtimes' threads do not survive a fork.
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start)

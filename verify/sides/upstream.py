@@ -108,7 +108,7 @@ class Worker:
 
 @contextlib.contextmanager
 def open_worker(
-    python: Path | None,
+    python: str | Path | None,
     checkpoint: Path,
     *,
     lora: Mapping[str, Path] | None = None,
@@ -118,7 +118,8 @@ def open_worker(
     """Start the worker and make sure that the packages can open the codec.
 
     Args:
-        python: the interpreter that has the packages; None for our own.
+        python: the interpreter that has the packages, a file or the name of a
+            program; None for our own.
         checkpoint: folder of the checkpoints, already checked (`models.Checkpoints`).
         chunk_seconds: of the coarse and the coarse-to-fine model; None for the published ones.
 
@@ -141,13 +142,13 @@ def open_worker(
         folder = Path(temporary)
         # From a folder of its own: Python puts a script's folder first in its path.
         script = shutil.copy(_WORKER, folder)
-        with (folder / "stderr").open("w") as log:
+        with (folder / "stderr").open("wb") as log:
             process = subprocess.Popen(
                 [interpreter, script],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
-                text=True,
+                encoding="utf-8",
                 env={**os.environ, "TORCH_FORCE_WEIGHTS_ONLY_LOAD": "1"},
             )
         try:

@@ -22,6 +22,8 @@ def test_beats_are_read_from_a_file_and_kept(pipeline_a: VampPipeline, tmp_path:
     file.write_text("# seconds\n0.08\n\n0.16, 2\n")
     beats = read_beats(file, pipeline_a.codec, 40)
     assert beats == [10, 20]
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())  # as editors on Windows write it
+    assert read_beats(file, pipeline_a.codec, 40) == beats
     mask = pipeline_a.build_mask(
         codes_for(pipeline_a),
         mask_settings(periodic_prompt=0, upper_codebook_mask=99),

@@ -115,6 +115,16 @@ def test_an_interpreter_without_torch_says_so(tmp_path: Path) -> None:
         pass
 
 
+def test_an_interpreter_in_the_working_folder_is_that_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """``./python`` is no name to look up among the programs of the machine."""
+    python_with(tmp_path, STUB)
+    monkeypatch.chdir(tmp_path)
+    with open_worker("./python", GOLDEN / "a") as found:
+        assert "published packages" in found.description
+
+
 def test_no_such_interpreter_is_bad_usage(tmp_path: Path) -> None:
     with (
         pytest.raises(InputError, match="no such program"),

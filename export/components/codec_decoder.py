@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from vampnet_onnx.export.passes import FoldSnake, FoldWeightNorm, StackCodebooks
+from vampnet_onnx.export.passes.sharing import sharing_copy
 from vampnet_onnx.export.passes.stack_codebooks import CodesToLatents
 from vampnet_onnx.models import LAC, ModelSet
 
@@ -12,7 +13,6 @@ from .component import (
     TracedComponent,
     codec_of,
     seeded_codes,
-    sharing_copy,
     signature,
 )
 from .context import context_frames

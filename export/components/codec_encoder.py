@@ -4,6 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from vampnet_onnx.export.passes import FoldSnake, FoldWeightNorm, NormaliseCodebooks
+from vampnet_onnx.export.passes.sharing import sharing_copy
 from vampnet_onnx.models import LAC, ModelSet
 
 from .component import (
@@ -13,7 +14,6 @@ from .component import (
     TracedComponent,
     codec_of,
     seeded_normal,
-    sharing_copy,
     signature,
 )
 from .context import context_frames

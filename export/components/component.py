@@ -1,10 +1,8 @@
 """What a component is, before it is exported, and how the table of components knows it."""
 
-import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +13,6 @@ from vampnet_onnx.configs.names import CODEC
 from vampnet_onnx.export.graph.builder import GraphBuilder, Var
 from vampnet_onnx.export.passes import ModulePass
 from vampnet_onnx.models import LAC, CodecDims, ModelSet, VampNetDims
-
-M = TypeVar("M", bound=nn.Module)
 
 # Traced sizes are primes, so that no fixed number of the graph can be mistaken for them.
 TRACE_BATCH = 2
@@ -107,15 +103,6 @@ def codec_of(models: ModelSet, name: str) -> LAC:
     if models.codec is None:
         raise InputError(f"{models.folder}: no codec.pth, which {name} is made from")
     return models.codec
-
-
-def sharing_copy(module: M) -> M:
-    """Copy a module's structure; parameters and buffers stay the same tensors.
-
-    So passes over the copy leave the original as it is.
-    """
-    shared = {id(t): t for t in (*module.parameters(), *module.buffers())}
-    return copy.deepcopy(module, dict(shared))
 
 
 def seeded_codes(books: int, below: int) -> Tensor:

@@ -14,6 +14,7 @@ from vampnet_onnx.export.passes import (
     TabulatePositionBias,
 )
 from vampnet_onnx.export.passes.fold_codebooks import CodesEmbedding
+from vampnet_onnx.export.passes.sharing import sharing_copy
 from vampnet_onnx.models import ModelSet, ResidualVectorQuantize, VampNet
 from vampnet_onnx.models.networks.vampnet import CodebookEmbedding
 
@@ -24,7 +25,6 @@ from .component import (
     TracedComponent,
     seeded_codes,
     seeded_normal,
-    sharing_copy,
     signature,
 )
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from vampnet_onnx.export.components.component import sharing_copy
+from vampnet_onnx.export.passes.sharing import sharing_copy
 from vampnet_onnx.verify.numbers.metrics import relative_l2
 
 from .source import ROOT, ModuleIO, Source, Trace, Visit, stages_of

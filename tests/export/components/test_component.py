@@ -5,16 +5,14 @@ from __future__ import annotations
 import onnx
 import onnx_ir as ir
 import pytest
-from torch import nn
 
 from tests.support.built_components import BUILT, DIMS, all_nodes, dims_like, proto, run_model
 from vampnet_onnx.export.components.audio_processor import audio_processor
-from vampnet_onnx.export.components.component import BuiltComponent, sharing_copy, signature
+from vampnet_onnx.export.components.component import BuiltComponent, signature
 from vampnet_onnx.export.components.mask_generator import mask_generator
 from vampnet_onnx.export.components.sampler import sampler
 from vampnet_onnx.export.exporter import OPSETS, export_component
 from vampnet_onnx.export.graph import MODULE_KEY
-from vampnet_onnx.models import ModelSet
 
 
 @pytest.mark.parametrize("name", BUILT)
@@ -87,17 +85,3 @@ def test_only_the_codecs_dimensions_decide() -> None:
             for dims in (DIMS, other)
         )
         assert first == second
-
-
-def test_a_sharing_copy_has_a_structure_of_its_own_and_the_same_tensors(
-    models: ModelSet,
-) -> None:
-    original = models.transformers["coarse"]
-    copied = sharing_copy(original)
-    assert copied is not original
-    for (name, a), (_, b) in zip(
-        original.named_parameters(), copied.named_parameters(), strict=True
-    ):
-        assert a is b, name
-    copied.classifier = nn.Identity()
-    assert not isinstance(original.classifier, nn.Identity)

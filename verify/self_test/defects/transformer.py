@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vampnet_onnx.export.components.component import sharing_copy
+from vampnet_onnx.export.passes.sharing import sharing_copy
 from vampnet_onnx.models.networks.layers import LoRALinear, RMSNorm
 
 from .base import ForwardDefect, ModuleDefect, ModuleLost, replace_forward, replace_tensor

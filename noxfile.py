@@ -12,6 +12,8 @@ nox.options.sessions = ["lint", "tests"]
 
 PINNED = ("-c", "constraints.txt")
 
+LOWEST = ("export", "onsets", "plots", "test")
+
 UPSTREAM = Path("build", "upstream")
 # The published packages' own pins contradict each other (torch 2.4.1 here, newer there)
 # and pull in beat tracking and a web interface, so they are installed without dependencies.
@@ -58,6 +60,19 @@ def lint(session: nox.Session) -> None:
     session.run("ruff", "check", ".")
     session.run("ruff", "format", "--check", ".")
     session.run("mypy")
+
+
+@nox.session(python="3.11")
+def lowest(session: nox.Session) -> None:
+    """Run the tests on the oldest Python and the lowest declared version of everything."""
+    project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *(need for e in LOWEST for need in extras[e])]
+    found = (re.match(r"([\w.-]+)>=([\w.]+)", need) for need in asked)
+    pins = Path(session.create_tmp(), "lowest.txt")
+    pins.write_text("".join(f"{m[1]}=={m[2]}\n" for m in found if m))
+    session.install("-c", str(pins), ".[test]")
+    session.run("python", "-m", "pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session

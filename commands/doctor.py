@@ -3,14 +3,22 @@
 import os
 import platform
 import shutil
-from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
 import typer
 from rich.markup import escape
 
-from vampnet_onnx.configs.extras import EXPORT_REMEDY, EXPORT_TOOLS, OPTIONAL, is_installed
+from vampnet_onnx.configs.extras import (
+    EXPORT_REMEDY,
+    EXPORT_TOOLS,
+    OPTIONAL,
+    declared_versions,
+    installed_version,
+    is_declared,
+    is_installed,
+    shadowing,
+)
 from vampnet_onnx.configs.machine import cores
 
 from .options import Json
@@ -32,7 +40,9 @@ class Finding(NamedTuple):
 def doctor(as_json: Json = False) -> None:
     """Say what this environment has, what it lacks, and how to mend it.
 
-    Exit code 3 means that something is missing.
+    Versions are held to those that this package declares, and a package that something else
+    of the same name stands in front of is named. Exit code 3 means that something is missing
+    or will not do.
     """
     findings = examine()
     if as_json:
@@ -69,12 +79,25 @@ def examine() -> list[Finding]:
 def _package(package: str, module: str) -> Finding:
     if not is_installed(module):
         return Finding(package, "not installed", False, EXPORT_REMEDY)
-    return Finding(package, metadata.version(package), True)
+    return _judged(package, module)
+
+
+def _judged(package: str, module: str) -> Finding:
+    """Hold an installed package to the versions that ours declares."""
+    name, version = installed_version(package, module)
+    found = version if name == package else f"{version} ({name})"
+    other = shadowing(name, module)
+    if other is not None:
+        way = f"move {other} away, or run from another folder; it is imported instead"
+        return Finding(package, f"{found}, hidden by {other}", False, way)
+    wanted = declared_versions(package)
+    way = f"install one that is {wanted}: pip install '{name}{wanted}'"
+    return Finding(package, found, is_declared(package, version), way)
 
 
 def _optional(package: str) -> Finding:
     if is_installed(package):
-        return Finding(package, metadata.version(package), True)
+        return _judged(package, package)
     extra, purpose, _ = OPTIONAL[package]
     way = f"pip install 'vampnet-onnx[{extra}]'"
     return Finding(package, f"not installed; only {purpose} need it: {way}", True)

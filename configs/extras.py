@@ -1,6 +1,12 @@
 """Packages that only some of the work needs, and the extra that brings each."""
 
 import importlib.util
+from importlib import metadata
+from pathlib import Path
+
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from .errors import EnvironmentLacksError
 
@@ -24,6 +30,60 @@ OPTIONAL = {
 def is_installed(module: str) -> bool:
     """Say whether a module can be imported, without importing it."""
     return importlib.util.find_spec(module) is not None
+
+
+def installed_version(package: str, module: str | None = None) -> tuple[str, str]:
+    """Return the package that brings a module, and its version.
+
+    A runtime comes as several packages, ``onnxruntime-gpu`` being one, with the same module.
+
+    Args:
+        module: to import; the package's name with underscores if left out.
+
+    Raises:
+        EnvironmentLacksError: no package that is installed brings it.
+    """
+    try:
+        return package, metadata.version(package)
+    except metadata.PackageNotFoundError:
+        module = module or package.replace("-", "_")
+        kin = metadata.packages_distributions().get(module)
+        if not kin:
+            raise EnvironmentLacksError(
+                f"the package {package} is not installed; {EXPORT_REMEDY}"
+            ) from None
+        return kin[0], metadata.version(kin[0])
+
+
+def declared_versions(package: str) -> SpecifierSet:
+    """Return the versions of a package that ours declares it works with."""
+    for text in metadata.requires("vampnet-onnx") or []:
+        requirement = Requirement(text)
+        if requirement.name == package and requirement.url is None:
+            return requirement.specifier
+    raise ValueError(f"{package} is no requirement of ours")
+
+
+def is_declared(package: str, version: str) -> bool:
+    """Return whether a version is one that ours declares it works with."""
+    return declared_versions(package).contains(Version(version), prereleases=True)
+
+
+def shadowing(package: str, module: str) -> Path | None:
+    """Return what is imported in the place of an installed package, if anything is.
+
+    A folder or file of the same name in the working folder or on ``PYTHONPATH``, say.
+    """
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return None
+    origin = Path(spec.origin)
+    files = metadata.files(package)
+    # A package that is developed in place lists its module nowhere.
+    listed = [file for file in files or [] if file.parts[0].partition(".")[0] == module]
+    if not listed or any(origin.samefile(f.locate()) for f in listed if f.locate().exists()):
+        return None
+    return origin
 
 
 def require_optional(package: str, *, otherwise: str | None = None) -> None:

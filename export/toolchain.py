@@ -7,6 +7,8 @@ from functools import cache
 from importlib import metadata, resources
 from importlib.resources.abc import Traversable
 
+from vampnet_onnx.configs.extras import installed_version
+
 PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "onnxsim", "torch")
 
 # What graphs and weights are made by.  Of the configuration only the published defaults: the
@@ -17,7 +19,7 @@ _DEFAULTS = "reference_defaults.toml"
 
 def toolchain() -> dict[str, str]:
     """Return versions by package name, Python's and our own included."""
-    versions = {name: metadata.version(name) for name in PACKAGES}
+    versions = {name: installed_version(name)[1] for name in PACKAGES}
     python = ".".join(platform.python_version_tuple()[:2])
     return {"python": python, "vampnet-onnx": metadata.version("vampnet-onnx"), **versions}
 

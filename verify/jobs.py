@@ -99,7 +99,7 @@ def verify_export(
                 config=Path(config) if config is not None else None,
                 unsealed=unsealed or bool(artifacts.changed),
                 reference=reference,
-                upstream_python=python,
+                upstream_python=Path(upstream_python) if upstream_python else None,
             ),
             jobs=jobs,
             exit_first=exit_first,

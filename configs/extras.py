@@ -80,10 +80,13 @@ def shadowing(package: str, module: str) -> Path | None:
     origin = Path(spec.origin)
     files = metadata.files(package)
     # A package that is developed in place lists its module nowhere.
-    listed = [file for file in files or [] if file.parts[0].partition(".")[0] == module]
-    if not listed or any(origin.samefile(f.locate()) for f in listed if f.locate().exists()):
-        return None
-    return origin
+    places = [
+        Path(file.locate())
+        for file in files or []
+        if file.parts[0].partition(".")[0] == module
+    ]
+    own = not places or any(place.exists() and origin.samefile(place) for place in places)
+    return None if own else origin
 
 
 def require_optional(package: str, *, otherwise: str | None = None) -> None:

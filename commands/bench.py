@@ -8,7 +8,7 @@ from vampnet_onnx.configs.extras import require_export_tools
 from vampnet_onnx.configs.machine import cores
 
 from .options import ArtifactsArgument, Checkpoint, Json, Threads
-from .output import out, print_json, progress_bar, spinner
+from .output import out, print_json, print_version, progress_bar, spinner, version_facts
 
 
 def bench(
@@ -29,17 +29,21 @@ def bench(
     import torch
 
     from vampnet_onnx.configs.artifacts import open_artifacts
+    from vampnet_onnx.configs.verification import version_to_use
     from vampnet_onnx.export.toolchain import toolchain
     from vampnet_onnx.models import Checkpoints
     from vampnet_onnx.verify.bench import ROUNDS, bench_networks
 
     with spinner("checking hashes"):
-        opened = open_artifacts(artifacts)
+        chosen = version_to_use(artifacts)
+        opened = open_artifacts(chosen.folder)
     with progress_bar() as bar:
         given = None if checkpoint is None else Checkpoints(checkpoint)
         timings = bench_networks(opened, given, threads=threads, progress=bar)
     tools = toolchain()
+    print_version(chosen)
     facts = {
+        **version_facts(chosen),
         "rounds": ROUNDS,
         "cores": cores(),
         "torch_threads": torch.get_num_threads(),

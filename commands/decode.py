@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .options import Artifacts, AudioOut, Json, Threads
-from .output import print_files, spinner
+from .output import print_files, print_version, spinner, version_facts
 
 
 def decode(
@@ -23,10 +23,13 @@ def decode(
     Example:
       vampnet-onnx decode codes.npz out.wav --artifacts artifacts
     """
+    from vampnet_onnx.configs.verification import version_to_use
     from vampnet_onnx.pipeline.jobs import decode_file
     from vampnet_onnx.pipeline.vamp import VampPipeline
 
     with spinner("decoding"):
-        pipeline = VampPipeline.open(artifacts, threads=threads)
+        chosen = version_to_use(artifacts)
+        pipeline = VampPipeline.open(chosen.folder, threads=threads)
         written = decode_file(pipeline, source, target)
-    print_files(written, as_json=as_json)
+    print_version(chosen)
+    print_files(written, as_json=as_json, **version_facts(chosen))

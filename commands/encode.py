@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .options import Artifacts, AudioIn, Json, Threads
-from .output import out, print_json, spinner
+from .output import out, print_json, print_version, spinner, version_facts
 
 
 def encode(
@@ -24,13 +24,17 @@ def encode(
     Example:
       vampnet-onnx encode in.wav codes.npz --artifacts artifacts
     """
+    from vampnet_onnx.configs.verification import version_to_use
     from vampnet_onnx.pipeline.jobs import encode_file
     from vampnet_onnx.pipeline.vamp import VampPipeline
 
     with spinner("encoding"):
-        pipeline = VampPipeline.open(artifacts, threads=threads)
+        chosen = version_to_use(artifacts)
+        pipeline = VampPipeline.open(chosen.folder, threads=threads)
         shape = encode_file(pipeline, source, target, keep_stereo=keep_stereo)
+    print_version(chosen)
     if as_json:
-        print_json({"files": [str(target)], "shape": list(shape)})
+        facts = version_facts(chosen)
+        print_json({"files": [str(target)], "shape": list(shape), **facts})
     else:
         out.print(f"  {target}  {shape[2]} codebooks, {shape[3]} frames", markup=False)

@@ -23,6 +23,7 @@ from rich.progress import (
 from vampnet_onnx.configs.machine import peak_memory
 
 if TYPE_CHECKING:
+    from vampnet_onnx.configs.verification import Chosen
     from vampnet_onnx.reports import Report
 
 out = Console(soft_wrap=True, highlight=False)
@@ -97,6 +98,16 @@ def print_cost(started: float) -> None:
 def print_json(value: object) -> None:
     """Print a result for a machine."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
+
+
+def print_version(chosen: Chosen) -> None:
+    """Print which version is used, on standard error: results alone go to standard output."""
+    err.print(f"  {chosen}", markup=False)
+
+
+def version_facts(chosen: Chosen) -> dict[str, object]:
+    """Return which version is used, as JSON tells it."""
+    return {"artifacts": str(chosen.folder), "verified": chosen.verified}
 
 
 def print_files(files: Iterable[Path], *, as_json: bool = False, **facts: object) -> None:

@@ -1,8 +1,10 @@
 """``vampnet-onnx release``: the main job."""
 
+from __future__ import annotations
+
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,6 +13,9 @@ from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Json
 from .output import cost, out, print_cost, print_json, print_verdict, progress_bar
+
+if TYPE_CHECKING:
+    from vampnet_onnx.reports import Report
 
 
 def release(
@@ -42,30 +47,44 @@ def release(
 
     settings = load_config(config)
     started = time.monotonic()
-    with progress_bar() as bar:
-        outcome = release_set(
-            settings,
-            artifacts=artifacts or settings.output.artifacts,
-            report=report or settings.output.report,
-            progress=bar,
-        )
-    result = {
-        "verdict": outcome.report.verdict,
-        "verdict_line": outcome.report.verdict_line,
-        "published": outcome.published,
-        "new": outcome.new,
-        "artifacts": str(outcome.folder),
-        "report": {name: str(path) for name, path in outcome.files.items()},
-        **cost(started),
-    }
+    judged: list[Report] = []
+    try:
+        with progress_bar() as bar:
+            outcome = release_set(
+                settings,
+                artifacts=artifacts or settings.output.artifacts,
+                report=report or settings.output.report,
+                progress=bar,
+                judged=judged.append,
+            )
+    except BaseException:  # whatever failed, a verdict that stands is told
+        for found in judged:
+            if as_json:
+                print_json(_verdict(found) | {"published": False})
+            else:
+                print_verdict(found)
+        raise
     if as_json:
-        print_json(result)
+        print_json(
+            {
+                **_verdict(outcome.report),
+                "published": outcome.published,
+                "new": outcome.new,
+                "artifacts": str(outcome.folder),
+                "standing": outcome.standing,
+                "report": {name: str(path) for name, path in outcome.files.items()},
+                **cost(started),
+            }
+        )
     else:
         print_verdict(outcome.report)
         state = "published" if outcome.new else "unchanged, already published"
-        out.print(
-            f"  artifacts  {outcome.folder} ({state if outcome.published else 'rejected'})"
-        )
-        out.print(f"  report     {outcome.files['html']}")
+        state = f"{state}; {outcome.standing}" if outcome.published else "rejected"
+        out.print(f"  artifacts  {outcome.folder} ({state})", markup=False)
+        out.print(f"  report     {outcome.files['html']}", markup=False)
         print_cost(started)
     raise typer.Exit(0 if outcome.published else 1)
+
+
+def _verdict(found: Report) -> dict[str, object]:
+    return {"verdict": found.verdict, "verdict_line": found.verdict_line}

@@ -1,6 +1,5 @@
 """``vampnet-onnx self-test``: the harness tried on planted defects."""
 
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ import typer
 from rich.table import Table
 
 from vampnet_onnx.configs.extras import require_export_tools
+from vampnet_onnx.configs.files import temporary_folder
 
 from .options import Json
 from .output import out, print_json, progress_bar
@@ -42,11 +42,11 @@ def self_test(
 
     existing = read_report(into / "report.json") if into is not None else None
 
-    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
-        write_random_set(Path(folder), like="tiny", seed=0)
+    with temporary_folder() as folder:
+        write_random_set(folder, like="tiny", seed=0)
         defects = chosen_defects(tuple(only or ()))
         with progress_bar() as bar:
-            result = run_self_test(Path(folder), defects, runs=runs, progress=bar)
+            result = run_self_test(folder, defects, runs=runs, progress=bar)
     trials, count, alarms = result.trials, result.sound_runs, result.alarms
     if into is not None and existing is not None:
         write_reports(existing.model_copy(update={"self_test": result}), into)

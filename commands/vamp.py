@@ -21,7 +21,15 @@ from vampnet_onnx.configs.settings import (
 )
 
 from .options import Artifacts, AudioIn, AudioOut, Json, Threads
-from .output import cost, print_cost, print_files, progress_bar, spinner
+from .output import (
+    cost,
+    print_cost,
+    print_files,
+    print_version,
+    progress_bar,
+    spinner,
+    version_facts,
+)
 
 Whole = int | None
 Real = float | None
@@ -121,6 +129,7 @@ def vamp(
       vampnet-onnx vamp in.wav out.flac --artifacts artifacts --periodic-prompt 13 --seed 4
     """
     given = {name: value for name, value in locals().items() if value is not None}
+    from vampnet_onnx.configs.verification import version_to_use
     from vampnet_onnx.pipeline.jobs import VampJob, vamp_file
     from vampnet_onnx.pipeline.vamp import VampPipeline
 
@@ -141,11 +150,14 @@ def vamp(
     )
     started = time.monotonic()
     with spinner("checking hashes"):
-        pipeline = VampPipeline.open(artifacts, threads=threads)
+        chosen = version_to_use(artifacts)
+        pipeline = VampPipeline.open(chosen.folder, threads=threads)
         pipeline.switch_adapter(adapter)
     with progress_bar() as bar:
         written = vamp_file(pipeline, job, progress=bar)
-    print_files(written, as_json=as_json, seed=seed, **cost(started))
+    print_version(chosen)
+    facts = version_facts(chosen)
+    print_files(written, as_json=as_json, seed=seed, **facts, **cost(started))
     if not as_json:
         print_cost(started)
 

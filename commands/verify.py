@@ -1,13 +1,14 @@
 """``vampnet-onnx verify``: artifacts against their checkpoints."""
 
+from __future__ import annotations
+
 import time
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from vampnet_onnx.configs.extras import require_export_tools
-from vampnet_onnx.configs.store import find_version
 
 from .options import (
     ArtifactsArgument,
@@ -21,6 +22,9 @@ from .options import (
     seed_list,
 )
 from .output import cost, out, print_cost, print_json, print_verdict, progress_bar
+
+if TYPE_CHECKING:
+    from vampnet_onnx.reports import Report
 
 Against = Literal["models", "upstream", "golden"]
 
@@ -83,9 +87,11 @@ def verify(
           --upstream-python build/upstream/bin/python
     """
     require_export_tools()
-    from vampnet_onnx.reports import write_reports
+    from vampnet_onnx.reports import require_report_place, write_reports
     from vampnet_onnx.verify.jobs import verify_export
 
+    require_report_place(report)
+    version: dict[str, object] = {}
     started = time.monotonic()
     with progress_bar() as bar:
         result = verify_export(
@@ -102,8 +108,24 @@ def verify(
             reference=reference,
             upstream_python=upstream_python,
             progress=bar,
+            settled=lambda folder, line: version.update(artifacts=str(folder), standing=line),
         )
-    files = write_reports(result, report)
+    files = dict[str, Path]()
+    try:
+        files = write_reports(result, report)
+    finally:  # whatever became of the report, the verdict is told
+        _print(result, files, version, started, as_json=as_json)
+    raise typer.Exit(1 if result.verdict == "FAIL" else 0)
+
+
+def _print(
+    result: Report,
+    files: dict[str, Path],
+    version: dict[str, object],
+    started: float,
+    *,
+    as_json: bool,
+) -> None:
     if as_json:
         print_json(
             {
@@ -114,13 +136,14 @@ def verify(
                     part.id: [bad.model_dump(mode="json") for bad in part.bad_seeds]
                     for part in result.components
                 },
-                "artifacts": str(find_version(artifacts)),
+                **version,
                 "report": {name: str(path) for name, path in files.items()},
                 **cost(started),
             }
         )
     else:
         print_verdict(result)
-        out.print(f"  report     {files['html']}")
+        out.print(f"  artifacts  {version['artifacts']} {version['standing']}", markup=False)
+        if files:
+            out.print(f"  report     {files['html']}", markup=False)
         print_cost(started)
-    raise typer.Exit(1 if result.verdict == "FAIL" else 0)

@@ -8,6 +8,7 @@ from .errors import InputError
 from .files import is_there, sha256
 from .manifest import MANIFEST_NAME, AdapterRecord, ComponentRecord, Manifest
 from .store import VERSION, find_version, read_manifest
+from .verification import read_verification
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class Artifacts:
 
     def __repr__(self) -> str:
         made = self.manifest
-        verified = "verified" if made.gates else "not verified"
+        found = read_verification(self.folder)
+        verified = "verified" if found else "not verified"
         count = f"{len(made.components)} components"
         return f"<Artifacts {made.model} in {self.folder}: {count}, {verified}>"
 

@@ -1,15 +1,24 @@
-"""Writing files so that a stopped run leaves either a whole file or none."""
+"""Writing files so that a stopped run leaves either a whole file or none.
+
+What is being written has a name of ours and is locked by the run that writes it.  A killed run
+leaves such files unlocked; the next run that writes to the same folder sweeps them.
+"""
 
 import contextlib
 import errno
 import hashlib
 import os
+import re
 import shutil
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from .errors import InputError
+
+if sys.platform != "win32":
+    import fcntl
 
 _NOT_WRITABLE = frozenset(
     {
@@ -26,6 +35,19 @@ _NOT_WRITABLE = frozenset(
 )
 
 
+# What a run makes on its way, by what it is for; what tempfile draws follows, and the suffix,
+# so that nothing of a person's own is taken for it.
+_FILE = ".vampnet-onnx-"
+_STAGING = ".staging-"
+_TEMPORARY = "vampnet-onnx-run-"
+_SUFFIX = ".part"
+_DRAWN = re.compile(r"[a-z0-9_]{8}\.part")
+
+
+class TakenError(InputError):
+    """A version that was to be made is there already."""
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path that becomes `path` when the block ends without an error.
@@ -35,16 +57,15 @@ def replacing(path: Path) -> Iterator[Path]:
     """
     with file_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        os.close(handle)
-        temporary = Path(name)
-        try:
-            yield temporary
-            _sync(temporary)
-            temporary.chmod(0o644)
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        _sweep(path.parent, _FILE)
+        with _held(lambda: _new_file(path.parent)) as temporary:
+            try:
+                yield temporary
+                _sync(temporary)
+                temporary.chmod(0o644)
+                temporary.replace(path)
+            finally:
+                temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
@@ -58,19 +79,30 @@ def staging_folder(parent: Path) -> Iterator[Path]:
     """
     with file_errors(parent):
         parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(dir=parent, prefix=".staging-"))
-    try:
-        with file_errors(parent):
+        with _folder_in(parent, _STAGING) as folder:
             yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def temporary_folder() -> Iterator[Path]:
+    """Give a folder in the system's own place for such, removed at the end.
+
+    Raises:
+        InputError: it cannot be made.
+    """
+    parent = Path(tempfile.gettempdir())
+    with contextlib.ExitStack() as stack:
+        with file_errors(parent):
+            folder = stack.enter_context(_folder_in(parent, _TEMPORARY))
+        yield folder
 
 
 def publish_folder(staged: Path, target: Path) -> None:
     """Move a staged folder to its final name in one step.
 
     Raises:
-        InputError: the target exists or cannot be written.
+        TakenError: the target exists.
+        InputError: it cannot be written.
     """
     with file_errors(target):
         for item in staged.iterdir():
@@ -84,7 +116,25 @@ def publish_folder(staged: Path, target: Path) -> None:
             # Another run may have made it since one looked.
             if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
                 raise
-        raise InputError(f"{target}: exists already and is never overwritten")
+        raise TakenError(f"{target}: exists already and is never overwritten")
+
+
+def require_place(folder: Path, names: Iterable[str] = ()) -> None:
+    """Refuse a folder in which files of these names could not be written, before the work.
+
+    Nothing is left behind: a folder that is missing is not made.
+
+    Raises:
+        InputError: it cannot be made or written, or a folder is where a file would go.
+    """
+    with file_errors(folder):
+        there = folder.absolute()
+        while not is_there(there):
+            there = there.parent
+        tempfile.TemporaryDirectory(_SUFFIX, _STAGING, there).cleanup()
+        for name in names:
+            if (folder / name).is_dir():
+                raise InputError(f"{folder / name}: is a folder, where a file has to go")
 
 
 @contextlib.contextmanager
@@ -141,3 +191,86 @@ def sha256(path: Path) -> str:
 def _sync(path: Path) -> None:
     with path.open("rb") as stream:
         os.fsync(stream.fileno())
+
+
+@contextlib.contextmanager
+def _folder_in(parent: Path, prefix: str) -> Iterator[Path]:
+    _sweep(parent, prefix)
+    with _held(lambda: Path(tempfile.mkdtemp(_SUFFIX, prefix, parent))) as folder:
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _new_file(parent: Path) -> Path:
+    handle, name = tempfile.mkstemp(_SUFFIX, _FILE, parent)
+    os.close(handle)
+    return Path(name)
+
+
+@contextlib.contextmanager
+def _held(make: Callable[[], Path]) -> Iterator[Path]:
+    """Make a file or folder and lock it, so that it is seen to be in use."""
+    while True:
+        path = make()
+        try:
+            lock = _lock(path)
+        except (BlockingIOError, FileNotFoundError):
+            continue  # just made it looked like one left behind, and another run sweeps it
+        if path.exists():
+            break
+        _unlock(lock)
+    try:
+        yield path
+    finally:
+        _unlock(lock)
+
+
+def _sweep(parent: Path, prefix: str) -> None:
+    """Remove what killed runs left in a folder; what is in use, or cannot be told, stays."""
+    for entry in parent.iterdir():
+        name = entry.name
+        if not name.startswith(prefix) or not _DRAWN.fullmatch(name.removeprefix(prefix)):
+            continue
+        with contextlib.suppress(OSError):  # in use, or of somebody else
+            lock = _lock(entry)
+            if lock is not None:
+                if entry.is_dir():
+                    shutil.rmtree(entry, ignore_errors=True)
+                else:
+                    entry.unlink(missing_ok=True)
+                _unlock(lock)
+
+
+if sys.platform == "win32":
+
+    def _lock(path: Path) -> int | None:
+        return None  # a folder cannot be locked, so nothing is swept
+
+else:
+
+    def _lock(path: Path) -> int | None:
+        """Lock a file or folder; the system lets go of it when the process ends.
+
+        Returns:
+            None where the file system has no locks.
+
+        Raises:
+            BlockingIOError: another run has it.
+        """
+        handle = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise
+        except OSError:
+            os.close(handle)
+            return None
+        return handle
+
+
+def _unlock(lock: int | None) -> None:
+    if lock is not None:
+        os.close(lock)

@@ -135,7 +135,7 @@ class AdapterRecord(Record):
 
 
 class GateRecord(Record):
-    """A gate of the verification that let this version be published."""
+    """A gate of a verification, as `configs.verification` keeps it."""
 
     component: str
     name: str
@@ -158,7 +158,7 @@ class Manifest(Record):
     components: tuple[ComponentRecord, ...]
     adapters: tuple[AdapterRecord, ...] = ()
     gates: tuple[GateRecord, ...] = Field(
-        default=(), description="empty: exported but not verified"
+        default=(), description="only read: earlier versions of ours wrote them at release"
     )
 
     def files(self) -> list[FileRecord]:

@@ -1,9 +1,11 @@
 """The artifact store: ``<root>/<model>/v<N>/``, immutable versions published in one step.
 
 Exporting the same checkpoint with the same toolchain gives the same manifest and so no new
-version.  A stopped run leaves a staging folder at most, never half a version.
+version.  A stopped run leaves a staging folder at most, never half a version.  Of runs that
+publish at the same time, each makes a version of its own, or finds that of another.
 """
 
+import contextlib
 import re
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from pydantic import ValidationError
 
 from .config import first_problem
 from .errors import InputError
-from .files import file_errors, is_there, publish_folder, sha256
+from .files import TakenError, file_errors, is_there, publish_folder, sha256
 from .manifest import MANIFEST_NAME, SCHEMA_VERSION, Manifest
 
 VERSION = re.compile(r"v([1-9][0-9]*)")
@@ -90,10 +92,29 @@ def publish(
 
     Returns:
         The version's folder, and whether it is new: a whole version with the same files that
-        exists already, verified if this one is, is used instead.
+        exists already is used instead.
 
     Raises:
-        InputError: the version asked for exists with other content.
+        InputError: the version asked for exists with other content, or something else is in
+            its place.
+    """
+    while True:
+        target, new = place_for(staged, model_folder, version=version)
+        if not new:
+            return target, False
+        with contextlib.suppress(TakenError):  # another run was faster; look again
+            publish_folder(staged, target)
+            return target, True
+
+
+def place_for(
+    staged: Path, model_folder: Path, *, version: int | None = None
+) -> tuple[Path, bool]:
+    """Return where a staged folder belongs, as `publish` does, without moving it.
+
+    Raises:
+        InputError: the version asked for exists with other content, or something else is in
+            its place.
     """
     manifest = read_manifest(staged)
     existing = versions(model_folder)
@@ -107,16 +128,29 @@ def publish(
             )
     number = version or (existing[-1][0] + 1 if existing else 1)
     target = model_folder / f"v{number}"
-    publish_folder(staged, target)
+    if is_there(target) and not target.is_dir():
+        raise InputError(f"{target}: is in the way and is never overwritten; move it")
     return target, True
+
+
+def version_number(folder: Path) -> int:
+    """Return the number of a version's folder.
+
+    Raises:
+        InputError: its name is none of a version.
+    """
+    match = VERSION.fullmatch(folder.name)
+    if match is None:
+        raise InputError(f"{folder}: is no version of a model, such as v1")
+    return int(match[1])
 
 
 def _serves_for(folder: Path, wanted: Manifest) -> bool:
     """Whether a version is whole and holds what another would.
 
-    Measured values differ in the last digits from run to run and do not count; nor does it
-    matter that a version was verified where that is not asked for, nor by which source of ours
-    the same files were made: it is one version, and says of the source that made it first.
+    Gates, which earlier versions of ours wrote into manifests, do not count; nor does it matter
+    by which source of ours the same files were made: it is one version, and says of the source
+    that made it first.
     """
     try:
         found = read_manifest(folder)
@@ -124,8 +158,6 @@ def _serves_for(folder: Path, wanted: Manifest) -> bool:
         return False  # damaged, so it serves for nothing
     apart = {"gates": (), "source": ""}
     if found.model_copy(update=apart) != wanted.model_copy(update=apart):
-        return False
-    if wanted.gates and _judged(found) != _judged(wanted):
         return False
     files = [(folder / record.name, record.sha256) for record in found.files()]
     return all(path.is_file() and sha256(path) == digest for path, digest in files)
@@ -136,7 +168,3 @@ def _newest(model_folder: Path) -> Path | None:
         folder for _, folder in versions(model_folder) if (folder / MANIFEST_NAME).is_file()
     ]
     return found[-1] if found else None
-
-
-def _judged(manifest: Manifest) -> list[tuple[str, str, str, float]]:
-    return [(gate.component, gate.name, gate.verdict, gate.limit) for gate in manifest.gates]

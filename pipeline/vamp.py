@@ -28,6 +28,7 @@ from vampnet_onnx.configs.settings import (
     mask_settings,
     vamp_settings,
 )
+from vampnet_onnx.configs.verification import read_verification, version_to_use
 
 from .steps.codec import decode_stream, encode_stream
 from .steps.masks import build_mask
@@ -113,13 +114,19 @@ class VampPipeline:
 
     @classmethod
     def open(cls, path: Path | str, *, threads: int = 0) -> Self:
-        """Open a version's, a model's or a store's folder; see `open_artifacts`."""
-        return cls(open_artifacts(Path(path)), threads=threads)
+        """Open a version's folder, or of a model or a store the newest verified version.
+
+        Where none is verified it is the newest; its `repr` says which it was.  See
+        `open_artifacts` for what is refused.
+        """
+        return cls(open_artifacts(version_to_use(Path(path)).folder), threads=threads)
 
     def __repr__(self) -> str:
-        manifest, codec = self.components.artifacts.manifest, self.codec
+        artifacts, codec = self.components.artifacts, self.codec
+        verified = "verified" if read_verification(artifacts.folder) else "not verified"
         return (
-            f"<VampPipeline of {manifest.model}: {codec.sample_rate} Hz, {codec.n_codebooks}"
+            f"<VampPipeline of {artifacts.manifest.model} {artifacts.version}"
+            f" ({verified}): {codec.sample_rate} Hz, {codec.n_codebooks}"
             f" codebooks of {codec.codebook_size} codes>"
         )
 

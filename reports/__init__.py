@@ -1,6 +1,6 @@
 """The report schema and its renderings: JSON, Markdown, HTML, JUnit."""
 
-from .render import write_reports
+from .render import require_report_place, write_reports, written_reports
 from .schema import (
     SCHEMA_VERSION,
     BadSeed,
@@ -16,6 +16,7 @@ from .schema import (
     Verdict,
     json_schema,
     read_report,
+    report_json,
 )
 
 __all__ = [
@@ -33,5 +34,8 @@ __all__ = [
     "Verdict",
     "json_schema",
     "read_report",
+    "report_json",
+    "require_report_place",
     "write_reports",
+    "written_reports",
 ]

@@ -209,6 +209,11 @@ def json_schema() -> str:
     return json.dumps(schema, indent=2, sort_keys=True) + "\n"
 
 
+def report_json(report: Report) -> str:
+    """Return a report as the text of its ``report.json``."""
+    return report.model_dump_json(indent=2) + "\n"
+
+
 def read_report(path: str | Path) -> Report:
     """Read a ``report.json``.
 

@@ -175,3 +175,10 @@ def config(nano: Path, tmp_path: Path) -> Path:
         "[verify]\nseeds = [0]\nframes = [1, 13]\nbatches = [1]\nthreads = 1\n"
     )
     return path
+
+
+@pytest.fixture
+def whole(config: Path) -> Path:
+    """The same with the default matrix."""
+    config.write_text(config.read_text().partition("[verify]")[0] + "[verify]\nthreads = 1\n")
+    return config

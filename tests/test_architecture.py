@@ -42,8 +42,9 @@ ROOMS: dict[str, set[str]] = {
     "bench": _SIDES,
     "versions": {*_SIDES, "localisation", "causes", "gates"},
     "verification": {*_SIDES, "localisation", "causes", "gates"},
-    "jobs": {*_SIDES, "gates", "verification"},
-    "release": {*_SIDES, "gates", "verification"},
+    "standing": {"subjects", "gates"},
+    "jobs": {*_SIDES, "gates", "verification", "standing"},
+    "release": {*_SIDES, "gates", "verification", "standing"},
 }
 PACKAGED = [folder for folder in ALLOWED if folder != "training"]
 WITHOUT_TORCH = ("configs", "pipeline", "reports")

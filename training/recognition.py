@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from vampnet_onnx.configs.config import config_from
+from vampnet_onnx.configs.files import temporary_folder
 from vampnet_onnx.export.export_set import export_set
 from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
@@ -53,25 +53,25 @@ def recognition(checkpoints: Path, clips: list[Path]) -> dict[str, Recognition]:
     Raises:
         InputError: checkpoints or a clip are unfit.
     """
-    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as temporary:
+    with temporary_folder() as temporary:
         config = config_from(
             {"model": "measured", "checkpoint": {"path": checkpoints}}, source="measured set"
         )
         export_set(
             config,
             Checkpoints(checkpoints),
-            Path(temporary),
+            temporary,
             progress=lambda _name, _done, _total: None,
         )
-        pipeline = VampPipeline.open(Path(temporary))
+        pipeline = VampPipeline.open(temporary)
         return {clip.name: _recognition(pipeline, clip) for clip in clips}
 
 
 def untrained_recognition(size: str, clips: list[Path]) -> dict[str, Recognition]:
     """Return the same of a random set of a size of ``configs/sizes.toml``."""
-    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as temporary:
-        write_random_set(Path(temporary) / "random", like=size, seed=0)
-        return recognition(Path(temporary) / "random", clips)
+    with temporary_folder() as temporary:
+        write_random_set(temporary / "random", like=size, seed=0)
+        return recognition(temporary / "random", clips)
 
 
 def mel_correlations(made: Floats, audio: Floats, rate: int) -> tuple[float, float]:

@@ -20,6 +20,7 @@ from .sides.models import Reference
 from .sides.oracle import Oracle
 from .sides.recorded import RecordedReference, RecordedSet
 from .sides.upstream import UpstreamReference, open_worker
+from .standing import settle, shortfalls
 from .subjects.case import Case
 from .verification import verify_artifacts
 
@@ -41,8 +42,12 @@ def verify_export(
     reference: Against = "models",
     upstream_python: str | Path | None = None,
     progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
+    settled: Callable[[Path, str], None] = lambda _folder, _standing: None,
 ) -> Report:
     """Verify artifacts against the checkpoints they were made from.
+
+    A version that passes over the whole default matrix counts as verified from then on, until
+    it fails: ``verification.json`` beside its manifest says so.
 
     Args:
         artifacts: opened, or the folder of a version, a model or a store.
@@ -59,13 +64,14 @@ def verify_export(
             what a recorded set in the checkpoint folder holds (``golden``).
         upstream_python: interpreter that has the published packages; this one if left out.
         progress: told component, cases done and cases in all.
+        settled: told which version it was, and whether it counts as verified.
 
     Raises:
         InputError: files, options or checkpoints do not fit each other.
     """
     settings = settings_from(config, checkpoint, model="verify", lora=lora)
-    folder, matrix = settings.checkpoint.path, settings.verify
-    if folder is None:
+    source, matrix = settings.checkpoint.path, settings.verify
+    if source is None:
         raise InputError("verify compares with checkpoints: give --checkpoint DIR")
     chosen = [Case.parse(text) for text in dict.fromkeys(listed(cases))]
     for option, left in (("components", components), ("seeds", seeds)):
@@ -82,19 +88,20 @@ def verify_export(
         progress("checking hashes", 0, 1)
         artifacts = open_artifacts(artifacts, unsealed=unsealed)
         progress("checking hashes", 1, 1)
-    checkpoints = Checkpoints(folder, settings.checkpoint.overlays)
+    checkpoints = Checkpoints(source, settings.checkpoint.overlays)
+    gates = load_gates(settings.gates)
     with _oracle(reference, upstream_python, checkpoints, matrix.threads) as oracle:
-        return verify_artifacts(
+        report = verify_artifacts(
             artifacts,
             checkpoints,
             matrix=matrix,
-            gates=load_gates(settings.gates),
+            gates=gates,
             toolchain=toolchain(),
             only=tuple(listed(components)),
             cases=chosen,
             given=Given(
                 artifacts.folder,
-                folder,
+                source,
                 settings.checkpoint.overlays,
                 config=Path(config) if config is not None else None,
                 unsealed=unsealed or bool(artifacts.changed),
@@ -106,6 +113,18 @@ def verify_export(
             oracle=oracle,
             progress=progress,
         )
+    less = {
+        "one case": bool(chosen),
+        "some components": bool(listed(components)),
+        "stopping at the first failure": exit_first,
+        "unsealed files": unsealed or bool(artifacts.changed),
+        "a recorded set": reference == "golden",
+    }
+    reasons = [f"{what} was asked for" for what, asked in less.items() if asked]
+    reasons = reasons or shortfalls(report, artifacts.manifest, matrix, gates)
+    folder = artifacts.folder
+    settled(folder, settle(folder, report, matrix=matrix, reasons=reasons))
+    return report
 
 
 @contextmanager

@@ -1,22 +1,33 @@
 """The main job: export, verify, report, and publish only if every gate holds."""
 
 import contextlib
-import shutil
-import tempfile
+import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.config import Config, load_gates
-from vampnet_onnx.configs.files import publish_folder, staging_folder
-from vampnet_onnx.configs.store import publish, write_manifest
+from vampnet_onnx.configs.files import (
+    TakenError,
+    publish_folder,
+    staging_folder,
+    temporary_folder,
+)
+from vampnet_onnx.configs.store import place_for
 from vampnet_onnx.export.export_set import export_set
 from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
-from vampnet_onnx.reports import Report, Verdict, write_reports
+from vampnet_onnx.reports import (
+    Report,
+    Verdict,
+    require_report_place,
+    write_reports,
+    written_reports,
+)
 
-from .gates.report import gate_records
+from .standing import settle, shortfalls
 from .verification import verify_artifacts
 
 REJECTED = "rejected"
@@ -29,6 +40,7 @@ class Outcome:
     Attributes:
         folder: of the version, or of the rejected files.
         new: whether the version did not exist before.
+        standing: whether it counts as verified, and why not.
     """
 
     report: Report
@@ -36,6 +48,7 @@ class Outcome:
     folder: Path
     published: bool
     new: bool
+    standing: str
 
 
 def release_set(
@@ -44,12 +57,19 @@ def release_set(
     artifacts: Path,
     report: Path,
     progress: Callable[[str, int, int], None],
+    judged: Callable[[Report], None] = lambda _report: None,
 ) -> Outcome:
     """Release one model.
+
+    The version and its report are one step: both are there at the end, or neither.
+
+    Args:
+        judged: told the report as soon as the verdict stands, whatever fails afterwards.
 
     Raises:
         InputError: the checkpoints, the folders or the configuration are not fit for it.
     """
+    require_report_place(report)
     gates = load_gates(config.gates)
     home = artifacts / config.model
     with _checkpoint(config) as checkpoint, staging_folder(home) as staged:
@@ -68,14 +88,55 @@ def release_set(
             toolchain=manifest.toolchain,
             progress=lambda name, done, total: progress(f"verify {name}", done, total),
         )
-        published = found.verdict is not Verdict.FAIL
-        write_manifest(staged, manifest.model_copy(update={"gates": gate_records(found)}))
-        if published:
-            folder, new = publish(staged, home)
-            found = found.model_copy(update={"version": folder.name})
-        else:
-            folder, new = _keep_rejected(staged, home), True
-        return Outcome(found, write_reports(found, report), folder, published, new)
+        judged(found)
+        reasons = shortfalls(found, manifest, config.verify, gates)
+        finish = _reject if found.verdict is Verdict.FAIL else _publish
+        keep = partial(settle, matrix=config.verify, reasons=reasons)
+        return finish(found, staged, home, report, keep)
+
+
+# What becomes of a version of which a report was made: written beside it, and told.
+_Settle = Callable[[Path, Report], str]
+
+
+def _publish(found: Report, staged: Path, home: Path, report: Path, keep: _Settle) -> Outcome:
+    while True:
+        folder, new = place_for(staged, home)
+        named = found.model_copy(update={"version": folder.name})
+        if not new:
+            files = write_reports(named, report)
+            return Outcome(named, files, folder, True, False, keep(folder, named))
+        standing = keep(staged, named)  # so it is there from the first moment on
+        with contextlib.suppress(TakenError), contextlib.ExitStack() as undo:
+            undo.callback(_take_back, staged, folder)
+            with written_reports(named, report) as files:
+                publish_folder(staged, folder)
+            undo.pop_all()
+            return Outcome(named, files, folder, True, True, standing)
+
+
+def _take_back(staged: Path, folder: Path) -> None:
+    """Undo a publication, if there was one, whose report could not be written."""
+    if not staged.exists():
+        folder.rename(staged)
+
+
+def _reject(found: Report, staged: Path, home: Path, report: Path, keep: _Settle) -> Outcome:
+    """Keep the files of a failed release for inspection, replacing those of the last one."""
+    same, new = place_for(staged, home)
+    standing = "was not published" if new else f"was not published; {same} {keep(same, found)}"
+    folder = home / REJECTED
+    with written_reports(found, report) as files, staging_folder(home) as aside:
+        for earlier in itertools.count():
+            try:
+                publish_folder(staged, folder)
+                break
+            except TakenError:
+                if not folder.is_dir():
+                    raise
+                with contextlib.suppress(FileNotFoundError):  # another run was faster
+                    folder.rename(aside / str(earlier))
+    return Outcome(found, files, folder, False, True, standing)
 
 
 @contextlib.contextmanager
@@ -84,15 +145,6 @@ def _checkpoint(config: Config) -> Iterator[Path]:
     if config.checkpoint.path is not None:
         yield config.checkpoint.path
         return
-    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as temporary:
-        folder = Path(temporary)
+    with temporary_folder() as folder:
         write_random_set(folder, like=str(config.checkpoint.like), seed=config.checkpoint.seed)
         yield folder
-
-
-def _keep_rejected(staged: Path, home: Path) -> Path:
-    """Keep the files of a failed release for inspection, replacing those of the last one."""
-    folder = home / REJECTED
-    shutil.rmtree(folder, ignore_errors=True)
-    publish_folder(staged, folder)
-    return folder

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from pathlib import Path
 
 import pytest
 
 from tests.support.command_line import Cli, files_below, refused
+from vampnet_onnx.configs.files import sha256
+from vampnet_onnx.configs.verification import VERIFICATION_NAME, read_verification
+from vampnet_onnx.reports import render
 
 
 @pytest.mark.parametrize(
@@ -31,17 +35,63 @@ def test_a_bad_configuration_is_refused(
 
 
 def test_a_release_publishes_verified_artifacts_once(
-    cli: Cli, config: Path, tmp_path: Path
+    cli: Cli, whole: Path, tmp_path: Path
 ) -> None:
-    arguments = ("release", config, "--artifacts", tmp_path / "a", "--report", tmp_path / "r")
+    arguments = ("release", whole, "--artifacts", tmp_path / "a", "--report", tmp_path / "r")
     first = cli(*arguments, "--json")
     assert first.code == 0 and first.json["published"] and first.json["new"]
     assert "RANDOM WEIGHTS" in first.json["verdict_line"]
-    manifest = json.loads((tmp_path / "a/nano/v1/manifest.json").read_text("utf-8"))
-    assert manifest["gates"] and manifest["random_weights"] is True
+    folder = tmp_path / "a/nano/v1"
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    assert manifest["gates"] == [] and manifest["random_weights"] is True
+    found = read_verification(folder)
+    assert found is not None and found.gates and found.matrix.cases == 30
+    assert found.report_sha256 == sha256(tmp_path / "r" / "report.json")
+    (folder / VERIFICATION_NAME).unlink()
     again = cli(*arguments)
     assert again.code == 0 and "unchanged, already published" in again.out
+    assert "counts as verified" in again.out and read_verification(folder) is not None
     assert sorted(p.name for p in (tmp_path / "a/nano").iterdir()) == ["v1"]
+    whole.write_text(whole.read_text() + "[gates.transformer.relative_l2]\nlimit = 0.0\n")
+    failed = cli(*arguments)  # the same files, which are found wanting now
+    assert failed.code == 1 and "rejected" in failed.out
+    assert read_verification(folder) is None
+
+
+def test_a_release_over_less_than_the_whole_matrix_does_not_count_as_verified(
+    cli: Cli, config: Path, tmp_path: Path
+) -> None:
+    arguments = ("release", config, "--artifacts", tmp_path / "a", "--report", tmp_path / "r")
+    result = cli(*arguments)
+    assert result.code == 0
+    assert "seeds 1, 2 of the default matrix did not run" in result.out
+    assert read_verification(tmp_path / "a/nano/v1") is None
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(
+    cli: Cli, config: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "r" / "report.json").mkdir(parents=True)
+    arguments = ("release", config, "--artifacts", tmp_path / "a", "--report", tmp_path / "r")
+    refused(cli(*arguments), "report.json: is a folder")
+    assert not (tmp_path / "a").exists()
+
+
+@pytest.mark.parametrize("fails", ["render_html", "rename", "replace"])
+def test_version_and_report_are_both_there_or_neither_and_the_verdict_is_told(
+    cli: Cli, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    broken = {"render_html": render, "replace": Path, "rename": Path}[fails]
+    monkeypatch.setattr(broken, fails, full)
+    arguments = ("release", config, "--artifacts", tmp_path / "a", "--report", tmp_path / "r")
+    result = cli(*arguments)
+    assert result.code == 2 and "the disk is full" in result.err
+    assert "PASS: " in result.out
+    assert list((tmp_path / "a" / "nano").iterdir()) == []
+    assert not (tmp_path / "r" / "report.html").exists()
 
 
 def test_a_release_that_fails_a_gate_is_not_published(

@@ -15,6 +15,10 @@ from tests.support.command_line import Cli, Result, files_below, refused, vouch_
 from tests.support.sets import GOLDEN
 from vampnet_onnx.__main__ import app
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import sha256
+from vampnet_onnx.configs.verification import read_verification
+from vampnet_onnx.reports import render
+from vampnet_onnx.verify import jobs as verify_jobs
 
 
 def verify(cli: Cli, store: Path, nano: Path, config: Path, *more: object) -> Result:
@@ -51,6 +55,48 @@ def test_verify_passes_and_writes_every_rendering(
     for name in again:
         old, new = (config.parent / folder / name for folder in ("report", "again"))
         assert old.read_bytes() == new.read_bytes(), name
+
+
+def test_a_pass_over_the_whole_matrix_is_kept_beside_the_manifest_until_a_fail(
+    cli: Cli, store: Path, nano: Path, whole: Path
+) -> None:
+    folder = store / "nano" / "v1"
+    manifest = (folder / "manifest.json").read_bytes()
+    result = verify(cli, store, nano, whole)
+    assert f"{folder} counts as verified (verification.json)" in result.out
+    found = read_verification(folder)
+    assert found is not None and found.verdict == "PASS" and found.matrix.cases == 30
+    assert found.report_sha256 == sha256(whole.parent / "report" / "report.json")
+    assert (folder / "manifest.json").read_bytes() == manifest
+    # Less than the whole leaves it, whatever else it finds a fail takes it back.
+    assert verify(cli, store, nano, whole, "--seeds", "7").code == 0
+    assert read_verification(folder) == found
+    whole.write_text(whole.read_text() + "[gates.transformer.relative_l2]\nlimit = 0.0\n")
+    failed = verify(cli, store, nano, whole, "--seeds", "7", "--json")
+    assert failed.code == 1 and failed.json["standing"] == "no longer counts as verified"
+    assert failed.json["artifacts"] == str(folder) and read_verification(folder) is None
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(
+    cli: Cli, store: Path, nano: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (config.parent / "report").write_text("in the way")
+    monkeypatch.setattr(verify_jobs, "verify_artifacts", None)  # which would not be callable
+    refused(verify(cli, store, nano, config), "report", "cannot be written")
+
+
+def test_a_report_that_fails_after_all_leaves_the_verdict_told(
+    cli: Cli, store: Path, nano: Path, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: object) -> str:
+        raise InputError("the disk is full")
+
+    monkeypatch.setattr(render, "render_html", full)
+    result = verify(cli, store, nano, config)
+    assert result.code == 2 and "PASS: " in result.out and "the disk is full" in result.err
+    result = verify(cli, store, nano, config, "--json")
+    assert result.code == 2 and result.json["verdict"] == "PASS"
+    assert result.json["report"] == {}
 
 
 def test_verify_with_another_checkpoint_is_refused(

@@ -4,13 +4,23 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
 from tests.support.versions import names
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import publish_folder, replacing, staging_folder
+from vampnet_onnx.configs.files import (
+    publish_folder,
+    replacing,
+    require_place,
+    staging_folder,
+    temporary_folder,
+)
 
 
 class _Stop(BaseException):
@@ -74,3 +84,67 @@ def test_publishing_over_a_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="never overwritten"):
         publish_folder(tmp_path / "a", tmp_path / "b")
     assert (tmp_path / "b" / "f").read_text() == "b"
+
+
+# What a killed run leaves behind.
+
+
+def _killed(make: str, folder: Path) -> None:
+    """Run code in a process that is killed in the middle of it."""
+    code = f"""
+import os, signal, sys
+from pathlib import Path
+from vampnet_onnx.configs.files import replacing, staging_folder, temporary_folder
+folder = Path(sys.argv[1])
+with {make} as made:
+    (made / "half" if made.is_dir() else made).write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    environment = {**os.environ, "TMPDIR": str(folder)}
+    done = subprocess.run([sys.executable, "-c", code, folder], env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    "make", ["staging_folder(folder)", "replacing(folder / 'x')", "temporary_folder()"]
+)
+def test_what_a_killed_run_left_is_swept_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: str
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    _killed(make, tmp_path)
+    (left,) = names(tmp_path)
+    others = [
+        ".staging-mine",
+        ".vampnet-onnx-settings",
+        "vampnet-onnx-run-notes",
+        ".x.12345678.part",
+    ]
+    for name in others:
+        (tmp_path / name).mkdir()
+    made = {
+        "staging_folder(folder)": lambda: staging_folder(tmp_path),
+        "replacing(folder / 'x')": lambda: replacing(tmp_path / "x"),
+        "temporary_folder()": temporary_folder,
+    }[make]
+    with made() as first, made() as second:  # nor does one sweep what the other is at
+        assert left not in names(tmp_path)
+        assert first.exists() and second.exists() and first != second
+        assert set(others) < set(names(tmp_path))
+        for path in (first, second):
+            if path.is_file():
+                path.write_text("whole")
+    assert sorted(set(names(tmp_path)) - {"x"}) == sorted(others)
+
+
+def test_a_place_is_tried_without_a_trace(tmp_path: Path) -> None:
+    require_place(tmp_path / "new" / "deeper", ["report.json"])
+    assert names(tmp_path) == []
+    (tmp_path / "file").write_text("in the way")
+    for place in (tmp_path / "file", tmp_path / "file" / "deeper"):
+        with pytest.raises(InputError, match="cannot be written"):
+            require_place(place)
+    (tmp_path / "report" / "report.html").mkdir(parents=True)
+    require_place(tmp_path / "report", ["report.json"])
+    with pytest.raises(InputError, match=r"report\.html: is a folder"):
+        require_place(tmp_path / "report", ["report.json", "report.html"])

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import shutil
-import threading
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.support.versions import edit, names, published, staged_version
+from tests.support.versions import (
+    edit,
+    names,
+    published,
+    staged_version,
+    verification_of,
+)
+from vampnet_onnx.configs import store
 from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import publish_folder, staging_folder
 from vampnet_onnx.configs.manifest import GateRecord
 from vampnet_onnx.configs.store import find_version, publish, versions
+from vampnet_onnx.configs.verification import write_verification
 
 # Versions.
 
@@ -97,31 +106,21 @@ def test_a_file_in_the_place_of_the_version_is_refused(home: Path, tmp_path: Pat
     assert (home / "v1").read_text() == "mine"
 
 
-def test_exports_at_the_same_time_never_mix(home: Path, tmp_path: Path) -> None:
-    """Each gets a version of its own or is refused; every version is whole."""
-    results: list[str] = []
-    barrier = threading.Barrier(6)
+def test_a_version_that_appears_between_look_and_move_is_stepped_over(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another run publishes the number that was next, once."""
+    home.mkdir(parents=True)
 
-    def run(number: int) -> None:
-        home.mkdir(parents=True, exist_ok=True)
-        with staging_folder(home) as staging:
-            staged = staged_version(staging / "x", str(number).encode())
-            barrier.wait()
-            try:
-                results.append(publish(staged, home)[0].name)
-            except InputError:
-                results.append("refused")
+    def publish_late(staged: Path, target: Path) -> None:
+        if not (home / "v1").exists():
+            staged_version(home / "v1", b"another's")
+        publish_folder(staged, target)
 
-    threads = [threading.Thread(target=run, args=(n,)) for n in range(6)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(results) == 6
-    made = [name for name in results if name != "refused"]
-    assert sorted(made) == names(home) and len(set(made)) == len(made)
-    for name in made:
-        open_artifacts(home / name)
+    monkeypatch.setattr(store, "publish_folder", publish_late)
+    assert published(home, tmp_path).name == "v2"
+    assert (home / "v1" / "coarse.onnx").read_bytes() == b"another's"
+    open_artifacts(home / "v2")
 
 
 def test_a_version_that_appears_at_the_last_moment_is_not_overwritten(
@@ -173,13 +172,44 @@ def test_measured_values_alone_make_no_new_version(
     assert published(home, tmp_path).name == "v1"
 
 
-def test_a_verified_release_of_an_unverified_version_is_a_version_of_its_own(
-    home: Path, tmp_path: Path
-) -> None:
-    """The manifest of the first says that it was not verified, and never changes."""
-    assert published(home, tmp_path).name == "v1"
+def test_what_was_found_of_a_version_makes_no_new_one(home: Path, tmp_path: Path) -> None:
+    """A manifest says what was made; a verification stands beside it and comes and goes."""
+    folder = published(home, tmp_path)
+    write_verification(folder, verification_of(folder))
+    assert published(home, tmp_path) == folder
     gate = GateRecord(component="coarse", name="x", verdict="PASS", value=0, limit=1e-5)
     with staging_folder(home) as staging:
-        folder, new = publish(staged_version(staging / "x", gates=(gate,)), home)
-    assert (folder.name, new) == ("v2", True)
-    assert open_artifacts(home / "v1").manifest.gates == ()
+        old = staged_version(staging / "x", gates=(gate,))  # as earlier versions of ours did
+        assert publish(old, home) == (folder, False)
+    assert names(home) == ["v1"]
+
+
+def _publish(home: Path, content: bytes, start: Any, results: Any) -> None:
+    with staging_folder(home) as staging:
+        staged = staged_version(staging / "x", content)
+        start.wait()
+        folder, new = publish(staged, home)
+        results.put((folder.name, new))
+
+
+@pytest.mark.parametrize("contents", [[b"a", b"b", b"c"], [b"a", b"a", b"a"]])
+def test_publishers_at_once_each_get_a_version_or_the_one_of_the_same_content(
+    home: Path, contents: list[bytes]
+) -> None:
+    home.mkdir(parents=True)
+    context = get_context("fork")
+    start, results = context.Barrier(3), context.SimpleQueue()
+    running = [
+        context.Process(target=_publish, args=(home, content, start, results))
+        for content in contents
+    ]
+    for one in running:
+        one.start()
+    for one in running:
+        one.join()
+    found = sorted(results.get() for _ in running)
+    made = sorted({f"v{n}" for n in range(1, len(set(contents)) + 1)})
+    assert names(home) == made == sorted({name for name, _ in found})
+    assert sum(new for _, new in found) == len(made)
+    for name in made:
+        open_artifacts(home / name)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from vampnet_onnx.configs.files import staging_folder
+from vampnet_onnx.configs.files import sha256, staging_folder
 from vampnet_onnx.configs.manifest import (
     ComponentRecord,
     FileRecord,
@@ -18,6 +18,7 @@ from vampnet_onnx.configs.manifest import (
     TensorSignature,
 )
 from vampnet_onnx.configs.store import publish, write_manifest
+from vampnet_onnx.configs.verification import Matrix, Verification
 
 
 def staged_version(
@@ -58,6 +59,22 @@ def published(home: Path, tmp_path: Path, content: bytes = b"graph", **options: 
     with staging_folder(home) as staging:
         staged = staged_version(staging / "x", content)
         return publish(staged, home, **options)[0]
+
+
+def verification_of(folder: Path, **changed: Any) -> Verification:
+    """Return what a version carries that was verified."""
+    values: dict[str, Any] = {
+        "verdict": "PASS",
+        "verdict_line": "PASS: all gates hold.",
+        "reference": "our models",
+        "gates": (),
+        "manifest_sha256": sha256(folder / "manifest.json"),
+        "report_sha256": "1" * 64,
+        "toolchain": {"torch": "2"},
+        "date": "2026-01-02T03:04:05+00:00",
+        "matrix": Matrix(seeds=(0,), frames=(1,), batches=(1,), cases=1),
+    }
+    return Verification(**(values | changed))
 
 
 def names(folder: Path) -> list[str]:

@@ -4,7 +4,6 @@ Non-finite values are explained: how often, who makes them, and what is wrong th
 """
 
 import dataclasses
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import numpy as np
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import temporary_folder
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord
 from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component, required_checkpoint
@@ -223,7 +223,7 @@ def reference_source(
         left = partial(_left_by_passes, models, record)
         yield TorchSource(component.module.eval(), inputs, left)
         return
-    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
+    with temporary_folder() as folder:
         path = Path(folder) / "built.onnx"
         save_graph(export_component(component, opset=record.opset).model, path)
         yield GraphSource(GraphModules(path), inputs, same_names=True)

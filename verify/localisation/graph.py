@@ -5,7 +5,6 @@ way in is its input, on the way out its output.  A module can be cut out and run
 other inputs, which tells whether it introduces an error or passes one on.
 """
 
-import tempfile
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +15,7 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import temporary_folder
 from vampnet_onnx.export.adapters import adapter_tensors
 from vampnet_onnx.export.graph import MODULE_KEY
 from vampnet_onnx.export.onnx_file import save_graph
@@ -164,7 +164,7 @@ class GraphModules:
             inputs: arrays by name; inputs of the graph, or inner values that border a part.
             wanted: names of values that are not among the inputs.
         """
-        with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
+        with temporary_folder() as folder:
             file = Path(folder) / "part.onnx"
             save_graph(self.part(inputs, wanted), file)
             options = ort.SessionOptions()

@@ -6,7 +6,6 @@ the same set run over many seeds and must raise no alarm.
 """
 
 import signal
-import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import cache
@@ -17,6 +16,7 @@ import torch
 
 from vampnet_onnx.configs.config import VerifySection, load_gates
 from vampnet_onnx.configs.errors import InputError, nearest
+from vampnet_onnx.configs.files import temporary_folder
 from vampnet_onnx.configs.machine import cores
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.export.components.component import TracedComponent
@@ -83,7 +83,7 @@ def run_defect(models: ModelSet, defect: Defect) -> DefectTrial:
         named="",
         right=True,
     )
-    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
+    with temporary_folder() as folder:
         try:
             record, path = export_with(models, defect.component, Path(folder), [defect])
         except PassError as error:
@@ -108,7 +108,7 @@ def run_sound(models: ModelSet, component: str, *, runs: int) -> tuple[int, list
     Returns:
         How many runs there were, and what was raised in them.
     """
-    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
+    with temporary_folder() as folder:
         record, path = export_with(models, component, Path(folder))
         matrix = VerifySection(seeds=[0], frames=_SOUND_FRAMES, batches=[2], threads=0)
         subject = subject_of(record)

@@ -12,7 +12,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 
 from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
+from vampnet_onnx.configs.files import temporary_folder
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.configs.settings import vamp_settings
 from vampnet_onnx.verify.subjects.case import Arrays, Case, Computed
@@ -138,7 +138,7 @@ def open_worker(
         "chunk_sizes_s": chunks,
         "threads": threads,
     }
-    with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as temporary:
+    with temporary_folder() as temporary:
         folder = Path(temporary)
         # From a folder of its own: Python puts a script's folder first in its path.
         script = shutil.copy(_WORKER, folder)

@@ -1,0 +1,100 @@
+"""What a verification makes of a version: whether it counts as verified from then on.
+
+A PASS over the whole matrix earns it, a FAIL takes it back, anything less leaves it as it is.
+"""
+
+import hashlib
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from vampnet_onnx.configs.config import Gates, VerifySection, load_gates
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import sha256
+from vampnet_onnx.configs.manifest import MANIFEST_NAME, Manifest
+from vampnet_onnx.configs.packaged import shipped
+from vampnet_onnx.configs.verification import (
+    VERIFICATION_NAME,
+    Matrix,
+    Verification,
+    withdraw_verification,
+    write_verification,
+)
+from vampnet_onnx.reports import Report, Verdict, report_json
+
+from .gates.case import satisfies
+from .gates.report import gate_records
+from .subjects.registry import records_of
+
+
+def shortfalls(
+    report: Report, manifest: Manifest, matrix: VerifySection, gates: Gates
+) -> list[str]:
+    """Return how a verification falls short of the whole matrix, a reason each.
+
+    The whole is every component, the seeds, frames and batches of the shipped defaults, and
+    no limit looser than the shipped one.
+    """
+    found = {part.id for part in report.components}
+    left = [record.id for record in records_of(manifest) if record.id not in found]
+    reasons = [f"{', '.join(left)} was left out"] if left else []
+    for name in ("seeds", "frames", "batches"):
+        wanted = shipped("defaults.toml")["verify"][name]
+        missing = [str(value) for value in wanted if value not in getattr(matrix, name)]
+        if missing:
+            reasons.append(f"{name} {', '.join(missing)} of the default matrix did not run")
+    ours = load_gates().kinds
+    looser = [
+        f"{kind}.{name}"
+        for kind, rules in gates.kinds.items()
+        for name, rule in rules.items()
+        if not satisfies(rule.limit, ours[kind][name], ours[kind][name].limit)
+    ]
+    if looser:
+        reasons.append(f"the limit of {', '.join(looser)} is looser than the shipped one")
+    return reasons
+
+
+def settle(
+    folder: Path, report: Report, *, matrix: VerifySection, reasons: Sequence[str]
+) -> str:
+    """Write or withdraw the verification of a version, as a report of it demands.
+
+    A folder that cannot be written to is no failure.
+
+    Args:
+        folder: of the version, or of one that is staged.
+        reasons: why a PASS of this run is not enough; see `shortfalls`.
+
+    Returns:
+        What became of it, in a few words.
+    """
+    try:
+        if report.verdict is Verdict.FAIL:
+            gone = withdraw_verification(folder)
+            return "no longer counts as verified" if gone else "does not count as verified"
+        if reasons:
+            return f"earns no {VERIFICATION_NAME}: {'; '.join(reasons)}"
+        write_verification(folder, _verification(folder, report, matrix))
+    except InputError as error:
+        return f"its {VERIFICATION_NAME} stays as it is: {error}"
+    return f"counts as verified ({VERIFICATION_NAME})"
+
+
+def _verification(folder: Path, report: Report, matrix: VerifySection) -> Verification:
+    return Verification(
+        verdict=report.verdict.value,
+        verdict_line=report.verdict_line,
+        reference=report.reference,
+        gates=gate_records(report),
+        manifest_sha256=sha256(folder / MANIFEST_NAME),
+        report_sha256=hashlib.sha256(report_json(report).encode("utf-8")).hexdigest(),
+        toolchain=report.toolchain,
+        date=datetime.now(UTC).isoformat(timespec="seconds"),
+        matrix=Matrix(
+            seeds=tuple(matrix.seeds),
+            frames=tuple(matrix.frames),
+            batches=tuple(matrix.batches),
+            cases=sum(len(part.cases) for part in report.components),
+        ),
+    )

@@ -148,9 +148,9 @@ def version_number(folder: Path) -> int:
 def _serves_for(folder: Path, wanted: Manifest) -> bool:
     """Whether a version is whole and holds what another would.
 
-    Gates, which earlier versions of ours wrote into manifests, do not count; nor does it matter
-    by which source of ours the same files were made: it is one version, and says of the source
-    that made it first.
+    Gates, which earlier versions of ours wrote into manifests, do not count; nor does it
+    matter by which source of ours the same files were made: it is one version, and says of the
+    source that made it first.
     """
     try:
         found = read_manifest(folder)

@@ -17,6 +17,9 @@ from .packaged import packaged_set, shipped
 
 DEMO = "demo.toml"
 
+# Tables of gates.toml that are no gates of a component.
+_SETTINGS = ("ties", "noise", "audit")
+
 T = TypeVar("T", bound=BaseModel)
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
@@ -30,7 +33,7 @@ def _is_component(name: object) -> object:
     """Accept a component: what gates.toml has gates of, by its name."""
     known = list[str]()
     for kind in shipped("gates.toml"):
-        if kind not in ("ties", "noise", "every", "generation"):
+        if kind not in (*_SETTINGS, "every", "generation"):
             known += TRANSFORMERS if kind == "transformer" else [kind]
     if name not in known:
         *first, last = map(repr, known)
@@ -129,6 +132,12 @@ class NoiseAllowance(_Section):
     cap: float  # multiple of the limit that is never exceeded
 
 
+class AuditRule(_Section):
+    """What a file may differ by from a fresh export of its checkpoint."""
+
+    rounding: float  # of a weight that a pass computes, relative
+
+
 class Gates(_Section):
     """Every threshold of a verification.
 
@@ -139,6 +148,7 @@ class Gates(_Section):
 
     ties: Ties
     noise: NoiseAllowance
+    audit: AuditRule
     kinds: dict[str, dict[str, GateRule]]
 
     def for_component(self, name: str) -> dict[str, GateRule]:
@@ -212,7 +222,8 @@ def load_gates(overrides: dict[str, dict[str, dict[str, float]]] | None = None) 
         InputError: an override of a gate that does not exist.
     """
     tables = shipped("gates.toml")
-    ties, noise, every = (tables.pop(name) for name in ("ties", "noise", "every"))
+    settings = {name: tables.pop(name) for name in _SETTINGS}
+    every = tables.pop("every")
     kinds = {kind: _with_shared(own, every) for kind, own in tables.items()}
     for component, rules in (overrides or {}).items():
         for metric, change in rules.items():
@@ -227,7 +238,7 @@ def load_gates(overrides: dict[str, dict[str, dict[str, float]]] | None = None) 
             if set(change) != {"limit"}:
                 raise InputError(f"gates.{component}.{metric}: only 'limit' can be set")
             known[metric] = {**known[metric], **change}
-    return validated(Gates, {"ties": ties, "noise": noise, "kinds": kinds}, "gates.toml")
+    return validated(Gates, {**settings, "kinds": kinds}, "gates.toml")
 
 
 def _with_shared(own: dict[str, Any], every: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from vampnet_onnx.configs.files import (
 )
 from vampnet_onnx.configs.store import place_for
 from vampnet_onnx.export.export_set import export_set
+from vampnet_onnx.export.fingerprint import Fingerprint
 from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
 from vampnet_onnx.reports import (
@@ -74,10 +75,12 @@ def release_set(
     home = artifacts / config.model
     with _checkpoint(config) as checkpoint, staging_folder(home) as staged:
         checkpoints = Checkpoints(checkpoint, config.checkpoint.overlays)
+        made = dict[str, Fingerprint]()
         manifest = export_set(
             config,
             checkpoints,
             staged,
+            made=made.__setitem__,
             progress=lambda name, done, total: progress(f"export {name}", done, total),
         )
         found = verify_artifacts(
@@ -86,6 +89,7 @@ def release_set(
             matrix=config.verify,
             gates=gates,
             toolchain=manifest.toolchain,
+            made=made,
             progress=lambda name, done, total: progress(f"verify {name}", done, total),
         )
         judged(found)

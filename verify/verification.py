@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import torch
@@ -20,11 +20,15 @@ from vampnet_onnx.configs.manifest import (
 )
 from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
 from vampnet_onnx.export.components.registry import is_known, required_checkpoint
+from vampnet_onnx.export.fingerprint import Fingerprint
+from vampnet_onnx.export.toolchain import source_hash
 from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.reports import Component, Report, Verdict
 
 from .causes.locate import explain_nonfinite
+from .gates.audit import Origin, audit
 from .gates.component import check_component
+from .gates.measured import Measured
 from .gates.processes import Job, in_processes
 from .gates.report import build_report
 from .sides.export import adapters_of, open_export, require_same_sources
@@ -49,6 +53,7 @@ def verify_artifacts(
     jobs: int = 1,
     exit_first: bool = False,
     oracle: Callable[[ModelSet], Oracle] = Reference,
+    made: Mapping[str, Fingerprint] = {},
     progress: Progress,
 ) -> Report:
     """Verify a version against the checkpoints it was made from.
@@ -66,6 +71,7 @@ def verify_artifacts(
             if left out.
         jobs: processes that run cases; more than one for the standard oracle only.
         oracle: makes the reference from our models of the checkpoint.
+        made: what was exported just now, by component, so that it need not be again.
         progress: told component, cases done and cases in all.
 
     Raises:
@@ -96,6 +102,10 @@ def verify_artifacts(
             for case in own:
                 reference.require(record, case)
             adapters = _adapters(record, checkpoints, artifacts)
+            # Before there is a session, which holds all weights once more.
+            of_file = _of_file(
+                artifacts, record, checkpoints, models, adapters, gates, toolchain, made
+            )
             run = open_export(artifacts, record, matrix.threads, adapters=adapters)
             sides = Sides(record, reference, *run)
             needed = tuple(models.transformers)
@@ -105,11 +115,13 @@ def verify_artifacts(
                 matrix=matrix,
                 gates=gates,
                 only=own,
+                of_file=of_file,
                 run_cases=in_processes(job, jobs) if jobs > 1 else None,
                 exit_first=exit_first,
                 progress=partial(progress, record.id),
             )
             components.append(found)
+            notes += [f"{record.id}: {seen.doubt}" for seen in of_file.values() if seen.doubt]
             del sides, run  # its session, before modules are looked at one by one
             notes += [
                 f"{record.id} was verified with the adapter {item.name} of {item.component}"
@@ -136,6 +148,38 @@ def verify_artifacts(
         toolchain=toolchain,
         given=given,
     )
+
+
+def _of_file(
+    artifacts: Artifacts,
+    record: ComponentRecord,
+    checkpoints: Checkpoints,
+    models: ModelSet,
+    adapters: Sequence[AdapterRecord],
+    gates: Gates,
+    toolchain: dict[str, str],
+    made: Mapping[str, Fingerprint],
+) -> dict[str, Measured]:
+    """Measure what there is to measure of a component's file itself; nothing of a whole."""
+    if subject_of(record).needs:
+        return {}
+    manifest = artifacts.manifest
+    if adapters:  # the file is of the checkpoint without them
+        others = {n: p for n, p in checkpoints.lora.items() if n != record.name}
+        plain = Checkpoints(checkpoints.folder, others)
+        models = plain.models_for(required_checkpoint(record.name), merged=True)
+    found = audit(
+        models,
+        record,
+        artifacts.path(record),
+        gates.audit,
+        origin=Origin.of(
+            manifest.source, manifest.toolchain, ours=source_hash(), tools=toolchain
+        ),
+        adaptable=any(item.component == record.name for item in manifest.adapters),
+        made=made.get(record.id),
+    )
+    return {"audit": found}
 
 
 def _adapters(

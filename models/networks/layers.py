@@ -118,7 +118,7 @@ class LoRALinear(nn.Module):
         if rank:
             self.lora_A = nn.Parameter(torch.zeros(rank, in_features))
             self.lora_B = nn.Parameter(torch.zeros(out_features, rank))
-        self.rank = rank
+        self.rank, self.merged = rank, False
 
     def merged_weight(self) -> Tensor:
         """Return the effective weight, float [out, in]."""
@@ -135,7 +135,7 @@ class LoRALinear(nn.Module):
             with torch.no_grad():
                 self.weight.copy_(self.merged_weight())
             del self.lora_A, self.lora_B
-            self.rank = 0
+            self.rank, self.merged = 0, True
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (float [..., in]) to [..., out]."""

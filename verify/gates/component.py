@@ -17,8 +17,12 @@ from .case import (
     run_case,
     satisfies,
 )
+from .measured import Measured
 from .report import component_report
 from .vacuity import identical_sides, input_sensitivity, vacuous_limits
+
+FILE_GATES = ("audit",)
+"""Gates of the file itself, which whoever runs cases alone does not ask for."""
 
 
 def check_component(
@@ -27,6 +31,7 @@ def check_component(
     matrix: VerifySection,
     gates: Gates,
     only: Sequence[Case] = (),
+    of_file: Mapping[str, Measured] = {},
     run_cases: Callable[[Sequence[Case]], Iterable[Outcome]] | None = None,
     exit_first: bool = False,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
@@ -36,11 +41,14 @@ def check_component(
     Args:
         only: cases to run; empty for those of the matrix.  Whether the gates could fail at
             all is measured over the matrix's either way.
+        of_file: what was measured of the file itself, by gate; such a gate that is not there
+            was not asked for.
         run_cases: runs cases in their order; None runs them here, one after the other.
         exit_first: run no more cases after the first that fails.
         progress: told how many cases are done and how many there are.
     """
     rules = gates.for_component(sides.record.name)
+    rules = {n: rule for n, rule in rules.items() if n in of_file or n not in FILE_GATES}
     every = sides.reference.cases(sides.record, matrix)
     cases = only or every
     if not cases:
@@ -61,15 +69,15 @@ def check_component(
             break
     if worst is not None and worst.comparison is not None and not worst.has_arrays:
         worst = run(worst.case)  # another process ran it and kept them
-    measured = _of_the_whole(sides, every, gates, outcomes)
+    measured = {**_of_the_whole(sides, every, gates, outcomes), **of_file}
     judged = [_gate(name, rule, outcomes, measured) for name, rule in rules.items()]
     return component_report(sides.record, judged, outcomes, rules, worst)
 
 
 def _of_the_whole(
     sides: Sides, cases: Sequence[Case], gates: Gates, outcomes: Sequence[Outcome]
-) -> dict[str, tuple[float, str]]:
-    """Return what is measured of all cases at once, with what there is to say of it."""
+) -> dict[str, Measured]:
+    """Return what is measured of all cases at once."""
     rule = gates.for_component(sides.record.name).get("input_sensitivity")
     sensitivity = input_sensitivity(sides, cases[-1], rule.limit if rule else 0.0)
     vacuous = vacuous_limits(sides, cases, gates)
@@ -77,10 +85,10 @@ def _of_the_whole(
     held = f"a shuffled output would hold {', '.join(vacuous)}; set a tighter limit"
     alike = "every value is the same to the last bit: the export is compared with itself"
     return {
-        "input_sensitivity": (sensitivity.value, sensitivity.message),
-        "signature_mismatches": (float(len(sides.mismatches)), "; ".join(sides.mismatches)),
-        "vacuous_limits": (float(len(vacuous)), held if vacuous else ""),
-        "identical_sides": (float(identical), alike if identical else ""),
+        "input_sensitivity": Measured(sensitivity.value, sensitivity.message),
+        "signature_mismatches": Measured(len(sides.mismatches), "; ".join(sides.mismatches)),
+        "vacuous_limits": Measured(len(vacuous), held if vacuous else ""),
+        "identical_sides": Measured(identical, alike if identical else ""),
     }
 
 
@@ -88,14 +96,15 @@ def _gate(
     name: str,
     rule: GateRule,
     outcomes: Sequence[Outcome],
-    measured: Mapping[str, tuple[float, str]],
+    measured: Mapping[str, Measured],
 ) -> Gate:
     incomparable = [o for o in outcomes if o.comparison is None]
     ambiguous = sum(o.ties for o in outcomes)
     value: float | None
-    worst_case, message, limit = "", "", rule.limit
+    worst_case, message, doubt, limit = "", "", "", rule.limit
     if name in measured:
-        value, message = measured[name]
+        of_all = measured[name]
+        value, message, doubt = float(of_all.value), of_all.message, of_all.doubt
     elif name == "tokens_ambiguous_share":
         counts = [o.comparison.tokens for o in outcomes if o.comparison]
         tokens = sum(int(c.compared.sum()) for c in counts if c)
@@ -115,8 +124,10 @@ def _gate(
             # With no error anywhere, no case is worse than another.
             perfect = value == 0 and name not in HIGHER_IS_BETTER
             worst_case = "" if perfect else worst.case.id
+    if name in FILE_GATES:
+        incomparable = []  # a file that does not run can still be looked at
     passed = not incomparable and value is not None and satisfies(value, rule, limit)
-    tie = ""
+    tie = doubt if passed else ""
     if passed and value is not None and not satisfies(value, rule, rule.limit):
         tie = f"within the reference's own float32 rounding, which allows {limit:.3g} here"
     elif passed and name == "tokens_ambiguous_share" and ambiguous:

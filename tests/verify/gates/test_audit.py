@@ -1,0 +1,228 @@
+"""A file against a fresh export: what no case selects is red, and being older is not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from tests.support.edited import edited, replanted
+from tests.support.exports import record_of
+from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.config import load_gates
+from vampnet_onnx.export.components.component import Component
+from vampnet_onnx.export.exporter import Exported, export_component
+from vampnet_onnx.export.fingerprint import fingerprint
+from vampnet_onnx.models import ModelSet
+from vampnet_onnx.verify.gates import audit as gate
+from vampnet_onnx.verify.gates.audit import Origin, audit
+from vampnet_onnx.verify.gates.measured import Measured
+
+SAME, OLDER = Origin(), Origin(("torch 2.5.0",))
+KEY = "transformer.layers.0.self_attn.w_ks"  # no LoRA reaches it
+FOLDED = "classifier.layers.0.weight"  # weight norm is folded into it
+
+Change = Callable[[np.ndarray], np.ndarray]
+
+
+_EXPORTED: dict[str, Exported] = {}
+
+
+@pytest.fixture(autouse=True)
+def _exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An export takes seconds, and an audit leaves it as it is."""
+
+    def export(component: Component, **options: object) -> Exported:
+        if component.id not in _EXPORTED:
+            _EXPORTED[component.id] = export_component(component, **options)  # type: ignore[arg-type]
+        return _EXPORTED[component.id]
+
+    monkeypatch.setattr(gate, "export_component", export)
+
+
+@pytest.fixture
+def held(
+    nano_artifacts: Artifacts, models: ModelSet, tmp_path: Path
+) -> Callable[..., Measured]:
+    """Audit a component whose file has one weight changed."""
+
+    def run(
+        component: str, name: str = "", change: Change | None = None, *, origin: Origin = SAME
+    ) -> Measured:
+        record = record_of(nano_artifacts, component)
+        path = nano_artifacts.path(record)
+        if change is not None:
+            path = edited(path, name, change, tmp_path)
+        return audit(models, record, path, load_gates().audit, origin=origin)
+
+    return run
+
+
+def row(index: int, factor: float) -> Change:
+    def change(weight: np.ndarray) -> np.ndarray:
+        found = weight.copy()
+        found[index] *= np.float32(factor)
+        return found
+
+    return change
+
+
+def column(weight: np.ndarray) -> np.ndarray:
+    found = weight.copy()
+    found[..., 4] *= np.float32(1.01)
+    return found
+
+
+def half(weight: np.ndarray) -> np.ndarray:
+    return weight.astype(np.float16).astype(np.float32)
+
+
+@pytest.mark.parametrize("origin", [SAME, OLDER])
+@pytest.mark.parametrize(
+    "component", ["codec_encoder", "codec_decoder", "coarse", "c2f.latents"]
+)
+def test_a_sound_file_is_what_its_checkpoint_gives(
+    held: Callable[..., Measured], component: str, origin: Origin
+) -> None:
+    assert held(component, origin=origin) == Measured(0)
+
+
+@pytest.mark.parametrize(
+    "component, name, change, module",
+    [
+        ("coarse", "embedding.tables.1", row(7, -1), "embedding"),
+        ("coarse", "embedding.tables.1", half, "embedding"),
+        ("coarse", f"{KEY}.weight", column, KEY),
+        (
+            "coarse",
+            "transformer.layers.0.norm_1/constant_0",
+            lambda x: x * 10,
+            "transformer.layers.0.norm_1",
+        ),
+        (
+            "codec_decoder",
+            "decoder.model.0.bias",
+            lambda x: x * np.float32(1.01),
+            "decoder.model.0",
+        ),
+        (
+            "codec_encoder",
+            "quantizer.quantizers.0.codebook",
+            row(3, -1),
+            "quantizer.quantizers.0",
+        ),
+    ],
+)
+def test_a_tensor_that_is_wrong_is_told_where_and_how(
+    held: Callable[..., Measured],
+    component: str,
+    name: str,
+    change: Change,
+    module: str,
+) -> None:
+    found = held(component, name, change)
+    assert found.value == 1 and name in found.message and not found.doubt
+    assert found.modules == (module,)
+
+
+def test_last_bits_of_a_weight_that_a_pass_computes_are_a_matter_of_the_processor(
+    held: Callable[..., Measured],
+) -> None:
+    def last_bit(weight: np.ndarray) -> np.ndarray:
+        return np.nextafter(weight, np.float32(np.inf))
+
+    found = held("coarse", FOLDED, last_bit)
+    assert found.value == 0 and "1 of " in found.doubt and "rounding" in found.doubt
+    # One that a pass keeps is the checkpoint's own, on any processor.
+    assert held("coarse", f"{KEY}.weight", last_bit).value == 1
+
+
+def test_an_older_file_is_not_red_for_being_older(held: Callable[..., Measured]) -> None:
+    found = held("coarse", FOLDED, lambda x: x * np.float32(2), origin=OLDER)
+    assert found.value == 0
+    assert "torch 2.5.0" in found.doubt and "could not be judged" in found.doubt
+    assert FOLDED in found.doubt
+
+
+def test_an_older_file_is_held_to_the_weights_that_passes_keep(
+    held: Callable[..., Measured],
+) -> None:
+    found = held("coarse", f"{KEY}.weight", column, origin=OLDER)
+    assert found.value == 1 and "torch 2.5.0" in found.message
+
+
+def test_passes_of_other_names_may_have_kept_other_weights(
+    nano_artifacts: Artifacts, models: ModelSet, tmp_path: Path
+) -> None:
+    record = record_of(nano_artifacts, "coarse")
+    path = edited(nano_artifacts.path(record), f"{KEY}.weight", column, tmp_path)
+    other = record.model_copy(update={"passes": record.passes[1:]})
+    found = audit(models, other, path, load_gates().audit, origin=OLDER)
+    assert found.value == 0 and f"{KEY}.weight" in found.doubt
+
+
+def _attribute(model: ir.Model) -> None:
+    node = next(node for node in model.graph if node.op_type == "Softmax")
+    node.attributes["axis"] = ir.AttrInt64("axis", 1)
+
+
+def _extra(model: ir.Model) -> None:
+    spare = ir.Value(name="spare", const_value=ir.tensor(np.ones(3, np.float32), name="spare"))
+    model.graph.register_initializer(spare)
+
+
+def _note(model: ir.Model) -> None:
+    model.graph.doc_string = "edited"
+
+
+@pytest.mark.parametrize(
+    "change, says", [(_attribute, "Softmax"), (_extra, "spare"), (_note, "notes")]
+)
+def test_structure_counts_and_so_does_what_nothing_uses(
+    nano_artifacts: Artifacts,
+    models: ModelSet,
+    tmp_path: Path,
+    change: Callable[[ir.Model], None],
+    says: str,
+) -> None:
+    record = record_of(nano_artifacts, "coarse")
+    path = replanted(nano_artifacts.path(record), change, tmp_path)
+    rule = load_gates().audit
+    found = audit(models, record, path, rule, origin=SAME)
+    assert found.value >= 1 and says in found.message
+    older = audit(models, record, path, rule, origin=OLDER)
+    assert older.value == 0 and older.doubt
+
+
+def test_what_was_exported_just_now_is_not_exported_again(
+    nano_artifacts: Artifacts,
+    models: ModelSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    record = record_of(nano_artifacts, "coarse")
+    path = nano_artifacts.path(record)
+    made, rule = fingerprint(ir.load(path)), load_gates().audit
+    wrong = edited(path, "embedding.tables.1", row(7, -1), tmp_path)
+    found = audit(models, record, wrong, rule, origin=SAME, made=made)
+    assert found.value == 1
+    monkeypatch.delattr(gate, "export_component")
+    assert audit(models, record, path, rule, origin=SAME, made=made) == Measured(0)
+
+
+@pytest.mark.parametrize(
+    "source, torch, says",
+    [
+        ("a", "2", ()),
+        ("", "2", ("another source of ours",)),
+        ("b", "1", ("another source of ours", "torch 1")),
+    ],
+)
+def test_the_origin_says_what_was_another_then(
+    source: str, torch: str, says: tuple[str, ...]
+) -> None:
+    found = Origin.of(source, {"torch": torch}, ours="a", tools={"torch": "2"})
+    assert found.differs == says

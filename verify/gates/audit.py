@@ -1,0 +1,229 @@
+"""A file against a fresh export of its checkpoint: every tensor, attribute and connection.
+
+What no case selects, no case can judge.  The same source of ours, the same tools and the same
+checkpoint give the same graph bit by bit; on a processor of another kind weights that a pass
+computes may differ in their last bits.  What another source or other tools made is not wrong
+for it: there only weights that passes keep, values of the checkpoint itself, are held to it,
+and what could not be compared is said.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+from torch import nn
+
+from vampnet_onnx.configs.config import AuditRule
+from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.export.components.component import TracedComponent
+from vampnet_onnx.export.components.registry import build_component
+from vampnet_onnx.export.exporter import export_component
+from vampnet_onnx.export.fingerprint import Fingerprint, fingerprint
+from vampnet_onnx.models import ModelSet
+from vampnet_onnx.models.networks.layers import LoRALinear
+from vampnet_onnx.verify.localisation.changes import (
+    WEIGHT_ADDED,
+    WEIGHT_CHANGED,
+    WEIGHT_REMOVED,
+    Change,
+    graph_changes,
+)
+
+from .measured import Measured
+
+_SAID = 3  # differences told in words before the rest is counted
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Whether a version was made as we would make it now.
+
+    Attributes:
+        differs: what was another then, such as ``torch 2.5.0``; empty for the same source of
+            ours and the same tools.
+    """
+
+    differs: tuple[str, ...] = ()
+
+    @classmethod
+    def of(
+        cls,
+        source: str,
+        toolchain: dict[str, str],
+        *,
+        ours: str,
+        tools: dict[str, str],
+    ) -> "Origin":
+        """Compare what a manifest says with what is installed."""
+        other = [] if source == ours else ["another source of ours"]
+        other += [
+            f"{name} {toolchain.get(name, '(not told)')}"
+            for name, version in tools.items()
+            if toolchain.get(name) != version
+        ]
+        return cls(tuple(other))
+
+
+def audit(
+    models: ModelSet,
+    record: ComponentRecord,
+    path: Path,
+    rule: AuditRule,
+    *,
+    origin: Origin,
+    adaptable: bool = False,
+    made: Fingerprint | None = None,
+) -> Measured:
+    """Hold a component's file to what its checkpoint gives.
+
+    Args:
+        models: of the checkpoint, with no more low-rank updates than the file has in it.
+        adaptable: the file has inputs for adapters.
+        made: what was exported just now, if it was: a file that is that is not exported again.
+
+    Returns:
+        How many differences there are.
+    """
+    held = fingerprint(ir.load(path))
+    if held == made:
+        return Measured(0)
+    component = build_component(record.name, models, variant=record.variant)
+    kept = _Kept(component.module if isinstance(component, TracedComponent) else None)
+    exported = export_component(component, opset=record.opset, adaptable=adaptable)
+    if fingerprint(exported.model) == held:
+        return Measured(0)
+    found = ir.load(path)
+    changes = graph_changes(exported.model, found)
+    sorted_out = _SortedOut(exported.model, found, held, changes, kept, rule)
+    if not origin.differs:
+        return sorted_out.of_the_same()
+    passes = [item.name for item in exported.passes] == [item.name for item in record.passes]
+    return sorted_out.of_another(origin, passes_alike=passes)
+
+
+class _Kept:
+    """Which weights of a graph are the checkpoint's own, perhaps laid out another way."""
+
+    def __init__(self, module: nn.Module | None) -> None:
+        parts = {} if module is None else dict(module.named_modules())
+        # The tensors are shared with the models: this holds no copy of them.  A merged weight
+        # was computed when the models were opened.
+        self._own = {
+            f"{path}.{name}".lstrip("."): parameter
+            for path, part in parts.items()
+            if not (isinstance(part, LoRALinear) and part.merged)
+            for name, parameter in part.named_parameters(recurse=False)
+        }
+
+    def has(self, name: str, value: np.ndarray) -> bool:
+        """Whether a weight has all values of the parameter of its name and no others."""
+        parameter = self._own.get(name)
+        if parameter is None or parameter.numel() != value.size:
+            return False
+        own = parameter.detach().numpy()
+        return np.array_equal(np.sort(own, axis=None), np.sort(value, axis=None))
+
+
+class _SortedOut:
+    """Differences by what they are: wrong, a matter of rounding, or not comparable."""
+
+    def __init__(
+        self,
+        fresh: ir.Model,
+        found: ir.Model,
+        held: Fingerprint,
+        changes: Sequence[Change],
+        kept: _Kept,
+        rule: AuditRule,
+    ) -> None:
+        expected = fingerprint(fresh)
+        self._structure = expected.graph != held.graph
+        self._total = len(expected.weights)
+        self._rule = rule
+        shared = expected.weights.keys() & held.weights.keys()
+        self._alone = sorted(expected.weights.keys() ^ held.weights.keys())
+        self._rounded, self._kept, self._computed = list[str](), list[str](), list[str]()
+        for name in sorted(n for n in shared if expected.weights[n] != held.weights[n]):
+            wanted, value = (_array(model, name) for model in (fresh, found))
+            if kept.has(name, wanted):
+                self._kept.append(name)
+            elif _within(wanted, value, rule.rounding):
+                self._rounded.append(name)
+            else:
+                self._computed.append(name)
+        self._of_weights = [c for c in changes if c.kind in _OF_WEIGHTS]
+        self._others = [c for c in changes if c.kind not in _OF_WEIGHTS]
+
+    def of_the_same(self) -> Measured:
+        """Judge a file that the same source and tools made."""
+        weights = [*self._kept, *self._computed, *self._alone]
+        told = [*self._others, *self._said(weights)]
+        unnamed = self._structure and not told
+        count = len(told) or int(unnamed)
+        if not count:
+            return Measured(0, doubt=self._rounding_said())
+        words = "the graph differs in its order, its names or its notes" if unnamed else ""
+        return Measured(count, words or _listed(told), modules=_modules(told))
+
+    def of_another(self, origin: Origin, *, passes_alike: bool) -> Measured:
+        """Judge a file of another source or other tools: by what passes keep alone."""
+        told = self._said(self._kept) if passes_alike else []
+        made = f"made with {', '.join(origin.differs)}"
+        if told:
+            return Measured(len(told), f"{_listed(told)} ({made})", modules=_modules(told))
+        left = [] if passes_alike else self._kept
+        same = self._total - len(self._kept) - len(self._computed) - len(self._alone)
+        unseen = [*self._others, *self._said([*left, *self._computed, *self._alone])]
+        said = f"{made}: {same} of {self._total} tensors are what the checkpoint gives today"
+        if self._structure and not self._others:
+            said += "; names or notes of the graph could not be compared"
+        if unseen:
+            said += f"; {len(unseen)} differences could not be judged: {_listed(unseen)}"
+        return Measured(0, doubt=said)
+
+    def _said(self, names: Sequence[str]) -> list[Change]:
+        """Return the changes of some weights; one is made up where none tells of it."""
+        found = {change.name: change for change in self._of_weights}
+        plain = "differs from what the checkpoint gives"
+        return [
+            found.get(name) or Change(WEIGHT_CHANGED, name, name.rpartition(".")[0], plain)
+            for name in names
+        ]
+
+    def _rounding_said(self) -> str:
+        return (
+            f"{len(self._rounded)} of {self._total} tensors differ by rounding alone, within"
+            f" {self._rule.rounding:.0e}, as on a processor of another kind"
+        )
+
+
+_OF_WEIGHTS = (WEIGHT_ADDED, WEIGHT_CHANGED, WEIGHT_REMOVED)
+
+
+def _array(model: ir.Model, name: str) -> np.ndarray:
+    tensor = model.graph.initializers[name].const_value
+    return np.zeros(0) if tensor is None else tensor.numpy()
+
+
+def _within(expected: np.ndarray, found: np.ndarray, rounding: float) -> bool:
+    """Whether each value is within a rounding, of itself or of what is usual in its array."""
+    if expected.dtype != found.dtype or expected.shape != found.shape:
+        return False
+    if expected.dtype.kind != "f" or expected.ndim == 0:
+        return False  # no pass rounds those
+    wide = expected.astype(np.float64)
+    usual = float(np.sqrt(np.mean(np.square(wide)))) if wide.size else 0.0
+    error = np.abs(found.astype(np.float64) - wide)
+    return bool((error <= rounding * np.maximum(np.abs(wide), usual)).all())
+
+
+def _listed(changes: Sequence[Change]) -> str:
+    said = "; ".join(f"{change.name} {change.words}" for change in changes[:_SAID])
+    more = len(changes) - _SAID
+    return said + (f"; and {more} differences more" if more > 0 else "")
+
+
+def _modules(changes: Sequence[Change]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(change.module for change in changes))

@@ -1,0 +1,20 @@
+"""What is measured of a file as a whole, not case by case."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One value for a gate.
+
+    Attributes:
+        message: what is wrong and where, for a person.
+        doubt: why a value that holds is no plain pass: what could not be looked at, or what
+            was excused; empty where there is nothing to say.
+        modules: paths of the modules that what is wrong belongs to, the first one first.
+    """
+
+    value: float
+    message: str = ""
+    doubt: str = ""
+    modules: tuple[str, ...] = ()

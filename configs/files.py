@@ -7,6 +7,7 @@ leaves such files unlocked; the next run that writes to the same folder sweeps t
 import contextlib
 import errno
 import hashlib
+import json
 import os
 import re
 import shutil
@@ -14,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from .errors import InputError
 
@@ -180,6 +182,20 @@ def is_there(path: Path) -> bool:
     except ValueError as error:  # a zero byte, say
         raise InputError(f"{str(path)!r} is no file name: {error}") from error
     return True
+
+
+def read_json(path: Path) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        InputError: there is none, or it is no JSON.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a JSON file ({error})") from error
 
 
 def sha256(path: Path) -> str:

@@ -5,8 +5,11 @@ nothing it does not vouch for.  It holds no time, host or path: the same export 
 bytes.
 """
 
+import json
+import math
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -18,8 +21,12 @@ METADATA_PREFIX = "vampnet_onnx."  # of our keys in a file's own metadata
 MANIFEST_NAME = "manifest.json"
 
 
+_LARGEST = 1 << 20  # of dimensions of a checkpoint and facts of an export
+
+Number = Annotated[int, Field(ge=0, le=_LARGEST, strict=True)]
+
 # A number, or rows of numbers.
-Fact = int | list[list[int]]
+Fact = Number | list[list[Number]]
 
 
 class Record(BaseModel):
@@ -99,7 +106,7 @@ class ComponentRecord(Record):
     inputs: tuple[TensorSignature, ...]
     outputs: tuple[TensorSignature, ...]
     opset: int
-    dims: dict[str, int | tuple[int, ...]]
+    dims: dict[str, Number | tuple[Number, ...]]
     facts: dict[str, Fact] = {}
     passes: tuple[PassRecord, ...]
 
@@ -113,16 +120,60 @@ class ComponentRecord(Record):
         """Bytes of the graph and its external data."""
         return self.file.size + (self.data.size if self.data else 0)
 
-    def dim(self, name: str) -> int:
+    def dim(self, name: str, *, least: int = 1) -> int:
         """Return a dimension that is one number.
+
+        Raises:
+            InputError: the manifest gives none, or a smaller one.
+        """
+        value = self.dims.get(name)
+        if not isinstance(value, int) or value < least:
+            raise InputError(f"{MANIFEST_NAME}: {self.id} has no number {name}; export again")
+        return value
+
+    def dim_list(self, name: str) -> tuple[int, ...]:
+        """Return a dimension that is several numbers, none of them 0.
 
         Raises:
             InputError: the manifest gives none.
         """
         value = self.dims.get(name)
-        if not isinstance(value, int):
-            raise InputError(f"the manifest gives no number for {name}; export again")
+        if not isinstance(value, tuple) or not value or 0 in value:
+            raise InputError(f"{MANIFEST_NAME}: {self.id} has no numbers {name}; export again")
         return value
+
+    @property
+    def hop_length(self) -> int:
+        """Samples a frame, of a component made from the codec.
+
+        Raises:
+            InputError: the manifest does not say, or it cannot be.
+        """
+        found = math.prod(self.dim_list("decoder_rates"))
+        if found > _LARGEST:
+            raise InputError(f"{MANIFEST_NAME}: {self.id} has {found} samples a frame")
+        return found
+
+    def require_facts(self, metadata: Mapping[str, str], path: Path) -> None:
+        """Refuse a file whose own metadata says otherwise.
+
+        Raises:
+            InputError: naming what differs.
+        """
+        for key, mine in (
+            ("component", self.name),
+            ("variant", self.variant),
+            ("opset", self.opset),
+            ("dims", self.dims),
+            ("facts", self.facts),
+        ):
+            wanted = mine if isinstance(mine, str) else json.dumps(mine, sort_keys=True)
+            found = metadata.get(METADATA_PREFIX + key, wanted)
+            if found != wanted:
+                raise InputError(
+                    f"{path}: says {key} = {found} of itself, {MANIFEST_NAME} {wanted};"
+                    " export again"
+                )
 
 
 class AdapterRecord(Record):

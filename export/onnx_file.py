@@ -1,4 +1,4 @@
-"""Writing a graph to disk, weight by weight.
+"""Graphs on disk: written weight by weight, read as what a stranger may have sent.
 
 ONNX's own writers build the whole protobuf message and then its bytes, three copies of the
 weights in all; a gigabyte of weights then needs seven of memory.  This one writes the message
@@ -6,6 +6,7 @@ piece by piece, in the field order protobuf itself uses, so the file is byte for
 ``ModelProto.SerializeToString`` would give.
 """
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,6 +14,8 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import is_there
 from vampnet_onnx.configs.manifest import FileRecord
 
 # A protobuf message cannot exceed 2 GiB; stay well below.
@@ -52,6 +55,60 @@ def save_graph(
     with path.open("wb") as stream:
         _write_model(model, stream)
     return FileRecord.of(path), None
+
+
+def read_graph(path: Path) -> ir.Model:
+    """Read a model and make sure that all of it is there.
+
+    Raises:
+        InputError: no such file, no ONNX model, or one that names a tensor whose data is
+            missing, of another size than it says, or outside of the file's folder.
+    """
+    if not (is_there(path) and path.is_file()):
+        raise InputError(f"{path}: no such ONNX file")
+    try:
+        model = ir.load(path, format="protobuf")
+        for tensor in _tensors(model.graph):
+            _require_whole(tensor)
+    except Exception as error:  # protobuf, onnx-ir and NumPy: no common base
+        said = f"{type(error).__name__}: {error}"
+        raise InputError(f"{path}: not an ONNX model that can be read ({said})") from error
+    return model
+
+
+def _tensors(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:
+    """Yield every tensor that a graph and the graphs inside of it hold."""
+    for value in graph.initializers.values():
+        if value.const_value is not None:
+            yield value.const_value
+    for node in graph:
+        for attribute in node.attributes.values():
+            if attribute.type is ir.AttributeType.TENSOR:
+                yield attribute.as_tensor()
+            elif attribute.type is ir.AttributeType.GRAPH:
+                yield from _tensors(attribute.as_graph())
+
+
+def _require_whole(tensor: ir.TensorProtocol) -> None:
+    """Refuse a tensor whose data is not of the size that its shape and type ask for."""
+    shape = tuple(tensor.shape.numpy())
+    if min(shape, default=0) < 0:
+        raise ValueError(f"tensor {tensor.name} is of shape {list(shape)}")
+    if not isinstance(tensor, ir.ExternalTensor):
+        found = tensor.numpy().shape
+        if found != shape:
+            raise ValueError(f"tensor {tensor.name} is {list(found)}, not {list(shape)}")
+        return
+    folder, data = Path(tensor.base_dir).resolve(), Path(tensor.path).resolve()
+    if not data.is_relative_to(folder) or not data.is_file():
+        raise ValueError(f"the data of {tensor.name} is no file beside it ({tensor.location})")
+    offset, length, wanted = tensor.offset or 0, tensor.length, tensor.nbytes
+    left = data.stat().st_size - offset
+    if offset < 0 or length not in (None, wanted) or left < wanted:
+        raise ValueError(
+            f"tensor {tensor.name} needs {wanted} bytes; {data.name} has {left} from"
+            f" {offset} on, of which {length} are its own"
+        )
 
 
 def _write_model(model: ir.Model, stream: BinaryIO) -> None:

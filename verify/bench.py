@@ -79,6 +79,7 @@ def _timed(
     progress: Callable[[str, int, int], None],
 ) -> list[Timing]:
     subject, session = subject_of(record), Session(artifacts.path(record), threads=threads)
+    record.require_facts(session.metadata, session.path)
     module = None
     if checkpoints is not None:
         models = checkpoints.models_for(required_checkpoint(record.name))

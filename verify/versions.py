@@ -186,9 +186,7 @@ def _measured(
     Raises:
         SignatureError: outputs are not of one type and shape.
     """
-    record, sessions = old[0], [Session(path) for _, path, _ in (old, new)]
-    for session, (_, _, adapter) in zip(sessions, (old, new), strict=True):
-        session.use_adapter(adapter)
+    record, sessions = old[0], [_opened(side) for side in (old, new)]
     rules = gates.for_component(record.name)
     worst: dict[str, tuple[float, Case]] = {}
     subject = subject_of(record)
@@ -206,6 +204,14 @@ def _measured(
                 worst[name] = (metrics[name], case)
     progress(len(cases), len(cases))
     return [_judged(name, rules[name], *worst[name]) for name in rules if name in worst]
+
+
+def _opened(side: _Side) -> Session:
+    record, path, adapter = side
+    session = Session(path)
+    record.require_facts(session.metadata, path)
+    session.use_adapter(adapter)
+    return session
 
 
 def _judged(name: str, rule: GateRule, value: float, case: Case) -> GateResult:

@@ -6,13 +6,14 @@ Arrays of a file: ``codes``, int64 [pieces, channels, codebooks, frames], is wha
 Further arrays say how the codes were made.
 """
 
-import zipfile
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vampnet_onnx.configs.arrays import ArrayFile
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import replacing
 from vampnet_onnx.pipeline.steps.checks import require_codes
@@ -71,7 +72,8 @@ def read_tokens(path: Path, components: Components) -> tuple[Integers, Floats]:
             f"{path}: codes must be [pieces, channels, codebooks, frames] with one balance a"
             f" channel, not {list(codes.shape)} with {list(balance.shape)}"
         )
-    if not (np.issubdtype(balance.dtype, np.floating) and np.isfinite(balance).all()):
+    is_float = np.issubdtype(balance.dtype, np.floating)
+    if not (is_float and (np.abs(balance) <= np.finfo(np.float32).max).all()):
         raise InputError(f"{path}: the balance of its channels holds no finite numbers")
     try:
         for piece in codes:
@@ -92,17 +94,11 @@ def require_npz(path: Path) -> None:
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file of codes")
     try:
-        with np.load(path, allow_pickle=False) as data:
-            return {name: data[name] for name in _ARRAYS}
-    except KeyError as error:
-        raise InputError(
-            f"{path}: is no file of codes ({error.args[0]}); vampnet-onnx encode makes them"
-        ) from error
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a file of codes ({error}); make it again with"
-            " vampnet-onnx encode"
-        ) from error
+        with closing(ArrayFile(path)) as file:
+            missing = [name for name in _ARRAYS if name not in file.names]
+            if missing:
+                raise InputError(f"{path}: is no file of codes (it holds no {missing[0]!r})")
+            return {name: file.read(name) for name in _ARRAYS}
+    except InputError as error:
+        raise InputError(f"{error}; vampnet-onnx encode makes files of codes") from error

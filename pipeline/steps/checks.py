@@ -20,11 +20,11 @@ def require_codes(codes: NDArray[np.int64], *, n_codebooks: int, mask_token: int
             f"codes must be [batch, {n_codebooks}, steps], not {list(codes.shape)}; were they"
             " made with these artifacts?"
         )
-    if codes.dtype != np.int64 or codes.min() < 0 or codes.max() > mask_token:
-        raise InputError(
-            f"codes must be int64 from 0 to {mask_token}, the mask token; these are"
-            f" {codes.dtype} from {codes.min()} to {codes.max()}"
-        )
+    wanted = f"codes must be int64 from 0 to {mask_token}, the mask token; these are"
+    if codes.dtype != np.int64:
+        raise InputError(f"{wanted} {codes.dtype}")
+    if codes.min() < 0 or codes.max() > mask_token:
+        raise InputError(f"{wanted} from {codes.min()} to {codes.max()}")
 
 
 def require_mask(mask: NDArray[np.int64], codes: NDArray[np.int64]) -> None:

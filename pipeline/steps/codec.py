@@ -36,7 +36,7 @@ def encode_stream(
         InputError: a component is missing.
     """
     session, hop = components.session("codec_encoder"), components.codec.hop_length
-    context = int(components.fact("codec_encoder", "context_frames"))
+    context = components.number("codec_encoder", "context_frames")
     size = max(1, components.codec.frames_of(window_s))
     for window in windows(audio, size=size * hop, context=context * hop):
         codes = session.run({"audio": window.data})["codes"]
@@ -61,7 +61,7 @@ def decode_stream(
         InputError: a component is missing, or codes are out of range.
     """
     session, codec = components.session("codec_decoder"), components.codec
-    context = int(components.fact("codec_decoder", "context_frames"))
+    context = components.number("codec_decoder", "context_frames")
     replaced = _replacements(components)
     hop, size = codec.hop_length, max(1, codec.frames_of(window_s))
     for window in windows(codes, size=size, context=context):
@@ -82,7 +82,7 @@ def _replacements(components: Components) -> Integers:
     """Return what each code is decoded as, int64 [codebooks, entries + 1]."""
     codec = components.codec
     table = np.tile(np.arange(codec.codebook_size + 1), (codec.n_codebooks, 1))
-    for book, code, other in components.fact("codec_decoder", "requantised"):
+    for book, code, other in components.triples("codec_decoder", "requantised"):
         table[book, code] = other
     # The mask token reads as code 0 before re-quantising.
     table[:, -1] = table[:, 0]

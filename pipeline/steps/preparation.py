@@ -118,7 +118,7 @@ def prepare_stream(
     """
     codec = components.codec
     session = components.session(_NAME)
-    stride = int(components.fact(_NAME, "loudness_stride"))
+    stride = components.number(_NAME, "loudness_stride")
 
     def mono() -> Iterator[Floats]:
         return _mono(components, read(), sample_rate)
@@ -154,7 +154,7 @@ def _mono(
     session = components.session(name)
     old, new, width = 1, 1, 0
     if name != _NAME:
-        ((old, new, width),) = components.fact(name, "resampling")
+        ((old, new, width),) = components.triples(name, "resampling")
     size = math.ceil(_WINDOW_S * sample_rate / old) * old
     context = (math.ceil(width / old) + 1) * old
     for window in windows(stream, size=size, context=context):

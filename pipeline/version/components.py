@@ -9,14 +9,19 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.manifest import METADATA_PREFIX, AdapterRecord, ComponentRecord
+from vampnet_onnx.configs.manifest import (
+    MANIFEST_NAME,
+    METADATA_PREFIX,
+    AdapterRecord,
+    ComponentRecord,
+    Fact,
+)
 from vampnet_onnx.configs.names import TRANSFORMERS
 
 from .session import Session
@@ -104,9 +109,12 @@ class Components:
                 the manifest says.
         """
         if identifier not in self._open:
-            path = self.artifacts.path(self.record(identifier))
+            record = self.record(identifier)
+            path = self.artifacts.path(record)
             session = Session(path, threads=self._threads)
+            record.require_facts(session.metadata, path)
             self._check_origin(identifier, session)
+            _check_signature(record, session)
             session.use_adapter(self._adapter_file(identifier))
             self._open[identifier] = session
         return self._open[identifier]
@@ -140,23 +148,43 @@ class Components:
             name=name,
             session=self.session(name),
             n_codebooks=record.dim("n_codebooks"),
-            n_conditioning_codebooks=record.dim("n_conditioning_codebooks"),
+            n_conditioning_codebooks=record.dim("n_conditioning_codebooks", least=0),
             mask_token=record.dim("vocab_size"),
         )
 
-    def fact(self, identifier: str, name: str) -> Any:
-        """Return a fact of a component.
+    def number(self, identifier: str, name: str) -> int:
+        """Return a fact of a component that is a number.
 
         Raises:
             InputError: the artifacts are of a version that did not record it.
         """
+        found = self._fact(identifier, name)
+        if not isinstance(found, int):
+            raise self._no_fact(identifier, name)
+        return found
+
+    def triples(self, identifier: str, name: str) -> list[tuple[int, int, int]]:
+        """Return a fact of a component that is rows of three numbers.
+
+        Raises:
+            InputError: the artifacts are of a version that did not record it.
+        """
+        found = self._fact(identifier, name)
+        if isinstance(found, int) or any(len(row) != 3 for row in found):
+            raise self._no_fact(identifier, name)
+        return [(a, b, c) for a, b, c in found]
+
+    def _fact(self, identifier: str, name: str) -> Fact:
         facts = self.record(identifier).facts
         if name not in facts:
-            raise InputError(
-                f"{self.artifacts.folder}: {identifier} was exported by a version that did not"
-                f" record {name}; export again"
-            )
+            raise self._no_fact(identifier, name)
         return facts[name]
+
+    def _no_fact(self, identifier: str, name: str) -> InputError:
+        return InputError(
+            f"{self.artifacts.folder}: {identifier} was exported by a version that did not"
+            f" record {name}; export again"
+        )
 
     def _check_transformer(self, record: ComponentRecord) -> None:
         entries, books = record.dim("vocab_size"), record.dim("n_codebooks")
@@ -177,14 +205,30 @@ class Components:
         manifest, facts = self.artifacts.manifest, session.metadata
         model = facts.get(f"{METADATA_PREFIX}model", "")
         known = {(source.name, source.sha256) for source in manifest.sources}
-        sources = json.loads(facts.get(f"{METADATA_PREFIX}sources", "[]"))
-        strange = [s["name"] for s in sources if (s["name"], s["sha256"]) not in known]
+        try:
+            sources = json.loads(facts.get(f"{METADATA_PREFIX}sources", "[]"))
+            strange = [s["name"] for s in sources if (s["name"], s["sha256"]) not in known]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(
+                f"{session.path}: what it says of its sources cannot be read ({error}); export"
+                " again"
+            ) from error
         if model == manifest.model and sources and not strange:
             return
         made_of = f"another {strange[0]}" if strange else f"model {model!r}"
         raise InputError(
             f"{self.artifacts.folder}: {identifier} was made from {made_of}, the manifest is"
             f" that of {manifest.model!r}: {_MIXED}"
+        )
+
+
+def _check_signature(record: ComponentRecord, session: Session) -> None:
+    """Refuse a file that does not take and give what the manifest says."""
+    wanted, found = (record.inputs, record.outputs), (session.inputs, session.outputs)
+    if wanted != found:
+        says, does = (", ".join(map(str, (*ins, *outs))) for ins, outs in (wanted, found))
+        raise InputError(
+            f"{session.path}: is of {does}; {MANIFEST_NAME} says {says}; export again"
         )
 
 
@@ -207,7 +251,7 @@ def _codec_of(artifacts: Artifacts) -> Codec:
     found = {
         part.id: Codec(
             sample_rate=part.dim("sample_rate"),
-            hop_length=int(np.prod(part.dims["decoder_rates"])),
+            hop_length=part.hop_length,
             n_codebooks=part.dim("n_codebooks"),
             codebook_size=part.dim("codebook_size"),
         )

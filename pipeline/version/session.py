@@ -42,11 +42,14 @@ class Session:
             self._session = ort.InferenceSession(
                 str(path), options, providers=["CPUExecutionProvider"]
             )
+            # Names may be no UTF-8.
+            self.inputs = tuple(map(_signature, self._session.get_inputs()))
+            self.outputs = tuple(map(_signature, self._session.get_outputs()))
+            facts = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # ONNX Runtime's errors share no other base
             raise InputError(f"{path}: ONNX Runtime cannot load it: {error}") from error
-        self.inputs = tuple(_signature(item) for item in self._session.get_inputs())
-        self.outputs = tuple(_signature(item) for item in self._session.get_outputs())
-        self.metadata: dict[str, str] = self._session.get_modelmeta().custom_metadata_map
+        self.path = path
+        self.metadata: dict[str, str] = facts
         self._adapter: ort.LoraAdapter | None = None
 
     def use_adapter(self, path: Path | None) -> None:
@@ -71,13 +74,19 @@ class Session:
 
         Args:
             only: compute these outputs and nothing else; every output if left out.
+
+        Raises:
+            InputError: the graph does not run on them.
         """
         wanted = [item.name for item in self.outputs] if only is None else list(only)
         options = ort.RunOptions()
         options.only_execute_path_to_fetches = only is not None
         if self._adapter is not None:
             options.add_active_adapter(self._adapter)
-        values = self._session.run(wanted, dict(inputs), options)
+        try:
+            values = self._session.run(wanted, dict(inputs), options)
+        except Exception as error:  # ONNX Runtime's errors share no other base
+            raise InputError(f"{self.path.name}: does not run: {error}") from error
         return dict(zip(wanted, values, strict=True))
 
 

@@ -40,7 +40,7 @@ def test_a_file_that_holds_no_codes_is_refused(run: Cli, exported_a: Path) -> No
     np.savez("pickled.npz", codes=np.array([object()]), balance=0, codec=0)
     for name, says in (
         ("other.npz", "no file of codes"),
-        ("text.npz", "cannot be read as a file of codes"),
+        ("text.npz", "cannot be read (File is not a zip file)"),
         ("none.npz", "no such file"),
         ("pickled.npz", "cannot be read"),
     ):

@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydantic import ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass as checked_dataclass
 
+from vampnet_onnx.configs.arrays import read_arrays
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import publish_folder, staging_folder
+from vampnet_onnx.configs.files import publish_folder, read_json, staging_folder
 from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.pipeline.version.session import Session
 from vampnet_onnx.verify.localisation.culprit import distance
@@ -22,7 +25,7 @@ GRAPH, FACTS = "module.onnx", "bundle.json"
 INPUTS, REFERENCE, EXPORT = "inputs.npz", "reference.npz", "export.npz"
 
 
-@dataclass(frozen=True)
+@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
 class Facts:
     """Where a bundle comes from.
 
@@ -82,17 +85,16 @@ def replay(folder: Path) -> Replayed:
         InputError: not a bundle.
     """
     try:
-        facts = Facts(**json.loads((folder / FACTS).read_text("utf-8")))
+        facts = Facts(**read_json(folder / FACTS))
         inputs, reference, recorded = (
             _arrays(folder / name) for name in (INPUTS, REFERENCE, EXPORT)
         )
-    except (OSError, ValueError, TypeError) as error:
+    except (InputError, TypeError, ValidationError) as error:
         raise InputError(f"{folder}: not a bundle of localise ({error})") from error
     found = Session(folder / GRAPH).run(inputs)
-    same = all(np.array_equal(found[name], value) for name, value in recorded.items())
+    same = all(n in found and np.array_equal(found[n], a) for n, a in recorded.items())
     return Replayed(facts, distance(list(reference.values()), list(found.values())), same)
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as data:
-        return {name.replace("|", "/"): data[name] for name in data.files}
+    return {name.replace("|", "/"): array for name, array in read_arrays(path).items()}

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there, sha256
@@ -72,12 +70,14 @@ def open_component(
     digests = {name: sha256(path) for name, path in lora.items()}
     adapters = adapters_of(record, artifacts.manifest, digests)
     files = [artifacts.folder / adapter.file.name for adapter in adapters]
+    graph = GraphModules(artifacts.path(record), files)
+    record.require_facts(graph.metadata, artifacts.path(record))
     return ComponentFile(
         record,
         artifacts.path(record),
         (*artifacts.manifest.sources, *(adapter.source for adapter in adapters)),
         artifacts.changed,
-        GraphModules(artifacts.path(record), files),
+        graph,
     )
 
 
@@ -98,7 +98,7 @@ def _plain(path: Path, component: str | None) -> ComponentFile:
             **{key: json.loads(found[key]) for key in ("inputs", "outputs", "dims", "passes")},
         )
         sources = tuple(SourceRecord(**item) for item in json.loads(found["sources"]))
-    except (KeyError, ValueError, TypeError, ValidationError) as error:
+    except (KeyError, ValueError, TypeError, RecursionError) as error:
         raise InputError(
             f"{path}: holds no facts of this tool ({type(error).__name__}: {error}), so its"
             " inputs cannot be made; give a file that this tool exported"

@@ -18,7 +18,7 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import temporary_folder
 from vampnet_onnx.export.adapters import adapter_tensors
 from vampnet_onnx.export.graph import MODULE_KEY
-from vampnet_onnx.export.onnx_file import save_graph
+from vampnet_onnx.export.onnx_file import read_graph, save_graph
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class GraphModules:
         Raises:
             InputError: the nodes carry no module paths, or an adapter is not for this graph.
         """
-        self._model = ir.load(path)
+        self._model = read_graph(path)
         for adapter in adapters:
             self._switch_on(adapter)
         self.metadata = dict(self._model.metadata_props)

@@ -5,8 +5,6 @@ A set is a folder of ``codec.pth``, ``coarse.pth``, ``c2f.pth``, ``reference.npz
 a key's last slash is its case.
 """
 
-import json
-import zipfile
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -14,8 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from vampnet_onnx.configs.arrays import ArrayFile
 from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import is_there, read_json
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.subjects.case import Array, Arrays, Case, Computed, Parts, Published
@@ -37,25 +37,19 @@ class RecordedSet:
             InputError: it holds none, or a damaged one.
         """
         self.folder = folder
-        try:
-            self.header: dict[str, Any] = json.loads((folder / PARAMETERS).read_text("utf-8"))
-            self.parameters: dict[str, Any] = self.header["cases"]
-            self._data: Any = np.load(folder / ARRAYS, allow_pickle=False)
-            self.keys: list[str] = list(self._data.files)
-        except FileNotFoundError as error:
-            raise InputError(
-                f"{folder}: no recorded set ({Path(error.filename).name} is missing); record"
-                " one with 'vampnet-onnx golden record'"
-            ) from error
-        except (
-            ValueError,
-            KeyError,
-            AttributeError,
-            TypeError,
-            OSError,
-            zipfile.BadZipFile,
-        ) as error:
-            raise InputError(f"{folder}: a damaged recorded set ({error})") from error
+        for name in (PARAMETERS, ARRAYS):
+            if not is_there(folder / name):
+                raise InputError(
+                    f"{folder}: no recorded set ({name} is missing); record one with"
+                    " 'vampnet-onnx golden record'"
+                )
+        header = read_json(folder / PARAMETERS)
+        if not (isinstance(header, dict) and isinstance(header.get("cases"), dict)):
+            raise InputError(f"{folder / PARAMETERS}: lists no cases; record the set again")
+        self.header: dict[str, Any] = header
+        self.parameters: dict[str, Any] = header["cases"]
+        self._data = ArrayFile(folder / ARRAYS)
+        self.keys = self._data.names
 
     def __contains__(self, key: str) -> bool:
         return key in self.keys
@@ -66,13 +60,7 @@ class RecordedSet:
         Raises:
             InputError: it is not there, or damaged.
         """
-        try:
-            found: np.ndarray = self._data[key]
-        except KeyError as error:
-            raise InputError(f"{self.folder / ARRAYS}: {key} is missing") from error
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
-            raise InputError(f"{self.folder / ARRAYS}: {key} is damaged ({error})") from error
-        return found
+        return self._data.read(key)
 
     @cached_property
     def cases(self) -> list[str]:

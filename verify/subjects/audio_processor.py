@@ -110,5 +110,5 @@ def _lengths(record: ComponentRecord, frames: list[int]) -> list[int]:
     least = -(-rate // record.dim("sample_rate"))
     if record.variant:
         return sorted({least, *seconds[1::3]})
-    hop = int(np.prod(record.dims["decoder_rates"]))
+    hop = record.hop_length
     return sorted({least, *seconds, *(n * hop + off for n in frames for off in (0, 1))})

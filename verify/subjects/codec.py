@@ -43,7 +43,7 @@ class CodecEncoder(Subject):
 
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Try audio on and off the hop at every length, and a single sample."""
-        hop = int(np.prod(record.dims["decoder_rates"]))
+        hop = record.hop_length
         lengths = {1, *(n * hop for n in matrix.frames)}
         lengths |= {(n - 1) * hop + hop // 3 for n in matrix.frames}
         found = product(matrix.seeds, matrix.batches, sorted(lengths - {0}))
@@ -75,8 +75,7 @@ class CodecEncoder(Subject):
         codes, r, e = expected.outputs["codes"], expected.outputs["latents"], export["latents"]
         margins = no_ties(codes.shape) if expected.margins is None else expected.margins
         found = residual_differences(codes, export["codes"], margins, ties.codes_margin)
-        widths = record.dims["codebook_dims"]
-        assert isinstance(widths, tuple)
+        widths = record.dim_list("codebook_dims")
         owner = np.repeat(np.arange(len(widths)), widths)  # codebook of each latent channel
         # Latents after a tie belong to another residual and are not comparable.
         excused = found.knock_on | (np.cumsum(found.ambiguous, axis=1) - found.ambiguous > 0)

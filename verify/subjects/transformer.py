@@ -55,7 +55,7 @@ class Transformer(Subject):
         shape = (case.batch, books, case.length)
         codes = random.integers(shape, vocab)
         share = np.full((1, books, 1), (0.25, 0.5, 0.75, 1.0)[case.seed % 4], np.float32)
-        share[:, : record.dim("n_conditioning_codebooks")] = 0.05
+        share[:, : record.dim("n_conditioning_codebooks", least=0)] = 0.05
         return {"codes": np.where(random.unit(shape) < share, vocab, codes)}
 
     def reference(
@@ -79,7 +79,7 @@ class Transformer(Subject):
     ) -> Comparison:
         """Compare logits and the most likely tokens."""
         r, e = expected.outputs["logits"], export["logits"]
-        conditioning = record.dim("n_conditioning_codebooks")
+        conditioning = record.dim("n_conditioning_codebooks", least=0)
         predicted = record.dim("n_codebooks") - conditioning
         best = r.argmax(axis=1), e.argmax(axis=1)
         margins = expected.margins

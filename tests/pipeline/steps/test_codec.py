@@ -39,13 +39,14 @@ def test_rows_that_point_the_same_way_are_decoded_as_the_first(
 ) -> None:
     codec = open_models(golden_a.folder, only=()).codec
     assert codec is not None
-    assert requantised(codec) == pipeline_a.components.fact("codec_decoder", "requantised")
+    found = pipeline_a.components.triples("codec_decoder", "requantised")
+    assert requantised(codec) == [list(row) for row in found]
     book = codec.quantizer.book(1).codebook.weight
     with torch.no_grad():
         book[7] = 2 * book[3]
     assert requantised(codec) == [[1, 7, 3]]
     facts = {"context_frames": 14, "requantised": [[1, 7, 3]]}
-    monkeypatch.setattr(Components, "fact", lambda _self, _id, name: facts[name])
+    monkeypatch.setattr(Components, "_fact", lambda _self, _id, name: facts[name])
     codes = codes_for(pipeline_a)
     codes[:, 1] = 7
     replaced = codes.copy()

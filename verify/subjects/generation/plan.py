@@ -81,7 +81,7 @@ def steps_of(record: ComponentRecord, settings: VampSettings, frames: int) -> li
         for start in range(0, frames, _COARSE_CHUNK)
         for number in range(settings.coarse.steps)
     ]
-    if record.dim("n_fine"):
+    if record.dim("n_fine", least=0):
         found += [
             Step("c2f", number, coarse, books, start, min(start + _C2F_CHUNK, frames))
             for start in range(0, frames, _C2F_CHUNK)

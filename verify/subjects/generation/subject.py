@@ -105,9 +105,9 @@ class Generation(Subject):
             opset=decoder.opset,
             dims={
                 "n_codebooks": books,
-                "codebook_size": decoder.dims["codebook_size"],
-                "sample_rate": decoder.dims["sample_rate"],
-                "hop_length": int(np.prod(decoder.dims["decoder_rates"])),
+                "codebook_size": decoder.dim("codebook_size"),
+                "sample_rate": decoder.dim("sample_rate"),
+                "hop_length": decoder.hop_length,
                 "n_coarse": n_coarse,
                 "n_fine": books - n_coarse if fine else 0,
             },

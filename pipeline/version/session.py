@@ -39,8 +39,9 @@ class Session:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         options.log_severity_level = 4  # errors come as exceptions
         try:
+            # Its fallback prints on standard output, and tries the same again.
             self._session = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
             # Names may be no UTF-8.
             self.inputs = tuple(map(_signature, self._session.get_inputs()))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -30,9 +31,24 @@ out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
 
 
+# Where nobody watches (a pipe, a CI's log), a line says what is at work: the first after so
+# many seconds, for what is done sooner needs none, then one every so many.
+FIRST_LINE_S, NEXT_LINE_S = 2.0, 5.0
+LINE_STARTS = "  … "
+
+
 @contextlib.contextmanager
 def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
-    """Give a function ``(name, done, total)`` that draws one line a name."""
+    """Give a function ``(name, done, total)`` that draws one line a name.
+
+    Where standard error is no terminal, it is told in lines.
+    """
+    if not _is_watched():
+        with _lines() as tell:
+            yield lambda name, done, total: tell(
+                f"{name}, {done} of {total}" if total > 1 else name
+            )
+        return
     columns = (
         SpinnerColumn(),
         TextColumn("{task.description:18}"),
@@ -41,9 +57,7 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
         TimeElapsedColumn(),
     )
     tasks: dict[str, int] = {}
-    with Progress(
-        *columns, console=err, transient=True, disable=not err.is_terminal
-    ) as progress:
+    with Progress(*columns, console=err, transient=True) as progress:
 
         def update(name: str, done: int, total: int) -> None:
             if name not in tasks:
@@ -56,8 +70,47 @@ def progress_bar() -> Iterator[Callable[[str, int, int], None]]:
 @contextlib.contextmanager
 def spinner(text: str) -> Iterator[Callable[[str], None]]:
     """Show that something is at work; gives a function that says what on."""
+    if not _is_watched():
+        with _lines() as tell:
+            tell(text)
+            yield lambda item: tell(f"{text}: {item}")
+        return
     with err.status(text) as status:
         yield lambda item: status.update(f"{text}: {item}")
+
+
+def _is_watched() -> bool:
+    """Return whether somebody sees what moves on standard error."""
+    return err.is_terminal and err.file.isatty()
+
+
+@contextlib.contextmanager
+def _lines() -> Iterator[Callable[[str], None]]:
+    """Give a function that is told what is at work; a line every few seconds says it."""
+    started, now = time.monotonic(), ""
+    ended = threading.Event()
+
+    def tell(text: str) -> None:
+        nonlocal now
+        now = text
+
+    def write() -> None:
+        wait = FIRST_LINE_S
+        while not ended.wait(wait):
+            line = f"{LINE_STARTS}{now} ({time.monotonic() - started:.0f} s)\n"
+            with contextlib.suppress(OSError):  # whoever read it is gone; the work goes on
+                sys.stderr.write(line)
+                sys.stderr.flush()
+            wait = NEXT_LINE_S
+
+    # Of no consequence: it must not keep a process from its end.
+    writer = threading.Thread(target=write, daemon=True)
+    writer.start()
+    try:
+        yield tell
+    finally:
+        ended.set()
+        writer.join()
 
 
 def print_verdict(result: Report) -> None:

@@ -1,13 +1,16 @@
 """The command line, ``vampnet-onnx``: one sub-command per thing a person does; no logic.
 
 Exit codes: 0 all gates pass; 1 a gate failed, or a model computed what is not finite; 2 bad
-usage, configuration or input; 3 the environment cannot do it; 130 interrupted.
+usage, configuration or input; 3 the environment cannot do it; 4 a fault of our own, with its
+traceback in a file that the one line names; 130 interrupted; 141 nobody reads our output.
 """
 
 from __future__ import annotations
 
-import signal
+import errno
+import os
 import sys
+import threading
 
 import typer
 
@@ -18,6 +21,7 @@ from vampnet_onnx.commands.demo_clip import demo_clip
 from vampnet_onnx.commands.doctor import doctor
 from vampnet_onnx.commands.encode import encode
 from vampnet_onnx.commands.export import export
+from vampnet_onnx.commands.faults import Escaped, Group, describe_fault, refusal
 from vampnet_onnx.commands.fetch import fetch
 from vampnet_onnx.commands.golden import golden
 from vampnet_onnx.commands.localise import localise
@@ -29,9 +33,12 @@ from vampnet_onnx.commands.report import report
 from vampnet_onnx.commands.self_test import self_test
 from vampnet_onnx.commands.vamp import vamp
 from vampnet_onnx.commands.verify import verify
-from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError, NotFiniteError
+from vampnet_onnx.configs.interrupts import Interrupted, dealt_with, watch
+
+_FAULT, _INTERRUPTED, _UNREAD = 4, 130, 141
 
 app = typer.Typer(
+    cls=Group,
     name="vampnet-onnx",
     help="VampNet checkpoints to ONNX files one can trust, with the proof.",
     no_args_is_help=True,
@@ -60,62 +67,69 @@ for command in (
 app.add_typer(golden)
 
 
-_AGAIN_S = 0.1
-
-
-class _Interrupted(BaseException):
-    """An interrupt or a request to end, so that staging folders are removed on the way out.
-
-    Not a KeyboardInterrupt: the command-line library turns that into exit code 1, which here
-    means that a gate failed.
-    """
-
-
 def main() -> None:
-    """Run the command line and turn refusals into one line and an exit code."""
-    for name in ("SIGINT", "SIGTERM", "SIGALRM"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), _interrupt)
-    sys.unraisablehook = _report_unraisable
+    """Run the command line and turn whatever becomes of it into an exit code."""
+    watch()
+    lost = list[BaseException]()  # of threads, whose exceptions reach nobody
+    threading.excepthook = lambda left: lost.extend(filter(None, [left.exc_value]))
+    try:
+        code = _code()
+        if lost and code != _INTERRUPTED:
+            code = _told(lost[0])
+        sys.stdout.flush()
+    except (BrokenPipeError, SystemExit):  # libraries make the second of the first
+        _drop_output()
+        code = _UNREAD
+    except OSError as error:
+        _drop_output()
+        code = _told(error)
+    finally:
+        dealt_with()
+        threading.excepthook = threading.__excepthook__
+    sys.exit(code)
+
+
+def _drop_output() -> None:
+    """Let what is left unwritten go, which the interpreter would complain of in the end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _code() -> int:
+    """Run a command; returns its exit code, after the one line that an error has.
+
+    Raises:
+        BrokenPipeError: whoever read the output reads no more.
+    """
     try:
         app()
-    except (InputError, EnvironmentLacksError, NotFiniteError) as error:
-        complain(str(error))
-        sys.exit(error.exit_code)
-    except _Interrupted:
+    except SystemExit as end:
+        if isinstance(end.__context__, OSError) and end.__context__.errno == errno.EPIPE:
+            raise BrokenPipeError from end  # libraries make exit code 1 of it
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else _FAULT
+    except BrokenPipeError:
+        raise
+    except Interrupted:
         complain("interrupted; nothing was left half-written")
-        sys.exit(130)
-    finally:
-        _interrupt_in(0)
+        return _INTERRUPTED
+    except Escaped as error:
+        assert error.__cause__ is not None
+        return _told(error.__cause__)
+    except Exception as error:
+        return _told(error)
+    return 0
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    """Interrupt, and again until it is on its way out.
+def _told(error: BaseException) -> int:
+    """Say in one line what went wrong; returns the exit code that it has.
 
-    Finalisers drop exceptions, and so do libraries that catch everything.
+    Raises:
+        BrokenPipeError: that is what went wrong.
     """
-    _interrupt_in(_AGAIN_S)
-    if not _is_on_its_way():
-        raise _Interrupted
-
-
-def _interrupt_in(seconds: float) -> None:
-    """Set the alarm that interrupts again, or take it back with 0; Windows has none."""
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, seconds)
-
-
-def _is_on_its_way() -> bool:
-    """Return whether an interrupt is being handled, so that what cleans up is left alone."""
-    error = sys.exception()
-    while error is not None and not isinstance(error, _Interrupted):
-        error = error.__context__
-    return error is not None
-
-
-def _report_unraisable(lost: sys.UnraisableHookArgs) -> None:
-    if lost.exc_type is not _Interrupted:  # which comes again
-        sys.__unraisablehook__(lost)
+    if isinstance(error, BrokenPipeError):
+        raise error
+    known = refusal(error)
+    complain(describe_fault(error) if known is None else str(known))
+    return _FAULT if known is None else known.exit_code
 
 
 if __name__ == "__main__":

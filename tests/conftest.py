@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import sys
@@ -131,6 +132,8 @@ def cli(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         captured = capsys.readouterr()
         assert "Traceback" not in captured.err + captured.out
         code = exit_.value.code
+        for file in re.findall(r"is in (\S+vampnet-onnx-fault-\S+\.txt)", captured.err):
+            sys.stdout.write(Path(file).read_text("utf-8"))  # pytest shows it of a failed test
         return Result(code if isinstance(code, int) else 0, captured.out, captured.err)
 
     hook = sys.unraisablehook

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import resource
 import shutil
 import signal
+import subprocess
+import sys
+import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +24,7 @@ import typer
 
 from tests.support.command_line import Cli, files_below, process, refused
 from vampnet_onnx import __main__ as vampnet_onnx
+from vampnet_onnx.commands import doctor
 
 # Help.
 
@@ -97,6 +103,104 @@ def test_a_place_below_a_file_is_refused(
     }
     refused(cli(command, *arguments[command]), "cannot be written")
     assert (tmp_path / "file").read_text() == "in the way"
+
+
+# What nobody expected.
+
+
+def _failing(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
+    def examine() -> None:
+        raise error
+
+    monkeypatch.setattr(doctor, "examine", examine)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ZeroDivisionError("division by zero\nand more"),
+        EOFError(),
+        AssertionError(),
+        OSError(errno.EIO, "broken"),
+        typer.Abort(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_a_fault_of_our_own_is_4_and_one_line_that_names_a_file_with_the_rest(
+    cli: Cli,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    error: Exception,
+) -> None:
+    """Never 1, which would read as a gate that failed."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    _failing(error, monkeypatch)
+    for number in (1, 2):  # one file does not take the other's place
+        result = cli("doctor", "--json")
+        assert (result.code, result.out) == (4, "")
+        (line,) = result.err.splitlines()
+        assert line.startswith("error: ") and type(error).__name__ in line
+        files = list(tmp_path.glob("vampnet-onnx-fault-*.txt"))
+        assert len(files) == number and any(str(file) in line for file in files)
+    text = files[0].read_text("utf-8")
+    assert "command: vampnet-onnx doctor --json" in text and "onnxruntime: " in text
+    assert "Traceback" in text and "in examine" in text
+
+
+@pytest.mark.parametrize(
+    "error, code, words",
+    [
+        (MemoryError(), 3, "memory"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 3, "memory"),
+        (OSError(errno.EMFILE, "Too many open files"), 3, "Too many open files"),
+        (OSError(errno.ENOSPC, "full", "/somewhere/x"), 2, "/somewhere/x: the disk is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), 2, "/x: Permission denied"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_what_the_system_refuses_is_no_fault(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int, words: str
+) -> None:
+    _failing(error, monkeypatch)
+    result = cli("doctor")
+    assert result.code == code and words in result.err and len(result.err.splitlines()) == 1
+
+
+def test_a_fault_in_a_thread_is_not_lost(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def app() -> None:
+        thread = threading.Thread(target=divmod, args=(1, 0))
+        thread.start()
+        thread.join()
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(vampnet_onnx, "app", app)
+    result = cli()
+    assert result.code == 4 and "ZeroDivisionError" in result.err
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("doctor",), ("doctor", "--json")])
+def test_output_that_nobody_reads_is_141_without_a_word(arguments: tuple[str, ...]) -> None:
+    running = process(*arguments)
+    assert running.stdout is not None and running.stderr is not None
+    running.stdout.close()
+    assert running.stderr.read() == ""
+    assert running.wait(timeout=60) == 141
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("doctor",), ("doctor", "--json")])
+def test_output_that_finds_no_room_is_one_message(arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "vampnet_onnx", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1 and "the disk is full" in done.stderr
 
 
 # Interrupts and full disks, in processes of their own.

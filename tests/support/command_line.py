@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vampnet_onnx.commands.output import LINE_STARTS
 from vampnet_onnx.configs.files import sha256
 
 ROOT = Path(__file__).parents[2]
@@ -29,11 +30,16 @@ class Result(NamedTuple):
 Cli = Callable[..., Result]
 
 
+def is_progress(line: str) -> bool:
+    """Return whether a line only says what is at work, as on a slow machine."""
+    return not line.strip() or line.startswith(LINE_STARTS)
+
+
 def refused(result: Result, *words: str) -> None:
     """Check for exit code 2 and one message, on standard error alone."""
     assert result.code == 2, result
     assert result.out == ""
-    message = [line for line in result.err.splitlines() if line.strip()]
+    message = [line for line in result.err.splitlines() if not is_progress(line)]
     assert len(message) == 1 and message[0].startswith("error: "), result.err
     for word in words:
         assert word in message[0], message[0]

@@ -1,0 +1,56 @@
+"""An interrupt, or a request to end, as an exception that is not lost on its way out."""
+
+import signal
+import sys
+
+_AGAIN_S = 0.1
+
+
+class Interrupted(BaseException):
+    """An interrupt or a request to end, so that what cleans up runs on the way out.
+
+    Who keeps what was found until then catches it, says `dealt_with` and returns that.  Not a
+    KeyboardInterrupt: libraries turn that into something of their own.
+    """
+
+
+def watch() -> None:
+    """Raise `Interrupted` in the main thread at an interrupt or a request to end."""
+    for name in ("SIGINT", "SIGTERM", "SIGALRM"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), _interrupt)
+    sys.unraisablehook = _report_unraisable
+
+
+def dealt_with() -> None:
+    """Say that an interrupt was caught on purpose, so that it does not come again."""
+    _interrupt_in(0)
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """Interrupt, and again until it is on its way out.
+
+    Finalisers drop exceptions, and so do libraries that catch everything.
+    """
+    _interrupt_in(_AGAIN_S)
+    if not _is_on_its_way():
+        raise Interrupted
+
+
+def _interrupt_in(seconds: float) -> None:
+    """Set the alarm that interrupts again, or take it back with 0; Windows has none."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _is_on_its_way() -> bool:
+    """Return whether an interrupt is being handled, so that what cleans up is left alone."""
+    error = sys.exception()
+    while error is not None and not isinstance(error, Interrupted):
+        error = error.__context__
+    return error is not None
+
+
+def _report_unraisable(lost: "sys.UnraisableHookArgs") -> None:
+    if lost.exc_type is not Interrupted:  # which comes again
+        sys.__unraisablehook__(lost)

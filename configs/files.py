@@ -11,7 +11,6 @@ import json
 import os
 import re
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -19,8 +18,12 @@ from typing import Any
 
 from .errors import InputError
 
-if sys.platform != "win32":
+try:
     import fcntl
+except ImportError:  # where files cannot be locked so, nothing is swept
+    _CAN_LOCK = False
+else:
+    _CAN_LOCK = True
 
 _NOT_WRITABLE = frozenset(
     {
@@ -259,32 +262,27 @@ def _sweep(parent: Path, prefix: str) -> None:
                 _unlock(lock)
 
 
-if sys.platform == "win32":
+def _lock(path: Path) -> int | None:
+    """Lock a file or folder; the system lets go of it when the process ends.
 
-    def _lock(path: Path) -> int | None:
-        return None  # a folder cannot be locked, so nothing is swept
+    Returns:
+        None where the file system, or the platform, has no such locks.
 
-else:
-
-    def _lock(path: Path) -> int | None:
-        """Lock a file or folder; the system lets go of it when the process ends.
-
-        Returns:
-            None where the file system has no locks.
-
-        Raises:
-            BlockingIOError: another run has it.
-        """
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise
-        except OSError:
-            os.close(handle)
-            return None
-        return handle
+    Raises:
+        BlockingIOError: another run has it.
+    """
+    if not _CAN_LOCK:
+        return None
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise
+    except OSError:
+        os.close(handle)
+        return None
+    return handle
 
 
 def _unlock(lock: int | None) -> None:

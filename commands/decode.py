@@ -6,12 +6,16 @@ from typing import Annotated
 import typer
 
 from .options import Artifacts, AudioOut, Json, Threads
-from .output import print_files, print_version, spinner, version_facts
+from .output import print_files, print_version, spinner, told_on, version_facts
 
 
 def decode(
     source: Annotated[
-        Path, typer.Argument(metavar="IN.npz", help="Codes, of encode or vamp --save-tokens.")
+        Path,
+        typer.Argument(
+            metavar="IN.npz",
+            help="Codes, of encode or vamp --save-tokens; - for standard input.",
+        ),
     ],
     target: AudioOut,
     artifacts: Artifacts,
@@ -27,9 +31,10 @@ def decode(
     from vampnet_onnx.pipeline.jobs import decode_file
     from vampnet_onnx.pipeline.vamp import VampPipeline
 
+    results = told_on(target, as_json=as_json)
     with spinner("decoding"):
         chosen = version_to_use(artifacts)
         pipeline = VampPipeline.open(chosen.folder, threads=threads)
         written = decode_file(pipeline, source, target)
     print_version(chosen)
-    print_files(written, as_json=as_json, **version_facts(chosen))
+    print_files(written, as_json=as_json, to=results, **version_facts(chosen))

@@ -3,7 +3,7 @@
 from vampnet_onnx.configs.packaged import CLIP, DEMO_SET, packaged_set
 
 from .options import AudioOut
-from .output import print_files
+from .output import print_files, told_on
 
 
 def demo_clip(target: AudioOut) -> None:
@@ -13,7 +13,10 @@ def demo_clip(target: AudioOut) -> None:
       vampnet-onnx demo-clip clip.wav
     """
     from vampnet_onnx.pipeline.files.audio_files import open_audio, write_audio
+    from vampnet_onnx.pipeline.files.standard import output_file, require_streams
 
+    require_streams(target=target)
     clip = open_audio(packaged_set(DEMO_SET) / CLIP)
-    write_audio(target, clip.blocks(), clip.sample_rate)
-    print_files([target])
+    with output_file(target, ".wav") as path:
+        write_audio(path, clip.blocks(), clip.sample_rate)
+    print_files([target], to=told_on(target))

@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from .options import Artifacts, AudioIn, Json, Threads
-from .output import out, print_json, print_version, spinner, version_facts
+from .output import print_json, print_version, remark, spinner, told_on, version_facts
 
 
 def encode(
     source: AudioIn,
-    target: Annotated[Path, typer.Argument(metavar="OUT.npz", help="Codes to write.")],
+    target: Annotated[
+        Path, typer.Argument(metavar="OUT.npz", help="Codes to write; - for standard output.")
+    ],
     artifacts: Artifacts,
     keep_stereo: Annotated[
         bool, typer.Option("--keep-stereo", help="Encode each channel, not their mean.")
@@ -28,13 +30,14 @@ def encode(
     from vampnet_onnx.pipeline.jobs import encode_file
     from vampnet_onnx.pipeline.vamp import VampPipeline
 
+    results = told_on(target, as_json=as_json)
     with spinner("encoding"):
         chosen = version_to_use(artifacts)
         pipeline = VampPipeline.open(chosen.folder, threads=threads)
-        shape = encode_file(pipeline, source, target, keep_stereo=keep_stereo)
+        shape = encode_file(pipeline, source, target, keep_stereo=keep_stereo, say=remark)
     print_version(chosen)
     if as_json:
         facts = version_facts(chosen)
         print_json({"files": [str(target)], "shape": list(shape), **facts})
     else:
-        out.print(f"  {target}  {shape[2]} codebooks, {shape[3]} frames", markup=False)
+        results.print(f"  {target}  {shape[2]} codebooks, {shape[3]} frames", markup=False)

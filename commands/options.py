@@ -9,10 +9,17 @@ from vampnet_onnx.configs.errors import InputError
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 AudioIn = Annotated[
-    Path, typer.Argument(metavar="IN", help="Audio: WAV, FLAC or OGG, mono or stereo.")
+    Path,
+    typer.Argument(
+        metavar="IN", help="Audio: WAV, FLAC or OGG, mono or stereo; - for standard input."
+    ),
 ]
 AudioOut = Annotated[
-    Path, typer.Argument(metavar="OUT", help="Audio to write: .wav, .flac or .ogg.")
+    Path,
+    typer.Argument(
+        metavar="OUT",
+        help="Audio to write: .wav, .flac or .ogg; - for WAV on standard output.",
+    ),
 ]
 Checkpoint = Annotated[
     Path | None,

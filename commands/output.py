@@ -21,6 +21,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.machine import peak_memory
 
 if TYPE_CHECKING:
@@ -141,11 +142,24 @@ def cost(started: float) -> dict[str, float | None]:
     }
 
 
-def print_cost(started: float) -> None:
+def print_cost(started: float, *, to: Console = out) -> None:
     """Print seconds and peak memory since `started`, a monotonic time."""
     peak = peak_memory()
     memory = "" if peak is None else f", peak memory {peak / 1e9:.2f} GB"
-    out.print(f"  {time.monotonic() - started:.1f} s{memory}")
+    to.print(f"  {time.monotonic() - started:.1f} s{memory}")
+
+
+def told_on(target: Path, *, as_json: bool = False) -> Console:
+    """Return where results are told: on standard error where standard output gets a file.
+
+    Raises:
+        InputError: JSON is asked for, which would come in between.
+    """
+    if str(target) != "-":
+        return out
+    if as_json:
+        raise InputError("--json prints on standard output, which gets OUT (-): name a file")
+    return err
 
 
 def print_json(value: object) -> None:
@@ -163,18 +177,28 @@ def version_facts(chosen: Chosen) -> dict[str, object]:
     return {"artifacts": str(chosen.folder), "verified": chosen.verified}
 
 
-def print_files(files: Iterable[Path], *, as_json: bool = False, **facts: object) -> None:
+def print_files(
+    files: Iterable[Path], *, as_json: bool = False, to: Console = out, **facts: object
+) -> None:
     """Print the files that were written, a line each, or as JSON with more facts."""
     if as_json:
         print_json({"files": [str(path) for path in files], **facts})
         return
     for path in files:
-        out.print(f"  {path}", markup=False)
+        to.print(f"  {path}", markup=False)
+
+
+def remark(message: str) -> None:
+    """Print one line that somebody should know and that stops nothing, on standard error."""
+    err.print(f"note: {_shown(message)}", markup=False)
 
 
 def complain(message: str) -> None:
     """Print one line about what went wrong, on standard error."""
     err.print("[red]error:[/red] ", end="")
-    # Names from untrusted files may hold line ends and escape sequences.
-    shown = "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in message)
-    err.print(shown, markup=False)
+    err.print(_shown(message), markup=False)
+
+
+def _shown(message: str) -> str:
+    """Return a message without line ends and escape sequences of names in untrusted files."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in message)

@@ -27,7 +27,9 @@ from .output import (
     print_files,
     print_version,
     progress_bar,
+    remark,
     spinner,
+    told_on,
     version_facts,
 )
 
@@ -148,18 +150,18 @@ def vamp(
         save_tokens=save_tokens,
         plot=plot,
     )
-    started = time.monotonic()
+    started, results = time.monotonic(), told_on(target, as_json=as_json)
     with spinner("checking hashes"):
         chosen = version_to_use(artifacts)
         pipeline = VampPipeline.open(chosen.folder, threads=threads)
         pipeline.switch_adapter(adapter)
     with progress_bar() as bar:
-        written = vamp_file(pipeline, job, progress=bar)
+        written = vamp_file(pipeline, job, progress=bar, say=remark)
     print_version(chosen)
-    facts = version_facts(chosen)
-    print_files(written, as_json=as_json, seed=seed, **facts, **cost(started))
+    facts = {**version_facts(chosen), **cost(started)}
+    print_files(written, as_json=as_json, to=results, seed=seed, **facts)
     if not as_json:
-        print_cost(started)
+        print_cost(started, to=results)
 
 
 def _options_of(kind: type[Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What the commands ``vamp``, ``encode`` and ``decode`` do: files in, files out."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import numpy as np
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.extras import require_optional
+from vampnet_onnx.configs.files import file_errors, is_there
 from vampnet_onnx.configs.settings import BeatSettings, MaskSettings, Mode, VampSettings
 
 from .files.audio_files import (
@@ -18,9 +20,10 @@ from .files.audio_files import (
     write_audio,
 )
 from .files.plots import plot_codes, plot_spectrograms
+from .files.standard import STANDARD, input_file, output_file, require_streams
 from .files.token_files import read_tokens, require_npz, write_tokens
 from .steps.noise import Floats, Integers
-from .steps.preparation import Prepared
+from .steps.preparation import Prepared, rates_taken
 from .steps.prompts import read_beats
 from .steps.streaming import joined
 from .steps.variation import Progress
@@ -32,7 +35,9 @@ class VampJob:
     """A request to vary a file.
 
     Attributes:
-        target: audio file to write; with a batch above 1 a number is put behind its stem.
+        source: audio file, ``-`` for standard input.
+        target: audio file to write, ``-`` for standard output (WAV); with a batch above 1 a
+            number is put behind its stem.
         keep_stereo: vary each channel under one mask, not their mean.
         beats: file of beats to keep.
         save_tokens: ``.npz`` for codes, mask and tokens.
@@ -59,17 +64,27 @@ class VampJob:
             InputError: an output cannot be written, or an option would have no effect.
             EnvironmentLacksError: librosa or matplotlib is asked for and not installed.
         """
-        if self.target.exists() and self.source.exists() and self.target.samefile(self.source):
+        require_streams(source=self.source, target=self.target)
+        pieces = self.settings.batch_size
+        if self.target == STANDARD and pieces > 1:
             raise InputError(
-                f"{self.target}: is the input itself; choose another name for the output"
+                f"batch_size = {pieces} makes several files, and standard output is one; name"
+                " a file to write"
             )
+        outputs = [self.target, *_pieces_there(self.target, pieces)]
+        if self.save_tokens is not None:
+            outputs.append(self.save_tokens)
+        if self.plot is not None:
+            outputs += _names_of_plots(self.plot)
+        require_apart(outputs, (self.source, *([self.beats] if self.beats else ())))
         coarse = self.settings.coarse
         if coarse.top_k is not None and coarse.mode is Mode.REFERENCE:
             raise InputError(
                 f"top_k = {coarse.top_k} has no effect in mode reference, as published;"
                 " add --mode corrected"
             )
-        require_writable(self.target)
+        if self.target != STANDARD:
+            require_writable(self.target)
         if self.save_tokens is not None:
             require_npz(self.save_tokens)
         if self.mask.onset_mask_width > 0:
@@ -78,11 +93,14 @@ class VampJob:
             require_optional("matplotlib")
 
 
-def vamp_file(pipeline: VampPipeline, job: VampJob, *, progress: Progress) -> list[Path]:
+def vamp_file(
+    pipeline: VampPipeline, job: VampJob, *, progress: Progress, say: Callable[[str], None]
+) -> list[Path]:
     """Vary an audio file.
 
     Args:
         progress: told component, steps done and steps in all.
+        say: told what somebody should know of the input.
 
     Returns:
         The files written: audio first, then tokens and pictures.
@@ -91,9 +109,21 @@ def vamp_file(pipeline: VampPipeline, job: VampJob, *, progress: Progress) -> li
         InputError: see `pipeline.vamp.VampPipeline.process_audio`, or a file is unfit.
         NotFiniteError: a model computes NaN or infinity.
     """
-    file = open_audio(job.source)
-    require_usable(file, pipeline.codec, allow_clipped=job.allow_clipped)
-    pipeline.require(coarse_only=job.coarse_only, sample_rate=file.sample_rate)
+    with input_file(job.source) as (path, name):
+        file = _usable(
+            pipeline,
+            open_audio(path, name),
+            keep_stereo=job.keep_stereo,
+            allow_clipped=job.allow_clipped,
+            say=say,
+        )
+        pipeline.require(coarse_only=job.coarse_only, sample_rate=file.sample_rate)
+        return _vamp_opened(pipeline, job, file, progress=progress)
+
+
+def _vamp_opened(
+    pipeline: VampPipeline, job: VampJob, file: AudioFile, *, progress: Progress
+) -> list[Path]:
     prepared = _prepared(pipeline, file, keep_stereo=job.keep_stereo)
     made = pipeline.vary(
         prepared,
@@ -124,22 +154,90 @@ def vamp_file(pipeline: VampPipeline, job: VampJob, *, progress: Progress) -> li
 
 
 def encode_file(
-    pipeline: VampPipeline, source: Path, target: Path, *, keep_stereo: bool
+    pipeline: VampPipeline,
+    source: Path,
+    target: Path,
+    *,
+    keep_stereo: bool,
+    say: Callable[[str], None],
 ) -> tuple[int, ...]:
-    """Write the codes of an audio file; returns their shape."""
-    require_npz(target)
-    file = open_audio(source)
-    require_usable(file, pipeline.codec, allow_clipped=True)
-    prepared = _prepared(pipeline, file, keep_stereo=keep_stereo)
-    codes = pipeline.encode(prepared)[None]
-    write_tokens(target, pipeline.components, codes, prepared.balance)
+    """Write the codes of an audio file; returns their shape.
+
+    Both may be ``-``; `say` is told what somebody should know of the input.
+    """
+    require_streams(source=source, target=target)
+    if target != STANDARD:
+        require_npz(target)
+    require_apart([target], [source])
+    with input_file(source) as (path, name):
+        file = _usable(
+            pipeline,
+            open_audio(path, name),
+            keep_stereo=keep_stereo,
+            allow_clipped=True,
+            say=say,
+        )
+        prepared = _prepared(pipeline, file, keep_stereo=keep_stereo)
+        codes = pipeline.encode(prepared)[None]
+    with output_file(target, ".npz") as written:
+        write_tokens(written, pipeline.components, codes, prepared.balance)
     return codes.shape
 
 
 def decode_file(pipeline: VampPipeline, source: Path, target: Path) -> list[Path]:
-    """Write the audio of a file of codes; several pieces get numbered names."""
-    require_writable(target)
-    return _write_pieces(pipeline, target, *read_tokens(source, pipeline.components))
+    """Write the audio of a file of codes; several pieces get numbered names.
+
+    Both may be ``-``; standard output gets WAV.
+    """
+    require_streams(source=source, target=target)
+    if target != STANDARD:
+        require_writable(target)
+    with input_file(source) as (path, name):
+        try:
+            codes, balance = read_tokens(path, pipeline.components)
+        except InputError as error:
+            raise InputError(str(error).replace(str(path), name)) from error
+    if target == STANDARD and len(codes) > 1:
+        raise InputError(
+            f"{name}: holds {len(codes)} pieces, and standard output is one file; name a file"
+            " to write"
+        )
+    require_apart([target, *_pieces_there(target, len(codes))], [source])
+    return _write_pieces(pipeline, target, codes, balance)
+
+
+def require_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Refuse to write where the input is, by whatever name, before any work.
+
+    Raises:
+        InputError: an output is one of the inputs.
+    """
+    there = [path for path in inputs if is_there(path)]
+    for output in outputs:
+        if is_there(output) and any(output.samefile(path) for path in there):
+            raise InputError(
+                f"{output}: is the input itself; choose another name for the output"
+            )
+
+
+def _usable(
+    pipeline: VampPipeline,
+    file: AudioFile,
+    *,
+    keep_stereo: bool,
+    allow_clipped: bool,
+    say: Callable[[str], None],
+) -> AudioFile:
+    require_usable(
+        file,
+        pipeline.codec,
+        keep_stereo=keep_stereo,
+        allow_clipped=allow_clipped,
+        rates=rates_taken(pipeline.components),
+    )
+    if file.note:
+        say(f"{file.name}: {file.note}; what is there is read")
+    return file
 
 
 def _prepared(pipeline: VampPipeline, file: AudioFile, *, keep_stereo: bool) -> Prepared:
@@ -154,22 +252,49 @@ def _write_pieces(
     pipeline: VampPipeline, target: Path, codes: Integers, balance: Floats
 ) -> list[Path]:
     """Write codes, int64 [pieces, channels, C, T], as one file a piece."""
-    written = []
-    for number, piece in enumerate(codes, 1):
-        path = target
-        if len(codes) > 1:
-            path = target.with_name(f"{target.stem}-{number}{target.suffix}")
+    names = _names_of_pieces(target, len(codes))
+    for name, piece in zip(names, codes, strict=True):
         audio = pipeline.decode_channels(piece, balance)
-        write_audio(path, audio, pipeline.codec.sample_rate)
-        written.append(path)
-    return written
+        with output_file(name, ".wav") as path:
+            write_audio(path, audio, pipeline.codec.sample_rate)
+    return names
+
+
+def _names_of_pieces(target: Path, pieces: int) -> list[Path]:
+    """Return the names of so many files: numbered, if there are several."""
+    if pieces == 1:
+        return [target]
+    numbers = range(1, pieces + 1)
+    return [target.with_name(f"{target.stem}-{i}{target.suffix}") for i in numbers]
+
+
+def _pieces_there(target: Path, pieces: int) -> list[Path]:
+    """Return those of `_names_of_pieces` that may be there already, however many are asked.
+
+    Other names are the same file where a file system knows no capitals.
+    """
+    name = re.compile(
+        rf"{re.escape(target.stem)}-([1-9][0-9]*){re.escape(target.suffix)}", re.IGNORECASE
+    )
+    with file_errors(target.parent):
+        found = target.parent.iterdir() if target.parent.is_dir() else ()
+        numbers = [int(match[1]) for path in found if (match := name.fullmatch(path.name))]
+    return [
+        target.with_name(f"{target.stem}-{number}{target.suffix}")
+        for number in sorted(set(numbers))
+        if 1 < pieces >= number
+    ]
+
+
+def _names_of_plots(folder: Path) -> list[Path]:
+    return [folder / "codes.png", folder / "spectrograms.png"]
 
 
 def _plot(
     folder: Path, pipeline: VampPipeline, prepared: Prepared, made: Variation
 ) -> list[Path]:
     """Draw the first variation; of stereo, the first channel."""
-    codes, spectrograms = folder / "codes.png", folder / "spectrograms.png"
+    codes, spectrograms = _names_of_plots(folder)
     plot_codes(
         codes,
         codec=pipeline.codec,

@@ -68,6 +68,14 @@ def processor_for(codec: Codec, sample_rate: int) -> str:
     return _NAME if sample_rate == codec.sample_rate else f"{_NAME}.from_{sample_rate}"
 
 
+def rates_taken(components: Components) -> list[int]:
+    """Return the rates in Hz that audio may come at: the codec's, and those of variants."""
+    ids = [record.id for record in components.artifacts.manifest.components]
+    variants = [name.partition(f"{_NAME}.from_")[2] for name in ids]
+    own = components.codec.sample_rate
+    return sorted({own, *(int(rate) for rate in variants if rate.isdecimal())})
+
+
 def as_clip(audio: ArrayLike) -> Floats:
     """Return the audio of one clip as float32 [channels, samples].
 

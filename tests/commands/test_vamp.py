@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shlex
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -168,6 +170,10 @@ def with_nan() -> None:
     wav("x.wav", audio, subtype="FLOAT")
 
 
+def inverted(level: float = 1.0) -> Path:
+    return wav("x.wav", tone() * [1, -level], subtype="FLOAT")
+
+
 BAD_AUDIO = {
     "no file": (lambda: None, "no such audio file"),
     "no audio": (lambda: Path("x.wav").write_text("hello"), "cannot be read as audio"),
@@ -177,11 +183,32 @@ BAD_AUDIO = {
     "NaN": (with_nan, "NaN or infinite"),
     "clipped": (lambda: wav("x.wav", np.clip(9 * tone(), -1, 1)), "at full scale"),
     "silent": (lambda: wav("x.wav", np.zeros((RATE, 1))), "is silent"),
-    "32 channels": (lambda: wav("x.wav", tone(channels=32)), "has 32 channels"),
+    "one step of 16 bits": (
+        lambda: wav("x.wav", np.sign(tone()) / 32768),
+        "is silent, its peak is at -90",
+    ),
+    "much below it": (
+        lambda: wav("x.wav", 1e-5 * tone(), subtype="FLOAT"),
+        "is silent, its peak is at -11",
+    ),
+    "cancels": (inverted, "its channels cancel in the mix to mono, of which nothing is left"),
+    "nearly cancels": (lambda: inverted(0.99), "-46 dB are left"),
+    "32 channels": (
+        lambda: wav("x.wav", tone(channels=32)),
+        "mix it down first: sox x.wav x-stereo.wav channels 2",
+    ),
     "damaged header": (broken_header, "cannot be read as audio"),
     "cut off FLAC": (cut_off_flac, "damaged"),
     "cut off WAV": (cut_off_wav, "promises 16000 bytes of audio and holds 7"),
-    "unusual rate": (lambda: wav("x.wav", tone(rate=11025), 11025), "from_11025"),
+    "unusual rate": (
+        lambda: wav("x.wav", tone(rate=11025), 11025),
+        "comes at 11025 Hz, and these artifacts take 8000, 16000, 22050, 48000 Hz; resample"
+        " it first: sox x.wav -r 8000 x-8000.wav",
+    ),
+    "a rate of no useful ratio": (
+        lambda: wav("x.wav", tone(rate=8009), 8009),
+        "resample it first: sox x.wav -r 8000 x-8000.wav",
+    ),
 }
 
 
@@ -191,11 +218,96 @@ def test_bad_audio_is_refused_in_one_line(run: Cli, exported_a: Path, case: str)
     make()
     code, out, err = run("vamp", "x.wav", "out.wav", "--artifacts", exported_a)
     assert code == 2
-    assert says in err and err.startswith(
-        "error: x.wav" if case != "unusual rate" else "error"
-    )
+    assert says in err and err.startswith("error: x.wav: ")
     assert err.count("\n") == 1 and not out
     assert not Path("out.wav").exists()
+
+
+def test_hints_quote_names(run: Cli, exported_a: Path) -> None:
+    folder = Path("my songs")
+    folder.mkdir()
+    source = wav("my songs/it's odd.wav", tone(rate=8009), 8009)
+    _, _, err = run("vamp", source, "out.wav", "--artifacts", exported_a)
+    words = shlex.split(err.partition("resample it first: ")[2])
+    assert words == ["sox", str(source), "-r", "8000", "my songs/it's odd-8000.wav"]
+    dashed = wav("-x.wav", tone(channels=3))
+    _, _, err = run("vamp", "--artifacts", exported_a, "--", dashed, "out.wav")
+    words = shlex.split(err.partition("first: ")[2])
+    assert words == ["sox", "./-x.wav", "./-x-stereo.wav", "channels", "2"]
+
+
+def test_stereo_that_cancels_is_varied_channel_by_channel(run: Cli, exported_a: Path) -> None:
+    arguments = ("vamp", inverted(), "out.wav", "--artifacts", exported_a, *QUICK)
+    code, _, err = run(*arguments)
+    assert code == 2 and "go on with --keep-stereo" in err
+    assert run(*arguments, "--keep-stereo")[0] == 0
+    assert soundfile.info("out.wav").channels == 2
+
+
+def test_what_is_a_little_short_is_read_and_told(run: Cli, exported_a: Path) -> None:
+    data = wav("x.wav", tone()).read_bytes()
+    Path("x.wav").write_bytes(data[:-100])
+    code, out, err = run("vamp", "x.wav", "out.wav", "--artifacts", exported_a, *QUICK)
+    assert code == 0 and "out.wav" in out
+    assert err.startswith("note: x.wav: promises 16000 bytes of audio and holds 15900;")
+
+
+def take_1() -> Path:
+    return wav("take-1.wav", tone())
+
+
+def linked(make: Callable[[Path, Path], None]) -> Path:
+    source = wav("in.wav", tone())
+    make(Path("take-2.wav"), source)
+    return source
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        take_1,
+        lambda: linked(Path.symlink_to),
+        lambda: linked(Path.hardlink_to),
+        lambda: wav("take.wav", tone()),
+    ],
+)
+def test_an_input_that_an_output_would_replace_is_kept(
+    run: Cli, exported_a: Path, make: Callable[[], Path]
+) -> None:
+    source = make()
+    before = source.read_bytes()
+    arguments = ("vamp", source, "take.wav", "--artifacts", exported_a, *QUICK)
+    code, _, err = run(*arguments, "--batch-size", 2)
+    assert code == 2 and "is the input itself" in err and err.count("\n") == 1
+    assert source.read_bytes() == before
+
+
+def test_outputs_beside_the_input_are_no_matter(run: Cli, exported_a: Path) -> None:
+    """A number that is not reached; and nobody counts to a billion to see it."""
+    source = wav("take-3.wav", tone())
+    arguments = ("vamp", source, "take.wav", "--artifacts", exported_a, *QUICK)
+    assert run(*arguments, "--batch-size", 2)[0] == 0
+    code, _, err = run(*arguments, "--batch-size", 1_000_000_000)
+    assert code == 2 and "take-3.wav: is the input itself" in err
+
+
+def test_beats_and_pictures_are_not_replaced_either(run: Cli, exported_a: Path) -> None:
+    source = wav("in.wav", tone())
+    Path("out.wav").write_text("0.1\n")
+    arguments = ("vamp", source, "out.wav", "--artifacts", exported_a, "--beats", "out.wav")
+    assert run(*arguments)[0] == 2
+    assert Path("out.wav").read_text() == "0.1\n"
+
+
+def test_standard_output_takes_one_file_and_nothing_else(run: Cli, exported_a: Path) -> None:
+    arguments = ("vamp", wav("in.wav", tone()), "-", "--artifacts", exported_a)
+    for more, says in (
+        (("--json",), "--json prints on standard output"),
+        (("--batch-size", 2), "makes several files, and standard output is one"),
+        (("--save-tokens", "-"), "to .npz files"),
+    ):
+        code, out, err = run(*arguments, *more)
+        assert code == 2 and says in err and not out
 
 
 def test_clipped_audio_is_varied_on_request(run: Cli, exported_a: Path) -> None:

@@ -67,7 +67,7 @@ def replacing(path: Path) -> Iterator[Path]:
             try:
                 yield temporary
                 _sync(temporary)
-                temporary.chmod(0o644)
+                temporary.chmod(_permitted(0o666))
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
@@ -112,7 +112,7 @@ def publish_folder(staged: Path, target: Path) -> None:
     with file_errors(target):
         for item in staged.iterdir():
             _sync(item)
-        staged.chmod(0o755)
+        staged.chmod(_permitted(0o777))
         try:
             if not target.exists():
                 staged.rename(target)
@@ -207,8 +207,15 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
+def _permitted(mode: int) -> int:
+    """Return what the umask leaves of a mode; temporary files are made for us alone."""
+    umask = os.umask(0o077)  # it is told only by being set
+    os.umask(umask)
+    return mode & ~umask
+
+
 def _sync(path: Path) -> None:
-    with path.open("rb") as stream:
+    with path.open("r+b") as stream:  # Windows syncs nothing that is open for reading
         os.fsync(stream.fileno())
 
 

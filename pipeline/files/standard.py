@@ -3,28 +3,30 @@
 import shutil
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import file_errors, is_there
+from vampnet_onnx.configs.files import file_errors, is_there, temporary_folder
 
 STANDARD = Path("-")
 _INPUT_NAME, _OUTPUT_NAME = "standard input", "standard output"
 
 
 def require_streams(*, target: Path, source: Path | None = None) -> None:
-    """Refuse to read bytes from a terminal or to write them to one.
+    """Refuse to read bytes from a terminal, or to write them to one, and what is closed.
 
     Raises:
-        InputError: standard input or output is asked for, and is a terminal.
+        InputError: standard input or output is asked for, and is a terminal or closed.
     """
-    if source == STANDARD and sys.stdin.isatty():
-        raise InputError(f"-: {_INPUT_NAME} is a terminal; send a file into it, or name one")
-    if target == STANDARD and sys.stdout.isatty():
-        raise InputError(f"-: {_OUTPUT_NAME} is a terminal; send it to a file, or name one")
+    for path, stream, name in (
+        (source, sys.stdin, _INPUT_NAME),
+        (target, sys.stdout, _OUTPUT_NAME),
+    ):
+        if path == STANDARD and (stream is None or stream.isatty()):
+            state = "closed" if stream is None else "a terminal"
+            raise InputError(f"-: {name} is {state}; redirect it, or name a file")
 
 
 @contextmanager
@@ -37,7 +39,8 @@ def input_file(path: Path) -> Iterator[tuple[Path, str]]:
     if path != STANDARD and not piped:
         yield path, str(path)
         return
-    with _temporary_file() as file:
+    with temporary_folder() as folder:
+        file = folder / "audio"
         with file_errors(file), file.open("wb") as copy:
             if piped:
                 with path.open("rb") as stream:
@@ -57,25 +60,14 @@ def output_file(path: Path, suffix: str) -> Iterator[Path]:
         suffix: of the format that standard output gets.
 
     Raises:
-        InputError: who reads standard output has closed it.
+        BrokenPipeError: who reads standard output has closed it.
     """
     if path != STANDARD:
         yield path
         return
-    with _temporary_file(suffix) as file:
+    with temporary_folder() as folder:
+        file = folder / f"audio{suffix}"
         yield file
-        try:
-            with file.open("rb") as stream:
-                shutil.copyfileobj(stream, sys.stdout.buffer)
-            sys.stdout.buffer.flush()
-        except BrokenPipeError as error:
-            raise InputError(f"-: {_OUTPUT_NAME} was closed before all was written") from error
-
-
-@contextmanager
-def _temporary_file(suffix: str = "") -> Iterator[Path]:
-    parent = Path(tempfile.gettempdir())
-    with file_errors(parent):
-        folder = tempfile.TemporaryDirectory(prefix="vampnet-onnx-")
-    with folder as name:
-        yield Path(name, f"audio{suffix}")
+        with file.open("rb") as stream:
+            shutil.copyfileobj(stream, sys.stdout.buffer)
+        sys.stdout.buffer.flush()

@@ -74,7 +74,22 @@ def test_a_replaced_file_is_whole_or_untouched(tmp_path: Path) -> None:
     with replacing(path) as temporary:
         temporary.write_text("new")
     assert path.read_text() == "new" and names(tmp_path) == ["file"]
-    assert path.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o002, 0o077])
+def test_what_is_made_is_as_open_as_the_umask_says(home: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        with replacing(home / "file") as temporary:
+            temporary.touch()
+        with staging_folder(home) as staging:
+            (staging / "inside").touch()
+            publish_folder(staging, home / "folder")
+        assert os.umask(umask) == umask
+    finally:
+        os.umask(before)
+    modes = [path.stat().st_mode & 0o777 for path in (home / "file", home / "folder")]
+    assert modes == [0o666 & ~umask, 0o777 & ~umask]
 
 
 def test_publishing_over_a_folder_is_refused(tmp_path: Path) -> None:

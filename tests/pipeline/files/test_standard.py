@@ -58,7 +58,7 @@ def test_a_named_pipe_is_read_as_a_file(run: Cli, exported_a: Path) -> None:
     writer.join()
 
 
-def test_a_reader_that_leaves_is_one_message(run: Cli, exported_a: Path) -> None:
+def test_a_reader_that_leaves_is_no_fault(run: Cli, exported_a: Path) -> None:
     source = wav("in.wav", tone(20))  # more than a pipe holds
     command = [sys.executable, "-m", "vampnet_onnx", "vamp", source, "-", "--steps", "1"]
     running = subprocess.Popen(
@@ -68,8 +68,7 @@ def test_a_reader_that_leaves_is_one_message(run: Cli, exported_a: Path) -> None
     running.stdout.read(10)
     running.stdout.close()
     err = running.stderr.read().decode()
-    assert running.wait(60) == 2
-    assert err.startswith("error: -: standard output was closed") and err.count("\n") == 1
+    assert running.wait(60) == 141 and "rror" not in err, err
 
 
 class _Terminal(io.StringIO):
@@ -86,6 +85,8 @@ def test_terminals_are_refused(
         target = "out.wav" if name == "vamp" else "out.npz"
         refused(run(name, "-", target, "--artifacts", exported_a), "input is a terminal")
     refused(run("decode", "-", "out.wav", "--artifacts", exported_a), "input is a terminal")
+    monkeypatch.setattr(sys, "stdin", None)  # as Python has it after <&-
+    refused(run("encode", "-", "out.npz", "--artifacts", exported_a), "input is closed")
     assert soundfile.info(source).samplerate == RATE
     for name in ("vamp", "encode"):
         monkeypatch.setattr(sys.stdout, "isatty", lambda: True)

@@ -6,10 +6,6 @@ Nothing is caught and nothing falls back: a pass that does not hold, an axis tha
 weight left over stops the export.
 """
 
-import contextlib
-import logging
-import warnings
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -31,6 +27,7 @@ from .graph import (
     ir_version_of,
 )
 from .passes.base import run_graph_passes, run_module_passes
+from .with_paths import quiet_exporter
 
 OPSETS = range(18, 24)
 DEFAULT_OPSET = 20
@@ -115,7 +112,7 @@ def _trace(component: TracedComponent, opset: int) -> ir.Model:
         }
         for item in component.inputs
     )
-    with _quiet_exporter():
+    with quiet_exporter():
         program = torch.onnx.export(
             component.module.eval(),
             component.example,
@@ -131,16 +128,3 @@ def _trace(component: TracedComponent, opset: int) -> ir.Model:
     if program is None:
         raise RuntimeError("torch's exporter returned no program")
     return program.model
-
-
-@contextlib.contextmanager
-def _quiet_exporter() -> Iterator[None]:
-    """Silence notices that are not about this model, such as torchvision being absent."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logger.setLevel(level)

@@ -6,6 +6,9 @@ What a program uses, with folders and files as `str` or `Path`:
     report = vampnet_onnx.verify_export(made, "checkpoints/mine")
     vampnet_onnx.localise_error(made, "checkpoints/mine", component="coarse", seed=3)
 
+    vampnet_onnx.export_with_paths(module, example, "any.onnx")  # any module of PyTorch
+    vampnet_onnx.localise(module, "any.onnx", inputs)
+
     pipeline = vampnet_onnx.VampPipeline.open("artifacts/mine")
     audio, variation = pipeline.process_audio(samples, 44100, seed=4)
 
@@ -28,10 +31,12 @@ if TYPE_CHECKING:
         vamp_settings,
     )
     from vampnet_onnx.export.jobs import export_checkpoints
+    from vampnet_onnx.export.with_paths import export_with_paths
     from vampnet_onnx.pipeline.vamp import VampPipeline, Variation
     from vampnet_onnx.reports import Report, read_report, write_reports
     from vampnet_onnx.verify.causes.locate import Located, localise_error
     from vampnet_onnx.verify.jobs import verify_export
+    from vampnet_onnx.verify.localisation.any_module import ModuleWalk, localise
 
     __version__: str
 
@@ -40,13 +45,16 @@ __all__ = [
     "EnvironmentLacksError",
     "InputError",
     "Located",
+    "ModuleWalk",
     "NotFiniteError",
     "Report",
     "VampPipeline",
     "Variation",
     "__version__",
     "export_checkpoints",
+    "export_with_paths",
     "generation_settings",
+    "localise",
     "localise_error",
     "mask_settings",
     "open_artifacts",
@@ -61,12 +69,20 @@ _HOMES = {
     "configs.errors": ("EnvironmentLacksError", "InputError", "NotFiniteError"),
     "configs.settings": ("generation_settings", "mask_settings", "vamp_settings"),
     "export.jobs": ("export_checkpoints",),
+    "export.with_paths": ("export_with_paths",),
     "pipeline.vamp": ("VampPipeline", "Variation"),
     "reports": ("Report", "read_report", "write_reports"),
     "verify.jobs": ("verify_export",),
     "verify.causes.locate": ("Located", "localise_error"),
+    "verify.localisation.any_module": ("ModuleWalk", "localise"),
 }
-_NEED_EXPORT_TOOLS = ("export.jobs", "verify.jobs", "verify.causes.locate")
+_NEED_EXPORT_TOOLS = (
+    "export.jobs",
+    "export.with_paths",
+    "verify.jobs",
+    "verify.causes.locate",
+    "verify.localisation.any_module",
+)
 
 
 if not TYPE_CHECKING:  # a type checker would take any name for one that is there

@@ -17,7 +17,7 @@ import onnxruntime as ort
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import temporary_folder
 from vampnet_onnx.export.adapters import adapter_tensors
-from vampnet_onnx.export.graph import MODULE_KEY
+from vampnet_onnx.export.graph import module_of
 from vampnet_onnx.export.onnx_file import read_graph, save_graph
 
 
@@ -67,8 +67,9 @@ class GraphModules:
         self._maker = {name: i for i, node in enumerate(self.nodes) for name in node.made}
         if not any(node.module for node in self.nodes):
             raise InputError(
-                f"{path}: its nodes carry no module path ({MODULE_KEY}), so no layer can be"
-                " named; only files this tool exported have them"
+                f"{path}: its nodes carry no module paths, so no layer can be named; what"
+                " vampnet-onnx export, vampnet_onnx.export_with_paths or"
+                " torch.onnx.export(dynamo=True) write has them"
             )
 
     def _switch_on(self, adapter: Path) -> None:
@@ -178,6 +179,17 @@ class GraphModules:
             feeds = {item.name: inputs[item.name] for item in session.get_inputs()}
             return dict(zip(wanted, session.run(wanted, feeds), strict=True))
 
+    @property
+    def model(self) -> ir.Model:
+        """The graph itself, adapters switched on; not to be changed."""
+        return self._model
+
+    @property
+    def input_names(self) -> list[str]:
+        """Inputs of the whole that have no default, in their order."""
+        inputs = self._model.graph.inputs
+        return [str(v.name) for v in inputs if not v.is_initializer()]
+
     def part(self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str]) -> ir.Model:
         """Cut out what lies between some values and others, as a model of its own.
 
@@ -218,7 +230,7 @@ def _described(node: ir.Node) -> GraphNode:
     return GraphNode(
         str(node.name),
         node.op_type,
-        node.metadata_props.get(MODULE_KEY, ""),
+        module_of(node) or "",
         tuple(str(value.name) for value in used if not value.is_initializer()),
         tuple(str(value.name) for value in node.outputs if value.name),
         sum(weight.nbytes for weight in weights if weight is not None),

@@ -54,10 +54,13 @@ class Source(ABC):
 
     Attributes:
         inputs: of the whole, by the names of the graph's inputs.
+        folds: whether a module that is not expected may stand in a neighbour's weights, such
+            as a batch norm in a convolution's.
     """
 
     inputs: Mapping[str, np.ndarray]
     stages: Sequence[str]
+    folds = False
 
     def expected(self) -> frozenset[str]:
         """Find the modules that a sound export has; others are folded into neighbours."""

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils import _pytree as pytree
 
 from vampnet_onnx.export.passes.sharing import sharing_copy
 from vampnet_onnx.verify.numbers.metrics import relative_l2
@@ -32,13 +33,16 @@ _AT_ONCE_BYTES = 1 << 20
 
 
 class TorchSource(Source):
-    """An entry module (`export.components.entries`) without any pass applied, on one input."""
+    """A module of PyTorch on one input, watched as it runs."""
 
     def __init__(
         self,
         module: nn.Module,
         inputs: Mapping[str, np.ndarray],
         find_expected: Callable[[], frozenset[str]],
+        *,
+        call: Callable[[nn.Module], object] | None = None,
+        folds: bool = False,
     ) -> None:
         """Take a module.
 
@@ -46,8 +50,12 @@ class TorchSource(Source):
             module: in float32, without hooks.
             inputs: its arrays, in the order of its arguments.
             find_expected: finds the modules that a sound export has.
+            call: calls it, where its arguments are more than these arrays in their order.
+            folds: as of `Source`.
         """
         self.inputs = inputs
+        self.folds = folds
+        self._call = call or self._in_order
         self._find_expected = find_expected
         self._module = module
         self.stages = stages_of(
@@ -63,31 +71,47 @@ class TorchSource(Source):
         return self._find_expected()
 
     def stream(self, visit: Visit) -> None:
-        """Run the module, watching every part of it."""
+        """Run the module, watching every part of it.
+
+        What goes in and out is copied: a later part may change it in place.
+        """
         trace, seen = Trace(), set[str]()
+        taken: dict[str, tuple[Any, Any]] = {}
 
         def hand_over() -> None:
             if trace:
                 visit(dict(trace))
                 trace.clear()
 
-        def keep(path: str, _watched: nn.Module, inputs: Any, output: object) -> None:
+        def take(path: str, _watched: nn.Module, args: Any, kwargs: Any) -> None:
+            if path not in seen:
+                taken[path] = pytree.tree_map(_copied, (args, kwargs))
+
+        def keep(
+            path: str, _watched: nn.Module, _args: Any, _kwargs: Any, output: object
+        ) -> None:
             if path in seen:
                 trace.pop(path, None)
             else:
                 seen.add(path)
-                measure = partial(own_rounding, self._module.get_submodule(path), inputs)
-                given, made = tuple(arrays_of(inputs)), tuple(arrays_of(output))
-                trace[path] = ModuleIO(given, made, measure)
+                args, kwargs = taken.pop(path)
+                part = self._module.get_submodule(path)
+                given = tuple(arrays_of((args, kwargs)))
+                made = tuple(array.copy() for array in arrays_of(output))
+                trace[path] = ModuleIO(given, made, partial(own_rounding, part, args, kwargs))
             if path in self.stages:
                 hand_over()
 
         watched = sharing_copy(self._module)
         for path, part in watched.named_modules():
-            part.register_forward_hook(partial(keep, path))
+            part.register_forward_pre_hook(partial(take, path), with_kwargs=True)
+            part.register_forward_hook(partial(keep, path), with_kwargs=True)
         with torch.inference_mode():
-            watched(*(torch.from_numpy(array) for array in self.inputs.values()))
+            self._call(watched)
             hand_over()
+
+    def _in_order(self, module: nn.Module) -> object:
+        return module(*(torch.from_numpy(array) for array in self.inputs.values()))
 
 
 class RecordedSource(Source):
@@ -156,9 +180,12 @@ def float64_twin(module: nn.Module) -> nn.Module:
         module: without hooks; its weights are shared, not copied.
     """
     twin = sharing_copy(module)
+    # Attention of PyTorch reads its projections' weights itself.
+    attention = [part for part in twin.modules() if isinstance(part, nn.MultiheadAttention)]
+    read = {inner for part in attention for inner in part.modules()}
     for part in twin.modules():
         own = dict(part.named_parameters(recurse=False))
-        if sum(p.nbytes for p in own.values()) > _AT_ONCE_BYTES:
+        if part not in read and sum(p.nbytes for p in own.values()) > _AT_ONCE_BYTES:
             part.register_forward_pre_hook(lambda part, _inputs, own=own: _widen(part, own))
             part.register_forward_hook(
                 lambda part, _inputs, _output, own=own: _give_back(part, own),
@@ -172,18 +199,22 @@ def float64_twin(module: nn.Module) -> nn.Module:
     return twin
 
 
-def own_rounding(module: nn.Module, arguments: tuple[Any, ...]) -> float:
+def own_rounding(
+    module: nn.Module, arguments: tuple[Any, ...], named: Mapping[str, Any] = {}
+) -> float:
     """Return how far a module's float32 outputs are from its float64 ones on one input.
 
     Args:
         module: without hooks.
         arguments: what it is called with; float tensors are widened.
+        named: arguments by name.
     """
-    wide = [
-        a.double() if isinstance(a, Tensor) and a.is_floating_point() else a for a in arguments
-    ]
+    # Either may change what it is given.
+    own_args, own_named = pytree.tree_map(_copied, (arguments, dict(named)))
+    wide_args, wide_named = pytree.tree_map(_widened, (arguments, dict(named)))
     with torch.inference_mode():
-        exact, own = float64_twin(module)(*wide), module(*arguments)
+        exact = float64_twin(module)(*wide_args, **wide_named)
+        own = module(*own_args, **own_named)
     return largest_rounding(zip(arrays_of(exact), arrays_of(own), strict=True))
 
 
@@ -203,10 +234,22 @@ def largest_rounding(pairs: Iterable[tuple[np.ndarray, np.ndarray]]) -> float:
 def arrays_of(value: object) -> Iterator[np.ndarray]:
     """Yield the tensors in what a module takes or gives, as arrays."""
     if isinstance(value, Tensor):
-        yield value.numpy()
-    elif isinstance(value, Iterable):
+        yield value.detach().numpy()
+    elif isinstance(value, Mapping):
+        yield from arrays_of(value.values())
+    elif isinstance(value, Iterable) and not isinstance(value, (str, bytes)):
         for item in value:
             yield from arrays_of(item)
+
+
+def _copied(value: Any) -> Any:
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def _widened(value: Any) -> Any:
+    if isinstance(value, Tensor):
+        return value.double() if value.is_floating_point() else value.clone()
+    return value
 
 
 def _widen(part: nn.Module, own: Mapping[str, Tensor]) -> None:

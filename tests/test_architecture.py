@@ -46,6 +46,19 @@ ROOMS: dict[str, set[str]] = {
     "jobs": {*_SIDES, "gates", "verification", "standing"},
     "release": {*_SIDES, "gates", "verification", "standing"},
 }
+# What any network is walked with, and what knows nothing of VampNet that it may import.
+LIBRARY = ("localisation", "numbers")
+GENERIC = (
+    "configs.errors",
+    "configs.files",
+    "export.adapters",  # of whatever graph: an adapter file read
+    "export.graph",
+    "export.onnx_file",
+    "export.passes.sharing",
+    "export.with_paths",
+    "pipeline.files.mel_scale",
+    *(f"verify.{room}" for room in LIBRARY),
+)
 PACKAGED = [folder for folder in ALLOWED if folder != "training"]
 WITHOUT_TORCH = ("configs", "pipeline", "reports")
 MODULES = sorted(path for folder in ALLOWED for path in (ROOT / folder).rglob("*.py"))
@@ -100,6 +113,14 @@ def test_a_room_of_verify_imports_only_what_stands_before_it(path: Path) -> None
     named = (name.split(".") for name in imports(path))
     found = {parts[1] for parts in named if parts[0] == "verify" and len(parts) > 1}
     assert found - {room_of(path)} <= ROOMS[room_of(path)]
+
+
+@pytest.mark.parametrize("path", [p for p in IN_VERIFY if room_of(p) in LIBRARY], ids=relative)
+def test_the_walk_is_a_library_that_knows_nothing_of_vampnet(path: Path) -> None:
+    ours = {name for name in imports(path) if name.split(".")[0] in ALLOWED}
+    assert [n for n in ours if not n.startswith(GENERIC) and n != "verify"] == []
+    text = path.read_text("utf-8").replace("vampnet_onnx", "").replace("vampnet-onnx", "")
+    assert "vampnet" not in text.lower()
 
 
 def compared_names(path: Path) -> Iterator[str]:

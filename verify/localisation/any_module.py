@@ -1,7 +1,7 @@
 """The walk as a library: any PyTorch module beside an ONNX file that carries module paths.
 
-Nothing here knows VampNet.  What is taken as right is the module itself on the given inputs;
-what happened at a culprit is told by comparing the file with a fresh export of the module.
+What is taken as right is the module itself on the given inputs; what happened at a culprit is
+told by comparing the file with a fresh export of the module.
 """
 
 import contextlib

@@ -173,8 +173,8 @@ def damage(path: Path) -> None:
     ("change", "message"),
     [
         (without_notes, "carry no module paths"),
-        (damage, "is no ONNX file that can be read"),
-        (Path.unlink, "is no ONNX file that can be read"),
+        (damage, "not an ONNX model that can be read"),
+        (Path.unlink, "no such ONNX file"),
     ],
 )
 def test_a_file_that_cannot_be_walked_is_refused_with_the_way_out(

@@ -115,17 +115,20 @@ def _lines() -> Iterator[Callable[[str], None]]:
 
 
 def print_verdict(result: Report) -> None:
-    """Print a line a component, the gates that failed, and the verdict."""
+    """Print a line a component, why it failed and which gates did, and the verdict."""
+    from vampnet_onnx.reports.summary import counted, describe_cause, describe_gate
+
     colour = {"PASS": "green", "AMBIGUOUS": "yellow", "FAIL": "red"}[result.verdict]
     for part in result.components:
-        out.print(f"  {part.id:27} {part.verdict:10} {len(part.cases)} cases")
+        out.print(f"  {part.id:27} {part.verdict:10} {counted(len(part.cases), 'case')}")
+        for cause in part.causes:
+            out.print(f"    {describe_cause(cause)}", style="red", markup=False)
+            out.print(f"      {cause.command}", markup=False)
         for gate in part.gates:
             if gate.verdict == "FAIL":
-                out.print(
-                    f"    {gate.name} {gate.value} (must be {gate.direction} {gate.limit})"
-                    f" {gate.worst_case} {gate.message}",
-                    markup=False,
-                )
+                where = f" in {gate.worst_case}" if gate.worst_case else ""
+                told = f": {gate.message}" if gate.message else ""
+                out.print(f"    {describe_gate(gate)}{where}{told}", markup=False)
     for note in result.notes:
         out.print(f"  {note}", markup=False)
     out.print(result.verdict_line, style=colour, markup=False)

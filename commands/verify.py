@@ -54,6 +54,10 @@ def verify(
             " from 32 seeds on one for every core.",
         ),
     ] = None,
+    no_localise: Annotated[
+        bool,
+        typer.Option("--no-localise", help="Do not look for the module behind a failure."),
+    ] = False,
     exit_first: Annotated[
         bool, typer.Option("--exitfirst", "-x", help="Stop at the first case that fails.")
     ] = False,
@@ -101,6 +105,7 @@ def verify(
             components=component or (),
             seeds=None if seeds is None else seed_list(seeds),
             cases=case or (),
+            localise=not no_localise,
             jobs=jobs,
             exit_first=exit_first,
             lora=lora or (),

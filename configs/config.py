@@ -90,6 +90,12 @@ class VerifySection(_Section):
     threads: Annotated[int, Field(ge=0, le=1024, strict=True)]
 
 
+class LocaliseSection(_Section):
+    """How long verification looks for the module behind a failure."""
+
+    seconds: Annotated[int, Field(ge=1, le=1 << 20, strict=True)]
+
+
 class OutputSection(_Section):
     """Where results go."""
 
@@ -104,6 +110,7 @@ class Config(_Section):
     checkpoint: CheckpointSection
     export: ExportSection
     verify: VerifySection
+    localise: LocaliseSection
     output: OutputSection
     gates: dict[str, dict[str, dict[str, Limit]]] = {}
 

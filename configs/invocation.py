@@ -32,7 +32,7 @@ class Given:
     config: Path | None = None
     unsealed: bool = False
     reference: str = "models"
-    upstream_python: Path | None = None
+    upstream_python: str | Path | None = None
 
     def command(self, name: str, *more: str) -> str:
         """Return a command on the same artifacts that a shell takes as it is.
@@ -54,7 +54,7 @@ class Given:
         if self.reference != "models" and (name != "localise" or self.reference in _WALKED):
             words += ["--reference", self.reference]
         if "upstream_python" in known and self.upstream_python is not None:
-            words += ["--upstream-python", _path(self.upstream_python)]
+            words += ["--upstream-python", str(self.upstream_python)]
         return shell_line(*words, *more)
 
 

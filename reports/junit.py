@@ -3,9 +3,10 @@
 import re
 from xml.etree import ElementTree as ET
 
-from .schema import Case, Component, Gate, Report, SelfTest, Verdict
+from .schema import Case, Cause, Component, Gate, Report, SelfTest, Verdict
 from .summary import (
     describe_case,
+    describe_cause,
     describe_gate,
     findings,
     format_number,
@@ -49,7 +50,7 @@ def _suite(component: Component) -> ET.Element:
     for name, value in (("file", component.file), ("sha256", component.sha256)):
         ET.SubElement(properties, "property", name=name, value=_clean(value))
     for gate in component.gates:
-        _test(suite, f"gate {gate.name}", gate.verdict, *_gate_texts(gate))
+        _test(suite, f"gate {gate.name}", gate.verdict, *_gate_texts(gate, component.causes))
     for case in component.cases:
         _test(suite, f"case {case.id}", case.verdict, *_case_texts(case))
     _count(suite)
@@ -68,10 +69,13 @@ def _self_test(test: SelfTest) -> ET.Element:
     return suite
 
 
-def _gate_texts(gate: Gate) -> tuple[str, str]:
+def _gate_texts(gate: Gate, causes: list[Cause]) -> tuple[str, str]:
     where = f" in case {gate.worst_case}" if gate.worst_case else ""
     lines = [describe_gate(gate) + where, gate.message, f"why the limit: {gate.reason}"]
-    return ": ".join(filter(None, lines[:2])), "\n".join(filter(None, lines))
+    message = ": ".join(filter(None, lines[:2]))
+    for cause in causes:
+        lines += [f"why it failed: {describe_cause(cause)}", f"to look again: {cause.command}"]
+    return message, "\n".join(filter(None, lines))
 
 
 def _case_texts(case: Case) -> tuple[str, str]:

@@ -33,6 +33,7 @@ def render_html(report: Report) -> str:
 def render_markdown(report: Report) -> str:
     """Return the report in GitHub's Markdown, for a release page or a job's summary."""
     made = _environment(escape_markdown, keep_trailing_newline=True)
+    made.filters.update(code=_code_span)
     return made.get_template("report.md").render(report=report, mark=_MARKS.get)
 
 
@@ -41,6 +42,14 @@ def escape_markdown(text: str) -> str:
     line = " ".join(printable(text).split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKUP.sub(lambda m: "\\" + m.group(), line)
+
+
+def _code_span(text: str) -> Markup:
+    """Return a command so that Markdown shows it, and a shell reads it, as it is."""
+    fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    # A table would end its cell at a bar.
+    return Markup(fence + pad + printable(text).replace("|", "\\|") + pad + fence)
 
 
 def _environment(escape: Callable[[str], str], **options: Any) -> Environment:

@@ -79,6 +79,29 @@ class BadSeed(Record):
     replay: str = Field(default="", description="command that runs that case again")
 
 
+class Cause(Record):
+    """Why a component failed: the module that introduces the error, and what happened."""
+
+    component: str = Field(description="component with variant")
+    case: str = Field(default="", description="id of the case walked; may be empty")
+    module: str = Field(
+        default="", description="path of the culprit; empty outside of any module, or for none"
+    )
+    node: str = Field(default="", description="node that differs, or the module's first one")
+    operator: str = ""
+    error: Number | None = Field(
+        default=None, description="relative L2 of the module on the reference's own inputs"
+    )
+    what: str = Field(default="", description="what happened, in words")
+    others: list[str] = Field(default_factory=list, description="further modules")
+    consequence_of: str = Field(
+        default="", description="component that failed by itself and explains this"
+    )
+    seconds: float = Field(default=0.0, description="that the search took")
+    stopped: bool = Field(default=False, description="the time was over before the end")
+    command: str = Field(default="", description="command that goes on, or looks again")
+
+
 class HeatMap(Record):
     """Largest absolute error by time and codebook (or by time alone) of one case."""
 
@@ -116,6 +139,9 @@ class Component(Record):
     )
     bad_seeds: list[BadSeed] = Field(
         default_factory=list, description="every seed with a case that failed, in their order"
+    )
+    causes: list[Cause] = Field(
+        default_factory=list, description="why it failed; empty if nothing did"
     )
     metrics: dict[str, Number] = Field(description="worst value of each metric over all cases")
     accuracy_per_codebook: list[Number] = Field(default_factory=list)

@@ -5,13 +5,14 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .schema import Case, Component, Gate, Report, SelfTest, Verdict
+from .schema import Case, Cause, Component, Gate, Report, SelfTest, Verdict
 
 # Control characters and those that reorder text: a message must not disguise itself.
 _INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
     "\ud800-\udfff\ufffe\uffff]"
 )
+_NAMED = 4  # modules named before the rest is counted
 _SEVERITY = {Verdict.FAIL: 0, Verdict.AMBIGUOUS: 1, Verdict.PASS: 2}
 
 
@@ -24,6 +25,7 @@ class Finding:
     what: str
     where: str
     message: str
+    command: str = ""
     unnamed: bool = False
     """True if the report names neither a gate nor a case for it."""
 
@@ -38,6 +40,16 @@ def self_test_verdict(test: SelfTest) -> Verdict:
     """Return FAIL if a defect slipped through or an alarm was false."""
     slipped = any(not trial.caught for trial in test.trials)
     return Verdict.FAIL if slipped or test.alarms else Verdict.PASS
+
+
+def sentence(report: Report) -> str:
+    """Return the verdict line without the verdict, for places where that stands before it."""
+    return report.verdict_line.removeprefix(f"{report.verdict}: ")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: 1 case, 2 cases."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def printable(text: str) -> str:
@@ -148,6 +160,40 @@ def nonfinite(case: Case) -> str:
     )
 
 
+def describe_cause(cause: Cause) -> str:
+    """Return on one line which module introduces an error, and what happened there."""
+    told = describe_what(cause)
+    return f"{describe_culprit(cause)}: {told}" if told else describe_culprit(cause)
+
+
+def describe_culprit(cause: Cause) -> str:
+    """Return which module, node or component explains a failure, and by how much."""
+    if cause.consequence_of:
+        failed = ", ".join([cause.consequence_of, *cause.others])
+        return f"a consequence of {failed}, which failed too"
+    if not (cause.module or cause.node):
+        return "no module was named"
+    parts = [f"the error comes from {cause.module or 'outside of any module'}"]
+    if cause.node:
+        parts.append(f"node {cause.node}" + (f" ({cause.operator})" if cause.operator else ""))
+    if cause.error is not None:
+        parts.append(f"own error {format_number(cause.error)}")
+    return ", ".join(parts)
+
+
+def describe_what(cause: Cause) -> str:
+    """Return what happened, which modules are wrong as well, and whether time was over."""
+    parts = [cause.what]
+    if cause.others and not cause.consequence_of:
+        more = len(cause.others) - _NAMED
+        also = ", ".join(cause.others[:_NAMED]) + (f" and {more} more" if more > 0 else "")
+        parts.append(f"wrong as well: {also}")
+    if cause.stopped:
+        spent = format_number(cause.seconds)
+        parts.append(f"the time was over after {spent} s, the command goes on")
+    return "; ".join(filter(None, parts))
+
+
 def describe_result(case: Case) -> str:
     """Return a case with all that was measured in it, on one line."""
     measured = [f"{name} = {format_number(value)}" for name, value in case.metrics.items()]
@@ -198,14 +244,17 @@ def findings(report: Report) -> list[Finding]:
     """
     found = [item for part in report.components for item in _component_findings(part)]
     if report.verdict is Verdict.FAIL and all(f.verdict is not Verdict.FAIL for f in found):
-        found.append(
-            Finding(Verdict.FAIL, "", "the run", "", report.verdict_line, unnamed=True)
-        )
+        found.append(Finding(Verdict.FAIL, "", "the run", "", sentence(report), unnamed=True))
     return sorted(found, key=lambda finding: _SEVERITY[finding.verdict])
 
 
 def _component_findings(component: Component) -> Iterator[Finding]:
     name = component.id
+    for cause in component.causes:
+        blamed = describe_culprit(cause)
+        where = cause.case and f"case {cause.case}"
+        told = describe_what(cause)
+        yield Finding(Verdict.FAIL, name, blamed, where, told, command=cause.command)
     gates = [gate for gate in component.gates if gate.verdict is not Verdict.PASS]
     for gate in gates:
         case = find_case(component, gate.worst_case)

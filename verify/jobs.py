@@ -35,6 +35,7 @@ def verify_export(
     components: Names = (),
     seeds: Sequence[int] | None = None,
     cases: Names = (),
+    localise: bool = True,
     jobs: int | None = None,
     exit_first: bool = False,
     lora: Files = (),
@@ -56,6 +57,7 @@ def verify_export(
         components: to verify, with variant; empty for all, whole generations among them.
         seeds: of the cases; the configuration's or the default ones if left out.
         cases: ids of cases to run instead of the matrix's, as reports name them.
+        localise: name the module behind every failure, for as long as the configuration says.
         jobs: processes that run cases, each with models of its own; if left out, one, and
             from 32 seeds on one for every core.
         lora: LoRA files of the export: FILE, ``coarse=FILE`` or ``c2f=FILE``.
@@ -106,8 +108,9 @@ def verify_export(
                 config=Path(config) if config is not None else None,
                 unsealed=unsealed or bool(artifacts.changed),
                 reference=reference,
-                upstream_python=Path(upstream_python) if upstream_python else None,
+                upstream_python=upstream_python,
             ),
+            localise_seconds=settings.localise.seconds if localise else None,
             jobs=jobs,
             exit_first=exit_first,
             oracle=oracle,

@@ -87,6 +87,7 @@ def release_set(
             open_artifacts(staged),
             checkpoints,
             matrix=config.verify,
+            localise_seconds=config.localise.seconds,
             gates=gates,
             toolchain=manifest.toolchain,
             made=made,

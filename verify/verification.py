@@ -2,7 +2,8 @@
 
 import dataclasses
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -25,7 +26,7 @@ from vampnet_onnx.export.toolchain import source_hash
 from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.reports import Component, Report, Verdict
 
-from .causes.locate import explain_nonfinite
+from .causes.find import Suspect, consequence_of, describe_nonfinite, find_cause
 from .gates.audit import Origin, audit
 from .gates.component import check_component
 from .gates.measured import Measured
@@ -50,6 +51,7 @@ def verify_artifacts(
     only: tuple[str, ...] = (),
     cases: Sequence[Case] = (),
     given: Given | None = None,
+    localise_seconds: float | None = None,
     jobs: int = 1,
     exit_first: bool = False,
     oracle: Callable[[ModelSet], Oracle] = Reference,
@@ -69,6 +71,7 @@ def verify_artifacts(
         cases: to run instead of the matrix's, of whatever components.
         given: what a person gave, for the commands that the report names; what is known here
             if left out.
+        localise_seconds: look into every component that fails, so long at most; None does not.
         jobs: processes that run cases; more than one for the standard oracle only.
         oracle: makes the reference from our models of the checkpoint.
         made: what was exported just now, by component, so that it need not be again.
@@ -88,54 +91,62 @@ def verify_artifacts(
     records = _chosen(manifest, only)
     if any(_transformers_of(record, manifest) for record in records):
         _require_same_lora(checkpoints, artifacts)
-    if matrix.threads:
-        torch.set_num_threads(matrix.threads)
     components, left_out, notes = list[Component](), list[str](), list[str]()
-    for record in records:
-        progress(record.id, 0, 1)
-        models = checkpoints.models_for(_transformers_of(record, manifest), merged=True)
-        _require_made_from(models, artifacts, record)
-        reference = oracle(models)
-        described = reference.description
-        if only or reference.knows(record):
-            own = [case for case in cases if case.component == record.id]
-            for case in own:
-                reference.require(record, case)
-            adapters = _adapters(record, checkpoints, artifacts)
-            # Before there is a session, which holds all weights once more.
-            of_file = _of_file(
-                artifacts, record, checkpoints, models, adapters, gates, toolchain, made
-            )
-            run = open_export(artifacts, record, matrix.threads, adapters=adapters)
-            sides = Sides(record, reference, *run)
-            needed = tuple(models.transformers)
-            job = Job(artifacts, record, adapters, checkpoints, needed, gates, matrix.threads)
-            found = check_component(
-                sides,
-                matrix=matrix,
-                gates=gates,
-                only=own,
-                of_file=of_file,
-                run_cases=in_processes(job, jobs) if jobs > 1 else None,
-                exit_first=exit_first,
-                progress=partial(progress, record.id),
-            )
-            components.append(found)
-            notes += [f"{record.id}: {seen.doubt}" for seen in of_file.values() if seen.doubt]
-            del sides, run  # its session, before modules are looked at one by one
-            notes += [
-                f"{record.id} was verified with the adapter {item.name} of {item.component}"
-                for item in adapters
-            ]
-            notes += explain_nonfinite(
-                found, record, reference, matrix, models, artifacts, adapters
-            )
-        else:
-            left_out.append(record.id)
-        del reference, models  # given back before the next ones are read
-        if exit_first and components and components[-1].verdict is Verdict.FAIL:
-            notes.append(f"stopped at the first failure, in {record.id}, as was asked")
-            break
+    with _threads(matrix.threads):
+        for record in records:
+            progress(record.id, 0, 1)
+            models = checkpoints.models_for(_transformers_of(record, manifest), merged=True)
+            _require_made_from(models, artifacts, record)
+            reference = oracle(models)
+            described = reference.description
+            if only or reference.knows(record):
+                own = [case for case in cases if case.component == record.id]
+                for case in own:
+                    reference.require(record, case)
+                adapters = _adapters(record, checkpoints, artifacts)
+                unadapted = partial(_unadapted, record, checkpoints, models, adapters)
+                # Before there is a session, which holds all weights once more.
+                of_file = _of_file(artifacts, record, unadapted, gates, toolchain, made)
+                run = open_export(artifacts, record, matrix.threads, adapters=adapters)
+                sides = Sides(record, reference, *run)
+                needed = tuple(models.transformers)
+                job = Job(
+                    artifacts, record, adapters, checkpoints, needed, gates, matrix.threads
+                )
+                found = check_component(
+                    sides,
+                    matrix=matrix,
+                    gates=gates,
+                    only=own,
+                    of_file=of_file,
+                    run_cases=in_processes(job, jobs) if jobs > 1 else None,
+                    exit_first=exit_first,
+                    progress=partial(progress, record.id),
+                )
+                del sides, run  # its session, before modules are looked at one by one
+                if found.verdict is Verdict.FAIL and localise_seconds is not None:
+                    suspect = Suspect(
+                        artifacts, record, reference, models, unadapted, adapters
+                    )
+                    progress(f"why {record.id}", 0, 1)
+                    found = _with_cause(
+                        found, suspect, components, given, localise_seconds, of_file
+                    )
+                    progress(f"why {record.id}", 1, 1)
+                    notes += describe_nonfinite(found)
+                components.append(found)
+                notes += [f"{record.id}: {m.doubt}" for m in of_file.values() if m.doubt]
+                notes += [
+                    f"{record.id} was verified with the adapter {adapter.name} of"
+                    f" {adapter.component}"
+                    for adapter in adapters
+                ]
+            else:
+                left_out.append(record.id)
+            del reference, models  # given back before the next ones are read
+            if exit_first and components and components[-1].verdict is Verdict.FAIL:
+                notes.append(f"stopped at the first failure, in {record.id}, as was asked")
+                break
     if not components:
         raise InputError(f"{described} has nothing to compare {', '.join(left_out)} with")
     notes += [f"not verified, since the reference has no part like it: {n}" for n in left_out]
@@ -153,23 +164,21 @@ def verify_artifacts(
 def _of_file(
     artifacts: Artifacts,
     record: ComponentRecord,
-    checkpoints: Checkpoints,
-    models: ModelSet,
-    adapters: Sequence[AdapterRecord],
+    models: Callable[[], ModelSet],
     gates: Gates,
     toolchain: dict[str, str],
     made: Mapping[str, Fingerprint],
 ) -> dict[str, Measured]:
-    """Measure what there is to measure of a component's file itself; nothing of a whole."""
+    """Measure what there is to measure of a component's file itself; nothing of a whole.
+
+    Args:
+        models: gives those that the file was made from.
+    """
     if subject_of(record).needs:
         return {}
     manifest = artifacts.manifest
-    if adapters:  # the file is of the checkpoint without them
-        others = {n: p for n, p in checkpoints.lora.items() if n != record.name}
-        plain = Checkpoints(checkpoints.folder, others)
-        models = plain.models_for(required_checkpoint(record.name), merged=True)
     found = audit(
-        models,
+        models(),
         record,
         artifacts.path(record),
         gates.audit,
@@ -180,6 +189,52 @@ def _of_file(
         made=made.get(record.id),
     )
     return {"audit": found}
+
+
+@contextmanager
+def _threads(count: int) -> Iterator[None]:
+    """Give PyTorch so many threads, 0 for its own choice, and take them back."""
+    before = torch.get_num_threads()
+    try:
+        if count:
+            torch.set_num_threads(count)
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _with_cause(
+    found: Component,
+    suspect: Suspect,
+    earlier: Sequence[Component],
+    given: Given,
+    seconds: float,
+    of_file: Mapping[str, Measured],
+) -> Component:
+    """Return a component that failed with why it did."""
+    record, manifest = suspect.record, suspect.artifacts.manifest
+    if subject_of(record).needs:
+        parts = {part.id for part in subject_of(record).parts(record, manifest)}
+        cause = consequence_of(found, [c for c in earlier if c.id in parts], given)
+    else:
+        failed = {gate.name for gate in found.gates if gate.verdict is Verdict.FAIL}
+        blamed = [m for name, seen in of_file.items() if name in failed for m in seen.modules]
+        cause = find_cause(found, suspect, given, seconds, blamed)
+    return found.model_copy(update={"causes": [cause]})
+
+
+def _unadapted(
+    record: ComponentRecord,
+    checkpoints: Checkpoints,
+    models: ModelSet,
+    adapters: Sequence[AdapterRecord],
+) -> ModelSet:
+    """Return the models that a file was made from: what an adapter adds is not in them."""
+    if not adapters:
+        return models
+    others = {n: path for n, path in checkpoints.lora.items() if n != record.name}
+    plain = Checkpoints(checkpoints.folder, others)
+    return plain.models_for(required_checkpoint(record.name), merged=True)
 
 
 def _adapters(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 import shlex
 import shutil
@@ -115,7 +116,43 @@ def test_a_defect_of_one_setting_is_met_again_by_every_command_that_is_printed(
         else:
             found = paste(cli, f"{line} --json")
             assert found.code == 1 and found.json["case"] == worst.id
-            assert found.json["culprits"]
+            assert found.json["culprits"][0] == part.causes[0].module
+
+
+def test_verify_says_by_itself_where_and_what_and_what_follows_from_it(
+    cli: Cli, folder: Path, plant: Callable[..., Path]
+) -> None:
+    module = "transformer.layers.0.self_attn.w_vs"
+    version = plant("coarse", f"{module}.weight", lambda x: x * np.float32(1.01))
+    both = ("--component", "coarse", "--component", "generation")
+    report, printed = verified(cli, version, folder, *both)
+    coarse, generation = report.components
+    (cause,) = coarse.causes
+    assert (cause.module, cause.case) == (module, coarse.worst_case)
+    assert cause.error == pytest.approx(0.01, rel=1e-3) and "scaled by 1.01" in cause.what
+    assert cause.operator == "MatMul" and module in cause.node and not cause.stopped
+    (after,) = generation.causes
+    assert after.consequence_of == "coarse" and shlex.split(after.command)[1] == "verify"
+    rendered = [printed] + [
+        html.unescape((version.parent / "re port" / name).read_text("utf-8"))
+        for name in ("report.html", "report.md", "junit.xml")
+    ]
+    for text in rendered:
+        text = text.replace("\\_", "_")
+        for words in (module, cause.node, "own error 0.01", "scaled by 1.01", cause.command):
+            assert words in text, words
+        assert "a consequence of coarse" in text
+    found = paste(cli, f"{cause.command} --json")
+    assert found.json["case"] == cause.case and found.json["culprits"] == [module]
+
+
+def test_causes_can_be_left_out_and_the_command_remains(
+    cli: Cli, folder: Path, plant: Callable[..., Path]
+) -> None:
+    version = plant("codec_decoder", "decoder.model.0.bias", lambda x: x * np.float32(1.5))
+    report, _ = verified(cli, version, folder, "--component", "codec_decoder", "--no-localise")
+    (cause,) = report.components[0].causes
+    assert not cause.module and paste(cli, cause.command).code == 1
 
 
 def pasted_report(cli: Cli, line: str, folder: Path) -> tuple[Report, str]:
@@ -156,13 +193,15 @@ def test_a_recorded_case_is_met_again_too(
     )
     (part,) = report.components
     (worst,) = (case for case in part.cases if case.id == part.worst_case)
+    measured = {case.id: case.metrics for case in part.cases}
     for line in {*commands_in(printed), *(bad.replay for bad in part.bad_seeds)}:
         assert "--reference golden" in line
-        if shlex.split(line)[1] == "verify" and worst.id in line:
+        if shlex.split(line)[1] == "verify":
             again, _ = pasted_report(cli, line, folder)
-            assert [c.metrics for c in again.components[0].cases] == [worst.metrics]
+            (case,) = again.components[0].cases
+            assert case.metrics == measured[case.id]
         else:
-            assert paste(cli, line).code == 1
+            assert worst.id in line and paste(cli, line).code == 1
 
 
 def test_a_case_goes_alone_and_must_be_one_of_the_component(

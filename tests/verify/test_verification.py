@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.support.exports import only
 from tests.support.records import matrix
@@ -70,3 +72,26 @@ def test_artifacts_verify_against_the_worker_and_a_recorded_set(
         # The files of a whole generation are there, and neither oracle has one.
         left_out = [note for note in report.notes if "no part like it" in note]
         assert [note.split()[-1] for note in left_out] == ["sampler", "generation"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_threads_of_the_process_are_given_back(
+    generation_artifacts: Artifacts, nano: Path, fails: bool
+) -> None:
+    def stop(_name: str, _done: int, _total: int) -> None:
+        if torch.get_num_threads() == 3 and fails:
+            raise KeyboardInterrupt
+
+    before = torch.get_num_threads()
+    assert before != 3
+    with contextlib.suppress(KeyboardInterrupt):
+        verify_artifacts(
+            only(generation_artifacts, "sampler"),
+            Checkpoints(nano),
+            matrix=matrix(seeds=[0], frames=[13]).model_copy(update={"threads": 3}),
+            gates=load_gates(),
+            toolchain={},
+            progress=stop,
+        )
+        assert not fails
+    assert torch.get_num_threads() == before

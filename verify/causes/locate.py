@@ -1,10 +1,7 @@
-"""Localisation of one component: its files opened, both sides walked, NaN looked for.
-
-Non-finite values are explained: how often, who makes them, and what is wrong there.
-"""
+"""Localisation of one component: its files opened, both sides walked, NaN looked for."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -14,25 +11,22 @@ from typing import Any, Literal
 import numpy as np
 
 from vampnet_onnx.configs.artifacts import Artifacts
-from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import temporary_folder
-from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord
+from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component, required_checkpoint
 from vampnet_onnx.export.exporter import export_component
 from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.export.options import Files, lora_overlays
 from vampnet_onnx.models import Checkpoints, ModelSet
-from vampnet_onnx.reports import Component
-from vampnet_onnx.verify.localisation.culprit import MISSING, Localisation
+from vampnet_onnx.verify.localisation.culprit import Localisation
 from vampnet_onnx.verify.localisation.graph import GraphModules
-from vampnet_onnx.verify.localisation.nonfinite import EXPORT, Birth, find_birth
+from vampnet_onnx.verify.localisation.nonfinite import Birth, find_birth
 from vampnet_onnx.verify.localisation.source import GraphSource, Source
 from vampnet_onnx.verify.localisation.torch_source import RecordedSource, TorchSource
 from vampnet_onnx.verify.localisation.walk import localise
 from vampnet_onnx.verify.sides.export import require_same_sources
-from vampnet_onnx.verify.sides.oracle import Oracle
 from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
 from vampnet_onnx.verify.subjects.case import Case
 from vampnet_onnx.verify.subjects.registry import SUBJECTS, subject_of
@@ -40,7 +34,6 @@ from vampnet_onnx.verify.subjects.registry import SUBJECTS, subject_of
 from .component_file import open_component
 
 _FRAMES = 23  # enough to see neighbours, few for any memory; prime, so no dimension is like it
-_NAMED = 4  # seeds and modules named before the rest is counted
 
 
 @dataclass(frozen=True)
@@ -158,47 +151,6 @@ def locate(
         return localise(source, GraphModules(path))
 
 
-def explain_nonfinite(
-    found: Component,
-    record: ComponentRecord,
-    reference: Oracle,
-    matrix: VerifySection,
-    models: ModelSet,
-    artifacts: Artifacts,
-    adapters: Sequence[AdapterRecord],
-) -> list[str]:
-    """Say how often values are not finite, and where they come from in the smallest case.
-
-    Of a whole nothing is said: what its parts make is said of them.
-
-    Args:
-        found: all cases of the component.
-        matrix: what the cases were made of.
-        adapters: that were switched on.
-    """
-    bad = [c for c in found.cases if c.nonfinite_reference or c.nonfinite_export]
-    if not bad or subject_of(record).needs:
-        return []
-    names = {c.id for c in bad}
-    cases = [case for case in reference.cases(record, matrix) if case.id in names]
-    case = min(cases, key=lambda case: case.batch * case.length)
-    seeds = list(dict.fromkeys(str(c.seed) for c in bad))
-    start = (
-        f"{record.id} is not finite in {len(bad)} of {len(found.cases)} cases, with"
-        f" {len(seeds)} of {len({c.seed for c in found.cases})} seeds ({_listed(seeds)})."
-        f" {case.id}:"
-    )
-    files = [artifacts.folder / adapter.file.name for adapter in adapters]
-    try:
-        graph = GraphModules(artifacts.path(record), files)
-        with reference_source(models, record, reference.inputs(record, case)) as source:
-            birth = find_birth(source, graph)
-            walked = localise(source, graph) if birth.verdict == EXPORT else None
-    except InputError as error:
-        return [f"{start} {error}"]
-    return [f"{start} {birth}" + (f"; {_blamed(walked)}" if walked else "")]
-
-
 def _require_graph(case: Case) -> None:
     """Refuse a case of what no file computes by itself."""
     name = case.component.partition(".")[0]
@@ -270,20 +222,3 @@ def recorded_source(
     inputs, parts = reference.inputs(record, case), reference.parts(record, case)
     outputs = reference.run(record, case).outputs
     return RecordedSource(parts, inputs, outputs, traced.module.eval())
-
-
-def _blamed(found: Localisation) -> str:
-    """Say which modules the error comes from; a NaN is born long after the mistake."""
-    if not found.culprits:
-        return "no module goes wrong on the reference's own inputs"
-    missing = {finding.path for finding in found.findings if finding.verdict == MISSING}
-    absent = [path for path in found.culprits if path in missing]
-    wrong = [path or "the wiring" for path in found.culprits if path not in absent]
-    parts = [f"the export lacks {_listed(absent)}"] if absent else []
-    parts += [f"the error is introduced by {_listed(wrong)}"] if wrong else []
-    return " and ".join(parts)
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = len(names) - _NAMED
-    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")

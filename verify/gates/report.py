@@ -11,6 +11,7 @@ from vampnet_onnx.configs.invocation import Given
 from vampnet_onnx.configs.manifest import ComponentRecord, GateRecord, Manifest
 from vampnet_onnx.reports import (
     BadSeed,
+    Cause,
     Component,
     Gate,
     HeatMap,
@@ -20,6 +21,7 @@ from vampnet_onnx.reports import (
     Verdict,
 )
 from vampnet_onnx.reports import Case as CaseReport
+from vampnet_onnx.reports.summary import counted
 from vampnet_onnx.verify.subjects.case import Comparison
 from vampnet_onnx.verify.subjects.registry import missing_wholes, subject_of
 
@@ -96,8 +98,7 @@ def build_report(
         + [
             f"no whole {name} was compared: that takes {', '.join(needs)}"
             for name, needs in missing_wholes(manifest)
-        ]
-        + [note for component in components for note in _next_steps(component, given)],
+        ],
         reference=reference,
         seeds=list(matrix.seeds),
         opset=manifest.components[0].opset,
@@ -220,25 +221,29 @@ def _scatter(worst: Outcome | None) -> Scatter | None:
 
 
 def _with_commands(component: Component, given: Given) -> Component:
-    """Return the same with the command that runs each bad seed again."""
+    """Return the same with the commands that run what failed again."""
     bad = [
         item.model_copy(update={"replay": given.command("verify", "--case", item.worst_case)})
         for item in component.bad_seeds
     ]
-    return component.model_copy(update={"bad_seeds": bad})
+    causes = component.causes
+    if component.verdict is Verdict.FAIL and not causes:
+        causes = [_not_sought(component, given)]
+    return component.model_copy(update={"bad_seeds": bad, "causes": causes})
 
 
-def _next_steps(component: Component, given: Given) -> list[str]:
+def _not_sought(component: Component, given: Given) -> Cause:
     """Return how to find the module behind a failure."""
     failed = [case for case in component.cases if case.verdict is Verdict.FAIL]
-    if not failed:
-        return []
+    case = component.worst_case if failed else ""
     whole = bool(subject_of(component.name).needs)
-    command = given.command("verify" if whole else "localise", "--case", component.worst_case)
-    return [
-        f"{component.id} fails in {len(failed)} of {len(component.cases)} cases; to"
-        f" {'run the worst one again' if whole else 'name the module'}: {command}"
-    ]
+    which = ("--case", case) if case else ("--component", component.id)
+    return Cause(
+        component=component.id,
+        case=case,
+        what=f"{len(failed)} of {counted(len(component.cases), 'case')} failed",
+        command=given.command("verify" if whole else "localise", *which),
+    )
 
 
 def _verdict_line(manifest: Manifest, components: list[Component], verdict: Verdict) -> str:
@@ -247,12 +252,14 @@ def _verdict_line(manifest: Manifest, components: list[Component], verdict: Verd
     failed = [gate for gate in gates if gate.verdict is Verdict.FAIL]
     ties = sum(case.ambiguous for component in components for case in component.cases)
     if verdict is Verdict.FAIL:
-        broken = [c.name for c in components if c.verdict is Verdict.FAIL]
-        line = f"FAIL: {len(failed)} of {len(gates)} gates failed, in {', '.join(broken)}"
+        broken = [c.id for c in components if c.verdict is Verdict.FAIL]
+        count = f"{len(failed)} of {counted(len(gates), 'gate')}"
+        line = f"FAIL: {count} failed, in {', '.join(broken)}"
     else:
         line = (
-            f"{verdict}: {len(components)} components agree with the reference in"
-            f" {cases} cases, all {len(gates)} gates hold"
+            f"{verdict}: {counted(len(components), 'component')}"
+            f" {'agrees' if len(components) == 1 else 'agree'} with the reference in"
+            f" {counted(cases, 'case')}, all {counted(len(gates), 'gate')} hold"
         )
         if ties:
             count = "1 token is a tie" if ties == 1 else f"{ties} tokens are ties"

@@ -92,6 +92,7 @@ def verified(
         matrix=matrix(seeds=SEEDS, frames=[13], batches=[1]),
         gates=load_gates(),
         toolchain={},
+        localise_seconds=60,
         jobs=jobs,
         exit_first=exit_first,
         progress=lambda *_: None,
@@ -118,7 +119,7 @@ def test_one_command_blames_the_export_and_names_what_it_lacks(report: Report) -
     assert f"with {len(bad)} of {len(SEEDS)} seeds" in note
     assert "the export does it: PyTorch is finite on this input" in note
     assert "first node of the export" in note and "feed_forward" in note
-    assert "the export lacks transformer.layers.0.norm_3" in note
+    assert "transformer.layers.0.norm_3" in note and "missing" in note
 
 
 def test_every_bad_seed_is_listed_with_the_command_that_runs_it_again(report: Report) -> None:
@@ -127,7 +128,8 @@ def test_every_bad_seed_is_listed_with_the_command_that_runs_it_again(report: Re
     overflowing = {bad.seed for bad in part.bad_seeds if bad.nonfinite_export}
     assert overflowing == {c.seed for c in part.cases if c.nonfinite_export}
     for bad in part.bad_seeds:
-        assert bad.replay.endswith(f"--component c2f --seeds {bad.seed}")
+        assert bad.worst_case == f"c2f/seed={bad.seed}/batch=1/length=13"
+        assert bad.worst_case in bad.replay
         assert bad.failed == bad.cases == 1 and bad.nonfinite_reference == 0
 
 

@@ -6,13 +6,17 @@ piece by piece, in the field order protobuf itself uses, so the file is byte for
 ``ModelProto.SerializeToString`` would give.
 """
 
+import logging
+import warnings
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 import onnx
 import onnx_ir as ir
+from google.protobuf.message import Message
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there
@@ -67,13 +71,54 @@ def read_graph(path: Path) -> ir.Model:
     if not (is_there(path) and path.is_file()):
         raise InputError(f"{path}: no such ONNX file")
     try:
-        model = ir.load(path, format="protobuf")
+        with _silenced():
+            proto = onnx.load(path, format="protobuf", load_external_data=False)
+            _require_text(proto)
+            model = ir.from_proto(proto)
+        _require_wired(model.graph)
+        ir.external_data.set_base_dir(model.graph, path.parent)
         for tensor in _tensors(model.graph):
             _require_whole(tensor)
     except Exception as error:  # protobuf, onnx-ir and NumPy: no common base
         said = f"{type(error).__name__}: {error}"
         raise InputError(f"{path}: not an ONNX model that can be read ({said})") from error
     return model
+
+
+@contextmanager
+def _silenced() -> Iterator[None]:
+    """Keep onnx-ir from printing what it reads on over; the checks here refuse it."""
+    log = logging.getLogger("onnx_ir")
+    level = log.level
+    log.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def _require_text(message: Message) -> None:
+    """Refuse names that are no UTF-8, which protobuf hands on as bytes."""
+    for field, value in message.ListFields():
+        many = value if hasattr(value, "extend") else [value]
+        for item in many if field.message_type else ():
+            _require_text(item)
+        if field.type == field.TYPE_STRING and any(isinstance(item, bytes) for item in many):
+            raise ValueError(f"a {field.name} of {message.DESCRIPTOR.name} is no UTF-8")
+
+
+def _require_wired(graph: ir.Graph) -> None:
+    """Refuse nodes and outputs that take what nothing gives."""
+    taken = [value for node in graph.all_nodes() for value in node.inputs]
+    for value in (*taken, *graph.outputs):
+        if not (
+            value is None
+            or value.producer() is not None
+            or value.is_graph_input()
+            or value.is_initializer()
+        ):
+            raise ValueError(f"nothing makes {value.name!r}")
 
 
 def _tensors(graph: ir.Graph) -> Iterator[ir.TensorProtocol]:

@@ -38,6 +38,8 @@ def read_manifest(folder: Path) -> Manifest:
         raise InputError(
             f"{path}: not a manifest this version can read ({first_problem(error)})"
         ) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     if manifest.schema_version != SCHEMA_VERSION:
         raise InputError(
             f"{path}: manifest schema {manifest.schema_version}, this version reads"
@@ -154,7 +156,7 @@ def _serves_for(folder: Path, wanted: Manifest) -> bool:
     """
     try:
         found = read_manifest(folder)
-    except (FileNotFoundError, InputError):
+    except InputError:
         return False  # damaged, so it serves for nothing
     apart = {"gates": (), "source": ""}
     if found.model_copy(update=apart) != wanted.model_copy(update=apart):

@@ -94,6 +94,8 @@ def read_verification(folder: Path) -> Verification | None:
             f"{path}: not a verification this version can read ({first_problem(error)});"
             " remove it and verify again"
         ) from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     return found if found.manifest_sha256 == sha256(folder / MANIFEST_NAME) else None
 
 

@@ -21,6 +21,7 @@ from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.exporter import export_component
 from vampnet_onnx.export.fingerprint import Fingerprint, fingerprint
+from vampnet_onnx.export.onnx_file import read_graph
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.models.networks.layers import LoRALinear
 from vampnet_onnx.verify.localisation.changes import (
@@ -85,8 +86,14 @@ def audit(
 
     Returns:
         How many differences there are.
+
+    Raises:
+        InputError: the file cannot be read, or is of other dimensions than the record.
     """
-    held = fingerprint(ir.load(path))
+    file = read_graph(path)
+    record.require_facts(file.metadata_props, path)
+    held = fingerprint(file)
+    del file
     if held == made:
         return Measured(0)
     component = build_component(record.name, models, variant=record.variant)
@@ -94,7 +101,7 @@ def audit(
     exported = export_component(component, opset=record.opset, adaptable=adaptable)
     if fingerprint(exported.model) == held:
         return Measured(0)
-    found = ir.load(path)
+    found = read_graph(path)
     changes = graph_changes(exported.model, found)
     sorted_out = _SortedOut(exported.model, found, held, changes, kept, rule)
     if not origin.differs:

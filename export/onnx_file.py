@@ -11,12 +11,11 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 import onnx
 import onnx_ir as ir
-from google.protobuf.message import Message
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there
@@ -98,7 +97,7 @@ def _silenced() -> Iterator[None]:
         log.setLevel(level)
 
 
-def _require_text(message: Message) -> None:
+def _require_text(message: Any) -> None:
     """Refuse names that are no UTF-8, which protobuf hands on as bytes."""
     for field, value in message.ListFields():
         many = value if hasattr(value, "extend") else [value]

@@ -14,7 +14,6 @@ from random import Random
 from typing import Any
 
 import onnx
-from google.protobuf.message import Message
 
 _WORDS = ("", "x", "../x", "\x00", "é" * 300, "[/red]", "NaN", "1e999", "\x1b[2J")
 _NUMBERS = (0, 1, -1, 2, 7, 255, 1 << 20, 1 << 31, -(1 << 31), (1 << 63) - 1, -(1 << 63))
@@ -105,7 +104,7 @@ def mutated_model(random: Random, data: bytes) -> bytes:
     return model.SerializeToString()
 
 
-def _mutate(random: Random, message: Message) -> None:
+def _mutate(random: Random, message: Any) -> None:
     """Go down into a message and change one field, more often a deep one."""
     held = [field for field, _ in message.ListFields()]
     inner = [field for field in held if field.message_type is not None]
@@ -140,7 +139,7 @@ def _repeated(value: object) -> bool:
     return hasattr(value, "extend")
 
 
-def _set(random: Random, message: Message, field: Any) -> None:
+def _set(random: Random, message: Any, field: Any) -> None:
     old = getattr(message, field.name)
     try:
         setattr(message, field.name, _odd(random, field, old))

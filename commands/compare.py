@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.table import Table
 
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.extras import require_export_tools
@@ -16,7 +16,10 @@ from .options import Json, Unsealed
 from .output import out, print_json, progress_bar, spinner
 
 if TYPE_CHECKING:
+    from vampnet_onnx.verify.localisation.changes import Change
     from vampnet_onnx.verify.versions import ComponentChange, VersionChange
+
+_SHOWN = 12  # changes of a component
 
 
 def compare(
@@ -28,10 +31,11 @@ def compare(
     unsealed: Unsealed = False,
     as_json: Json = False,
 ) -> None:
-    """Compare two artifact versions: what they take and give, and what they compute.
+    """Compare two artifact versions: their files, and what they compute.
 
-    Signatures, sizes, passes and toolchains come from the manifests; outputs are compared over
-    seeded cases with the metrics and limits of the gates, the old version taken as right.
+    The files are read as they are: nodes, attributes and weights that differ are listed with
+    what happened to them. Passes and toolchains come from the manifests; outputs are compared
+    over seeded cases with the metrics and limits of the gates, the old version taken as right.
     Exit code 1 means that a gate failed, or that the new one lacks what the old one has.
 
     Examples:
@@ -47,15 +51,12 @@ def compare(
         opened = [open_artifacts(path, unsealed=unsealed) for path in (old, new)]
     with progress_bar() as bar:
         found = compare_versions(*opened, gates=load_gates(), adapter=adapter, progress=bar)
+    unvouched = [str(made.folder / name) for made in opened for name in made.changed]
     if as_json:
-        unsealed_files = [name for artifacts in opened for name in artifacts.changed]
-        print_json(
-            {"holds": found.holds, "unsealed": unsealed_files, **dataclasses.asdict(found)}
-        )
+        print_json({"holds": found.holds, "unsealed": unvouched, **_as_data(found)})
     else:
-        for artifacts in opened:
-            for name in artifacts.changed:
-                out.print(f"  unsealed: no manifest vouches for {name} as it is")
+        for name in unvouched:
+            out.print(f"  unsealed: no manifest vouches for {name} as it is", markup=False)
         _print(found)
     raise typer.Exit(0 if found.holds else 1)
 
@@ -69,21 +70,17 @@ def _print(found: VersionChange) -> None:
         out.print(f"  {name} is missing in the new version", style="red", markup=False)
     for name in found.only_new:
         out.print(f"  {name} is new", markup=False)
-    table = Table("component", "bytes", "difference", "", box=None, pad_edge=False)
     for change in found.components:
         sizes = dict.fromkeys((str(change.bytes_old), str(change.bytes_new)))
-        same = "same file" if change.same_file else ""
-        row = (change.name, " to ".join(sizes), _difference(change), same)
-        table.add_row(*row, style=None if change.holds else "red")
-    out.print(table)
-    for change in found.components:
-        for line in (*change.signature, *change.dims, *change.passes, change.message):
-            if line:
-                out.print(f"  {change.name}: {line}", markup=False)
+        line = f"  {change.name:27} {' to '.join(sizes)} bytes, {_difference(change)}"
+        out.print(line, style=None if change.holds else "red", markup=False)
+        told = (*change.signature, *change.dims, *change.passes, change.message)
+        for text in (*filter(None, told), *_graph_lines(change)):
+            out.print(f"    {text}", markup=False)
         for gate in change.gates:
             if not gate.holds:
                 out.print(
-                    f"  {change.name}: {gate.name} is {gate.value:.3g}, limit {gate.limit:g},"
+                    f"    {gate.name} is {gate.value:.3g}, limit {gate.limit:g}:"
                     f" {gate.worst_case}",
                     markup=False,
                 )
@@ -92,6 +89,32 @@ def _print(found: VersionChange) -> None:
 
 
 def _difference(change: ComponentChange) -> str:
+    if change.same_file and change.holds:
+        return "same file"
     if not change.gates:
         return "not comparable"
     return ", ".join(f"{gate.name} {gate.value:.3g}" for gate in change.gates)
+
+
+def _graph_lines(change: ComponentChange) -> list[str]:
+    """Say what differs in the files: structure first, then weights, the furthest first."""
+    ranked = sorted(change.graph, key=lambda item: (_is_known(item), -item.relative))
+    lines = [
+        f"{item.kind}: {item}"
+        + (f" (relative L2 {item.relative:.2g})" if _is_known(item) else "")
+        for item in ranked[:_SHOWN]
+    ]
+    more = len(ranked) - len(lines)
+    return [*lines, f"and {more} changes more (--json has them all)"] if more else lines
+
+
+def _is_known(change: Change) -> bool:
+    return not math.isnan(change.relative)
+
+
+def _as_data(found: VersionChange) -> dict[str, Any]:
+    """Return plain values; JSON has no NaN."""
+    data = dataclasses.asdict(found)
+    for item in (item for part in data["components"] for item in part["graph"]):
+        item["relative"] = None if math.isnan(item["relative"]) else item["relative"]
+    return data

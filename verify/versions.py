@@ -1,7 +1,7 @@
-"""Two artifact versions side by side: what they say of themselves, and what they compute."""
+"""Two artifact versions side by side: their files, what is said of them, what they compute."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -9,10 +9,13 @@ from pathlib import Path
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import GateRule, Gates, VerifySection
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.configs.files import sha256
+from vampnet_onnx.configs.manifest import ComponentRecord, PassRecord
+from vampnet_onnx.export.onnx_file import read_graph
 from vampnet_onnx.pipeline.version.session import Session
 
 from .gates.case import SignatureError, rank, require_same_signature, satisfies
+from .localisation.changes import Change, graph_changes
 from .subjects.case import Case, Computed
 from .subjects.registry import subject_of
 
@@ -36,7 +39,11 @@ class ComponentChange:
     """What became of one component.
 
     Attributes:
+        same_file: whether the files are equal byte for byte as they lie there.
         signature: how inputs and outputs differ, a line a tensor.
+        passes: how what export did differs, a line a pass that changed something.
+        graph: in what the files differ: nodes, attributes, wiring, weights, opset.  Neither
+            passes nor graphs are compared where an adapter is switched on.
         gates: measured on seeded cases; empty where the versions cannot be compared.
     """
 
@@ -47,6 +54,7 @@ class ComponentChange:
     signature: list[str]
     dims: list[str]
     passes: list[str]
+    graph: list[Change]
     gates: list[GateResult]
     message: str = ""
 
@@ -153,12 +161,9 @@ def _compared(
         for name in sorted({*record.dims, *other.dims})
         if record.dims.get(name) != other.dims.get(name)
     ]
-    passes = [
-        f"{was.name if was else 'none'} ({was.details if was else ''}) is now"
-        f" {now.name if now else 'none'} ({now.details if now else ''})"
-        for was, now in itertools.zip_longest(record.passes, other.passes)
-        if was != now
-    ]
+    # What an adapter adds at run time is in the old one's weights: they differ by design.
+    merged = new[2] is not None
+    same = [sha256(path) for path in _files(old)] == [sha256(path) for path in _files(new)]
     found, message = list[GateResult](), ""
     if not signature and not dims:
         try:
@@ -167,15 +172,42 @@ def _compared(
             message = str(error)
     return ComponentChange(
         name=record.id,
-        bytes_old=record.size,
-        bytes_new=other.size,
-        same_file=record.file.sha256 == other.file.sha256,
+        bytes_old=_bytes(old),
+        bytes_new=_bytes(new),
+        same_file=same,
         signature=signature,
         dims=dims,
-        passes=passes,
+        passes=[] if merged else _pass_changes(record.passes, other.passes),
+        graph=[]
+        if same or merged
+        else list(graph_changes(read_graph(old[1]), read_graph(new[1]))),
         gates=found,
         message=message,
     )
+
+
+def _files(side: _Side) -> list[Path]:
+    """Return a component's graph and its external data, if it has any."""
+    record, path, _ = side
+    return [path, *([path.with_name(record.data.name)] if record.data else [])]
+
+
+def _bytes(side: _Side) -> int:
+    return sum(path.stat().st_size for path in _files(side))
+
+
+def _pass_changes(before: Sequence[PassRecord], after: Sequence[PassRecord]) -> list[str]:
+    """Say how what passes did differs; those that changed nothing are as good as not run."""
+    was, now = ({p.name: p.details for p in side if p.changed} for side in (before, after))
+    lines = []
+    for name in dict.fromkeys((*was, *now)):
+        if name not in now:
+            lines.append(f"pass {name} did nothing or was not run; before, it {was[name]}")
+        elif name not in was:
+            lines.append(f"pass {name} is new: {now[name]}")
+        elif was[name] != now[name]:
+            lines.append(f"pass {name}: {now[name]}; before, {was[name]}")
+    return lines
 
 
 def _measured(

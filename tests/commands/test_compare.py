@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
 
 from tests.support.command_line import Cli, refused, vouch_for
 
@@ -19,3 +25,32 @@ def test_compare_exits_with_1_where_versions_depart(
     assert result.code == 1 and result.json["holds"] is False
     assert result.json["components"][0]["dims"] == ["n_heads 3 is now 7"]
     refused(cli("compare", old, old), "compared with itself")
+
+
+def test_files_edited_by_hand_are_compared_as_they_are(
+    cli: Cli, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = store / "nano" / "v1"
+    new = Path(shutil.copytree(old, tmp_path / "a folder" / "new"))
+    model = onnx.load(str(new / "coarse.onnx"))
+    for i, tensor in enumerate(model.graph.initializer):
+        array = numpy_helper.to_array(tensor)
+        if array.dtype == np.float32 and array.size > 1:
+            scale = np.float32(1 + 1e-7 * (i + 20))
+            tensor.CopyFrom(numpy_helper.from_array(array * scale, tensor.name))
+    onnx.save(model, str(new / "coarse.onnx"))
+    monkeypatch.setenv("COLUMNS", "40")  # nothing is cut, however narrow
+    shown = cli("compare", old, new, "--unsealed")
+    lines = shown.out.splitlines()
+    assert [line for line in lines if "unsealed" in line] == [
+        f"  unsealed: no manifest vouches for {new / 'coarse.onnx'} as it is"
+    ]
+    assert "same file" not in shown.out and "None" not in shown.out and "nan" not in shown.out
+    told = [line for line in lines if line.startswith("    weight changed: ")]
+    assert len(told) == 12 and all("scaled by 1.00000" in line for line in told)
+    assert any("transformer.layers.0.feed_forward.w_1.weight" in line for line in told)
+    data = json.loads(cli("compare", old, new, "--unsealed", "--json").out)
+    changes = data["components"][0]["graph"]
+    assert f"and {len(changes) - 12} changes more (--json has them all)" in shown.out
+    assert {item["kind"] for item in changes} == {"weight changed"}
+    assert data["unsealed"] == [str(new / "coarse.onnx")]

@@ -142,6 +142,8 @@ def test_an_adapter_switched_on_agrees_with_the_merged_export(
         change.name: {gate.name for gate in change.gates} for change in found.components
     }
     assert "relative_l2" in measured["coarse"] & measured["c2f"]
+    # What the adapter adds at run time stands in the other's weights: nothing to speak of.
+    assert not any(change.passes or change.graph for change in found.components)
 
 
 @pytest.mark.parametrize("adapter", [None, "choir"])
@@ -151,6 +153,8 @@ def test_another_adapter_departs_from_the_merged_export(
     found = compare_versions(merged, adaptable, gates=load_gates(), adapter=adapter)
     assert not found.holds and found.sources_differ
     assert {c.name for c in found.components if not c.holds} >= {"coarse", "c2f"}
+    coarse = next(change for change in found.components if change.name == "coarse")
+    assert bool(coarse.graph) == bool(coarse.passes) == (adapter is None)
 
 
 def test_comparing_with_an_unknown_adapter_is_refused(

@@ -16,6 +16,7 @@ from tests.support.exports import only
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.manifest import PassRecord
 from vampnet_onnx.verify.versions import VersionChange, compare_versions
 
 
@@ -53,6 +54,11 @@ def test_a_weight_that_changed_is_beyond_the_gates(
     new = edit(copied, "transformer.norm.weight", lambda w: w * 1.001)
     found = compared(nano_artifacts, new, "coarse")
     assert not found.holds
+    (change,) = found.components
+    assert not change.same_file, "the file was edited, whatever its manifest says"
+    (what,) = change.graph
+    assert str(what) == "transformer.norm.weight scaled by 1.001"
+    assert what.relative == pytest.approx(1e-3, rel=1e-2)
     (gate,) = (g for g in found.components[0].gates if g.name == "relative_l2")
     assert not gate.holds and gate.value == pytest.approx(1e-3, rel=0.3)
     assert gate.worst_case.startswith("coarse/seed=")
@@ -76,7 +82,10 @@ def test_what_the_manifests_say_differently_is_listed(
     )
     (record,) = (r for r in changed.components if r.id == "coarse")
     output = record.outputs[0].model_copy(update={"dtype": "float16"})
-    other = record.model_copy(update={"outputs": (output,), "passes": record.passes[:-1]})
+    idle = PassRecord(name="MergeLoRA", changed=0, details="merged LoRA into 0 of 18")
+    kept = tuple(p for p in record.passes if p.name not in ("Simplify", "CanonicalNames"))
+    named = PassRecord(name="CanonicalNames", changed=1, details="named 1 nodes")
+    other = record.model_copy(update={"outputs": (output,), "passes": (idle, *kept, named)})
     changed = changed.model_copy(update={"components": (other,)})
     found = compare_versions(
         only(nano_artifacts, "coarse", "c2f"),
@@ -86,7 +95,11 @@ def test_what_the_manifests_say_differently_is_listed(
     assert found.toolchain["torch"][1] == "0.1" and found.sources_differ
     assert found.only_old == ["c2f"] and not found.holds
     (change,) = found.components
-    assert "float16" in change.signature[0] and change.passes and not change.gates
+    assert "float16" in change.signature[0] and not change.gates
+    gone, renamed = change.passes
+    assert gone.startswith("pass Simplify did nothing or was not run; before, it ")
+    assert renamed.startswith("pass CanonicalNames: named 1 nodes; before, named ")
+    assert change.same_file and change.graph == []
 
 
 def test_a_version_is_not_compared_with_itself(nano_artifacts: Artifacts) -> None:

@@ -7,13 +7,14 @@ from rich.table import Table
 from vampnet_onnx.configs.extras import require_export_tools
 from vampnet_onnx.configs.machine import cores
 
-from .options import ArtifactsArgument, Checkpoint, Json, Threads
+from .options import ArtifactsArgument, Checkpoint, Codec, Json, Threads
 from .output import out, print_json, print_version, progress_bar, spinner, version_facts
 
 
 def bench(
     artifacts: ArtifactsArgument,
     checkpoint: Checkpoint = None,
+    codec: Codec = None,
     threads: Threads = 0,
     as_json: Json = False,
 ) -> None:
@@ -38,7 +39,7 @@ def bench(
         chosen = version_to_use(artifacts)
         opened = open_artifacts(chosen.folder)
     with progress_bar() as bar:
-        given = None if checkpoint is None else Checkpoints(checkpoint)
+        given = None if checkpoint is None else Checkpoints(checkpoint, codec=codec)
         timings = bench_networks(opened, given, threads=threads, progress=bar)
     tools = toolchain()
     print_version(chosen)

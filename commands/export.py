@@ -8,7 +8,7 @@ import typer
 
 from vampnet_onnx.configs.extras import require_export_tools
 
-from .options import Checkpoint, ConfigOption, Json, Lora
+from .options import Checkpoint, Codec, ConfigOption, Json, Lora
 from .output import cost, out, print_cost, print_json, progress_bar
 
 
@@ -37,6 +37,7 @@ def export(
         bool,
         typer.Option("--external-data", help="Weights in files of their own, at any size."),
     ] = False,
+    codec: Codec = None,
     lora: Lora = None,
     lora_adapters: Annotated[
         bool,
@@ -61,6 +62,8 @@ def export(
       vampnet-onnx export --checkpoint checkpoints/mine --input latents --component coarse
 
       vampnet-onnx export --checkpoint checkpoints/mine --lora style.pth --lora-adapters
+
+      vampnet-onnx export --checkpoint runs/NAME --codec models/codec.pth
     """
     require_export_tools()
     from vampnet_onnx.export.jobs import export_checkpoints
@@ -77,6 +80,7 @@ def export(
             rates=rates,
             opset=opset,
             external_data=external_data or None,
+            codec=codec,
             lora=lora or (),
             lora_adapters=lora_adapters,
             version=version,
@@ -86,13 +90,21 @@ def export(
     files = {r.id: str(folder / r.file.name) for r in manifest.components}
     if as_json:
         print_json(
-            {"artifacts": str(folder), "new": made.new, "files": files, **cost(started)}
+            {
+                "artifacts": str(folder),
+                "new": made.new,
+                "files": files,
+                "notes": manifest.source_notes(),
+                **cost(started),
+            }
         )
         return
     rows = [(r.id, r.size, r.file) for r in manifest.components]
     rows += [(f"{a.component} {a.name}", a.file.size, a.file) for a in manifest.adapters]
     for name, size, file in rows:
         out.print(f"  {name:26} {size / 1e6:10.2f} MB  {folder / file.name}")
+    for note in manifest.source_notes():
+        out.print(f"  {note}", markup=False)
     if manifest.random_weights:
         out.print("  [yellow]random weights: the model makes no music[/yellow]")
     out.print(f"{'exported to' if made.new else 'unchanged:'} {folder}; not verified yet")

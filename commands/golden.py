@@ -10,7 +10,7 @@ import typer
 
 from vampnet_onnx.configs.extras import require_export_tools
 
-from .options import Json, UpstreamPython
+from .options import Codec, Json, UpstreamPython
 from .output import cost, out, print_cost, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -87,6 +87,7 @@ def record(
     checkpoint: Annotated[
         Path, typer.Option(metavar="DIR", help="Folder with codec.pth, coarse.pth, c2f.pth.")
     ],
+    codec: Codec = None,
     upstream_python: UpstreamPython = None,
 ) -> None:
     """Record a new set with the published packages, in the format of the existing ones.
@@ -103,7 +104,9 @@ def record(
 
     started = time.monotonic()
     with progress_bar() as bar:
-        count = record_set(checkpoint, output, python=upstream_python, progress=bar)
+        count = record_set(
+            checkpoint, output, codec=codec, python=upstream_python, progress=bar
+        )
     out.print(f"  {output}  {count} cases")
     print_cost(started)
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from vampnet_onnx.configs.extras import require_export_tools, require_optional
 
-from .options import Checkpoint, Json, Lora, Unsealed
+from .options import Checkpoint, Codec, Json, Lora, Unsealed
 from .output import err, out, print_json, spinner
 
 if TYPE_CHECKING:
@@ -68,6 +68,7 @@ def localise(
             metavar="DIR", help="Write the first culprit with its inputs; see replay."
         ),
     ] = None,
+    codec: Codec = None,
     lora: Lora = None,
     unsealed: Unsealed = False,
     as_json: Json = False,
@@ -105,6 +106,7 @@ def localise(
             seed=seed,
             length=length,
             batch=batch,
+            codec=codec,
             lora=lora or (),
             unsealed=unsealed,
             reference=reference,

@@ -26,7 +26,14 @@ Checkpoint = Annotated[
     typer.Option(
         "--checkpoint",
         metavar="DIR",
-        help="Folder with codec.pth, coarse.pth, c2f.pth, or some of them.",
+        help="Folder with codec.pth, coarse.pth, c2f.pth, or some of them (.safetensors, too);"
+        " or that of a training run.",
+    ),
+]
+Codec = Annotated[
+    Path | None,
+    typer.Option(
+        "--codec", metavar="FILE", help="The codec, in place of the checkpoint folder's own."
     ),
 ]
 Artifacts = Annotated[

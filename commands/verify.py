@@ -14,6 +14,7 @@ from .options import (
     ArtifactsArgument,
     Cases,
     Checkpoint,
+    Codec,
     ConfigOption,
     Json,
     Lora,
@@ -61,6 +62,7 @@ def verify(
     exit_first: Annotated[
         bool, typer.Option("--exitfirst", "-x", help="Stop at the first case that fails.")
     ] = False,
+    codec: Codec = None,
     lora: Lora = None,
     unsealed: Unsealed = False,
     reference: Annotated[
@@ -108,6 +110,7 @@ def verify(
             localise=not no_localise,
             jobs=jobs,
             exit_first=exit_first,
+            codec=codec,
             lora=lora or (),
             unsealed=unsealed,
             reference=reference,

@@ -59,6 +59,7 @@ class CheckpointSection(_Section):
     packaged: Name | None = None
     like: str | None = None
     seed: Seed
+    codec: Path | None = None  # in place of the folder's own
     lora: dict[TransformerName, Path] = {}
 
     @property
@@ -212,13 +213,17 @@ def config_from(
             f"{source}: give one of checkpoint.path (a folder), checkpoint.packaged (a set"
             " that comes with the package) and checkpoint.like (a size)"
         )
-    path, lora = checkpoint.path, checkpoint.lora
+    path, codec, lora = checkpoint.path, checkpoint.codec, checkpoint.lora
+    if codec is not None and path is None:
+        raise InputError(f"{source}: checkpoint.codec goes with checkpoint.path, a folder")
     if relative_to is not None:
         path = relative_to / path if path else None
+        codec = relative_to / codec if codec else None
         lora = {name: relative_to / overlay for name, overlay in lora.items()}
     if checkpoint.packaged is not None:
         path = packaged_set(checkpoint.packaged, source)
-    moved = checkpoint.model_copy(update={"path": path, "packaged": None, "lora": lora})
+    changed = {"path": path, "packaged": None, "codec": codec, "lora": lora}
+    moved = checkpoint.model_copy(update=changed)
     return config.model_copy(update={"checkpoint": moved})
 
 

@@ -17,6 +17,7 @@ EXPORT_TOOLS = {
     "onnx-ir": "onnx_ir",
     "onnxscript": "onnxscript",
     "onnxsim": "onnxsim",
+    "safetensors": "safetensors",
 }
 EXPORT_REMEDY = "install it with: pip install 'vampnet-onnx[export]'"
 # Package, which is also the module: the extra that brings it, what needs it, and the way

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-# What commands know of it besides the artifacts and --checkpoint.
+# What commands know of it besides the artifacts, --checkpoint and --codec.
 _KNOWN: Mapping[str, frozenset[str]] = {
     "verify": frozenset({"lora", "config", "unsealed", "reference", "upstream_python"}),
     "localise": frozenset({"lora", "unsealed", "reference"}),
@@ -21,6 +21,7 @@ class Given:
     Attributes:
         checkpoint: as given or as the configuration says; None where neither does.
         lora: LoRA file by transformer.
+        codec: file of the codec, in place of the checkpoint folder's own.
         config: a configuration file; its LoRA files are left out of `lora`'s options where a
             command reads them there.
         reference: what was compared with, if not our models.
@@ -29,6 +30,7 @@ class Given:
     artifacts: Path
     checkpoint: Path | None = None
     lora: Mapping[str, Path] = field(default_factory=dict)
+    codec: Path | None = None
     config: Path | None = None
     unsealed: bool = False
     reference: str = "models"
@@ -45,6 +47,8 @@ class Given:
         words = [name, _path(self.artifacts)]
         if self.checkpoint is not None:
             words += ["--checkpoint", _path(self.checkpoint)]
+        if self.codec is not None:
+            words += ["--codec", _path(self.codec)]
         if "config" in known and self.config is not None:
             words += ["--config", _path(self.config)]
         for transformer, path in self.lora.items():

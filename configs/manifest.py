@@ -17,6 +17,7 @@ from .errors import InputError
 from .files import sha256
 
 SCHEMA_VERSION = 1
+LORA_ROLE = "lora"  # of a source that is laid over a network
 METADATA_PREFIX = "vampnet_onnx."  # of our keys in a file's own metadata
 MANIFEST_NAME = "manifest.json"
 
@@ -63,10 +64,26 @@ class SourceRecord(FileRecord):
     """A checkpoint file the artifacts were made from.
 
     Attributes:
+        name: of the file, within the folder of checkpoints where it lies in one there.
         label: what its metadata says of the weights, ``random`` for random ones; else empty.
+        role: the network it holds, or ``lora``; empty in manifests that say nothing of it.
+        prefix: what stood before each of its keys and was taken off.
     """
 
     label: str = Field(default="", description="'random' for random weights")
+    role: str = Field(default="", description="codec, coarse, c2f or lora")
+    prefix: str = Field(default="", description="taken off its keys, such as '_orig_mod.'")
+
+    @property
+    def note(self) -> str:
+        """What a person should know of how it was read; empty if nothing."""
+        beside = self.role == LORA_ROLE and "/" in self.name
+        said = [
+            f"from a training run, as {self.role}" if "/" in self.name and not beside else "",
+            "laid over the weights beside it, whose LoRA is another" if beside else "",
+            f"{self.prefix!r} was taken off its keys" if self.prefix else "",
+        ]
+        return f"{self.name}: {'; '.join(filter(None, said))}" if any(said) else ""
 
 
 class PassRecord(Record):
@@ -220,6 +237,11 @@ class Manifest(Record):
             if component.data is not None:
                 found.append(component.data)
         return found + [adapter.file for adapter in self.adapters]
+
+    def source_notes(self) -> list[str]:
+        """Return what a person should know of how checkpoint files were read."""
+        sources = (*self.sources, *(adapter.source for adapter in self.adapters))
+        return [source.note for source in dict.fromkeys(sources) if source.note]
 
     def adapter(self, component: str, name: str) -> AdapterRecord | None:
         """Return the adapter of a component with this name, if there is one."""

@@ -113,7 +113,7 @@ def _jobs(
             f"{checkpoints.folder}: holds no checkpoint for {', '.join(missing)}; it allows"
             f" {', '.join(present) or 'nothing'}"
         )
-    unused = [name for name in checkpoints.lora if name not in wanted]
+    unused = [name for name in checkpoints.given if name not in wanted]
     if unused:
         raise InputError(
             f"{checkpoints.folder}: a LoRA file was given for {', '.join(unused)}, which is"

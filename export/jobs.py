@@ -24,6 +24,7 @@ def export_checkpoints(
     rates: Sequence[int] | None = None,
     opset: int | None = None,
     external_data: bool | None = None,
+    codec: str | Path | None = None,
     lora: Files = (),
     lora_adapters: bool = False,
     version: int | None = None,
@@ -35,7 +36,8 @@ def export_checkpoints(
     comes from the configuration, if one is given, else from the defaults.
 
     Args:
-        checkpoint: folder with codec.pth, coarse.pth and c2f.pth, or some of them.
+        checkpoint: folder with codec.pth, coarse.pth and c2f.pth, or some of them, or that
+            of a training run.
         out: root of the artifact store; files go to OUT/MODEL/vN.
         model: name in the store; the folder's if left out.
         components: what to export; all that the folder allows if left out.
@@ -43,6 +45,7 @@ def export_checkpoints(
         rates: rates in Hz that audio may come at.
         opset: 18 to 23.
         external_data: weights in files of their own, at any size.
+        codec: file of the codec, in place of the folder's own.
         lora: LoRA files to merge: FILE, ``coarse=FILE`` or ``c2f=FILE``.
         lora_adapters: make adapters of them, to switch to at run time, and merge none.
         version: number to make; the next if left out.
@@ -62,6 +65,7 @@ def export_checkpoints(
         config,
         checkpoint,
         model=model,
+        codec=codec,
         lora=() if lora_adapters else lora,
         export={name: value for name, value in given.items() if value is not None},
     )
@@ -71,7 +75,9 @@ def export_checkpoints(
     if lora_adapters and not lora:
         raise InputError("--lora-adapters makes adapters of LoRA files: give --lora FILE")
     adapters = adapters_from(lora, source) if lora_adapters else ()
-    checkpoints = Checkpoints(source, settings.checkpoint.overlays)
+    checkpoints = Checkpoints(
+        source, settings.checkpoint.overlays, codec=settings.checkpoint.codec
+    )
     home = Path(out) / settings.model
     with staging_folder(home) as staged:
         export_set(settings, checkpoints, staged, adapters=adapters, progress=progress)

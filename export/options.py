@@ -35,6 +35,7 @@ def settings_from(
     checkpoint: str | Path | None,
     *,
     model: str | None = None,
+    codec: str | Path | None = None,
     lora: Files = (),
     export: dict[str, Any] | None = None,
 ) -> Config:
@@ -42,6 +43,7 @@ def settings_from(
 
     Args:
         model: its name in the store; the folder's or the configuration's if left out.
+        codec: file of the codec, in place of the folder's own.
         export: values of the configuration's export section.
 
     Raises:
@@ -51,7 +53,7 @@ def settings_from(
     if config is None:
         if folder is None:
             raise InputError("give --checkpoint DIR (or --config FILE)")
-        source = {"path": folder, "lora": lora_overlays(lora, folder)}
+        source = {"path": folder, "codec": codec, "lora": lora_overlays(lora, folder)}
         name = model or folder.resolve().name
         values = {"model": name, "checkpoint": source, "export": export or {}}
         return config_from(values, source="options")
@@ -61,6 +63,8 @@ def settings_from(
     changed["export"] |= export or {}
     if folder is not None:
         changed["checkpoint"] |= {"path": folder, "like": None}
+    if codec is not None:
+        changed["checkpoint"]["codec"] = Path(codec)
     changed["checkpoint"]["lora"] |= lora_overlays(lora, folder or settings.checkpoint.path)
     return config_from(changed, source=f"{config} with options")
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vampnet_onnx.configs.files import is_there, replacing
 from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
 from vampnet_onnx.models import LAC, load_codec, load_vampnet, read_checkpoint
-from vampnet_onnx.models.checkpoints.checkpoint import save_checkpoint
+from vampnet_onnx.models.checkpoints.checkpoint import save_checkpoint, spoken_kwargs
 from vampnet_onnx.models.checkpoints.random_checkpoint import sizes
 
 from .codec_training import train_codec
@@ -116,7 +116,7 @@ def _train_lora(folder: Path, name: str, recipe: Recipe, progress: Progress) -> 
 def _write(target: Path, module: nn.Module, kwargs: dict[str, Any]) -> None:
     content = {
         "state_dict": module.state_dict(),
-        "metadata": {"kwargs": kwargs, "trained": _NOTE},
+        "metadata": {"kwargs": spoken_kwargs(target.stem, kwargs), "trained": _NOTE},
     }
     with replacing(target) as temporary:
         save_checkpoint(content, temporary)

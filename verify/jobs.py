@@ -38,6 +38,7 @@ def verify_export(
     localise: bool = True,
     jobs: int | None = None,
     exit_first: bool = False,
+    codec: str | Path | None = None,
     lora: Files = (),
     unsealed: bool = False,
     reference: Against = "models",
@@ -60,6 +61,7 @@ def verify_export(
         localise: name the module behind every failure, for as long as the configuration says.
         jobs: processes that run cases, each with models of its own; if left out, one, and
             from 32 seeds on one for every core.
+        codec: file of the codec, in place of the folder's own.
         lora: LoRA files of the export: FILE, ``coarse=FILE`` or ``c2f=FILE``.
         unsealed: accept files whose hash is wrong, and say so.
         reference: what to compare with: our models, the published packages (``upstream``), or
@@ -71,7 +73,7 @@ def verify_export(
     Raises:
         InputError: files, options or checkpoints do not fit each other.
     """
-    settings = settings_from(config, checkpoint, model="verify", lora=lora)
+    settings = settings_from(config, checkpoint, model="verify", codec=codec, lora=lora)
     source, matrix = settings.checkpoint.path, settings.verify
     if source is None:
         raise InputError("verify compares with checkpoints: give --checkpoint DIR")
@@ -90,7 +92,9 @@ def verify_export(
         progress("checking hashes", 0, 1)
         artifacts = open_artifacts(artifacts, unsealed=unsealed)
         progress("checking hashes", 1, 1)
-    checkpoints = Checkpoints(source, settings.checkpoint.overlays)
+    checkpoints = Checkpoints(
+        source, settings.checkpoint.overlays, codec=settings.checkpoint.codec
+    )
     gates = load_gates(settings.gates)
     with _oracle(reference, upstream_python, checkpoints, matrix.threads) as oracle:
         report = verify_artifacts(
@@ -105,6 +109,7 @@ def verify_export(
                 artifacts.folder,
                 source,
                 settings.checkpoint.overlays,
+                codec=settings.checkpoint.codec,
                 config=Path(config) if config is not None else None,
                 unsealed=unsealed or bool(artifacts.changed),
                 reference=reference,
@@ -143,8 +148,7 @@ def _oracle(
     if reference == "models":
         yield Reference
     elif reference == "upstream":
-        folder, lora = checkpoints.folder, checkpoints.lora
-        with open_worker(python, folder, lora=lora, threads=threads) as worker:
+        with open_worker(python, checkpoints, threads=threads) as worker:
             yield lambda _models: UpstreamReference(worker)
     elif checkpoints.lora:
         raise InputError("--reference golden: no recorded set has a LoRA file laid over it")

@@ -74,7 +74,9 @@ def release_set(
     gates = load_gates(config.gates)
     home = artifacts / config.model
     with _checkpoint(config) as checkpoint, staging_folder(home) as staged:
-        checkpoints = Checkpoints(checkpoint, config.checkpoint.overlays)
+        checkpoints = Checkpoints(
+            checkpoint, config.checkpoint.overlays, codec=config.checkpoint.codec
+        )
         made = dict[str, Fingerprint]()
         manifest = export_set(
             config,

@@ -14,6 +14,7 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there
 from vampnet_onnx.configs.invocation import Given
 from vampnet_onnx.configs.manifest import (
+    LORA_ROLE,
     MANIFEST_NAME,
     AdapterRecord,
     ComponentRecord,
@@ -91,7 +92,8 @@ def verify_artifacts(
     records = _chosen(manifest, only)
     if any(_transformers_of(record, manifest) for record in records):
         _require_same_lora(checkpoints, artifacts)
-    components, left_out, notes = list[Component](), list[str](), list[str]()
+    components, left_out = list[Component](), list[str]()
+    notes = manifest.source_notes()
     with _threads(matrix.threads):
         for record in records:
             progress(record.id, 0, 1)
@@ -278,7 +280,9 @@ def _require_same_lora(checkpoints: Checkpoints, artifacts: Artifacts) -> None:
     counts = Counter(source.name for source in left)
     plain = {f"{name}.pth" for name in (CODEC, *TRANSFORMERS)}
     for source in left:
-        if source.name not in plain or counts[source.name] > 1:
+        # Manifests of before say nothing of a role.
+        unsaid = source.name not in plain or counts[source.name] > 1
+        if source.role == LORA_ROLE or (not source.role and unsaid):
             raise InputError(
                 f"{artifacts.folder}: made with the LoRA file {source.name} (sha256"
                 f" {source.sha256[:16]}…); give it with --lora"

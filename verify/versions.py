@@ -116,7 +116,7 @@ def compare_versions(
         raise InputError(f"{old.folder} and {new.folder} have no component in common")
     adapters = [] if adapter is None else new.adapters(adapter)
     switched = {found.component: new.folder / found.file.name for found in adapters}
-    sources = {*new.manifest.sources, *(found.source for found in adapters)}
+    made_from = (*new.manifest.sources, *(found.source for found in adapters))
     tools = old.manifest.toolchain, new.manifest.toolchain
     return VersionChange(
         toolchain={
@@ -124,7 +124,8 @@ def compare_versions(
             for tool in sorted({*tools[0], *tools[1]})
             if tools[0].get(tool) != tools[1].get(tool)
         },
-        sources_differ=set(old.manifest.sources) != sources,
+        sources_differ={source.sha256 for source in old.manifest.sources}
+        != {source.sha256 for source in made_from},
         only_old=[name for name in records if name not in others],
         only_new=[name for name in others if name not in records],
         components=[

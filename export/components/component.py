@@ -101,7 +101,9 @@ def codec_of(models: ModelSet, name: str) -> LAC:
         InputError: there is none.
     """
     if models.codec is None:
-        raise InputError(f"{models.folder}: no codec.pth, which {name} is made from")
+        raise InputError(
+            f"{models.folder}: no codec.pth, which {name} is made from; give it with --codec"
+        )
     return models.codec
 
 

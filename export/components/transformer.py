@@ -92,7 +92,8 @@ def transformer(name: str, models: ModelSet, variant: str = "") -> TracedCompone
     elif models.codec is None:
         raise InputError(
             f"{models.folder}: {name} looks codes up in the codec's tables, but there is no"
-            f" codec.pth; add it, or export the entry by latents with --input latents"
+            " codec.pth; give it with --codec FILE, or export the entry by latents with"
+            " --input latents"
         )
     else:
         quantizer = models.codec.quantizer

@@ -16,16 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
+from vampnet_onnx.configs.names import CODEC
+from vampnet_onnx.configs.packaged import shipped
+from vampnet_onnx.models.networks.dims import DEFAULTS, CodecDims, VampNetDims
 from vampnet_onnx.models.networks.lac import LAC
 from vampnet_onnx.models.networks.vampnet import VampNet
 
-from .unpickle import check_weights, clean_state, listed, unpickle
+from .content import read_content
+from .unpickle import check_weights, clean_state, listed
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
-
-RANDOM_LABEL = "random_weights"
 
 _LORA_SUFFIXES = (".lora_A", ".lora_B")
 
@@ -40,12 +41,14 @@ class Checkpoint:
         state: tensors by published name, weight-norm keys in the old style.
         kwargs: the published constructor's keywords; none where it is a LoRA overlay.
         label: what its metadata says of the weights, ``random`` for random ones; else empty.
+        prefix: what stood before every key and was taken off, such as ``_orig_mod.``.
     """
 
     path: Path
     state: dict[str, Tensor]
     kwargs: dict[str, Any]
     label: str = ""
+    prefix: str = ""
 
 
 def read_checkpoint(path: Path, *, weights_checked: bool = False) -> Checkpoint:
@@ -57,11 +60,12 @@ def read_checkpoint(path: Path, *, weights_checked: bool = False) -> Checkpoint:
         InputError: the file is missing, truncated, no checkpoint, wants to run code, has no
             ``metadata.kwargs``, or holds non-finite or non-float weights.
     """
-    raw, kwargs, label = content_of(path)
-    state = clean_state(raw, path)
+    content = read_content(path)
+    kwargs = content.kwargs
+    state = clean_state(content.state, path)
     if not weights_checked:
         check_weights(state, path)
-    return Checkpoint(path, state, kwargs, label)
+    return Checkpoint(path, state, kwargs, content.label, content.prefix)
 
 
 def read_lora(path: Path, *, weights_checked: bool = False) -> Checkpoint:
@@ -72,12 +76,10 @@ def read_lora(path: Path, *, weights_checked: bool = False) -> Checkpoint:
     Raises:
         InputError: as `read_checkpoint`, or other keys are present.
     """
-    content = unpickle(path)
-    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
-        content = content["state_dict"]
-    if not isinstance(content, dict) or not content:
+    content = read_content(path, bare=True)
+    if not content.state:
         raise InputError(f"{path}: not a LoRA file: no tensors inside")
-    state = clean_state(content, path)
+    state = clean_state(content.state, path)
     if not weights_checked:
         check_weights(state, path)
     others = [key for key in state if not key.endswith(_LORA_SUFFIXES)]
@@ -86,7 +88,7 @@ def read_lora(path: Path, *, weights_checked: bool = False) -> Checkpoint:
             f"{path}: a LoRA file holds only *.lora_A and *.lora_B keys, but this one has"
             f" {listed(others)}"
         )
-    return Checkpoint(path, state, {})
+    return Checkpoint(path, state, {}, prefix=content.prefix)
 
 
 def load_codec(checkpoint: Checkpoint) -> LAC:
@@ -115,28 +117,6 @@ def load_vampnet(checkpoint: Checkpoint, *, lora: Checkpoint | None = None) -> V
     if lora is not None:
         _require_keys(lora_shapes(dims, rank), lora.state, lora.path)
     return _strict_load(lambda: VampNet(dims, rank=rank), state, checkpoint.path)
-
-
-def content_of(path: Path) -> tuple[dict[Any, Any], dict[str, Any], str]:
-    """Return a file's state dict as it is, its keywords and its label.
-
-    Raises:
-        InputError: it cannot be read, or is in another format.
-    """
-    content = unpickle(path)
-    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
-        raise InputError(
-            f"{path}: not a checkpoint in the published format: no 'state_dict' inside"
-        )
-    metadata = content.get("metadata")
-    if not isinstance(metadata, dict) or not isinstance(metadata.get("kwargs"), dict):
-        raise InputError(
-            f"{path}: the checkpoint has no metadata.kwargs, so its dimensions are unknown;"
-            " save it with the published package's BaseModel.save"
-        )
-    labelled = metadata.get(RANDOM_LABEL)
-    label = "" if labelled is None or labelled is False else "random"
-    return content["state_dict"], dict(metadata["kwargs"]), label
 
 
 def _strict_load(build: Callable[[], M], state: dict[str, Tensor], path: Path) -> M:
@@ -198,6 +178,22 @@ def _refuse_more_parts_than_keys(checkpoint: Checkpoint, parts: int) -> None:
             f"{checkpoint.path}: metadata.kwargs asks for {parts} layers or codebooks, but"
             f" the state_dict has only {len(checkpoint.state)} keys"
         )
+
+
+def spoken_kwargs(name: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    """Return every keyword of a published constructor, as a file that we write states them.
+
+    Left to the published defaults, a file would ask for the attention of another package
+    (``flash_attn``), and change its meaning where a later version changes a default.
+
+    Args:
+        name: of the network: ``codec``, ``coarse`` or ``c2f``.
+        kwargs: those that are said of it.
+    """
+    defaults = shipped(DEFAULTS)
+    if name == CODEC:
+        return {**defaults["codec"], **kwargs}
+    return {**defaults["vampnet"], "ctrl_dims": None, "flash_attn": False, **kwargs}
 
 
 def save_checkpoint(content: object, path: Path) -> None:

@@ -8,11 +8,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import is_there
-from vampnet_onnx.configs.manifest import SourceRecord
+from vampnet_onnx.configs.manifest import LORA_ROLE, SourceRecord
 from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
 from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
 from vampnet_onnx.models.networks.lac import LAC
@@ -21,7 +21,6 @@ from vampnet_onnx.models.networks.vampnet import VampNet
 
 from .checkpoint import (
     Checkpoint,
-    content_of,
     load_codec,
     load_vampnet,
     lora_rank,
@@ -29,7 +28,9 @@ from .checkpoint import (
     read_checkpoint,
     read_lora,
 )
-from .unpickle import listed
+from .content import Content, read_content
+from .found import find_files
+from .unpickle import clean_state, listed
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,14 @@ class ModelSet:
 
     Attributes:
         sources: the files that were read, in a fixed order.
+        paths: of the sources.
     """
 
     folder: Path
     codec: LAC | None
     transformers: dict[str, VampNet] = field(default_factory=dict)
     sources: tuple[SourceRecord, ...] = ()
+    paths: tuple[Path, ...] = ()
 
 
 class Checkpoints:
@@ -54,34 +57,48 @@ class Checkpoints:
     of all that was made from it.  A copy in another process knows what this one knew.
 
     Args:
-        folder: holds ``codec.pth``, ``coarse.pth``, ``c2f.pth`` or some of them.
+        folder: holds ``codec.pth``, ``coarse.pth``, ``c2f.pth`` or some of them, or is that of
+            a training run (`found.find_files`).
+        lora: LoRA files to lay over transformers.  One that a training run left beside the
+            weights is laid over them where none is given and its tensors are others than
+            those in the weights.
+        codec: file of the codec, in place of the folder's own.
 
     Attributes:
-        present: which of codec, coarse and c2f the folder holds, in this order.
-        codec_dims: dimensions of the codec, if ``codec.pth`` is there.
+        files: by network, in the order codec, coarse, c2f.
+        present: their names.
+        lora: LoRA files that are laid over transformers.
+        given: transformers whose LoRA file was given, not found.
+        codec_dims: dimensions of the codec, if there is one.
         dims: dimensions of the transformers that are there.
 
     Raises:
         InputError: nothing to read, or the files do not fit each other.
     """
 
-    def __init__(self, folder: Path, lora: Mapping[str, Path] = {}) -> None:
-        self.folder, self.lora = folder, dict(lora)
-        self.present = _present(folder)
+    def __init__(
+        self, folder: Path, lora: Mapping[str, Path] = {}, *, codec: Path | None = None
+    ) -> None:
+        found = find_files(folder, codec)
+        self.folder, self.files = folder, found.files
+        self.given, self.lora = tuple(lora), dict(lora)
+        self.present = list(found.files)
         self.codec_dims: CodecDims | None = None
         self.dims: dict[str, VampNetDims] = {}
         self._files: dict[Path, _File] = {}
         self._networks: dict[str, LAC | VampNet] = {}
         self._versions: dict[str, list[int]] = {}
         self._merged = False
-        for name in self.present:
-            path = self._path(name)
-            kwargs = self._file(path).read_kwargs()
+        for name, path in self.files.items():
+            kwargs = self._file(path).content.kwargs
             if name == CODEC:
                 self.codec_dims = CodecDims.from_kwargs(kwargs, str(path))
             else:
                 self.dims[name] = VampNetDims.from_kwargs(kwargs, str(path))
-        require_fit(self.codec_dims, self.dims, folder)
+        require_fit(self.codec_dims, self.dims, self.files)
+        for name, path in found.lora.items():
+            if name not in self.lora and not self._holds(self.files[name], path):
+                self.lora[name] = path
 
     def models_for(self, transformers: Sequence[str], *, merged: bool = False) -> ModelSet:
         """Return the codec and the transformers asked for, those that are there.
@@ -111,13 +128,14 @@ class Checkpoints:
             if name not in self._networks:
                 self._networks[name] = self._opened(name)
                 self._versions[name] = _versions(self._networks[name])
-            files += [self._path(name), *filter(None, [self.lora.get(name)])]
+            files += [self.files[name], *filter(None, [self.lora.get(name)])]
         codec = self._networks.get(CODEC)
         return ModelSet(
             self.folder,
             codec if isinstance(codec, LAC) else None,
             {n: m for n in wanted if isinstance(m := self._networks[n], VampNet)},
             tuple(self.source(path) for path in files),
+            tuple(files),
         )
 
     def read_lora(self, path: Path) -> Checkpoint:
@@ -142,16 +160,25 @@ class Checkpoints:
         """Leave out the networks: another process opens its own."""
         return self.__dict__ | {"_networks": {}}
 
-    def _path(self, name: str) -> Path:
-        return self.folder / f"{name}.pth"
-
     def _file(self, path: Path) -> _File:
         if path not in self._files:
-            self._files[path] = _File(path)
+            role = next((n for n, own in self.files.items() if own == path), LORA_ROLE)
+            inside = path.is_relative_to(self.folder)
+            name = path.relative_to(self.folder).as_posix() if inside else path.name
+            self._files[path] = _File(path, name, role)
         return self._files[path]
 
+    def _holds(self, weights: Path, lora: Path) -> bool:
+        """Whether the tensors of a LoRA file are in a file of weights already."""
+        state = clean_state(self._file(weights).content.state, weights)
+        overlay = clean_state(self._file(lora).content.state, lora)
+        return all(
+            name in state and torch.equal(state[name], value)
+            for name, value in overlay.items()
+        )
+
     def _opened(self, name: str) -> LAC | VampNet:
-        checkpoint = self._file(self._path(name)).read(read_checkpoint)
+        checkpoint = self._file(self.files[name]).read(read_checkpoint)
         if name == CODEC:
             return load_codec(checkpoint)
         overlay = self.read_lora(self.lora[name]) if name in self.lora else None
@@ -168,22 +195,23 @@ class Checkpoints:
         """
         for name, model in self._networks.items():
             if _versions(model) != self._versions[name]:
-                raise RuntimeError(f"{self._path(name)}: its weights were changed in place")
+                raise RuntimeError(f"{self.files[name]}: its weights were changed in place")
 
 
 class _File:
     """A file that is hashed once, and whose weights are looked at once."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, name: str, role: str) -> None:
+        self._path, self._name, self._role = path, name, role
         self._stamp = _stamp(path)
-        self._label = ""
         self._checked = False
 
-    def read_kwargs(self) -> dict[str, Any]:
-        """Read the keywords of a checkpoint, and no weights."""
-        _, kwargs, self._label = content_of(self._path)
-        return kwargs
+    @property
+    def content(self) -> Content:
+        """What is in the file; its tensors are mapped, not read."""
+        found = read_content(self._path, bare=self._role == LORA_ROLE)
+        self._said = found.label, found.prefix
+        return found
 
     def read(self, read: Callable[..., Checkpoint]) -> Checkpoint:
         """Open the file."""
@@ -194,9 +222,16 @@ class _File:
 
     @cached_property
     def source(self) -> SourceRecord:
-        found = SourceRecord.of(self._path, label=self._label)
+        label, prefix = self._said
+        found = SourceRecord.of(self._path, label=label, role=self._role, prefix=prefix)
         self.require_same()
-        return found
+        return found.model_copy(update={"name": self._name})
+
+    @cached_property
+    def _said(self) -> tuple[str, str]:
+        """Label and prefix, from the file itself where it was not opened yet."""
+        content = self.content
+        return content.label, content.prefix
 
     def require_same(self) -> None:
         """Refuse a file that is not the one that was first seen.
@@ -226,14 +261,18 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def open_models(
-    folder: Path, *, lora: Mapping[str, Path] = {}, only: Sequence[str] = TRANSFORMERS
+    folder: Path,
+    *,
+    lora: Mapping[str, Path] = {},
+    only: Sequence[str] = TRANSFORMERS,
+    codec: Path | None = None,
 ) -> ModelSet:
     """Open the codec of a folder, if it holds one, and these transformers, once.
 
     Raises:
         InputError: as `Checkpoints`.
     """
-    return Checkpoints(folder, lora).models_for(only)
+    return Checkpoints(folder, lora, codec=codec).models_for(only)
 
 
 def lora_owner(folder: Path, lora: Path) -> str:
@@ -261,22 +300,12 @@ def lora_owner(folder: Path, lora: Path) -> str:
     )
 
 
-def _present(folder: Path) -> list[str]:
-    if not is_there(folder) or not folder.is_dir():
-        raise InputError(f"{folder}: no such folder of checkpoints")
-    present = [name for name in (CODEC, *TRANSFORMERS) if (folder / f"{name}.pth").exists()]
-    if not present:
-        raise InputError(
-            f"{folder}: holds none of codec.pth, coarse.pth, c2f.pth; fetch the published set"
-            " with 'vampnet-onnx fetch' or make one with 'vampnet-onnx make-checkpoint'"
-        )
-    return present
-
-
 def require_fit(
-    codec: CodecDims | None, transformers: Mapping[str, VampNetDims], folder: Path
+    codec: CodecDims | None,
+    transformers: Mapping[str, VampNetDims],
+    files: Mapping[str, Path],
 ) -> None:
-    """Refuse networks of a folder that are not of one set.
+    """Refuse networks of a folder that are not of one set; `files` by network.
 
     Raises:
         InputError: naming the files and what differs.
@@ -297,13 +326,13 @@ def require_fit(
             problems.append(f"latent_dim {dims.latent_dim} against codebook_dim {widths}")
         if problems:
             raise InputError(
-                f"{folder}: {name}.pth and codec.pth do not fit each other:"
+                f"{files[name]} and {files[CODEC]} do not fit each other:"
                 f" {'; '.join(problems)}. Use the codec the transformer was trained on"
             )
     if len(transformers) == len(TRANSFORMERS):
         coarse, c2f = (transformers[name] for name in TRANSFORMERS)
         if coarse.n_codebooks != c2f.n_conditioning_codebooks:
             raise InputError(
-                f"{folder}: coarse.pth has {coarse.n_codebooks} codebooks, but c2f.pth is"
+                f"{files['coarse']} has {coarse.n_codebooks} codebooks, but {files['c2f']} is"
                 f" conditioned on {c2f.n_conditioning_codebooks}; they are not a pair"
             )

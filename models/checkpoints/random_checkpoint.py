@@ -21,7 +21,8 @@ from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
 from vampnet_onnx.models.networks.lac import LAC
 from vampnet_onnx.models.networks.vampnet import VampNet
 
-from .checkpoint import RANDOM_LABEL, save_checkpoint
+from .checkpoint import save_checkpoint, spoken_kwargs
+from .content import RANDOM_LABEL
 
 LORA_RANK = 8
 
@@ -88,7 +89,11 @@ def write_random_file(
             module = VampNet(VampNetDims.from_kwargs(kwargs, "sizes.toml"), rank=LORA_RANK)
     content = {
         "state_dict": random_state(module, generator),
-        "metadata": {"kwargs": kwargs, RANDOM_LABEL: True, "seed": seed},
+        "metadata": {
+            "kwargs": spoken_kwargs(target.stem, kwargs),
+            RANDOM_LABEL: True,
+            "seed": seed,
+        },
     }
     with replacing(target) as temporary:
         save_checkpoint(content, temporary)

@@ -13,7 +13,7 @@ from typing import Any, Self
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.packaged import shipped
 
-_DEFAULTS = "reference_defaults.toml"
+DEFAULTS = "reference_defaults.toml"
 # Larger values cannot come from a real checkpoint and would only exhaust memory.
 _LARGEST = 1 << 20
 
@@ -59,7 +59,7 @@ class CodecDims:
         Raises:
             InputError: a keyword has an impossible value.
         """
-        read = _Reader({**shipped(_DEFAULTS)["codec"], **kwargs}, source)
+        read = _Reader({**shipped(DEFAULTS)["codec"], **kwargs}, source)
         n_codebooks = read.integer("n_codebooks")
         width = read.values["codebook_dim"]
         dims = cls(
@@ -141,10 +141,11 @@ class VampNetDims:
 
         Raises:
             InputError: a keyword has an impossible value or asks for a part of the published
-                package that no released checkpoint has (conditioning, controls).
+                package that no released checkpoint has (conditioning, controls).  `cond_dim`
+                is no such one: it adds no weights there and changes nothing that is computed.
         """
-        read = _Reader({**shipped(_DEFAULTS)["vampnet"], **kwargs}, source)
-        for name in ("r_cond_dim", "cond_dim", "ctrl_dims"):
+        read = _Reader({**shipped(DEFAULTS)["vampnet"], **kwargs}, source)
+        for name in ("r_cond_dim", "ctrl_dims"):
             if _is_set(read.values.get(name)):
                 raise InputError(
                     f"{source}: {name} = {_shown(read.values[name])} asks for conditioning"

@@ -22,7 +22,7 @@ from vampnet_onnx.configs.manifest import (
     ComponentRecord,
     Fact,
 )
-from vampnet_onnx.configs.names import TRANSFORMERS
+from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
 
 from .session import Session
 
@@ -234,7 +234,11 @@ def _check_signature(record: ComponentRecord, session: Session) -> None:
 
 def _codec_hash(artifacts: Artifacts) -> str:
     """Return the hash of the codec's checkpoint, or nothing if there is none."""
-    found = {s.sha256 for s in artifacts.manifest.sources if s.name == _CODEC_FILE}
+    found = {
+        source.sha256
+        for source in artifacts.manifest.sources
+        if source.role == CODEC or source.name == _CODEC_FILE
+    }
     if len(found) > 1:
         raise InputError(
             f"{artifacts.folder}: made from {len(found)} different codecs: {_MIXED}"

@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.checkpoint_files import with_kwargs
 from tests.support.command_line import Cli, files_below, refused
+from tests.support.runs import training_run
 
 
 def test_a_missing_checkpoint_folder_is_refused(cli: Cli, tmp_path: Path) -> None:
@@ -94,3 +95,44 @@ def test_a_version_that_exists_with_other_content_is_refused(
     )
     refused(result, "v1: exists with other content")
     assert files_below(store) == before
+
+
+def test_a_training_run_is_exported_and_verified_with_the_codec_it_is_given(
+    cli: Cli, nano: Path, tmp_path: Path
+) -> None:
+    run = training_run(nano, tmp_path / "mine", lora="other")
+    source = ("--checkpoint", run, "--codec", nano / "codec.pth")
+    only = ("--component", "coarse")
+    out = tmp_path / "out"
+    refused(cli("export", "--checkpoint", run, "--out", out, *only), "--codec FILE")
+    made = cli("export", *source, "--out", out, *only)
+    assert made.code == 0, made
+    taken = "coarse/latest/vampnet/weights.pth: from a training run, as coarse"
+    laid = "coarse/latest/lora.pth: laid over the weights beside it"
+    prefix = "'_orig_mod.' was taken off its keys"
+    assert all(words in made.out for words in (taken, laid, prefix))
+    report = ("--report", tmp_path / "report")
+    found = cli("verify", out, *source, *only, "--seeds", "0", *report, "--json")
+    assert found.code == 0 and found.json["verdict"] in ("PASS", "AMBIGUOUS"), found
+    assert any(prefix in note for note in found.json["notes"])
+    assert cli("localise", out, *source, *only).code == 0
+    # Without what was laid over it, it is another model.
+    (run / "coarse" / "latest" / "lora.pth").unlink()
+    said = cli("verify", out, *source, *only, *report)
+    refused(said, "made with the LoRA file coarse/latest/lora.pth")
+
+
+def test_a_lora_file_of_a_compiled_model_is_merged_and_said(
+    cli: Cli, nano: Path, tmp_path: Path
+) -> None:
+    run = training_run(nano, tmp_path / "run", lora="other")
+    lora = ("--lora", run / "coarse" / "latest" / "lora.pth")
+    only = ("--component", "coarse")
+    for more in ((), ("--lora-adapters",)):
+        out = tmp_path / "out"
+        made = cli("export", "--checkpoint", nano, *lora, "--out", out, *only, *more, "--json")
+        assert made.code == 0, made
+        assert made.json["notes"] == ["lora.pth: '_orig_mod.' was taken off its keys"]
+        given = ("--checkpoint", nano, *lora, *only, "--seeds", "0")
+        report = ("--report", tmp_path / "report")
+        assert cli("verify", made.json["artifacts"], *given, *report).code == 0

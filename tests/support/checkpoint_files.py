@@ -16,6 +16,7 @@ from vampnet_onnx.configs import manifest as recording
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.models import load_codec, load_vampnet, read_checkpoint
 from vampnet_onnx.models.checkpoints import checkpoint as reading
+from vampnet_onnx.models.checkpoints import content as opening
 
 Content = dict[str, Any]
 Calls = dict[str, Counter[str]]
@@ -94,5 +95,5 @@ def count_readings(monkeypatch: pytest.MonkeyPatch) -> Calls:
 
     count(recording, "sha256", 0)
     count(reading, "check_weights", 1)
-    count(reading, "unpickle", 0)
+    count(opening, "unpickle", 0)
     return found

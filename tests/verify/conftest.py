@@ -20,7 +20,7 @@ from tests.support.sets import GOLDEN
 from tests.support.upstream_packages import STUB, python_with
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import Gates, load_gates
-from vampnet_onnx.models import ModelSet, open_models
+from vampnet_onnx.models import Checkpoints, ModelSet, open_models
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
 from vampnet_onnx.reports import Component
 from vampnet_onnx.verify.gates.component import check_component
@@ -73,7 +73,9 @@ def stub_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def worker(stub_python: Path) -> Iterator[Worker]:
-    with open_worker(stub_python, GOLDEN / "a", chunk_seconds=(1.0, 0.4), threads=1) as found:
+    with open_worker(
+        stub_python, Checkpoints(GOLDEN / "a"), chunk_seconds=(1.0, 0.4), threads=1
+    ) as found:
         yield found
 
 

@@ -79,6 +79,7 @@ def localise_error(
     seed: int = 0,
     length: int | None = None,
     batch: int = 2,
+    codec: str | Path | None = None,
     lora: Files = (),
     unsealed: bool = False,
     reference: Literal["models", "golden"] = "models",
@@ -93,6 +94,7 @@ def localise_error(
         component: with variant; ``coarse`` if left out, or what the file holds.
         seed: without a case: of the input, or number of the recorded case.
         length: frames, or samples of audio.
+        codec: file of the codec, in place of the folder's own.
         lora: LoRA files of the export, as for `verify_export`.
         reference: our models, or what a recorded set in the checkpoint folder holds.
 
@@ -129,7 +131,9 @@ def localise_error(
         other = open_component(Path(new), record.id, unsealed=unsealed)
         old = GraphSource(graph, subject_of(record).inputs(record, walked))
         return _located(record, walked, old, other.graph, (*unvouched, *other.unvouched))
-    models = Checkpoints(folder, overlays).models_for(required_checkpoint(record.name))
+    own_codec = Path(codec) if codec is not None else None
+    checkpoints = Checkpoints(folder, overlays, codec=own_codec)
+    models = checkpoints.models_for(required_checkpoint(record.name))
     require_same_sources(models, opened.sources, opened.path)
     if reference == "golden":
         recorded = RecordedReference(RecordedSet(folder), models)

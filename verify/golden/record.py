@@ -18,9 +18,10 @@ import torch
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import publish_folder, staging_folder
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
-from vampnet_onnx.models import CodecDims, ModelSet, VampNetDims, open_models
+from vampnet_onnx.configs.names import TRANSFORMERS
+from vampnet_onnx.models import Checkpoints, CodecDims, ModelSet, VampNetDims
 from vampnet_onnx.models.behaviour import masks
+from vampnet_onnx.models.checkpoints.published_copy import published_copy
 from vampnet_onnx.verify.sides.recorded import ARRAYS, PARAMETERS
 from vampnet_onnx.verify.sides.upstream import Worker, open_worker
 from vampnet_onnx.verify.subjects.case import Case
@@ -85,6 +86,7 @@ def record_set(
     output: Path,
     *,
     python: str | Path | None,
+    codec: Path | None = None,
     progress: Callable[[str, int, int], None] = lambda _n, _d, _t: None,
 ) -> int:
     """Record every kind of case and write the set.
@@ -93,6 +95,7 @@ def record_set(
         checkpoint: folder with codec, coarse and c2f; copied into the set.
         output: folder of the set, which must not exist.
         python: the interpreter that has the published packages; None for our own.
+        codec: file of the codec, in place of the folder's own.
 
     Returns:
         How many cases were recorded.
@@ -103,19 +106,27 @@ def record_set(
     """
     if output.exists():
         raise InputError(f"{output}: exists already and is never overwritten")
-    models = open_models(checkpoint)
+    checkpoints = Checkpoints(checkpoint, codec=codec)
+    if checkpoints.lora:
+        raise InputError(
+            f"{', '.join(map(str, checkpoints.lora.values()))}: no recorded set has a LoRA"
+            " file laid over it"
+        )
+    models = checkpoints.models_for(TRANSFORMERS)
     if models.codec is None or len(models.transformers) < 2:
         raise InputError(f"{checkpoint}: a set needs codec.pth, coarse.pth and c2f.pth")
     chunks = (COARSE_CHUNK_S, C2F_CHUNK_S)
-    with open_worker(python, checkpoint, chunk_seconds=chunks) as worker:
+    with open_worker(python, checkpoints, chunk_seconds=chunks) as worker:
         recorder = _Recorder(worker, models, models.codec.dims)
         for done, record in enumerate(_KINDS):
             progress(record.__name__.strip("_").replace("_", " "), done, len(_KINDS))
             record(recorder)
         torch_version = str(worker.call("describe")["torch"])
     with staging_folder(output.parent) as staged:
-        for name in (CODEC, *TRANSFORMERS):
-            shutil.copy(checkpoint / f"{name}.pth", staged)
+        for name, path in checkpoints.files.items():
+            target = staged / f"{name}.pth"
+            if published_copy(path, target, role=name) == path:
+                shutil.copy(path, target)
         np.savez_compressed(staged / ARRAYS, **recorder.arrays)  # type: ignore[arg-type]
         text = json.dumps(recorder.header(output.name, torch_version), indent=1) + "\n"
         (staged / PARAMETERS).write_text(text, "utf-8")

@@ -78,9 +78,10 @@ def require_same_sources(
     Raises:
         InputError: a checkpoint is not among those listed.
     """
-    for source in models.sources:
-        if source not in listed:
+    known = {source.sha256 for source in listed}
+    for source, file in zip(models.sources, models.paths, strict=True):
+        if source.sha256 not in known:
             raise InputError(
-                f"{models.folder / source.name}: {path} was not made from this file (its"
+                f"{file}: {path} was not made from this file (its"
                 " sha256 is not in the manifest); give the checkpoint it was made from"
             )

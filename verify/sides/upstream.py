@@ -22,8 +22,10 @@ import numpy as np
 from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.files import temporary_folder
-from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.configs.manifest import LORA_ROLE, ComponentRecord
 from vampnet_onnx.configs.settings import vamp_settings
+from vampnet_onnx.models import Checkpoints
+from vampnet_onnx.models.checkpoints.published_copy import published_copy
 from vampnet_onnx.verify.subjects.case import Arrays, Case, Computed
 from vampnet_onnx.verify.subjects.registry import subject_of
 
@@ -109,9 +111,8 @@ class Worker:
 @contextlib.contextmanager
 def open_worker(
     python: str | Path | None,
-    checkpoint: Path,
+    checkpoints: Checkpoints,
     *,
-    lora: Mapping[str, Path] | None = None,
     chunk_seconds: tuple[float, float] | None = None,
     threads: int = 0,
 ) -> Iterator[Worker]:
@@ -120,7 +121,7 @@ def open_worker(
     Args:
         python: the interpreter that has the packages, a file or the name of a
             program; None for our own.
-        checkpoint: folder of the checkpoints, already checked (`models.Checkpoints`).
+        checkpoints: what to open, LoRA files included.
         chunk_seconds: of the coarse and the coarse-to-fine model; None for the published ones.
 
     Raises:
@@ -132,14 +133,14 @@ def open_worker(
         raise InputError(f"--upstream-python {python}: no such program. {REMEDY}")
     published = vamp_settings()
     chunks = chunk_seconds or (published.coarse_chunk_s, published.c2f_chunk_s)
-    settings = {
-        "checkpoint": str(checkpoint.resolve()),
-        "lora": {name: str(path.resolve()) for name, path in (lora or {}).items()},
-        "chunk_sizes_s": chunks,
-        "threads": threads,
-    }
     with temporary_folder() as temporary:
         folder = Path(temporary)
+        settings = {
+            "files": _readable(checkpoints.files, folder),
+            "lora": _readable(checkpoints.lora, folder, role=LORA_ROLE),
+            "chunk_sizes_s": chunks,
+            "threads": threads,
+        }
         # From a folder of its own: Python puts a script's folder first in its path.
         script = shutil.copy(_WORKER, folder)
         with (folder / "stderr").open("wb") as log:
@@ -161,6 +162,15 @@ def open_worker(
         finally:
             process.kill()
             process.communicate()
+
+
+def _readable(files: Mapping[str, Path], folder: Path, *, role: str = "") -> dict[str, str]:
+    """Return files that the packages open: each as it is, or a copy of it where need be."""
+    found = {}
+    for name, path in files.items():
+        copy = folder / f"{name}{role}.pth"
+        found[name] = str(published_copy(path, copy, role=role or name).resolve())
+    return found
 
 
 class UpstreamReference:

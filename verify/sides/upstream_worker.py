@@ -35,12 +35,12 @@ class LacksError(Exception):
 
 
 class Published:
-    """The published models of a folder of checkpoints, each loaded when first asked for."""
+    """The published models of checkpoint files, each loaded when first asked for."""
 
     def __init__(
-        self, checkpoint: str, lora: dict[str, str], chunk_sizes_s: tuple[float, float]
+        self, files: dict[str, str], lora: dict[str, str], chunk_sizes_s: tuple[float, float]
     ) -> None:
-        self._paths = {n: Path(checkpoint, f"{n}.pth") for n in ("codec", "coarse", "c2f")}
+        self._paths = {name: Path(path) for name, path in files.items()}
         self._lora = lora
         self._chunks = chunk_sizes_s
         self._models: dict[tuple[str, str], Any] = {}
@@ -56,7 +56,7 @@ class Published:
     def interface(self) -> Any:
         """Return the published interface around the models, without beat tracking."""
         if self._interface is None:
-            present = {n: str(path) for n, path in self._paths.items() if path.exists()}
+            present = {name: str(path) for name, path in self._paths.items()}
             make = _member(_vampnet("interface"), "Interface")
             for name in ("codec", "coarse"):  # it loads by these classes
                 _model_class(name)

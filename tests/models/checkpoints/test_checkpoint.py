@@ -256,3 +256,31 @@ def test_a_checkpoint_with_only_the_b_half_of_its_lora_keys_is_refused(
         del content["state_dict"][key]
     message = refusal(saved(content, tmp_path / "coarse.pth"))
     assert "missing keys: 5" in message
+
+
+@pytest.mark.parametrize(
+    "prefix",
+    ["_orig_mod.", "module.", "module._orig_mod.", "_orig_mod.module.", "module.module."],
+)
+def test_what_a_wrapper_put_before_every_key_is_taken_off(
+    nano: Path, tmp_path: Path, prefix: str
+) -> None:
+    content = content_of(nano, "coarse")
+    state = content["state_dict"]
+    content["state_dict"] = {f"{prefix}{key}": value for key, value in state.items()}
+    found = read_checkpoint(saved(content, tmp_path / "coarse.pth"))
+    assert found.prefix == prefix and found.state.keys() == state.keys()
+    load_vampnet(found)
+    behind = {f"{prefix}{key}": value for key, value in lora_of(nano).items()}
+    overlay = read_lora(saved(behind, tmp_path / "lora.pth"))
+    assert overlay.prefix == prefix and overlay.state.keys() == lora_of(nano).keys()
+    assert read_checkpoint(nano / "coarse.pth").prefix == ""
+
+
+def test_a_prefix_that_only_some_keys_carry_is_not_taken_off(
+    nano: Path, tmp_path: Path
+) -> None:
+    content = content_of(nano, "coarse")
+    first, *rest = content["state_dict"].items()
+    content["state_dict"] = {first[0]: first[1], **{f"module.{k}": v for k, v in rest}}
+    assert f"module.{rest[0][0]}" in refusal(saved(content, tmp_path / "coarse.pth"))

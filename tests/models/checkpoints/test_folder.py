@@ -108,7 +108,7 @@ def test_an_empty_folder_names_what_was_looked_for_and_the_way_out(tmp_path: Pat
 def test_a_folder_that_is_not_there_is_refused(tmp_path: Path) -> None:
     assert "no such folder" in refusal(tmp_path / "nowhere", open_models)
     (tmp_path / "file").touch()
-    assert "no such folder" in refusal(tmp_path / "file", open_models)
+    assert "a file, not a folder of checkpoints" in refusal(tmp_path / "file", open_models)
     refusal(tmp_path / ("x" * 300), open_models)
 
 

@@ -83,7 +83,6 @@ def test_impossible_rates_are_refused_by_name(
         ("coarse", {"n_conditioning_codebooks": 2}, "leaves nothing to predict"),
         ("coarse", {"n_conditioning_codebooks": 9}, "leaves nothing to predict"),
         ("coarse", {"r_cond_dim": 16}, "r_cond_dim = 16"),
-        ("coarse", {"cond_dim": 4}, "cond_dim = 4"),
         ("coarse", {"ctrl_dims": {"rms": 1}}, "ctrl_dims"),
         ("coarse", {"ctrl_dims": torch.ones(2)}, "ctrl_dims"),
         ("coarse", {"noise_mode": "random"}, "noise_mode = 'random'"),
@@ -179,3 +178,11 @@ def test_codebooks_may_each_have_a_width_of_their_own(tmp_path: Path) -> None:
     write_random_file(tmp_path / "codec.pth", kwargs, seed=0)
     codec = load(tmp_path / "codec.pth")
     assert codec.encode(audio()).latents.shape[1] == 5 + 2 + 7
+
+
+@pytest.mark.parametrize("value", [1, 64, None])
+def test_a_cond_dim_adds_no_weights_and_changes_nothing(
+    nano: Path, tmp_path: Path, value: object
+) -> None:
+    path = with_kwargs(nano, "coarse", tmp_path / "coarse.pth", cond_dim=value)
+    assert load(path).dims == load(nano / "coarse.pth").dims  # type: ignore[attr-defined]

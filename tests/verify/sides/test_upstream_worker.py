@@ -13,6 +13,7 @@ from tests.support.recorded_cases import parameters
 from tests.support.sets import GOLDEN, GoldenSet, assert_within
 from tests.support.upstream_packages import TOLERANCE, changed_stub, python_with
 from vampnet_onnx.configs.errors import EnvironmentLacksError
+from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.verify.sides import upstream
 from vampnet_onnx.verify.sides.upstream import Worker, open_worker
 
@@ -114,7 +115,7 @@ def test_it_draws_masks_on_from_where_the_last_one_stopped(
 
 def test_loading_leaves_the_seed_alone(stub_python: Path, golden_a: GoldenSet) -> None:
     z, options = golden_a.array("masks/z"), parameters(golden_a, "seeded_masks")["build_busy"]
-    with open_worker(stub_python, GOLDEN / "a") as fresh:
+    with open_worker(stub_python, Checkpoints(GOLDEN / "a")) as fresh:
         built = fresh.call("build_mask", {"z": z}, arguments=options, seed=1)["mask"]
     np.testing.assert_array_equal(built, golden_a.array("seeded_masks/1/build_busy"))
 
@@ -131,7 +132,7 @@ def test_a_version_that_adds_up_a_list_of_steps_generates_the_same(
     case = "generate_c2f/7/masked"
     given = {n: golden_a.array(f"{case}/{n}") for n in ("start_tokens", "mask")}
     options = {"_sampling_steps": 3}
-    with open_worker(python_with(tmp_path, packages), GOLDEN / "a") as found:
+    with open_worker(python_with(tmp_path, packages), Checkpoints(GOLDEN / "a")) as found:
         made = found.call("generate", given, model="c2f", arguments=options, seed=7)
     np.testing.assert_array_equal(made["tokens"], golden_a.array(f"{case}/tokens"))
 
@@ -142,7 +143,7 @@ def test_a_version_without_a_function_or_an_option_is_refused_by_its_name(
     packages = changed_stub(tmp_path, "interface.py", ("def vamp(", "def vary("))
     codes = np.zeros((1, 4, 4), np.int64)
     given = {"codes": codes, "mask": np.ones_like(codes)}
-    with open_worker(python_with(tmp_path, packages), GOLDEN / "a") as found:
+    with open_worker(python_with(tmp_path, packages), Checkpoints(GOLDEN / "a")) as found:
         with pytest.raises(EnvironmentLacksError, match=r"vampnet\.interface has no 'vamp'"):
             found.call("vamp", given, arguments={}, seed=0)
         tokens, options = {"start_tokens": codes[:, :2]}, {"steps": 3}
@@ -153,11 +154,12 @@ def test_a_version_without_a_function_or_an_option_is_refused_by_its_name(
 def test_a_checkpoint_that_the_installed_version_loads_in_part_is_refused(
     tmp_path: Path,
 ) -> None:
-    state = "return self.ours.state_dict()"
+    forward = "    def forward(self, x, ctrls"
     more = "return {**self.ours.state_dict(), 'ctrl_encoders.rms.weight': 0}"
-    packages = changed_stub(tmp_path, "modules/transformer.py", (state, more))
+    state = f"    def state_dict(self):\n        {more}\n\n{forward}"
+    packages = changed_stub(tmp_path, "modules/transformer.py", (forward, state))
     codes = {"codes": np.zeros((1, 2, 4), np.int64)}
-    with open_worker(python_with(tmp_path, packages), GOLDEN / "a") as found:
+    with open_worker(python_with(tmp_path, packages), Checkpoints(GOLDEN / "a")) as found:
         with pytest.raises(EnvironmentLacksError, match=r"ctrl_encoders\.rms\.weight"):
             found.call("logits", codes, model="coarse")
         with pytest.raises(EnvironmentLacksError, match="failed at 'generate': TypeError"):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from vampnet_onnx.models.behaviour import audio
 
+from . import ml as ml
+
 
 class AudioSignal:
     def __init__(self, audio_data, sample_rate):

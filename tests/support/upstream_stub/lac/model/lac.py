@@ -2,31 +2,32 @@
 
 from __future__ import annotations
 
-from vampnet_onnx.models import load_codec, read_checkpoint
+from audiotools import ml
+from vampnet_onnx.models import LAC as Ours
+from vampnet_onnx.models import CodecDims
 
 
-class LAC:
-    def __init__(self, ours):
-        self.ours = ours.requires_grad_(True)
-        self.sample_rate = ours.dims.sample_rate
-        self.hop_length = ours.dims.hop_length
-        self.codebook_size = ours.dims.codebook_size
-        self.encoder = ours.encoder
-        self.quantizer = Quantizer(ours.quantizer)
-
-    @classmethod
-    def load(cls, location, *args, package_name=None, strict=False, **kwargs):
-        return cls(load_codec(read_checkpoint(location)))
-
-    def state_dict(self):
-        return self.ours.state_dict()
-
-    def to(self, kind):
-        self.ours.to(kind)
-        return self
-
-    def eval(self):
-        return self
+class LAC(ml.BaseModel):
+    def __init__(
+        self,
+        encoder_dim=64,
+        encoder_rates=[2, 4, 8, 8],  # noqa: B006
+        decoder_dim=512,
+        decoder_rates=[4, 4, 4, 2, 2, 2],  # noqa: B006
+        n_codebooks=9,
+        codebook_size=1024,
+        codebook_dim=8,
+        quantizer_dropout=False,
+        sample_rate=44100,
+    ):
+        given = {name: value for name, value in locals().items() if name != "self"}
+        self.ours = Ours(CodecDims.from_kwargs(given, "published keywords"))
+        self.ours.requires_grad_(True)
+        self.sample_rate = sample_rate
+        self.hop_length = self.ours.dims.hop_length
+        self.codebook_size = codebook_size
+        self.encoder = self.ours.encoder
+        self.quantizer = Quantizer(self.ours.quantizer)
 
     def preprocess(self, audio_data, sample_rate):
         assert sample_rate == self.sample_rate

@@ -2,46 +2,44 @@
 
 from __future__ import annotations
 
-from vampnet_onnx.models import load_vampnet, read_checkpoint
+from audiotools import ml
+from vampnet_onnx.models import VampNet as Ours
+from vampnet_onnx.models import VampNetDims
 from vampnet_onnx.models.behaviour import sampling
 from vampnet_onnx.models.behaviour.generate import generate, token_model
 from vampnet_onnx.models.behaviour.noise import TorchNoise
 from vampnet_onnx.configs.settings import generation_settings
 
+LORA_R = 8
 
-class VampNet:
-    def __init__(self, ours):
-        self.ours = ours.requires_grad_(True)
-        self.embedding = Embedding(ours.embedding)
-        self.transformer = ours.transformer
-        self.n_codebooks = ours.dims.n_codebooks
 
-    @classmethod
-    def _load_package(cls, location):
-        raise AssertionError("a torch package was tried")
-
-    @classmethod
-    def load(cls, location, *args, package_name=None, strict=False, **kwargs):
-        try:
-            return cls._load_package(location)
-        except ValueError:
-            return cls(load_vampnet(read_checkpoint(location)))
-
-    def state_dict(self):
-        return self.ours.state_dict()
-
-    def load_state_dict(self, state, strict=True):
-        return self.ours.load_state_dict(state, strict=strict)
-
-    def to(self, kind):
-        self.ours.to(kind)
-        return self
-
-    def train(self):
-        return self
-
-    def eval(self):
-        return self
+class VampNet(ml.BaseModel):
+    def __init__(
+        self,
+        n_heads=20,
+        n_layers=16,
+        r_cond_dim=0,
+        n_codebooks=9,
+        n_conditioning_codebooks=0,
+        latent_dim=8,
+        embedding_dim=1280,
+        vocab_size=1024,
+        flash_attn=True,
+        noise_mode="mask",
+        dropout=0.1,
+        ctrl_dims=None,
+        cfg_dropout_prob=0.2,
+        cond_dim=0,
+    ):
+        given = {name: value for name, value in locals().items() if name != "self"}
+        assert r_cond_dim == 0 and noise_mode == "mask" and cond_dim >= 0 and ctrl_dims is None
+        if flash_attn:
+            from flash_attn.flash_attention import FlashMHA  # noqa: F401
+        dims = VampNetDims.from_kwargs(given, "published keywords")
+        self.ours = Ours(dims, rank=LORA_R).requires_grad_(True)
+        self.embedding = Embedding(self.ours.embedding)
+        self.transformer = self.ours.transformer
+        self.n_codebooks = n_codebooks
 
     def forward(self, x, ctrls=None, ctrl_masks=None, return_activations=False):
         return self.ours(x)

@@ -235,7 +235,7 @@ def _unadapted(
     if not adapters:
         return models
     others = {n: path for n, path in checkpoints.lora.items() if n != record.name}
-    plain = Checkpoints(checkpoints.folder, others)
+    plain = Checkpoints(checkpoints.folder, others, codec=checkpoints.files.get(CODEC))
     return plain.models_for(required_checkpoint(record.name), merged=True)
 
 

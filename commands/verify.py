@@ -63,6 +63,9 @@ def verify(
         bool, typer.Option("--exitfirst", "-x", help="Stop at the first case that fails.")
     ] = False,
     codec: Codec = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Do not look at every module by itself.")
+    ] = False,
     lora: Lora = None,
     unsealed: Unsealed = False,
     reference: Annotated[
@@ -111,6 +114,7 @@ def verify(
             jobs=jobs,
             exit_first=exit_first,
             codec=codec,
+            quick=quick,
             lora=lora or (),
             unsealed=unsealed,
             reference=reference,

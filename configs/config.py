@@ -18,7 +18,7 @@ from .packaged import packaged_set, shipped
 DEMO = "demo.toml"
 
 # Tables of gates.toml that are no gates of a component.
-_SETTINGS = ("ties", "noise", "audit")
+_SETTINGS = ("ties", "noise", "audit", "modules")
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -146,6 +146,14 @@ class AuditRule(_Section):
     rounding: float  # of a weight that a pass computes, relative
 
 
+class ModulesRule(_Section):
+    """How far a module by itself may be from the float64 reference."""
+
+    factor: float  # multiple of the reference's own float32 rounding on the same inputs
+    floor: float  # share of the largest value, where that rounding is less
+    scale: float  # what inputs are scaled by, to see what larger ones hide
+
+
 class Gates(_Section):
     """Every threshold of a verification.
 
@@ -157,6 +165,7 @@ class Gates(_Section):
     ties: Ties
     noise: NoiseAllowance
     audit: AuditRule
+    modules: ModulesRule
     kinds: dict[str, dict[str, GateRule]]
 
     def for_component(self, name: str) -> dict[str, GateRule]:

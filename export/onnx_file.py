@@ -6,6 +6,7 @@ piece by piece, in the field order protobuf itself uses, so the file is byte for
 ``ModelProto.SerializeToString`` would give.
 """
 
+import io
 import logging
 import warnings
 from collections.abc import Iterator
@@ -153,6 +154,13 @@ def _require_whole(tensor: ir.TensorProtocol) -> None:
             f"tensor {tensor.name} needs {wanted} bytes; {data.name} has {left} from"
             f" {offset} on, of which {length} are its own"
         )
+
+
+def graph_bytes(model: ir.Model) -> bytes:
+    """Return a model as the bytes of its file, below protobuf's limit; it is left as it is."""
+    stream = io.BytesIO()
+    _write_model(model, stream)
+    return stream.getvalue()
 
 
 def _write_model(model: ir.Model, stream: BinaryIO) -> None:

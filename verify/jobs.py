@@ -39,6 +39,7 @@ def verify_export(
     jobs: int | None = None,
     exit_first: bool = False,
     codec: str | Path | None = None,
+    quick: bool = False,
     lora: Files = (),
     unsealed: bool = False,
     reference: Against = "models",
@@ -62,6 +63,7 @@ def verify_export(
         jobs: processes that run cases, each with models of its own; if left out, one, and
             from 32 seeds on one for every core.
         codec: file of the codec, in place of the folder's own.
+        quick: do not look at modules one by one.
         lora: LoRA files of the export: FILE, ``coarse=FILE`` or ``c2f=FILE``.
         unsealed: accept files whose hash is wrong, and say so.
         reference: what to compare with: our models, the published packages (``upstream``), or
@@ -118,6 +120,7 @@ def verify_export(
             localise_seconds=settings.localise.seconds if localise else None,
             jobs=jobs,
             exit_first=exit_first,
+            quick=quick,
             oracle=oracle,
             progress=progress,
         )
@@ -125,6 +128,7 @@ def verify_export(
         "one case": bool(chosen),
         "some components": bool(listed(components)),
         "stopping at the first failure": exit_first,
+        "a quick run": quick,
         "unsealed files": unsealed or bool(artifacts.changed),
         "a recorded set": reference == "golden",
     }

@@ -31,6 +31,7 @@ from .causes.find import Suspect, consequence_of, describe_nonfinite, find_cause
 from .gates.audit import Origin, audit
 from .gates.component import check_component
 from .gates.measured import Measured
+from .gates.modules import modules
 from .gates.processes import Job, in_processes
 from .gates.report import build_report
 from .sides.export import adapters_of, open_export, require_same_sources
@@ -57,6 +58,7 @@ def verify_artifacts(
     exit_first: bool = False,
     oracle: Callable[[ModelSet], Oracle] = Reference,
     made: Mapping[str, Fingerprint] = {},
+    quick: bool = False,
     progress: Progress,
 ) -> Report:
     """Verify a version against the checkpoints it was made from.
@@ -76,6 +78,7 @@ def verify_artifacts(
         jobs: processes that run cases; more than one for the standard oracle only.
         oracle: makes the reference from our models of the checkpoint.
         made: what was exported just now, by component, so that it need not be again.
+        quick: do not look at modules one by one.
         progress: told component, cases done and cases in all.
 
     Raises:
@@ -108,7 +111,17 @@ def verify_artifacts(
                 adapters = _adapters(record, checkpoints, artifacts)
                 unadapted = partial(_unadapted, record, checkpoints, models, adapters)
                 # Before there is a session, which holds all weights once more.
-                of_file = _of_file(artifacts, record, unadapted, gates, toolchain, made)
+                of_file = _of_file(
+                    artifacts,
+                    record,
+                    models,
+                    unadapted,
+                    adapters,
+                    gates,
+                    toolchain,
+                    made,
+                    quick,
+                )
                 run = open_export(artifacts, record, matrix.threads, adapters=adapters)
                 sides = Sides(record, reference, *run)
                 needed = tuple(models.transformers)
@@ -166,23 +179,31 @@ def verify_artifacts(
 def _of_file(
     artifacts: Artifacts,
     record: ComponentRecord,
-    models: Callable[[], ModelSet],
+    models: ModelSet,
+    unadapted: Callable[[], ModelSet],
+    adapters: Sequence[AdapterRecord],
     gates: Gates,
     toolchain: dict[str, str],
     made: Mapping[str, Fingerprint],
+    quick: bool,
 ) -> dict[str, Measured]:
     """Measure what there is to measure of a component's file itself; nothing of a whole.
 
     Args:
-        models: gives those that the file was made from.
+        models: those that the file computes with, adapters switched on.
+        unadapted: gives those that it was made from.
     """
     if subject_of(record).needs:
         return {}
-    manifest = artifacts.manifest
-    found = audit(
-        models(),
+    manifest, path = artifacts.manifest, artifacts.path(record)
+    found = {}
+    if not quick:
+        on = [artifacts.folder / adapter.file.name for adapter in adapters]
+        found["modules"] = modules(models, record, path, gates.modules, adapters=on)
+    found["audit"] = audit(
+        unadapted(),
         record,
-        artifacts.path(record),
+        path,
         gates.audit,
         origin=Origin.of(
             manifest.source, manifest.toolchain, ours=source_hash(), tools=toolchain
@@ -190,7 +211,7 @@ def _of_file(
         adaptable=any(item.component == record.name for item in manifest.adapters),
         made=made.get(record.id),
     )
-    return {"audit": found}
+    return found
 
 
 @contextmanager

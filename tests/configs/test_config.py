@@ -235,6 +235,7 @@ SHARED = [
     "input_sensitivity",
     "signature_mismatches",
     "audit",
+    "modules",
     "vacuous_limits",
     "identical_sides",
 ]
@@ -250,7 +251,11 @@ def test_every_component_has_gates_of_its_own_and_then_the_shared_ones(name: str
 def test_a_table_replaces_part_of_a_shared_gate_or_does_without_it() -> None:
     gates = load_gates()
     generation, coarse = gates.for_component("generation"), gates.for_component("coarse")
-    assert [n for n in SHARED if n not in generation] == ["signature_mismatches", "audit"]
+    assert [n for n in SHARED if n not in generation] == [
+        "signature_mismatches",
+        "audit",
+        "modules",
+    ]
     found, shared = (rules["input_sensitivity"] for rules in (generation, coarse))
     assert found == shared.model_copy(update={"reason": found.reason}) != shared
 

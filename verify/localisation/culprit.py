@@ -131,6 +131,34 @@ def likest(
     return pairs
 
 
+def reference_feeds(
+    graph: GraphModules,
+    path: str,
+    values: Mapping[str, np.ndarray],
+    inputs: Sequence[np.ndarray],
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return what to run a module on: the reference's arrays where they are known.
+
+    What the graph makes of those on the way into the module (two norms of one value share
+    its square) is computed from them; what comes from elsewhere is the graph's own.
+
+    Args:
+        values: of the graph, all that enter the module by name.
+        inputs: of the reference's module.
+
+    Returns:
+        What is the reference's own, and all there is to feed; both by name.
+    """
+    names = graph.borders[path].inputs
+    given = likest(names, values, inputs)
+    own = {
+        name: values[name]
+        for name in names
+        if name not in given and not graph.follows_from(name, given)
+    }
+    return given, given | own
+
+
 def forms_of(array: np.ndarray, shape: tuple[int, ...]) -> list[np.ndarray]:
     """Return the forms of a shape in which the exporter may have left an array.
 

@@ -11,7 +11,8 @@ the next one runs, so no walk holds the activations of a whole model.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -33,11 +34,15 @@ class ModuleIO:
         inputs: arrays that went in, in call order.
         rounding: measures its own float32 rounding on these inputs, as relative L2; None
             where it cannot be measured.
+        arguments: what it was called with, of any kind; empty of a graph.
+        keywords: the same, by name.
     """
 
     inputs: tuple[np.ndarray, ...]
     outputs: tuple[np.ndarray, ...]
     rounding: Callable[[], float] | None = None
+    arguments: tuple[Any, ...] = ()
+    keywords: Mapping[str, Any] = field(default_factory=dict)
 
 
 Trace = dict[str, ModuleIO]

@@ -98,7 +98,8 @@ class TorchSource(Source):
                 part = self._module.get_submodule(path)
                 given = tuple(arrays_of((args, kwargs)))
                 made = tuple(array.copy() for array in arrays_of(output))
-                trace[path] = ModuleIO(given, made, partial(own_rounding, part, args, kwargs))
+                measure = partial(own_rounding, part, args, kwargs)
+                trace[path] = ModuleIO(given, made, measure, args, kwargs)
             if path in self.stages:
                 hand_over()
 

@@ -28,7 +28,7 @@ from .culprit import (
     ModuleFinding,
     cut_out,
     distance,
-    likest,
+    reference_feeds,
 )
 from .folding import folded_forms
 from .graph import GraphModules, is_below, is_within
@@ -187,21 +187,11 @@ class _Walk:
         return float("inf") if found is None else distance(wanted, list(found.values()))
 
     def _feeds(self, path: str, right: ModuleIO) -> dict[str, np.ndarray] | None:
-        """Return what to run a module on: the reference's arrays where they are known.
-
-        What the graph makes of those on the way into the module (two norms of one value share
-        its square) is computed from them; what comes from elsewhere is the graph's own.  None
-        where the graph did not reach the module.
-        """
+        """Return what to run a module on; None where the graph did not reach it."""
         names = self._graph.borders[path].inputs
         if any(name not in self._values for name in names):
             return None
-        given = likest(names, self._values, right.inputs)
-        return given | {
-            name: self._values[name]
-            for name in names
-            if name not in given and not self._graph.follows_from(name, given)
-        }
+        return reference_feeds(self._graph, path, self._values, right.inputs)[1]
 
     def _made(self, path: str) -> list[np.ndarray]:
         names = self._graph.borders[path].outputs
@@ -274,14 +264,19 @@ def _all_of(names: Sequence[str], values: _Arrays) -> dict[str, np.ndarray] | No
 
 
 def _distance(right: _Arrays, found: _Arrays) -> float:
-    """Return the largest error of values by name; equal infinities are no error."""
+    """Return the largest error of values by name.
+
+    Infinities and NaN that are the same on both sides are no error: masks have them inside.
+    """
     errors = [0.0]
     for name, value in found.items():
         wanted = right.get(name)
         if wanted is None or wanted.shape != value.shape or wanted.dtype != value.dtype:
             return float("inf")
-        same = (wanted == value) & ~np.isfinite(wanted.astype(np.float64))
-        sides = [np.where(same, 0, side).astype(np.float64) for side in (wanted, value)]
+        wide = [side.astype(np.float64) for side in (wanted, value)]
+        same = (wide[0] == wide[1]) | (np.isnan(wide[0]) & np.isnan(wide[1]))
+        same &= ~np.isfinite(wide[0])
+        sides = [np.where(same, 0, side) for side in wide]
         error = relative_l2(*sides)
         errors.append(float("inf") if np.isnan(error) else error)
     return max(errors)

@@ -167,6 +167,7 @@ class Subject:
     Attributes:
         has_rounding: weights amplify float32 rounding, so that a limit may widen to what the
             reference's own is (`verify.gates.rounding`); and two sides are never equal.
+        probe_frames: frames on which modules are looked at one by one.
         untried: inputs that by themselves need not move an output.
         settings: kinds of input or of options that its cases may have.
         needs: components that a whole is made of which is no file itself.
@@ -174,6 +175,7 @@ class Subject:
 
     names: tuple[str, ...]
     has_rounding = True
+    probe_frames = 23  # few, and no dimension is like it
     untried: frozenset[str] = frozenset()
     settings: tuple[str, ...] = ("",)
     needs: tuple[str, ...] = ()
@@ -233,6 +235,12 @@ class Subject:
         """
         raise NotImplementedError
 
+    def covering(
+        self, record: ComponentRecord, models: ModelSet
+    ) -> Mapping[str, Sequence[Tensor]]:
+        """Return arguments of modules, by path, that reach every row of their tables."""
+        return {}
+
     def margins(self, outputs: Outputs, tables: Sequence[np.ndarray]) -> np.ndarray | None:
         """Return the margins that outputs tell by themselves.
 
@@ -279,6 +287,11 @@ def every_setting(
         Case(record.id, seed, next(batches), frames, codebooks, setting)
         for seed, frames, setting in product(matrix.seeds, matrix.frames, subject.settings)
     ]
+
+
+def every_code(books: int, entries: int) -> Tensor:
+    """Return all codes of all codebooks with the mask token, int64 [1, books, entries + 1]."""
+    return torch.arange(entries + 1).expand(1, books, -1).contiguous()
 
 
 def tensors(inputs: Outputs, models: ModelSet) -> list[Tensor]:

@@ -1,11 +1,12 @@
 """The codec's encoder, audio to codes and latents, and its decoder, codes to audio."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from vampnet_onnx.configs.config import Ties, VerifySection
@@ -25,6 +26,7 @@ from .case import (
     Parts,
     Published,
     Subject,
+    every_code,
     no_ties,
     tensors,
     token_counts,
@@ -63,6 +65,14 @@ class CodecEncoder(Subject):
             encoded = codec.encode(audio)
         outputs = {"codes": encoded.codes.numpy(), "latents": encoded.latents.numpy()}
         return Computed(outputs, np.stack(margins, axis=1))
+
+    def covering(
+        self, record: ComponentRecord, models: ModelSet
+    ) -> Mapping[str, Sequence[Tensor]]:
+        """Give each codebook what it projects onto its entries, one after another."""
+        quantizer = codec_of(models).quantizer
+        books = range(len(quantizer.codebook_dims))
+        return {f"quantizer.quantizers.{i}": (_residuals(quantizer.book(i)),) for i in books}
 
     def margins(self, outputs: Outputs, tables: Sequence[np.ndarray]) -> np.ndarray | None:
         """Take margins from the latents, if the codebooks are known."""
@@ -143,6 +153,13 @@ class CodecDecoder(Subject):
         masked = random.unit(shape) < np.float32(0.25 if case.setting == _MASKED else 0)
         return {"codes": np.where(masked, size, codes)}
 
+    def covering(
+        self, record: ComponentRecord, models: ModelSet
+    ) -> Mapping[str, Sequence[Tensor]]:
+        """Look up every code of every codebook and the mask token."""
+        codes = every_code(record.dim("n_codebooks"), record.dim("codebook_size"))
+        return {"quantizer": (codes,)}
+
     def reference(
         self, record: ComponentRecord, models: ModelSet, inputs: Outputs
     ) -> Computed:
@@ -193,6 +210,19 @@ def _before_quantizer(recorded: Array, outputs: Outputs) -> Parts:
 def _before_decoder(recorded: Array, outputs: Outputs) -> Parts:
     z = recorded("z_quantized")
     return {"quantizer": ((), (z,)), "decoder": ((z,), (outputs["audio"],))}
+
+
+def _residuals(book: VectorQuantize) -> Tensor:
+    """Return what a codebook projects onto its own entries, float [1, latent_dim, entries].
+
+    Of the many residuals that are, the shortest.
+    """
+    projection = book.in_proj
+    with torch.inference_mode():
+        weight, bias = projection.weight()[:, :, 0].double(), projection.bias.double()
+        entries = book.codebook.weight.double().t() - bias[:, None]
+        found: Tensor = torch.linalg.pinv(weight) @ entries
+        return found[None].float()
 
 
 @contextmanager

@@ -1,14 +1,16 @@
 """The transformers, coarse and coarse-to-fine, by codes and by latents: tokens to logits."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
+from torch import Tensor
 
 from vampnet_onnx.configs.config import Ties, VerifySection
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.configs.names import TRANSFORMERS
 from vampnet_onnx.models import ModelSet
+from vampnet_onnx.models.networks.vampnet import MAX_DISTANCE
 from vampnet_onnx.verify.numbers import metrics
 from vampnet_onnx.verify.numbers.ties import independent_differences, top_two_margin
 
@@ -22,6 +24,7 @@ from .case import (
     Parts,
     Published,
     Subject,
+    every_code,
     tensors,
     token_counts,
     token_message,
@@ -35,6 +38,7 @@ class Transformer(Subject):
     """Logits are compared at every position, and the most likely token of each."""
 
     names = TRANSFORMERS
+    probe_frames = MAX_DISTANCE + 12  # past the last bucket of the position bias
 
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Try every length, batch and seed."""
@@ -69,6 +73,13 @@ class Transformer(Subject):
             logits = model.forward_codes(given, codec_of(models).quantizer)
         outputs = {"logits": logits.numpy()}
         return Computed(outputs, self.margins(outputs, ()))
+
+    def covering(
+        self, record: ComponentRecord, models: ModelSet
+    ) -> Mapping[str, Sequence[Tensor]]:
+        """Embed every code of every codebook and the mask token."""
+        codes = every_code(record.dim("n_codebooks"), record.dim("vocab_size"))
+        return {} if record.variant else {"embedding": (codes,)}
 
     def margins(self, outputs: Outputs, tables: Sequence[np.ndarray]) -> np.ndarray:
         """Return how far ahead the most likely token is, float [batch, positions]."""

@@ -1,0 +1,69 @@
+"""Every module of a file by itself: what tolerant outputs hide.
+
+A traced component's modules run on the reference's own inputs and are held to its own float32
+rounding, measured in float64.  What is built has no modules in PyTorch: its scopes are
+compared with what is built now.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from vampnet_onnx.configs.config import ModulesRule
+from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.export.components.component import TracedComponent
+from vampnet_onnx.export.components.registry import build_component
+from vampnet_onnx.models import ModelSet
+from vampnet_onnx.verify.causes.locate import reference_source
+from vampnet_onnx.verify.localisation.culprit import OWN_ERROR_LIMIT
+from vampnet_onnx.verify.localisation.graph import GraphModules, is_below
+from vampnet_onnx.verify.localisation.probe import Allowance, Probed, probe
+from vampnet_onnx.verify.localisation.walk import localise
+from vampnet_onnx.verify.subjects.registry import subject_of
+
+from .measured import Measured
+
+_SAID = 3  # modules named before the rest is counted
+
+
+def modules(
+    models: ModelSet,
+    record: ComponentRecord,
+    path: Path,
+    rule: ModulesRule,
+    *,
+    adapters: Sequence[Path] = (),
+    seed: int = 0,
+) -> Measured:
+    """Measure how far the worst module is beyond its own rounding.
+
+    Args:
+        models: of the checkpoint, with the low-rank updates that the file computes with.
+        adapters: files that are switched on.
+        seed: of the input.
+
+    Returns:
+        The largest error over what is allowed: above 1 a module is wrong.
+    """
+    subject = subject_of(record)
+    case = subject.one_case(record, seed=seed, batch=2, frames=subject.probe_frames)
+    graph = GraphModules(path, adapters)
+    inputs = subject.inputs(record, case)
+    component = build_component(record.name, models, variant=record.variant)
+    if not isinstance(component, TracedComponent):
+        with reference_source(models, record, inputs) as source:
+            found = localise(source, graph).findings
+        scopes = [Probed(f.path, "", f.own_error / OWN_ERROR_LIMIT) for f in found]
+        return _measured([item for item in scopes if item.error == item.error])
+    allowance = Allowance(rule.factor, rule.floor, rule.scale)
+    covering = subject.covering(record, models)
+    return _measured(probe(component.module.eval(), graph, inputs, allowance, covering))
+
+
+def _measured(found: Sequence[Probed]) -> Measured:
+    value = max((item.error for item in found), default=float("nan"))
+    wrong = [item for item in found if not item.error <= 1]
+    deepest = [a for a in wrong if not any(is_below(b.path, a.path) for b in wrong)]
+    said = [f"{item} is {item.error:.3g} times what its rounding allows" for item in deepest]
+    more = len(said) - _SAID
+    words = "; ".join(said[:_SAID]) + (f"; and {more} modules more" if more > 0 else "")
+    return Measured(value, words, modules=tuple(dict.fromkeys(i.path for i in deepest)))

@@ -118,7 +118,7 @@ def print_verdict(result: Report) -> None:
     """Print a line a component, why it failed and which gates did, and the verdict."""
     from vampnet_onnx.reports.summary import counted, describe_cause, describe_gate
 
-    colour = {"PASS": "green", "AMBIGUOUS": "yellow", "FAIL": "red"}[result.verdict]
+    colour = {"PASS": "green", "FAIL": "red"}.get(result.verdict, "yellow")
     for part in result.components:
         out.print(f"  {part.id:27} {part.verdict:10} {counted(len(part.cases), 'case')}")
         for cause in part.causes:

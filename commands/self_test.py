@@ -8,9 +8,10 @@ from rich.table import Table
 
 from vampnet_onnx.configs.extras import require_export_tools
 from vampnet_onnx.configs.files import temporary_folder
+from vampnet_onnx.configs.interrupts import EXIT_CODE
 
 from .options import Json
-from .output import out, print_json, progress_bar
+from .output import complain, out, print_json, progress_bar
 
 
 def self_test(
@@ -37,10 +38,12 @@ def self_test(
     """
     require_export_tools()
     from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
-    from vampnet_onnx.reports import read_report, write_reports
+    from vampnet_onnx.reports import read_report, require_report_place, write_reports
     from vampnet_onnx.verify.self_test.run import chosen_defects, run_self_test
 
     existing = read_report(into / "report.json") if into is not None else None
+    if into is not None:
+        require_report_place(into)
 
     with temporary_folder() as folder:
         write_random_set(folder, like="tiny", seed=0)
@@ -48,8 +51,6 @@ def self_test(
         with progress_bar() as bar:
             result = run_self_test(folder, defects, runs=runs, progress=bar)
     trials, count, alarms = result.trials, result.sound_runs, result.alarms
-    if into is not None and existing is not None:
-        write_reports(existing.model_copy(update={"self_test": result}), into)
     caught = sum(trial.caught for trial in trials)
     if as_json:
         print_json(result.model_dump(mode="json"))
@@ -65,4 +66,9 @@ def self_test(
             f" {sum(trial.right for trial in trials)} named rightly;"
             f" {len(alarms)} false alarms in {count} sound runs"
         )
+    if result.unfinished:
+        complain(f"interrupted; {result.unfinished} trials were not made, the rest is above")
+        raise typer.Exit(EXIT_CODE)
+    if into is not None and existing is not None:
+        write_reports(existing.model_copy(update={"self_test": result}), into)
     raise typer.Exit(0 if caught == len(trials) and not alarms else 1)

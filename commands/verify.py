@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from vampnet_onnx.configs.extras import require_export_tools
+from vampnet_onnx.configs.interrupts import EXIT_CODE
 
 from .options import (
     ArtifactsArgument,
@@ -22,7 +23,7 @@ from .options import (
     UpstreamPython,
     seed_list,
 )
-from .output import cost, out, print_cost, print_json, print_verdict, progress_bar
+from .output import complain, cost, out, print_cost, print_json, print_verdict, progress_bar
 
 if TYPE_CHECKING:
     from vampnet_onnx.reports import Report
@@ -84,7 +85,7 @@ def verify(
     sizes on both sides. Exit code 1 means that a gate failed. Many seeds (0:2000) run in
     parallel; every seed that failed is listed with the command that runs it again. Where
     values are not finite, the report says which module and node made them, and whose fault
-    it is.
+    it is. An interrupt leaves the report of what was found until then.
 
     Examples:
       vampnet-onnx verify artifacts --checkpoint checkpoints/mine --report report
@@ -127,6 +128,9 @@ def verify(
         files = write_reports(result, report)
     finally:  # whatever became of the report, the verdict is told
         _print(result, files, version, started, as_json=as_json)
+    if result.unfinished:
+        complain(f"interrupted; the report in {report} has what was found until then")
+        raise typer.Exit(EXIT_CODE)
     raise typer.Exit(1 if result.verdict == "FAIL" else 0)
 
 

@@ -3,6 +3,8 @@
 import signal
 import sys
 
+EXIT_CODE = 130  # as a shell says of what an interrupt ended
+
 _AGAIN_S = 0.1
 
 

@@ -33,9 +33,9 @@ from vampnet_onnx.commands.report import report
 from vampnet_onnx.commands.self_test import self_test
 from vampnet_onnx.commands.vamp import vamp
 from vampnet_onnx.commands.verify import verify
-from vampnet_onnx.configs.interrupts import Interrupted, dealt_with, watch
+from vampnet_onnx.configs.interrupts import EXIT_CODE, Interrupted, dealt_with, watch
 
-_FAULT, _INTERRUPTED, _UNREAD = 4, 130, 141
+_FAULT, _UNREAD = 4, 141
 
 app = typer.Typer(
     cls=Group,
@@ -74,7 +74,7 @@ def main() -> None:
     threading.excepthook = lambda left: lost.extend(filter(None, [left.exc_value]))
     try:
         code = _code()
-        if lost and code != _INTERRUPTED:
+        if lost and code != EXIT_CODE:
             code = _told(lost[0])
         sys.stdout.flush()
     except (BrokenPipeError, SystemExit):  # libraries make the second of the first
@@ -110,7 +110,7 @@ def _code() -> int:
         raise
     except Interrupted:
         complain("interrupted; nothing was left half-written")
-        return _INTERRUPTED
+        return EXIT_CODE
     except Escaped as error:
         assert error.__cause__ is not None
         return _told(error.__cause__)

@@ -96,6 +96,8 @@ def _test(suite: ET.Element, name: str, verdict: Verdict, message: str, text: st
     if verdict is Verdict.FAIL:
         failure = ET.SubElement(test, "failure", type=verdict.value, message=_clean(message))
         failure.text = _clean(text)
+    elif verdict is Verdict.INTERRUPTED:
+        ET.SubElement(test, "error", type=verdict.value, message=_clean(message))
     elif verdict is Verdict.AMBIGUOUS:
         ET.SubElement(test, "system-out").text = _clean(f"{verdict.value}: {text}")
 
@@ -103,7 +105,7 @@ def _test(suite: ET.Element, name: str, verdict: Verdict, message: str, text: st
 def _count(suite: ET.Element) -> None:
     suite.set("tests", str(len(suite.findall("testcase"))))
     suite.set("failures", str(len(suite.findall("testcase/failure"))))
-    suite.set("errors", "0")
+    suite.set("errors", str(len(suite.findall("testcase/error"))))
 
 
 def _clean(text: str) -> str:

@@ -17,7 +17,12 @@ from .schema import Case, Component, Report, Verdict
 from .summary import format_number, printable, worst_case, worst_first
 
 _MOST_CASES = 1000  # in a table of the page; the JSON has all of them
-_MARKS = {Verdict.PASS: "✅ PASS", Verdict.AMBIGUOUS: "⚠️ AMBIGUOUS", Verdict.FAIL: "❌ FAIL"}
+_MARKS = {
+    Verdict.PASS: "✅ PASS",
+    Verdict.AMBIGUOUS: "⚠️ AMBIGUOUS",
+    Verdict.INTERRUPTED: "⏹️ INTERRUPTED",
+    Verdict.FAIL: "❌ FAIL",
+}
 # An underscore inside a word, as in metric names, is no markup and stays readable.
 _MARKUP = re.compile(r"[\\`*\[\]|~#$!]|(?<![^\W_])_|_(?![^\W_])")
 

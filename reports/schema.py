@@ -31,10 +31,12 @@ class Verdict(StrEnum):
 
     AMBIGUOUS: the only differences lie where the reference's own margin is below the stated
     tolerance, and there are no more of them than the cap allows.  It does not fail a run.
+    INTERRUPTED: of a component or a run; nothing failed until it was interrupted.
     """
 
     PASS = "PASS"
     AMBIGUOUS = "AMBIGUOUS"
+    INTERRUPTED = "INTERRUPTED"
     FAIL = "FAIL"
 
 
@@ -132,6 +134,9 @@ class Component(Record):
     file: str
     sha256: str
     verdict: Verdict
+    interrupted: bool = Field(
+        default=False, description="not all cases ran, and gates over all have no verdict"
+    )
     gates: list[Gate]
     cases: list[Case]
     worst_case: str = Field(
@@ -189,6 +194,11 @@ class SelfTest(Record):
     trials: list[DefectTrial]
     sound_runs: int = Field(ge=0, description="runs of sound exports")
     alarms: list[str] = Field(description="sound runs that failed; none is right")
+    unfinished: int = Field(
+        default=0,
+        ge=0,
+        description="trials and sound exports that an interrupt left out",
+    )
 
 
 class Report(Record):
@@ -206,6 +216,10 @@ class Report(Record):
     opset: int
     toolchain: dict[str, str]
     sources: list[Source]
+    unfinished: list[str] = Field(
+        default_factory=list,
+        description="components that an interrupt left unverified, wholly or in part",
+    )
     components: list[Component]
     self_test: SelfTest | None = None
 

@@ -13,7 +13,12 @@ _INVISIBLE = re.compile(
     "\ud800-\udfff\ufffe\uffff]"
 )
 _NAMED = 4  # modules named before the rest is counted
-_SEVERITY = {Verdict.FAIL: 0, Verdict.AMBIGUOUS: 1, Verdict.PASS: 2}
+_SEVERITY = {
+    Verdict.FAIL: 0,
+    Verdict.INTERRUPTED: 1,
+    Verdict.AMBIGUOUS: 2,
+    Verdict.PASS: 3,
+}
 
 
 @dataclass(frozen=True)
@@ -243,8 +248,10 @@ def findings(report: Report) -> list[Finding]:
     case, and so has a failed report: no rendering may look better than the verdict.
     """
     found = [item for part in report.components for item in _component_findings(part)]
-    if report.verdict is Verdict.FAIL and all(f.verdict is not Verdict.FAIL for f in found):
-        found.append(Finding(Verdict.FAIL, "", "the run", "", sentence(report), unnamed=True))
+    verdict = report.verdict
+    worst = (Verdict.FAIL, Verdict.INTERRUPTED)
+    if verdict in worst and all(f.verdict is not verdict for f in found):
+        found.append(Finding(verdict, "", "the run", "", sentence(report), unnamed=True))
     return sorted(found, key=lambda finding: _SEVERITY[finding.verdict])
 
 

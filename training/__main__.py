@@ -14,6 +14,7 @@ import typer
 
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.files import replacing
+from vampnet_onnx.configs.interrupts import EXIT_CODE, Interrupted, watch
 from vampnet_onnx.configs.names import CODEC
 from vampnet_onnx.configs.packaged import CLIP
 from vampnet_onnx.models import CodecDims
@@ -25,7 +26,7 @@ from .music import piece
 from .quality import measure
 from .recipe import Recipe, load_recipe
 from .recognition import recognition, untrained_recognition
-from .stages import STAGES, train_stage
+from .stages import STAGES, UNFINISHED, train_stage
 from .styles import STYLES
 
 app = typer.Typer(
@@ -54,7 +55,8 @@ def train(
 ) -> None:
     """Train everything that is not there yet, and write the clip.
 
-    Stopped, it goes on with the first file that is missing.
+    Stopped, it goes on with the first file that is missing; what was trained of that until an
+    interrupt is kept in DIR/unfinished.
 
     Example:
       python -m training train checkpoints/new
@@ -143,8 +145,12 @@ def _report(found: dict[str, Any], target: Path | None) -> None:
 
 def main() -> None:
     """Run it; a refusal is one line on standard error, with the error's exit code."""
+    watch()
     try:
         app()
+    except Interrupted:
+        sys.stderr.write(f"interrupted; what a stage was at is kept in DIR/{UNFINISHED}\n")
+        sys.exit(EXIT_CODE)
     except (InputError, EnvironmentLacksError) as error:
         sys.stderr.write(f"error: {error}\n")
         sys.exit(error.exit_code)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import fmean
 
 import torch
 from torch import Tensor, nn
+
+from vampnet_onnx.configs.interrupts import Interrupted, dealt_with
 
 from .recipe import Stage
 
@@ -46,7 +48,7 @@ def optimise(
         progress: told the steps done, the steps in all and the loss of late.
 
     Returns:
-        The loss curve, each point the mean of 25 steps.
+        The loss curve, each point the mean of 25 steps; of an interrupt, until then.
 
     Raises:
         FloatingPointError: the loss is not finite.
@@ -63,18 +65,26 @@ def optimise(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda s: rate_factor(s, stage))
     curve: list[float] = []
     recent: list[float] = []
-    for step in range(stage.steps):
-        optimiser.zero_grad()
-        value = loss(step)
-        if not torch.isfinite(value):
-            raise FloatingPointError(f"the loss is {value.item()} at step {step}")
-        value.backward()
-        nn.utils.clip_grad_norm_(trained, _CLIP)
-        optimiser.step()
-        schedule.step()
-        recent.append(value.item())
-        if len(recent) == NOTED or step == stage.steps - 1:
-            curve.append(round(fmean(recent), 5))
-            recent.clear()
-            progress(step + 1, stage.steps, curve[-1])
+    try:
+        for step in range(stage.steps):
+            optimiser.zero_grad()
+            value = loss(step)
+            if not torch.isfinite(value):
+                raise FloatingPointError(f"the loss is {value.item()} at step {step}")
+            value.backward()
+            nn.utils.clip_grad_norm_(trained, _CLIP)
+            optimiser.step()
+            schedule.step()
+            recent.append(value.item())
+            if len(recent) == NOTED or step == stage.steps - 1:
+                curve.append(round(fmean(recent), 5))
+                recent.clear()
+                progress(step + 1, stage.steps, curve[-1])
+    except Interrupted:
+        dealt_with()
     return curve
+
+
+def is_whole(curve: Sequence[float], stage: Stage) -> bool:
+    """Return whether a loss curve is of all steps, so that nothing interrupted them."""
+    return len(curve) == math.ceil(stage.steps / NOTED)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
 from vampnet_onnx.configs.files import is_there, replacing
+from vampnet_onnx.configs.interrupts import Interrupted
 from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
 from vampnet_onnx.models import LAC, load_codec, load_vampnet, read_checkpoint
 from vampnet_onnx.models.checkpoints.checkpoint import save_checkpoint, spoken_kwargs
@@ -17,12 +19,13 @@ from vampnet_onnx.models.checkpoints.random_checkpoint import sizes
 
 from .codec_training import train_codec
 from .corpus import encoded_pieces
-from .optimise import Progress, device
+from .optimise import Progress, device, is_whole
 from .recipe import Recipe, Stage
 from .token_training import train_lora, train_transformer
 
 LORA = "lora"
 LOSSES = "losses"  # folder beside the checkpoints
+UNFINISHED = "unfinished"  # the same, of what an interrupt stopped
 STAGES = (CODEC, *TRANSFORMERS, LORA)
 _NOTE = "from scratch, on procedural music, by the training package of vampnet-onnx"
 
@@ -38,6 +41,7 @@ def train_stage(folder: Path, stage: str, recipe: Recipe, *, progress: Progress)
 
     Raises:
         InputError: an earlier stage is missing, or the folder cannot be written.
+        Interrupted: what was trained until then is in a folder of its own.
     """
     if stage == CODEC:
         _train_codec(folder, recipe, progress)
@@ -82,8 +86,8 @@ def _train_codec(folder: Path, recipe: Recipe, progress: Progress) -> None:
         return
     kwargs = sizes()[recipe.size][CODEC]
     codec, curve = train_codec(kwargs, recipe.codec, frames=recipe.frames, progress=progress)
-    _write(target, codec, kwargs)
-    _write_curve(folder, CODEC, curve)
+    with _kept(target, folder, CODEC, curve, recipe.codec) as temporary:
+        save_checkpoint(_content(CODEC, codec, kwargs), temporary)
 
 
 def _train_transformer(folder: Path, name: str, recipe: Recipe, progress: Progress) -> None:
@@ -95,8 +99,8 @@ def _train_transformer(folder: Path, name: str, recipe: Recipe, progress: Progre
     corpus = piece_codes(codec, stage.styles, recipe, clips=stage.clips)
     kwargs = sizes()[recipe.size][name]
     model, curve = train_transformer(kwargs, codec, corpus, stage, progress=progress)
-    _write(target, model, kwargs)
-    _write_curve(folder, name, curve)
+    with _kept(target, folder, name, curve, stage) as temporary:
+        save_checkpoint(_content(name, model, kwargs), temporary)
 
 
 def _train_lora(folder: Path, name: str, recipe: Recipe, progress: Progress) -> None:
@@ -108,20 +112,32 @@ def _train_lora(folder: Path, name: str, recipe: Recipe, progress: Progress) -> 
     base = load_vampnet(read_checkpoint(folder / f"{name}.pth"))
     corpus = piece_codes(codec, stage.styles, recipe, clips=stage.clips)
     state, curve = train_lora(base, codec, corpus, stage, progress=progress)
-    with replacing(target) as temporary:
+    with _kept(target, folder, f"{LORA}-{name}", curve, stage) as temporary:
         save_checkpoint(state, temporary)
-    _write_curve(folder, f"{LORA}-{name}", curve)
 
 
-def _write(target: Path, module: nn.Module, kwargs: dict[str, Any]) -> None:
-    content = {
-        "state_dict": module.state_dict(),
-        "metadata": {"kwargs": spoken_kwargs(target.stem, kwargs), "trained": _NOTE},
-    }
-    with replacing(target) as temporary:
-        save_checkpoint(content, temporary)
+@contextlib.contextmanager
+def _kept(
+    target: Path, folder: Path, name: str, curve: list[float], stage: Stage
+) -> Iterator[Path]:
+    """Give the file that a stage's tensors are written to, and write its losses.
 
-
-def _write_curve(folder: Path, name: str, curve: list[float]) -> None:
-    with replacing(folder / LOSSES / f"{name}.json") as temporary:
+    Raises:
+        Interrupted: the training was, and what there is of it is kept apart: the stage is not
+            done, and the next run begins it anew.
+    """
+    whole = is_whole(curve, stage)
+    root = folder if whole else folder / UNFINISHED
+    with replacing(root / target.relative_to(folder)) as temporary:
+        yield temporary
+    with replacing(root / LOSSES / f"{name}.json") as temporary:
         temporary.write_text(json.dumps(curve) + "\n", "utf-8")
+    if not whole:
+        raise Interrupted
+
+
+def _content(name: str, module: nn.Module, kwargs: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "state_dict": module.state_dict(),
+        "metadata": {"kwargs": spoken_kwargs(name, kwargs), "trained": _NOTE},
+    }

@@ -15,6 +15,7 @@ from vampnet_onnx.configs.files import (
     staging_folder,
     temporary_folder,
 )
+from vampnet_onnx.configs.interrupts import Interrupted
 from vampnet_onnx.configs.store import place_for
 from vampnet_onnx.export.export_set import export_set
 from vampnet_onnx.export.fingerprint import Fingerprint
@@ -96,6 +97,8 @@ def release_set(
             progress=lambda name, done, total: progress(f"verify {name}", done, total),
         )
         judged(found)
+        if found.unfinished:
+            raise Interrupted
         reasons = shortfalls(found, manifest, config.verify, gates)
         finish = _reject if found.verdict is Verdict.FAIL else _publish
         keep = partial(settle, matrix=config.verify, reasons=reasons)

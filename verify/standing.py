@@ -43,6 +43,8 @@ def shortfalls(
         missing = [str(value) for value in wanted if value not in getattr(matrix, name)]
         if missing:
             reasons.append(f"{name} {', '.join(missing)} of the default matrix did not run")
+    if report.unfinished:
+        reasons.append("it was interrupted")
     ours = load_gates().kinds
     looser = [
         f"{kind}.{name}"

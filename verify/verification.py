@@ -12,6 +12,7 @@ from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Gates, VerifySection
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there
+from vampnet_onnx.configs.interrupts import Interrupted, dealt_with
 from vampnet_onnx.configs.invocation import Given
 from vampnet_onnx.configs.manifest import (
     LORA_ROLE,
@@ -81,6 +82,9 @@ def verify_artifacts(
         quick: do not look at modules one by one.
         progress: told component, cases done and cases in all.
 
+    Returns:
+        What was found; of an interrupt, what was found until then, which is never a PASS.
+
     Raises:
         InputError: the checkpoints are not those of the artifacts, or nothing is left.
     """
@@ -95,9 +99,9 @@ def verify_artifacts(
     records = _chosen(manifest, only)
     if any(_transformers_of(record, manifest) for record in records):
         _require_same_lora(checkpoints, artifacts)
-    components, left_out = list[Component](), list[str]()
+    components, left_out, stopped = list[Component](), list[str](), list[str]()
     notes = manifest.source_notes()
-    with _threads(matrix.threads):
+    with _interrupt_kept(components, stopped), _threads(matrix.threads):
         for record in records:
             progress(record.id, 0, 1)
             models = checkpoints.models_for(_transformers_of(record, manifest), merged=True)
@@ -138,6 +142,9 @@ def verify_artifacts(
                     exit_first=exit_first,
                     progress=partial(progress, record.id),
                 )
+                components.append(found)
+                if found.interrupted:
+                    raise Interrupted
                 del sides, run  # its session, before modules are looked at one by one
                 if found.verdict is Verdict.FAIL and localise_seconds is not None:
                     suspect = Suspect(
@@ -147,9 +154,9 @@ def verify_artifacts(
                     found = _with_cause(
                         found, suspect, components, given, localise_seconds, of_file
                     )
+                    components[-1] = found
                     progress(f"why {record.id}", 1, 1)
                     notes += describe_nonfinite(found)
-                components.append(found)
                 notes += [f"{record.id}: {m.doubt}" for m in of_file.values() if m.doubt]
                 notes += [
                     f"{record.id} was verified with the adapter {adapter.name} of"
@@ -162,6 +169,8 @@ def verify_artifacts(
             if exit_first and components and components[-1].verdict is Verdict.FAIL:
                 notes.append(f"stopped at the first failure, in {record.id}, as was asked")
                 break
+    done = {*left_out, *(part.id for part in components if not part.interrupted)}
+    unfinished = [record.id for record in records if record.id not in done]
     if not components:
         raise InputError(f"{described} has nothing to compare {', '.join(left_out)} with")
     notes += [f"not verified, since the reference has no part like it: {n}" for n in left_out]
@@ -173,6 +182,7 @@ def verify_artifacts(
         matrix=matrix,
         toolchain=toolchain,
         given=given,
+        unfinished=(unfinished or [components[-1].id]) if stopped else (),
     )
 
 
@@ -212,6 +222,18 @@ def _of_file(
         made=made.get(record.id),
     )
     return found
+
+
+@contextmanager
+def _interrupt_kept(components: Sequence[Component], stopped: list[str]) -> Iterator[None]:
+    """Go on after an interrupt with what was found until then, and say that it was one."""
+    try:
+        yield
+    except Interrupted:
+        if not components:
+            raise
+        dealt_with()
+        stopped.append("interrupted")
 
 
 @contextmanager

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,21 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from tests.support.command_line import Cli, Result, files_below, refused, vouch_for
+from tests.support.command_line import (
+    Cli,
+    Result,
+    files_below,
+    process,
+    refused,
+    vouch_for,
+)
 from tests.support.sets import GOLDEN
 from vampnet_onnx.__main__ import app
+from vampnet_onnx.commands.output import LINE_STARTS
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.verification import read_verification
-from vampnet_onnx.reports import render
+from vampnet_onnx.reports import read_report, render
 from vampnet_onnx.verify import jobs as verify_jobs
 
 
@@ -239,3 +249,26 @@ def test_an_interpreter_goes_with_the_upstream_reference_only(tmp_path: Path) ->
         ["verify", str(tmp_path), "--checkpoint", str(GOLDEN / "a"), "--upstream-python", "x"],
     )
     assert isinstance(found.exception, InputError)
+
+
+def test_an_interrupted_hunt_says_where_it_is_and_leaves_what_it_found(
+    store: Path, nano: Path, config: Path
+) -> None:
+    """In a process of its own, through pipes, as in a CI's log."""
+    report = config.parent / "report"
+    options = ("--config", config, "--report", report, "--seeds", "0:9000", "--json")
+    running = process("verify", store, "--checkpoint", nano, *options, "--jobs", "1")
+    assert running.stderr is not None
+    line = next(line for line in running.stderr if " of 18000" in line)
+    assert line.startswith(LINE_STARTS + "coarse, ")
+    running.send_signal(signal.SIGINT)
+    out, err = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert err.splitlines()[-1] == (
+        f"error: interrupted; the report in {report} has what was found until then"
+    )
+    told, found = json.loads(out), read_report(report / "report.json")
+    assert told["verdict"] == found.verdict == "INTERRUPTED"
+    assert found.unfinished == ["coarse"] and 0 < len(found.components[0].cases) < 18000
+    assert "it was interrupted" in told["standing"]
+    assert read_verification(store / "nano" / "v1") is None

@@ -11,7 +11,8 @@ import torch
 from tests.support.nano_recipe import TINY, nano_recipe, silent
 from training import stages
 from training.quality import measure
-from training.stages import lora_file, train_stage
+from training.stages import UNFINISHED, lora_file, train_stage
+from vampnet_onnx.configs.interrupts import Interrupted
 from vampnet_onnx.models import (
     Checkpoints,
     load_vampnet,
@@ -69,3 +70,21 @@ def test_a_stage_whose_files_are_there_is_not_trained_again(trained: Path) -> No
     before = (trained / "codec.pth").stat().st_mtime_ns
     train_stage(trained, "codec", nano_recipe(), progress=silent)
     assert (trained / "codec.pth").stat().st_mtime_ns == before
+
+
+def test_an_interrupt_keeps_what_was_trained_until_then_apart(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def progress(done: int, _total: int, _loss: float) -> None:
+        if done == 25:
+            raise Interrupted
+
+    monkeypatch.setattr(stages, "sizes", lambda: {"nano": TINY})
+    (tmp_path / "codec.pth").write_bytes((trained / "codec.pth").read_bytes())
+    with pytest.raises(Interrupted):
+        train_stage(tmp_path, "coarse", nano_recipe(), progress=progress)
+    assert not (tmp_path / "coarse.pth").exists()  # the next run makes it
+    kept = tmp_path / UNFINISHED
+    whole = json.loads((trained / "losses" / "coarse.json").read_text())
+    assert json.loads((kept / "losses" / "coarse.json").read_text()) == whole[:1]
+    load_vampnet(read_checkpoint(kept / "coarse.pth"))

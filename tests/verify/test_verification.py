@@ -14,8 +14,12 @@ from tests.support.sets import GOLDEN
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_config, load_gates
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.interrupts import Interrupted
 from vampnet_onnx.models import Checkpoints
-from vampnet_onnx.reports import Verdict
+from vampnet_onnx.reports import Report, Verdict
+from vampnet_onnx.reports.junit import render_junit
+from vampnet_onnx.reports.pages import render_html, render_markdown
+from vampnet_onnx.verify.gates.component import OF_ALL
 from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
 from vampnet_onnx.verify.sides.upstream import UpstreamReference, Worker
 from vampnet_onnx.verify.subjects.registry import subject_of
@@ -95,3 +99,44 @@ def test_threads_of_the_process_are_given_back(
         )
         assert not fails
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize("stop", [("coarse", 0), ("coarse.latents", 0), ("coarse.latents", 2)])
+@pytest.mark.parametrize("limit", [1e-5, 0.0])
+def test_an_interrupt_keeps_what_was_found_and_is_never_a_pass(
+    nano: Path, nano_artifacts: Artifacts, stop: tuple[str, int], limit: float
+) -> None:
+    started: set[str] = set()
+
+    def progress(name: str, done: int, total: int) -> None:
+        if name in started and (name, done) == stop:
+            raise Interrupted
+        started.add(name)
+
+    def verify() -> Report:
+        return verify_artifacts(
+            only(nano_artifacts, "coarse", "coarse.latents", "c2f"),
+            Checkpoints(nano),
+            matrix=matrix(seeds=[0], frames=[1, 13, 29]),
+            gates=load_gates({"transformer": {"relative_l2": {"limit": limit}}}),
+            toolchain={},
+            progress=progress,
+        )
+
+    if stop == ("coarse", 0):  # nothing is there to keep
+        with pytest.raises(Interrupted):
+            verify()
+        return
+    report = verify()
+    verdict = Verdict.INTERRUPTED if limit else Verdict.FAIL
+    assert report.verdict is verdict and report.verdict_line.startswith(verdict)
+    assert report.unfinished == ["coarse.latents", "c2f"]
+    assert "interrupted before coarse.latents, c2f was verified" in report.verdict_line
+    assert [len(part.cases) for part in report.components] == [6, *([stop[1]] * bool(stop[1]))]
+    for part in report.components[1:]:
+        assert part.verdict is verdict and part.gates
+        assert {gate.name for gate in part.gates}.isdisjoint(OF_ALL)
+    assert "passed" not in render_junit(report).partition("verdict")[0]
+    assert ("<error" in render_junit(report)) == (verdict is Verdict.INTERRUPTED)
+    assert f"<title>{verdict}: " in render_html(report)
+    assert render_markdown(report).splitlines()[0].partition(": ")[0].endswith(verdict)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from vampnet_onnx.configs.config import GateRule, Gates, VerifySection
+from vampnet_onnx.configs.interrupts import Interrupted, dealt_with
 from vampnet_onnx.reports import Component, Gate, Verdict
 from vampnet_onnx.verify.sides.oracle import Sides
 from vampnet_onnx.verify.subjects.case import Case
@@ -23,6 +24,10 @@ from .vacuity import identical_sides, input_sensitivity, vacuous_limits
 
 FILE_GATES = ("audit", "modules")
 """Gates of the file itself, which whoever runs cases alone does not ask for."""
+
+
+# Gates that are measured of all cases at once.
+OF_ALL = ("input_sensitivity", "signature_mismatches", "vacuous_limits", "identical_sides")
 
 
 def check_component(
@@ -46,6 +51,9 @@ def check_component(
         run_cases: runs cases in their order; None runs them here, one after the other.
         exit_first: run no more cases after the first that fails.
         progress: told how many cases are done and how many there are.
+
+    Returns:
+        What was found; of an interrupt, what was found until then.
     """
     rules = gates.for_component(sides.record.name)
     rules = {n: rule for n, rule in rules.items() if n in of_file or n not in FILE_GATES}
@@ -59,19 +67,31 @@ def check_component(
 
     outcomes: list[Outcome] = []
     worst: Outcome | None = None
+    interrupted = False
     progress(0, len(cases))
-    for outcome in map(run, cases) if run_cases is None else run_cases(cases):
-        if worst is None or badness(outcome, rules) > badness(worst, rules):
-            worst = outcome  # the only one whose arrays are kept
-        outcomes.append(outcome.without_arrays())
-        progress(len(outcomes), len(cases))
-        if exit_first and failed(outcome, rules):
-            break
-    if worst is not None and worst.comparison is not None and not worst.has_arrays:
-        worst = run(worst.case)  # another process ran it and kept them
-    measured = {**_of_the_whole(sides, every, gates, outcomes), **of_file}
+    try:
+        for outcome in map(run, cases) if run_cases is None else run_cases(cases):
+            if worst is None or badness(outcome, rules) > badness(worst, rules):
+                worst = outcome  # the only one whose arrays are kept
+            outcomes.append(outcome.without_arrays())
+            progress(len(outcomes), len(cases))
+            if exit_first and failed(outcome, rules):
+                break
+        if worst is not None and worst.comparison is not None and not worst.has_arrays:
+            worst = run(worst.case)  # another process ran it and kept them
+        measured = {**_of_the_whole(sides, every, gates, outcomes), **of_file}
+    except Interrupted:
+        if not outcomes:
+            raise
+        dealt_with()
+        interrupted, measured = True, dict(of_file)
+        rules = {name: rule for name, rule in rules.items() if name not in OF_ALL}
     judged = [_gate(name, rule, outcomes, measured) for name, rule in rules.items()]
-    return component_report(sides.record, judged, outcomes, rules, worst)
+    if interrupted:  # what no case has measured yet has no verdict
+        judged = [gate for gate in judged if gate.value is not None or gate.worst_case]
+    return component_report(
+        sides.record, judged, outcomes, rules, worst, interrupted=interrupted
+    )
 
 
 def _of_the_whole(

@@ -4,13 +4,15 @@ Each process opens the checkpoint and the artifact for itself; outcomes come bac
 of the cases, without the arrays that only figures need.
 """
 
+import os
 import signal
+import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 
 import torch
 
@@ -83,15 +85,29 @@ def in_processes(job: Job, jobs: int) -> Callable[[Sequence[Case]], Iterator[Out
     return run
 
 
+def start_process(threads: int) -> None:
+    """Set up a process of a pool: it ends with the first one, and with nothing else."""
+    # An interrupt reaches every process of a terminal; the first one ends the others.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Where the first one is killed, nobody would.
+    threading.Thread(target=_end_with_the_first, daemon=True).start()
+    torch.set_num_threads(threads)
+
+
+def _end_with_the_first() -> None:
+    first = parent_process()
+    if first is not None:
+        first.join()
+        os._exit(1)
+
+
 _opened: tuple[Sides, Gates] | None = None  # of this process
 
 
 def _open(job: Job) -> None:
     global _opened
-    # An interrupt reaches every process of a terminal; the first one ends the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     threads = job.threads or 1
-    torch.set_num_threads(threads)
+    start_process(threads)
     models = job.checkpoints.models_for(job.transformers, merged=True)
     export, _ = open_export(job.artifacts, job.record, threads, adapters=job.adapters)
     _opened = Sides(job.record, Reference(models), export), job.gates

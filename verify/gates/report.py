@@ -37,22 +37,31 @@ def component_report(
     outcomes: Sequence[Outcome],
     rules: Mapping[str, GateRule],
     worst: Outcome | None,
+    *,
+    interrupted: bool = False,
 ) -> Component:
     """Sum up what was found of a component.
 
     Args:
         worst: of the outcomes, with its arrays, for the figures.
+        interrupted: the outcomes are not all there were to be.
     """
     cases = [_case_report(outcome, rules) for outcome in outcomes]
     compared = [o.comparison for o in outcomes if o.comparison is not None]
     by_id = {outcome.case.id: badness(outcome, rules) for outcome in outcomes}
-    broken = any(gate.verdict is Verdict.FAIL for gate in gates)
+    found = [gate.verdict for gate in gates]
+    if interrupted:  # gates that have no verdict yet may be what a case fails
+        found += [case.verdict for case in cases]
+    broken = Verdict.FAIL in found
+    held = Verdict.INTERRUPTED if interrupted else Verdict.PASS
+    empty = not outcomes or not (gates or interrupted)
     return Component(
         name=record.name,
         variant=record.variant,
         file=record.file.name,
         sha256=record.file.sha256,
-        verdict=Verdict.FAIL if broken or not gates or not outcomes else Verdict.PASS,
+        verdict=Verdict.FAIL if broken or empty else held,
+        interrupted=interrupted,
         gates=gates,
         cases=cases,
         worst_case=worst.case.id if worst else "",
@@ -73,21 +82,25 @@ def build_report(
     matrix: VerifySection,
     toolchain: dict[str, str],
     given: Given,
+    unfinished: Sequence[str] = (),
 ) -> Report:
     """Sum up what was found in one report.
 
     Args:
         given: what commands to run next are made of.
+        unfinished: components that an interrupt left unverified, wholly or in part.
     """
     manifest = artifacts.manifest
     components = [_with_commands(component, given) for component in components]
     failed_ones = any(component.verdict is Verdict.FAIL for component in components)
-    verdict = Verdict.FAIL if failed_ones or not components else Verdict.PASS
+    verdict = Verdict.INTERRUPTED if unfinished else Verdict.PASS
+    if failed_ones or not components:
+        verdict = Verdict.FAIL
     return Report(
         model=manifest.model,
         version=artifacts.version,
         verdict=verdict,
-        verdict_line=_verdict_line(manifest, components, verdict),
+        verdict_line=_verdict_line(manifest, components, verdict, unfinished),
         random_weights=manifest.random_weights,
         notes=[
             f"UNSEALED: {name} is not the file that the manifest vouches for; it was verified"
@@ -104,6 +117,7 @@ def build_report(
         opset=manifest.components[0].opset,
         toolchain=toolchain,
         sources=[Source(**source.model_dump()) for source in manifest.sources],
+        unfinished=list(unfinished),
         components=components,
     )
 
@@ -246,7 +260,12 @@ def _not_sought(component: Component, given: Given) -> Cause:
     )
 
 
-def _verdict_line(manifest: Manifest, components: list[Component], verdict: Verdict) -> str:
+def _verdict_line(
+    manifest: Manifest,
+    components: list[Component],
+    verdict: Verdict,
+    unfinished: Sequence[str],
+) -> str:
     cases = sum(len(component.cases) for component in components)
     gates = [gate for component in components for gate in component.gates]
     failed = [gate for gate in gates if gate.verdict is Verdict.FAIL]
@@ -255,6 +274,8 @@ def _verdict_line(manifest: Manifest, components: list[Component], verdict: Verd
         broken = [c.id for c in components if c.verdict is Verdict.FAIL]
         count = f"{len(failed)} of {counted(len(gates), 'gate')}"
         line = f"FAIL: {count} failed, in {', '.join(broken)}"
+    elif verdict is Verdict.INTERRUPTED:
+        line = f"INTERRUPTED: nothing failed in {counted(cases, 'case')} until then"
     else:
         line = (
             f"{verdict}: {counted(len(components), 'component')}"
@@ -264,6 +285,8 @@ def _verdict_line(manifest: Manifest, components: list[Component], verdict: Verd
         if ties:
             count = "1 token is a tie" if ties == 1 else f"{ties} tokens are ties"
             line += f", {count} of the reference"
+    if unfinished:
+        line += f"; interrupted before {', '.join(unfinished)} was verified to the end"
     if manifest.random_weights:
         line += "; RANDOM WEIGHTS: this proves arithmetic, the model makes no music"
     return line + "."

@@ -8,6 +8,7 @@ the same set run over many seeds and must raise no alarm.
 import signal
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import cache
 from multiprocessing import get_context
 from pathlib import Path
@@ -15,8 +16,9 @@ from pathlib import Path
 import torch
 
 from vampnet_onnx.configs.config import VerifySection, load_gates
-from vampnet_onnx.configs.errors import InputError, nearest
+from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError, nearest
 from vampnet_onnx.configs.files import temporary_folder
+from vampnet_onnx.configs.interrupts import Interrupted, dealt_with
 from vampnet_onnx.configs.machine import cores
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.export.components.component import TracedComponent
@@ -31,6 +33,7 @@ from vampnet_onnx.reports import Case as CaseReport
 from vampnet_onnx.reports import DefectTrial, SelfTest, Verdict
 from vampnet_onnx.verify.causes.locate import locate
 from vampnet_onnx.verify.gates.component import check_component
+from vampnet_onnx.verify.gates.processes import start_process
 from vampnet_onnx.verify.localisation.source import ROOT
 from vampnet_onnx.verify.sides.export import signature_mismatches
 from vampnet_onnx.verify.sides.models import Reference
@@ -141,27 +144,42 @@ def run_self_test(
         checkpoint: folder of a small set.
         runs: of sound exports in all, rounded up.
         progress: told what is at work, how much is done and how much there is.
+
+    Returns:
+        What was found; of an interrupt, what was found until then.
+
+    Raises:
+        EnvironmentLacksError: a process was killed.
     """
     jobs = cores()
     each = -(-runs // len(COMPONENTS))
     # Spawned, not forked: the runtimes' threads do not survive a fork.
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), _start)
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), start_process, (1,))
     try:
         trials = [pool.submit(_trial, checkpoint, defect.name) for defect in defects]
         sound = [pool.submit(_sound, checkpoint, name, each) for name in COMPONENTS if each]
-        found, checked = [], []
         for i, trial in enumerate(trials):
             progress("defects", i, len(trials))
-            found.append(trial.result())
+            trial.result()
         for i, run in enumerate(sound):
             progress("sound exports", i, len(sound))
-            checked.append(run.result())
+            run.result()
+    except Interrupted:
+        dealt_with()
+    except BrokenProcessPool as error:
+        raise EnvironmentLacksError(
+            f"one of {jobs} processes that tried defects was killed, perhaps for want of"
+            " memory"
+        ) from error
     finally:
         pool.shutdown(cancel_futures=True)
+    checked = [run.result() for run in sound if not run.cancelled()]
     return SelfTest(
-        trials=found,
+        trials=[trial.result() for trial in trials if not trial.cancelled()],
         sound_runs=sum(count for count, _ in checked),
         alarms=[alarm for _, alarms in checked for alarm in alarms],
+        unfinished=sum(trial.cancelled() for trial in trials)
+        + sum(run.cancelled() for run in sound),
     )
 
 

@@ -46,7 +46,10 @@ COMPONENTS = ["codec_encoder", "codec_decoder", "coarse", "coarse.latents", "c2f
 
 
 class Doubtful(Reference):
-    """A reference that was in doubt about every token of one frame in `every`."""
+    """A reference that was in doubt about every token of one frame in `every`.
+
+    Between which ones it does not say.
+    """
 
     every = 5
 
@@ -55,7 +58,7 @@ class Doubtful(Reference):
         assert found.margins is not None
         margins = found.margins.copy()
         margins[..., :: self.every] = 0
-        return dataclasses.replace(found, margins=margins)
+        return dataclasses.replace(found, margins=margins, tables=())
 
     @property
     def in_float64(self) -> Any:

@@ -141,7 +141,7 @@ class RecordedReference:
         recorded = self._of(record, case)
         outputs = {name: recorded(name) for name in self._published(record).outputs}
         tables = codebook_tables(self._models)
-        return Computed(outputs, subject_of(record).margins(outputs, tables))
+        return Computed(outputs, subject_of(record).margins(outputs, tables), tables)
 
     def parts(self, record: ComponentRecord, case: Case) -> Parts:
         """Return what was recorded between the modules of a component."""

@@ -226,7 +226,8 @@ class UpstreamReference:
             **published.parameters,
         )
         outputs = {name: found[name] for name in published.outputs}
-        return Computed(outputs, subject_of(record).margins(outputs, self._tables))
+        margins = subject_of(record).margins(outputs, self._tables)
+        return Computed(outputs, margins, self._tables)
 
     @cached_property
     def _tables(self) -> list[np.ndarray]:

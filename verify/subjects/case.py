@@ -98,10 +98,13 @@ class Computed:
     Attributes:
         margins: how far each token was from another choice; only a reference has them, and
             without them nothing that differs is a tie.
+        tables: entries of the codebooks that codes were chosen from, float [entries, width]
+            each; empty where they are not known.
     """
 
     outputs: Arrays
     margins: np.ndarray | None = None
+    tables: Sequence[np.ndarray] = ()
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,12 @@ from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.models import LAC, ModelSet
 from vampnet_onnx.models.networks.quantize import VectorQuantize
 from vampnet_onnx.verify.numbers import metrics
-from vampnet_onnx.verify.numbers.ties import code_margins, residual_differences, top_two_margin
+from vampnet_onnx.verify.numbers.ties import (
+    code_margins,
+    codes_behind,
+    residual_differences,
+    top_two_margin,
+)
 
 from .case import (
     Array,
@@ -64,7 +69,9 @@ class CodecEncoder(Subject):
         with _watched_margins(codec) as margins:
             encoded = codec.encode(audio)
         outputs = {"codes": encoded.codes.numpy(), "latents": encoded.latents.numpy()}
-        return Computed(outputs, np.stack(margins, axis=1))
+        books = range(len(codec.quantizer.codebook_dims))
+        tables = [codec.quantizer.book(i).codebook.weight.numpy() for i in books]
+        return Computed(outputs, np.stack(margins, axis=1), tables)
 
     def covering(
         self, record: ComponentRecord, models: ModelSet
@@ -84,7 +91,10 @@ class CodecEncoder(Subject):
         """Compare latents where the residual is the same, and codes."""
         codes, r, e = expected.outputs["codes"], expected.outputs["latents"], export["latents"]
         margins = no_ties(codes.shape) if expected.margins is None else expected.margins
-        found = residual_differences(codes, export["codes"], margins, ties.codes_margin)
+        behind = codes_behind(r, expected.tables, export["codes"]) if expected.tables else None
+        found = residual_differences(
+            codes, export["codes"], margins, ties.codes_margin, behind
+        )
         widths = record.dim_list("codebook_dims")
         owner = np.repeat(np.arange(len(widths)), widths)  # codebook of each latent channel
         # Latents after a tie belong to another residual and are not comparable.

@@ -97,7 +97,9 @@ class Transformer(Subject):
         if margins is None:
             margins = self.margins(expected.outputs, ())
         tolerance = ties.logits_margin * float(np.abs(r).max())
-        found = independent_differences(*best, margins, tolerance)
+        chosen = np.take_along_axis(r, best[1][:, None], axis=1)[:, 0]
+        behind = r.max(axis=1) - chosen
+        found = independent_differences(*best, margins, tolerance, behind)
 
         def by_codebook(positions: np.ndarray) -> np.ndarray:
             # Positions are time-major, codebook-minor.

@@ -12,6 +12,7 @@ from hypothesis.extra import numpy as hnp
 
 from vampnet_onnx.verify.numbers.ties import (
     code_margins,
+    codes_behind,
     independent_differences,
     residual_differences,
     top_two_margin,
@@ -66,6 +67,23 @@ def test_no_margin_and_a_margin_at_the_tolerance_are_no_tie(margin: float) -> No
     for classify in (residual_differences, independent_differences):
         found = classify(codes([1]), codes([2]), margins, TOLERANCE)
         assert found.unexplained.all() and not found.ambiguous.any()
+
+
+def test_a_doubt_between_two_excuses_no_third() -> None:
+    margins, behind = np.zeros((1, 2, 1)), np.array([[[0.0], [0.3]]])
+    for classify in (residual_differences, independent_differences):
+        near = classify(codes([1, 5]), codes([2, 5]), margins, TOLERANCE, behind)
+        assert near.ambiguous[0, 0, 0] and not near.unexplained.any()
+        far = classify(codes([5, 1]), codes([5, 2]), margins, TOLERANCE, behind)
+        assert far.unexplained[0, 1, 0] and not far.ambiguous.any()
+
+
+def test_a_code_is_as_far_behind_as_its_entry_is_farther() -> None:
+    tables = [np.array([[1.0, 0], [0, 1], [-1, 0]])]
+    latents = np.array([[[2.0, 1.0], [0.0, 1.0]]])  # at the first entry; between two
+    found = codes_behind(latents, tables, np.array([[[2, 1]]]))
+    np.testing.assert_allclose(found, [[[4, 0]]], atol=1e-12)
+    assert np.isinf(codes_behind(latents, tables, np.array([[[3, -1]]]))).all()
 
 
 @given(

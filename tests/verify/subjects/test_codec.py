@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 
 import numpy as np
+import torch
 
 from tests.support.checked import Doubtful, Outputs, failed, gate
 from tests.support.records import cases_for, make_inputs, matrix, record
+from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.reports import Component
 from vampnet_onnx.verify.subjects.case import Case
+from vampnet_onnx.verify.subjects.registry import subject_of
 
 
 def test_a_few_ties_are_ambiguous_and_many_are_an_error(
@@ -79,3 +83,18 @@ def test_the_decoder_is_given_every_number_of_codebooks() -> None:
     cases = cases_for(record("codec_decoder"), matrix(seeds=[0, 1, 2], frames=[1, 7, 13]))
     assert {case.codebooks for case in cases} == {1, 2, 3}
     assert {case.codebooks for case in cases if case.length == 1} == {3}
+
+
+def test_a_tie_excuses_the_other_entry_and_no_third(models: ModelSet) -> None:
+    """The export's own choice must be as near as the reference's best."""
+    subject, encoder = subject_of("codec_encoder"), record("codec_encoder")
+    case = Case("codec_encoder", 0, 1, 40)
+    with torch.inference_mode():
+        computed = subject.reference(encoder, models, make_inputs(case, encoder))
+    assert computed.margins is not None
+    doubtful = dataclasses.replace(computed, margins=np.zeros_like(computed.margins))
+    codes = computed.outputs["codes"].copy()
+    codes[0, 0, 0] = (codes[0, 0, 0] + 1) % 11
+    wrong = {**computed.outputs, "codes": codes}
+    found = subject.compare(encoder, doubtful, wrong, load_gates().ties)
+    assert found.metrics["tokens_unexplained"] >= 1

@@ -5,7 +5,9 @@ rounding, measured in float64.  What is built has no modules in PyTorch: its sco
 compared with what is built now.
 """
 
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from vampnet_onnx.configs.config import ModulesRule
@@ -17,6 +19,7 @@ from vampnet_onnx.verify.causes.locate import reference_source
 from vampnet_onnx.verify.localisation.culprit import OWN_ERROR_LIMIT
 from vampnet_onnx.verify.localisation.graph import GraphModules, is_below
 from vampnet_onnx.verify.localisation.probe import Allowance, Probed, probe
+from vampnet_onnx.verify.localisation.source import GraphSource
 from vampnet_onnx.verify.localisation.walk import localise
 from vampnet_onnx.verify.subjects.registry import subject_of
 
@@ -51,16 +54,22 @@ def modules(
     component = build_component(record.name, models, variant=record.variant)
     if not isinstance(component, TracedComponent):
         with reference_source(models, record, inputs) as source:
-            found = localise(source, graph).findings
-        scopes = [Probed(f.path, "", f.own_error / OWN_ERROR_LIMIT) for f in found]
-        return _measured([item for item in scopes if item.error == item.error])
+            assert isinstance(source, GraphSource)
+            borders, found = source.graph.borders, localise(source, graph).findings
+        alike = [f for f in found if borders[f.path] == graph.borders[f.path]]
+        others = [f.path for f in found if f not in alike]
+        scopes = [Probed(f.path, "", f.own_error / OWN_ERROR_LIMIT) for f in alike]
+        seen = _measured(scopes, nothing=0.0)
+        said = f"built otherwise today, and left to the cases: {', '.join(others)}"
+        return replace(seen, doubt=said) if others else seen
     allowance = Allowance(rule.factor, rule.floor, rule.scale)
     covering = subject.covering(record, models)
     return _measured(probe(component.module.eval(), graph, inputs, allowance, covering))
 
 
-def _measured(found: Sequence[Probed]) -> Measured:
-    value = max((item.error for item in found), default=float("nan"))
+def _measured(found: Sequence[Probed], nothing: float = math.nan) -> Measured:
+    """Sum up what was found; `nothing` is the value where nothing could be compared."""
+    value = max((item.error for item in found), default=nothing)
     wrong = [item for item in found if not item.error <= 1]
     deepest = [a for a in wrong if not any(is_below(b.path, a.path) for b in wrong)]
     said = [f"{item} is {item.error:.3g} times what its rounding allows" for item in deepest]

@@ -92,16 +92,48 @@ def what_happened(changes: Sequence[Change], module: str) -> str:
             return around
         where = f"around it, in {outer}" if outer else "elsewhere in the graph"
         return f"nothing differs inside; {where}: {around}"
-    told = " ".join(change.words for change in inside if change.kind == NODE_REMOVED)
-    inside = [c for c in inside if c.kind != WEIGHT_REMOVED or c.name not in told]
-    words = [_from_inside(change, module) for change in inside[:_SHOWN]]
-    more = len(inside) - len(words)
-    said = "; ".join(words) + (f"; and {more} changes more" if more else "")
-    nodes = {NODE_ADDED, NODE_REMOVED, NODE_CHANGED}
-    if inside and all(change.kind in nodes for change in inside):
-        missing = all(change.kind == NODE_REMOVED for change in inside)
-        return said if missing else f"weights are equal, the operators differ: {said}"
+    kinds = {change.kind for change in inside if not _goes_with_nodes(change, inside)}
+    words = [
+        *_many(inside, NODE_REMOVED, module),
+        *_many(inside, NODE_ADDED, module),
+        *(
+            _from_inside(change, module)
+            for change in inside
+            if change.kind not in (NODE_REMOVED, NODE_ADDED)
+            and not _goes_with_nodes(change, inside)
+        ),
+    ]
+    more = len(words) - _SHOWN
+    said = "; ".join(words[:_SHOWN]) + (f"; and {more} changes more" if more > 0 else "")
+    if kinds <= {NODE_ADDED, NODE_REMOVED, NODE_CHANGED} and kinds != {NODE_REMOVED}:
+        return f"weights are equal, the operators differ: {said}" if said else ""
     return said
+
+
+def _goes_with_nodes(change: Change, others: Sequence[Change]) -> bool:
+    """Return whether nodes that are told of explain a weight that is missing or new."""
+    kinds = {WEIGHT_REMOVED: NODE_REMOVED, WEIGHT_ADDED: NODE_ADDED}
+    if change.kind not in kinds:
+        return False
+    nodes = [other for other in others if other.kind == kinds[change.kind]]
+    return any(
+        change.name in node.words
+        or (node.name == node.module and f"{change.module}.".startswith(f"{node.module}."))
+        for node in nodes
+    )
+
+
+def _many(changes: Sequence[Change], kind: str, module: str) -> list[str]:
+    """Tell of nodes that one side alone has: whole modules each, more than a few by number."""
+    found = [change for change in changes if change.kind == kind]
+    words = [_from_inside(change, module) for change in found if change.name == change.module]
+    nodes = [_from_inside(change, module) for change in found if change.name != change.module]
+    if len(nodes) <= 2:
+        return [*words, *nodes]
+    names = ", ".join(node.split(" ")[0] for node in nodes[:_SHOWN])
+    more = f" and {len(nodes) - _SHOWN} more" if len(nodes) > _SHOWN else ""
+    state = "missing" if kind == NODE_REMOVED else "new"
+    return [*words, f"{len(nodes)} nodes are {state} ({names}{more})"]
 
 
 def _concerns(change: Change, module: str) -> bool:
@@ -221,8 +253,8 @@ class _Comparison:
 
     def node_changes(self) -> Iterator[Change]:
         """Yield nodes removed, added and changed."""
-        yield from _whole_modules(self._removed, self.found, NODE_REMOVED)
-        yield from _whole_modules(self._added, self.expected, NODE_ADDED)
+        yield from _lone_nodes(self._removed, self.expected, self.found, NODE_REMOVED)
+        yield from _lone_nodes(self._added, self.found, self.expected, NODE_ADDED)
         for a, b in self.pairs:
             yield from self._node(a, b)
         yield from self._graph_outputs()
@@ -429,7 +461,9 @@ class _Comparison:
         }
 
 
-def _whole_modules(spots: Sequence[_Spot], other: _Side, kind: str) -> Iterator[Change]:
+def _lone_nodes(
+    spots: Sequence[_Spot], own: _Side, other: _Side, kind: str
+) -> Iterator[Change]:
     """Yield nodes that one side alone has; those of a module it alone has as one."""
     there = {path for spot in other.spots for path in _upwards(spot.module)}
     whole: dict[str, list[_Spot]] = {}
@@ -446,7 +480,14 @@ def _whole_modules(spots: Sequence[_Spot], other: _Side, kind: str) -> Iterator[
     for spot in spots:
         if id(spot) not in told:
             weights = [name for value in spot.node.inputs if (name := _weight_name(value))]
-            named = ", ".join(f"its {_role(name)} ({name})" for name in weights)
+            # A scalar or a shape is no loss by itself.
+            named = ", ".join(
+                f"its {_role(name)} ({name})"
+                for name in weights
+                if name in own.weights
+                and own.weights[name].size > 1
+                and own.weights[name].dtype.is_floating_point()
+            )
             words = f"{state}, and with it {named}" if named else state
             yield Change(kind, spot.name, spot.module, words)
 

@@ -45,8 +45,8 @@ BEYOND_ROUNDING = 1e-3
 UNMEASURED_STACK_LIMIT = 1e-5
 
 # An error inside of a module that is right: a norm after it takes a shift away, a softmax what
-# all keys share.  Rounding adds up to less in every sound export measured.
-HIDDEN = 1e-5
+# all keys share.  Rounding adds up to 2e-5 in sound exports of the golden sets.
+HIDDEN = 1e-4
 
 _Arrays = Mapping[str, np.ndarray]
 

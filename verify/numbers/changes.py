@@ -192,8 +192,19 @@ def _values(expected: np.ndarray, found: np.ndarray, differs: np.ndarray, count:
     if count == 1:
         at = tuple(int(i) for i in np.argwhere(differs)[0])
         place = f"element {at[0] if len(at) == 1 else list(at)}"
-        return f"{place} is {found[at]!s}, expected {expected[at]!s}"
+        ratio = _ratio(expected[at], found[at])
+        return f"{place} is {found[at]!s}, expected {expected[at]!s}{ratio}"
     return f"is {found.tolist()}, expected {expected.tolist()}"
+
+
+def _ratio(expected: np.generic, found: np.generic) -> str:
+    """Say the sign or the share by which one number is off, where that tells more."""
+    if expected.dtype.kind != "f" or not expected or not np.isfinite(found):
+        return ""
+    share = float(found) / float(expected) - 1
+    if share == -2:
+        return " (sign flipped)"
+    return f" (off by {_percent(abs(share))})" if 0 < abs(share) <= 0.5 else ""
 
 
 def _whole(expected: np.ndarray, found: np.ndarray) -> str:

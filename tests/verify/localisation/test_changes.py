@@ -136,7 +136,10 @@ def test_a_norm_that_is_missing_is_one_change(sound: Sound) -> None:
     found = changed(sound, remove)
     assert [c.kind for c in found] == [NODE_REMOVED, WEIGHT_REMOVED]
     assert found[0].name == path and found[0].words.startswith("is missing (")
-    assert what_happened(found, path).startswith("it is missing (")
+    assert what_happened(found, path) == (
+        "it is missing (7 nodes: Pow, ReduceMean, Add, Sqrt, Reciprocal, Mul)"
+    )
+    assert what_happened(found, LAYER).startswith("norm_3 is missing (7 nodes: ")
 
 
 def test_a_node_added_leaves_those_after_it_unspoken_of(sound: Sound) -> None:
@@ -239,6 +242,41 @@ def test_an_input_left_out_is_called_missing() -> None:
     found = graph_changes(parsed(text), parsed(text.replace(", conv_bias)", ")")))
     assert str(found[0]) == "conv lacks conv_bias: its conv_bias is missing"
     assert found[0].kind == NODE_CHANGED and WEIGHT_ADDED not in {c.kind for c in found}
+
+
+def test_many_nodes_are_told_by_number() -> None:
+    changes = [Change(NODE_ADDED, f"a.b/Add_{i}", "a.b", "is new") for i in range(7)]
+    said = "weights are equal, the operators differ: 7 nodes are new"
+    assert what_happened(changes, "a.b") == f"{said} (Add_0, Add_1, Add_2, Add_3 and 3 more)"
+
+
+def test_what_stands_in_a_body_is_compared() -> None:
+    text = """
+    <ir_version: 10, opset_import: ["" : 20]>
+    agraph (float[n, 3] x, float[3] start) => (float[3] last, float[n, 3] all)
+    {
+        last, all = Scan <num_scan_inputs = 1, body = body (float[3] state, float[3] item)
+            => (float[3] next, float[3] out) {
+            half = Constant <value = float {0.5}> ()
+            damped = Mul(state, half)
+            next = Add(damped, item)
+            out = Identity(next)
+        }> (start, x)
+    }
+    """
+    other = parsed(text.replace("{0.5}", "{0.25}"))
+    (change,) = graph_changes(parsed(text), other)
+    assert change.kind == WEIGHT_CHANGED
+    assert str(change) == "half is 0.25, expected 0.5 (taken by Mul)"
+    other = parsed(text.replace("Add(damped, item)", "Add(damped, state)"))
+    assert [str(c) for c in graph_changes(parsed(text), other)] == [
+        "Add takes state, expected item"
+    ]
+    other = parsed(text.replace("Identity(next)", "Identity(damped)"))
+    assert [str(c) for c in graph_changes(parsed(text), other)] == [
+        "Identity takes Mul, expected Add"
+    ]
+    assert graph_changes(parsed(text), parsed(text)) == ()
 
 
 def test_much_is_cut_short_with_a_count() -> None:

@@ -13,7 +13,7 @@ from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Json, Unsealed
-from .output import out, print_json, progress_bar, spinner
+from .output import newest_of, out, print_json, progress_bar, spinner
 
 if TYPE_CHECKING:
     from vampnet_onnx.verify.localisation.changes import Change
@@ -47,17 +47,26 @@ def compare(
     from vampnet_onnx.configs.artifacts import open_artifacts
     from vampnet_onnx.verify.versions import compare_versions
 
+    compared = newest_of(old, new)
     with spinner("checking hashes"):
         opened = [open_artifacts(path, unsealed=unsealed) for path in (old, new)]
     with progress_bar() as bar:
         found = compare_versions(*opened, gates=load_gates(), adapter=adapter, progress=bar)
     unvouched = [str(made.folder / name) for made in opened for name in made.changed]
     if as_json:
-        print_json({"holds": found.holds, "unsealed": unvouched, **_as_data(found)})
+        print_json(
+            {
+                "artifacts": compared,
+                "holds": found.holds,
+                "unsealed": unvouched,
+                **_as_data(found),
+            }
+        )
     else:
         for name in unvouched:
             out.print(f"  unsealed: no manifest vouches for {name} as it is", markup=False)
         _print(found)
+        out.print(f"  artifacts  {compared[0]} and {compared[1]}", markup=False)
     raise typer.Exit(0 if found.holds else 1)
 
 

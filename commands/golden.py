@@ -68,6 +68,7 @@ def check(
         print_json(
             {
                 "verdict": "FAIL" if failed else "PASS",
+                "artifacts": str(opened.folder) if opened else None,
                 "sets": {
                     name: [_row(f) for f in findings] for name, findings in found.items()
                 },
@@ -77,6 +78,8 @@ def check(
     else:
         for name, findings in found.items():
             _print_set(name, findings)
+        if opened:
+            out.print(f"  artifacts  {opened.folder}", markup=False)
         print_cost(started)
     raise typer.Exit(1 if failed else 0)
 

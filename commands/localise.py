@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.table import Table
 
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.extras import require_export_tools, require_optional
+from vampnet_onnx.configs.files import is_there, require_place
 
 from .options import Checkpoint, Codec, Json, Lora, Unsealed
-from .output import err, out, print_json, spinner
+from .output import err, newest_of, out, print_json, spinner
 
 if TYPE_CHECKING:
     from vampnet_onnx.verify.localisation.culprit import Localisation
@@ -94,8 +96,14 @@ def localise(
     require_export_tools()
     if plot is not None:
         require_optional("matplotlib")
+        require_place(plot.parent, [plot.name])
+    if bundle is not None:
+        if is_there(bundle):
+            raise InputError(f"{bundle}: exists already and is never overwritten")
+        require_place(bundle.parent)
     from vampnet_onnx.verify.causes.locate import localise_error
 
+    walked = newest_of(artifacts, *filter(None, [new]))
     with spinner("walking module by module"):
         found = localise_error(
             artifacts,
@@ -125,6 +133,7 @@ def localise(
     if as_json:
         print_json(
             {
+                "artifacts": walked,
                 "case": found.case,
                 "culprits": found.localisation.culprits,
                 "findings": [dataclasses.asdict(f) for f in found.localisation.findings],
@@ -136,6 +145,8 @@ def localise(
         for name in found.unvouched:
             out.print(f"[yellow]unsealed:[/yellow] no manifest vouches for {name} as it is")
         _print(found.localisation)
+        for path in walked:
+            out.print(f"  artifacts  {path}", markup=False)
         if reference == "golden" and found.localisation.culprits:
             out.print("  what nothing was recorded of belongs to the next part that is named")
         out.print(f"  non-finite values: {found.birth}", markup=False)

@@ -23,6 +23,7 @@ from rich.progress import (
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.machine import peak_memory
+from vampnet_onnx.configs.store import find_version
 
 if TYPE_CHECKING:
     from vampnet_onnx.configs.verification import Chosen
@@ -178,6 +179,15 @@ def print_version(chosen: Chosen) -> None:
 def version_facts(chosen: Chosen) -> dict[str, object]:
     """Return which version is used, as JSON tells it."""
     return {"artifacts": str(chosen.folder), "verified": chosen.verified}
+
+
+def newest_of(*paths: Path) -> list[str]:
+    """Return the versions, or files, that paths mean to a command that checks.
+
+    Raises:
+        InputError: a path means none.
+    """
+    return [str(path if path.is_file() else find_version(path)) for path in paths]
 
 
 def print_files(

@@ -9,7 +9,7 @@ import numpy as np
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.extras import require_optional
-from vampnet_onnx.configs.files import file_errors, is_there
+from vampnet_onnx.configs.files import file_errors, is_there, require_place
 from vampnet_onnx.configs.settings import BeatSettings, MaskSettings, Mode, VampSettings
 
 from .files.audio_files import (
@@ -91,6 +91,7 @@ class VampJob:
             require_optional("librosa")
         if self.plot is not None:
             require_optional("matplotlib")
+            require_place(self.plot, [path.name for path in _names_of_plots(self.plot)])
 
 
 def vamp_file(

@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import replacing
+from vampnet_onnx.configs.files import replacing, require_place
 from vampnet_onnx.pipeline.steps.noise import Floats
 from vampnet_onnx.pipeline.version.components import Codec
 
@@ -171,13 +171,15 @@ def require_writable(path: Path) -> None:
     """Refuse an output path early.
 
     Raises:
-        InputError: its suffix stands for no format that can be written.
+        InputError: its suffix stands for no format that can be written, or its place cannot
+            be written.
     """
     if path.suffix.lower() not in _WRITTEN:
         raise InputError(
             f"{path}: cannot write {path.suffix or 'a file without a suffix'}; name it"
             f" {', '.join(_WRITTEN)}"
         )
+    require_place(path.parent, [path.name])
 
 
 def write_audio(path: Path, stream: Iterable[Floats], sample_rate: int) -> None:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vampnet_onnx.configs.arrays import ArrayFile
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import replacing
+from vampnet_onnx.configs.files import replacing, require_place
 from vampnet_onnx.pipeline.steps.checks import require_codes
 from vampnet_onnx.pipeline.steps.noise import Floats, Integers
 from vampnet_onnx.pipeline.version.components import Components
@@ -84,13 +84,14 @@ def read_tokens(path: Path, components: Components) -> tuple[Integers, Floats]:
 
 
 def require_npz(path: Path) -> None:
-    """Refuse a name that does not end in ``.npz``.
+    """Refuse a name that does not end in ``.npz``, or a place that cannot be written.
 
     Raises:
-        InputError: it does not.
+        InputError: it is so.
     """
     if path.suffix.lower() != ".npz":
         raise InputError(f"{path}: codes are written to .npz files; name it so")
+    require_place(path.parent, [path.name])
 
 
 def _arrays(path: Path) -> dict[str, NDArray[Any]]:

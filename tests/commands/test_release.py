@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import errno
 import json
+import time
 from pathlib import Path
 
 import pytest
 
-from tests.support.command_line import Cli, files_below, refused
+from tests.support.command_line import Cli, files_below, process, refused
+from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.files import sha256
+from vampnet_onnx.configs.store import versions
 from vampnet_onnx.configs.verification import VERIFICATION_NAME, read_verification
-from vampnet_onnx.reports import render
+from vampnet_onnx.reports import read_report, render
 
 
 @pytest.mark.parametrize(
@@ -105,3 +108,29 @@ def test_a_release_that_fails_a_gate_is_not_published(
         assert result.json["verdict"] == "FAIL" and result.json["published"] is False
     assert sorted(p.name for p in (tmp_path / "a/nano").iterdir()) == ["rejected"]
     assert (tmp_path / "r" / "report.html").is_file()
+
+
+def test_a_release_that_is_killed_leaves_no_half_version_and_the_next_sweeps(
+    config: Path, tmp_path: Path
+) -> None:
+    home, report = tmp_path / "a" / "nano", tmp_path / "r"
+    arguments = ("release", config, "--artifacts", tmp_path / "a", "--report", report)
+    # While it exports, while it verifies, and as soon as there is a version.
+    for moment in (".staging-*/*.onnx", ".staging-*/manifest.json", "v1"):
+        running = process(*arguments)
+        deadline = time.monotonic() + 300
+        known = set(home.glob(moment))
+        while not set(home.glob(moment)) - known:
+            assert running.poll() is None and time.monotonic() < deadline
+            time.sleep(0.005)
+        running.kill()
+        running.communicate(timeout=60)
+        assert len(list(home.glob(".staging-*"))) <= 1
+        for _, folder in versions(home):
+            open_artifacts(folder)
+    last = process(*arguments)
+    _, err = last.communicate(timeout=300)
+    assert last.returncode == 0, err
+    assert [path.name for path in home.iterdir()] == ["v1"]
+    assert files_below(report) == ["junit.xml", "report.html", "report.json", "report.md"]
+    assert read_report(report / "report.json").version == "v1"

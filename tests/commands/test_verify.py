@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import signal
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -272,3 +273,31 @@ def test_an_interrupted_hunt_says_where_it_is_and_leaves_what_it_found(
     assert found.unfinished == ["coarse"] and 0 < len(found.components[0].cases) < 18000
     assert "it was interrupted" in told["standing"]
     assert read_verification(store / "nano" / "v1") is None
+
+
+def test_processes_end_with_the_first_one_that_is_killed(
+    store: Path, nano: Path, config: Path
+) -> None:
+    report = config.parent / "report"
+    options = ("--config", config, "--report", report, "--seeds", "0:9000", "--jobs", "2")
+    running = process("verify", store, "--checkpoint", nano, *options)
+    assert running.stderr is not None
+    next(line for line in running.stderr if " of 18000" in line and ", 0 of" not in line)
+    first = Path("/proc", str(running.pid))
+    others = {
+        pid for task in first.glob("task/*/children") for pid in task.read_text().split()
+    }
+    assert len(others) >= 2
+    running.kill()
+    running.communicate(timeout=60)  # whose pipes the others had, too
+    deadline = time.monotonic() + 60
+    while any(_is_running(pid) for pid in others):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _is_running(pid: str) -> bool:
+    try:
+        return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except (FileNotFoundError, ProcessLookupError):
+        return False

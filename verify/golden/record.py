@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import publish_folder, staging_folder
+from vampnet_onnx.configs.files import publish_folder, require_place, staging_folder
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.configs.names import TRANSFORMERS
 from vampnet_onnx.models import Checkpoints, CodecDims, ModelSet, VampNetDims
@@ -106,6 +106,7 @@ def record_set(
     """
     if output.exists():
         raise InputError(f"{output}: exists already and is never overwritten")
+    require_place(output.parent)
     checkpoints = Checkpoints(checkpoint, codec=codec)
     if checkpoints.lora:
         raise InputError(

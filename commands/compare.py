@@ -13,7 +13,7 @@ from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Json, Unsealed
-from .output import newest_of, out, print_json, progress_bar, spinner
+from .output import err, newest_of, out, print_json, progress_bar, spinner
 
 if TYPE_CHECKING:
     from vampnet_onnx.verify.localisation.changes import Change
@@ -66,7 +66,7 @@ def compare(
         for name in unvouched:
             out.print(f"  unsealed: no manifest vouches for {name} as it is", markup=False)
         _print(found)
-        out.print(f"  artifacts  {compared[0]} and {compared[1]}", markup=False)
+        err.print(f"  artifacts  {compared[0]} and {compared[1]}", markup=False)
     raise typer.Exit(0 if found.holds else 1)
 
 

@@ -11,7 +11,7 @@ import typer
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Codec, Json, UpstreamPython
-from .output import cost, out, print_cost, print_json, progress_bar
+from .output import cost, err, out, print_cost, print_json, progress_bar
 
 if TYPE_CHECKING:
     from vampnet_onnx.verify.golden.check import Finding
@@ -79,7 +79,7 @@ def check(
         for name, findings in found.items():
             _print_set(name, findings)
         if opened:
-            out.print(f"  artifacts  {opened.folder}", markup=False)
+            err.print(f"  artifacts  {opened.folder}", markup=False)
         print_cost(started)
     raise typer.Exit(1 if failed else 0)
 

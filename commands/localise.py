@@ -146,7 +146,7 @@ def localise(
             out.print(f"[yellow]unsealed:[/yellow] no manifest vouches for {name} as it is")
         _print(found.localisation)
         for path in walked:
-            out.print(f"  artifacts  {path}", markup=False)
+            err.print(f"  artifacts  {path}", markup=False)
         if reference == "golden" and found.localisation.culprits:
             out.print("  what nothing was recorded of belongs to the next part that is named")
         out.print(f"  non-finite values: {found.birth}", markup=False)

@@ -45,6 +45,21 @@ UPSTREAM_NEEDS = (
     "tqdm",
 )
 
+# What the packages call on the way to a result; torch, NumPy and librosa are there already.
+# Of what else they import, tests/support/published/absent.py stands in.
+CALLED = (
+    "einops",
+    "flatten-dict",
+    "importlib-resources",
+    "julius",
+    "loralib",
+    "pyloudnorm",
+    "six",
+    "torchaudio",
+)
+# Whole sets that the session compares on, besides the golden ones of the tests.
+SETS = ("tests/golden/a", "tests/golden/b", "checkpoints/demo", "tiny")
+
 
 @nox.session
 def tests(session: nox.Session) -> None:
@@ -101,6 +116,62 @@ def upstream(session: nox.Session) -> None:
     session.run(*pip, *given.values(), external=True)
     session.run(*pip, "--no-deps", *packages, external=True)
     session.log(f"give it as: --upstream-python {UPSTREAM / 'bin' / 'python'}")
+
+
+@nox.session
+def published(session: nox.Session) -> None:
+    """Compare everything with the published packages as they are, on a current torch.
+
+    Their repositories are cloned from github.com, or, given after --, from elsewhere: clones
+    of vampnet, lac and audiotools, in any order.
+    """
+    project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
+    packages = project["optional-dependencies"]["upstream"]
+    addresses = session.posargs or [need.partition("git+")[2] for need in packages]
+    home = Path(session.create_tmp()).resolve()
+    session.install(*PINNED, ".[test]")
+    session.install("--no-deps", *CALLED)
+    clones = []
+    for address in addresses:
+        clone = home / f"packages-{len(clones)}"
+        shutil.rmtree(clone, ignore_errors=True)
+        session.run("git", "clone", "--quiet", address, str(clone), external=True)
+        session.run("git", "-C", str(clone), "log", "-1", "--format=%H %cs", external=True)
+        clones.append(str(clone))
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    site = Path(str(session.run("python", "-c", where, silent=True)).strip())
+    # Its compiled part may be of another torch; everything called has a form in Python.
+    shutil.rmtree(Path(site, "torchaudio", "lib"), ignore_errors=True)
+    absent = Path("tests", "support", "published").resolve()
+    lines = [*clones, str(absent), "import absent"]
+    Path(site, "published.pth").write_text("\n".join(lines) + "\n", "utf-8")
+    python = str(Path(session.bin, "python"))
+    sides = Path("tests", "verify", "sides")
+    files = [str(sides / f"test_{name}.py") for name in ("upstream", "upstream_worker")]
+    session.run("python", "-m", "pytest", *files, env={"VAMPNET_ONNX_PUBLISHED": python})
+    _compare(session, home, python)
+
+
+def _compare(session: nox.Session, home: Path, python: str) -> None:
+    """Export sets, verify them against the packages, record new sets, and hold ours to them."""
+    tool = "vampnet-onnx"
+    for left in ("artifacts", "recorded", "tiny", "report"):
+        shutil.rmtree(home / left, ignore_errors=True)
+    session.run(tool, "make-checkpoint", str(home / "tiny"), "--like", "tiny", "--seed", "1")
+    for given in SETS:
+        folder = home / given if given == "tiny" else Path(given)
+        name, upstream = folder.name, ("--upstream-python", python)
+        source = ("--checkpoint", str(folder))
+        made, recorded = home / "artifacts" / name, home / "recorded" / name
+        session.run(tool, "export", *source, "--out", str(made.parent))
+        report = ("--report", str(home / "report" / name))
+        against = ("--reference", "upstream", *upstream)
+        few = ("--seeds", "0,1")
+        session.run(tool, "verify", str(made), *source, *against, *few, *report)
+        recorded.parent.mkdir(exist_ok=True)
+        session.run(tool, "golden", "record", str(recorded), *source, *upstream)
+        session.run(tool, "golden", "check", str(recorded))
+        session.run(tool, "golden", "check", str(recorded), "--artifacts", str(made))
 
 
 def _named(requirement: str) -> str:

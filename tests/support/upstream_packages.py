@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+PUBLISHED = "VAMPNET_ONNX_PUBLISHED"  # names the python that has the packages themselves
 STUB = Path(__file__).with_name("upstream_stub")
 TOLERANCE = 5e-5  # the reference's own float32 rounding; threads differ here
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from tests.support.once import made_once
 from tests.support.planting import Sound
 from tests.support.records import matrix
 from tests.support.sets import GOLDEN
-from tests.support.upstream_packages import STUB, python_with
+from tests.support.upstream_packages import PUBLISHED, STUB, python_with
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import Gates, load_gates
 from vampnet_onnx.models import Checkpoints, ModelSet, open_models
@@ -68,6 +69,9 @@ def check(models: ModelSet, nano_artifacts: Artifacts) -> Callable[..., Componen
 
 @pytest.fixture(scope="session")
 def stub_python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An interpreter with stand-ins; with the packages where ``nox -s published`` says so."""
+    if PUBLISHED in os.environ:
+        return Path(os.environ[PUBLISHED])
     return python_with(tmp_path_factory.mktemp("stub"), STUB)
 
 

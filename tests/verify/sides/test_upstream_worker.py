@@ -5,15 +5,22 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from tests.support.recorded_cases import parameters
 from tests.support.sets import GOLDEN, GoldenSet, assert_within
 from tests.support.upstream_packages import TOLERANCE, changed_stub, python_with
 from vampnet_onnx.configs.errors import EnvironmentLacksError
+from vampnet_onnx.configs.settings import generation_settings, mask_settings, vamp_settings
 from vampnet_onnx.models import Checkpoints
+from vampnet_onnx.models.behaviour import interface
+from vampnet_onnx.models.behaviour.generate import token_model
+from vampnet_onnx.models.behaviour.mask_plan import build_mask
+from vampnet_onnx.models.behaviour.noise import TorchNoise
 from vampnet_onnx.verify.sides import upstream
 from vampnet_onnx.verify.sides.upstream import Worker, open_worker
 
@@ -164,3 +171,84 @@ def test_a_checkpoint_that_the_installed_version_loads_in_part_is_refused(
             found.call("logits", codes, model="coarse")
         with pytest.raises(EnvironmentLacksError, match="failed at 'generate': TypeError"):
             found.call("generate", codes)  # and it is still there after an error
+
+
+def understood(options: dict[str, Any]) -> dict[str, Any]:
+    """Return options under our names."""
+    names = {
+        "_sampling_steps": "steps",
+        "_dropout": "dropout",
+        "ncc": "n_conditioning_codebooks",
+    }
+    return {names.get(name, name): value for name, value in options.items()}
+
+
+@pytest.mark.parametrize(
+    "option, value",
+    [
+        ("_sampling_steps", 5),
+        ("temperature", 0.6),
+        ("mask_temperature", 2.5),
+        ("typical_filtering", False),
+        ("typical_mass", 0.5),
+        ("typical_min_tokens", 3),
+        ("top_p", 0.7),
+        ("sample_cutoff", 0.3),
+        ("cfg_guidance", 2.0),
+        ("batch_size", 2),
+        ("feedback_steps", 2),
+        ("time_stretch_factor", 2),
+    ],
+)
+def test_every_option_of_the_interface_gives_our_tokens(
+    worker: Worker, golden_a: GoldenSet, option: str, value: Any
+) -> None:
+    given = {name: golden_a.array(f"vamp/3/{name}") for name in ("codes", "mask")}
+    options = {"_sampling_steps": 3, option: value}
+    found = worker.call("vamp", given, arguments=options, seed=11)
+    whole = {"batch_size", "feedback_steps", "time_stretch_factor"}
+    ours = understood({n: v for n, v in options.items() if n not in whole})
+    codec, models = golden_a.models.codec, golden_a.models.transformers
+    assert codec is not None
+    torch.manual_seed(11)
+    made = interface.vamp(
+        *(torch.from_numpy(array) for array in given.values()),
+        coarse=token_model("coarse", models["coarse"], codec.quantizer),
+        c2f=token_model("c2f", models["c2f"], codec.quantizer),
+        dims=codec.dims,
+        settings=vamp_settings(
+            generation_settings(**ours),
+            **{n: v for n, v in options.items() if n in whole},
+            coarse_chunk_s=1.0,
+            c2f_chunk_s=0.4,
+        ),
+        noise=TorchNoise(),
+    )
+    np.testing.assert_array_equal(found["tokens"], made.tokens)
+    np.testing.assert_array_equal(found["masked_tokens"], made.masked_tokens)
+
+
+@pytest.mark.parametrize(
+    "option, value",
+    [
+        ("rand_mask_intensity", 0.5),
+        ("prefix_s", 0.05),
+        ("suffix_s", 0.07),
+        ("periodic_prompt", 3),
+        ("periodic_prompt", 0),
+        ("periodic_prompt_width", 2),
+        ("_dropout", 0.3),
+        ("upper_codebook_mask", 1),
+        ("ncc", 1),
+    ],
+)
+def test_every_option_of_the_mask_gives_our_mask(
+    worker: Worker, golden_a: GoldenSet, option: str, value: Any
+) -> None:
+    z = golden_a.array("masks/z")
+    found = worker.call("build_mask", {"z": z}, arguments={option: value}, seed=12)["mask"]
+    assert golden_a.models.codec is not None
+    torch.manual_seed(12)
+    settings = mask_settings(**understood({option: value}))
+    made = build_mask(torch.from_numpy(z), settings, golden_a.models.codec.dims)
+    np.testing.assert_array_equal(found, made)

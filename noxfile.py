@@ -145,7 +145,7 @@ def published(session: nox.Session) -> None:
     absent = Path("tests", "support", "published").resolve()
     lines = [*clones, str(absent), "import absent"]
     Path(site, "published.pth").write_text("\n".join(lines) + "\n", "utf-8")
-    python = str(Path(session.bin, "python"))
+    python = str(Path(session.bin, "python").absolute())
     sides = Path("tests", "verify", "sides")
     files = [str(sides / f"test_{name}.py") for name in ("upstream", "upstream_worker")]
     session.run("python", "-m", "pytest", *files, env={"VAMPNET_ONNX_PUBLISHED": python})
@@ -153,7 +153,7 @@ def published(session: nox.Session) -> None:
 
 
 def _compare(session: nox.Session, home: Path, python: str) -> None:
-    """Export sets, verify them against the packages, record new sets, and hold ours to them."""
+    """Export sets, verify them against the packages, record new ones, hold ours to them."""
     tool = "vampnet-onnx"
     for left in ("artifacts", "recorded", "tiny", "report"):
         shutil.rmtree(home / left, ignore_errors=True)

@@ -83,6 +83,7 @@ class Checkpoints:
         self.folder, self.files = folder, found.files
         self.given, self.lora = tuple(lora), dict(lora)
         self.present = list(found.files)
+        self._found = {*found.files.values(), *found.lora.values()} - {*lora.values(), codec}
         self.codec_dims: CodecDims | None = None
         self.dims: dict[str, VampNetDims] = {}
         self._files: dict[Path, _File] = {}
@@ -163,8 +164,8 @@ class Checkpoints:
     def _file(self, path: Path) -> _File:
         if path not in self._files:
             role = next((n for n, own in self.files.items() if own == path), LORA_ROLE)
-            inside = path.is_relative_to(self.folder)
-            name = path.relative_to(self.folder).as_posix() if inside else path.name
+            found = path in self._found  # by us: else its own name says what it is
+            name = path.relative_to(self.folder).as_posix() if found else path.name
             self._files[path] = _File(path, name, role)
         return self._files[path]
 

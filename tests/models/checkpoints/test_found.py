@@ -121,3 +121,15 @@ def test_a_codec_that_is_given_takes_the_place_of_the_folders_own(
     assert "none of coarse.pth, c2f.pth" in said
     said = refusal(tmp_path / "absent.pth", lambda path: Checkpoints(nano, codec=path))
     assert "no such file" in said
+
+
+def test_a_file_that_is_given_goes_by_its_own_name_wherever_it_lies(
+    nano: Path, tmp_path: Path
+) -> None:
+    folder = copy_of(nano, tmp_path / "set")
+    style = saved(lora_of(nano), folder / "lora" / "style.pth")
+    (folder / "codec.pth").rename(folder / "lora" / "codec.pth")
+    codec = folder / "lora" / "codec.pth"
+    sources = open_models(folder, lora={"coarse": style}, codec=codec, only=["coarse"]).sources
+    assert [s.name for s in sources] == ["codec.pth", "coarse.pth", "style.pth"]
+    assert [s.note for s in sources] == ["", "", ""]

@@ -140,6 +140,27 @@ def test_a_module_with_tuples_names_and_calls_twice_is_walked(tmp_path: Path) ->
     assert found.culprits == ("",) and "twice.weight scaled by 1.01" in found.what
 
 
+class _Fixed(nn.Module):
+    """Makes a float32 tensor of its own, so it does not run in float64."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.layer(x @ torch.ones(4, 4))
+
+
+def test_of_what_does_not_run_in_float64_nothing_is_put_down_to_rounding(
+    tmp_path: Path,
+) -> None:
+    module, x = nn.Sequential(_Fixed()).eval(), torch.randn(3, 4)
+    file = export_with_paths(module, x, tmp_path / "fixed.onnx")
+    assert localise(module, file, x).culprits == ()
+    planted = scaled(file, "0.layer.weight", 1 + 1e-4, tmp_path)
+    assert localise(module, planted, x).culprits == ("0.layer",)
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.interrupts import Interrupted
+from vampnet_onnx.export.components.registry import COMPONENTS
 from vampnet_onnx.models import ModelSet
+from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
+from vampnet_onnx.verify.self_test import run
 from vampnet_onnx.verify.self_test.run import NO_MODULE, chosen_defects, run_defect, run_sound
 
 
@@ -37,3 +43,19 @@ def test_an_unknown_defect_is_refused_with_the_nearest() -> None:
         InputError, match=r"no defect 'LayerDroped' \(did you mean 'LayerDropped'\?\)"
     ):
         chosen_defects(["LayerDroped"])
+
+
+def test_an_interrupt_keeps_the_trials_made_until_then(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def progress(_name: str, done: int, _total: int) -> None:
+        if done == 1:
+            raise Interrupted
+
+    monkeypatch.setattr(run, "cores", lambda: 1)
+    write_random_set(tmp_path, like="tiny", seed=0)
+    refused = chosen_defects(["MaskTokenSampleable"] * 8)  # by the exporter, so soon done
+    found = run.run_self_test(tmp_path, refused, runs=1, progress=progress)
+    assert found.trials and all(trial.caught for trial in found.trials)
+    assert found.unfinished and found.sound_runs == 0
+    assert len(found.trials) + found.unfinished == 8 + len(COMPONENTS)

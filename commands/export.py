@@ -9,7 +9,7 @@ import typer
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Checkpoint, Codec, ConfigOption, Json, Lora
-from .output import cost, out, print_cost, print_json, progress_bar
+from .output import cost, out, print_cost, print_json, progress_bar, remark
 
 
 def export(
@@ -87,6 +87,10 @@ def export(
             progress=bar,
         )
     manifest, folder = made.manifest, made.folder
+    if checkpoint is not None and config is None and model is None:
+        own = checkpoint.resolve().name
+        if own != manifest.model:
+            remark(f"'{own}' is no name for a model, {manifest.model} is (or give --model)")
     files = {r.id: str(folder / r.file.name) for r in manifest.components}
     if as_json:
         print_json(

@@ -12,6 +12,7 @@ from rich.table import Table
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.extras import require_export_tools, require_optional
 from vampnet_onnx.configs.files import is_there, require_place
+from vampnet_onnx.configs.invocation import shell_line
 
 from .options import Checkpoint, Codec, Json, Lora, Unsealed
 from .output import err, newest_of, out, print_json, spinner
@@ -127,7 +128,8 @@ def localise(
         from vampnet_onnx.verify.causes.bundle import write_bundle
 
         if write_bundle(bundle, found):
-            err.print(f"bundle in {bundle}; run it with: vampnet-onnx replay {bundle}")
+            line = shell_line("replay", bundle)
+            err.print(f"bundle in {bundle}; run it with: {line}", markup=False)
         else:
             err.print("no bundle: there is no culprit in the export to cut out")
     if as_json:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import io
 import json
 import sys
 import threading
@@ -24,6 +26,7 @@ from rich.progress import (
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.machine import peak_memory
 from vampnet_onnx.configs.store import find_version
+from vampnet_onnx.configs.text import as_text, byte_of
 
 if TYPE_CHECKING:
     from vampnet_onnx.configs.verification import Chosen
@@ -214,4 +217,23 @@ def complain(message: str) -> None:
 
 def _shown(message: str) -> str:
     """Return a message without line ends and escape sequences of names in untrusted files."""
-    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in message)
+    return "".join(c if c.isprintable() else _escaped(c) for c in message)
+
+
+def print_any_name() -> None:
+    """Let standard output and error take every name: what their encoding lacks is escaped."""
+    codecs.register_error("escaped", _escape_all)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="escaped")
+
+
+def _escape_all(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    wrong = as_text(error.object[error.start : error.end])
+    return wrong.encode("ascii", "backslashreplace").decode(), error.end
+
+
+def _escaped(character: str) -> str:
+    return f"\\x{(byte_of(character) or [ord(character)])[0]:02x}"

@@ -4,6 +4,7 @@ A TOML file; what it leaves out comes from ``defaults.toml``.  Paths of inputs a
 the file, paths of outputs to the working folder.
 """
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -22,7 +23,8 @@ _SETTINGS = ("ties", "noise", "audit", "modules")
 
 T = TypeVar("T", bound=BaseModel)
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+Name = Annotated[str, Field(pattern=NAME)]
 Count = Annotated[int, Field(ge=1, le=1 << 20, strict=True)]
 Seed = Annotated[int, Field(ge=0, lt=1 << 63, strict=True)]
 # An infinite limit could not fail, and one of NaN could not hold.

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import InputError
+from .text import is_text
 
 try:
     import fcntl
@@ -100,6 +101,26 @@ def temporary_folder() -> Iterator[Path]:
         with file_errors(parent):
             folder = stack.enter_context(_folder_in(parent, _TEMPORARY))
         yield folder
+
+
+@contextlib.contextmanager
+def plainly_named(path: Path) -> Iterator[Path]:
+    """Give a name of a file or folder that libraries open which take UTF-8 alone.
+
+    That is the path itself, or a link to it where a name in it is no text.
+    """
+    if is_text(str(path)):
+        yield path
+        return
+    there = path.absolute()
+    with temporary_folder() as folder:
+        link = folder / "linked"
+        if is_text(path.name):  # files beside it, external data say, are found as well
+            link.symlink_to(there.parent)
+            yield link / path.name
+        else:
+            link.symlink_to(there)
+            yield link
 
 
 def publish_folder(staged: Path, target: Path) -> None:

@@ -1,9 +1,10 @@
 """What a person gave a command, so that the next command can be printed as it is pasted."""
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from .text import path_word, quoted
 
 # What commands know of it besides the artifacts, --checkpoint and --codec.
 _KNOWN: Mapping[str, frozenset[str]] = {
@@ -44,13 +45,13 @@ class Given:
             more: further words, as they are meant before quoting.
         """
         known = _KNOWN[name]
-        words = [name, _path(self.artifacts)]
+        words = [name, path_word(self.artifacts)]
         if self.checkpoint is not None:
-            words += ["--checkpoint", _path(self.checkpoint)]
+            words += ["--checkpoint", path_word(self.checkpoint)]
         if self.codec is not None:
-            words += ["--codec", _path(self.codec)]
+            words += ["--codec", path_word(self.codec)]
         if "config" in known and self.config is not None:
-            words += ["--config", _path(self.config)]
+            words += ["--config", path_word(self.config)]
         for transformer, path in self.lora.items():
             words += ["--lora", f"{transformer}={path}"]
         if self.unsealed:
@@ -64,10 +65,4 @@ class Given:
 
 def shell_line(*words: str | Path) -> str:
     """Return a command of this tool, with its words, as it is pasted into a shell."""
-    return shlex.join(["vampnet-onnx", *map(str, words)])
-
-
-def _path(path: Path) -> str:
-    """Return a path that is read as one, not as an option."""
-    text = str(path)
-    return f"./{text}" if text.startswith("-") else text
+    return " ".join(["vampnet-onnx", *(quoted(str(word)) for word in words)])

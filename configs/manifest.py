@@ -11,10 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .errors import InputError
 from .files import sha256
+from .text import as_text
 
 SCHEMA_VERSION = 1
 LORA_ROLE = "lora"  # of a source that is laid over a network
@@ -34,6 +35,16 @@ class Record(BaseModel):
     """Plain data as it is written to a file: nothing more in it, and never changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, ser_json_inf_nan="strings")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _of_text(cls, value: object) -> object:
+        """Write names of files that are no text so that JSON takes them."""
+        if isinstance(value, str):
+            return as_text(value)
+        if isinstance(value, list):
+            return [as_text(item) if isinstance(item, str) else item for item in value]
+        return value
 
 
 class TensorSignature(Record):

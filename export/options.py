@@ -5,11 +5,12 @@ LoRA files are given as FILE, for the transformer that the file fits, or as ``co
 """
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vampnet_onnx.configs.config import Config, config_from, load_config
+from vampnet_onnx.configs.config import NAME, Config, config_from, load_config
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there
 from vampnet_onnx.configs.names import TRANSFORMERS
@@ -20,6 +21,7 @@ from .adapters import Adapter
 Names = str | Sequence[str]
 Files = str | Path | Sequence[str | Path]
 
+_NO_NAME = re.compile(r"[^A-Za-z0-9._-]+")
 _ADAPTER_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
 
@@ -54,7 +56,7 @@ def settings_from(
         if folder is None:
             raise InputError("give --checkpoint DIR (or --config FILE)")
         source = {"path": folder, "codec": codec, "lora": lora_overlays(lora, folder)}
-        name = model or folder.resolve().name
+        name = model or model_name(folder)
         values = {"model": name, "checkpoint": source, "export": export or {}}
         return config_from(values, source="options")
     settings = load_config(Path(config))
@@ -67,6 +69,28 @@ def settings_from(
         changed["checkpoint"]["codec"] = Path(codec)
     changed["checkpoint"]["lora"] |= lora_overlays(lora, folder or settings.checkpoint.path)
     return config_from(changed, source=f"{config} with options")
+
+
+def model_name(folder: Path) -> str:
+    """Return the name that a model has after its folder: that name, if it can be one.
+
+    Else what can stand in a name is kept: ``My-music`` of the folder ``My müsic!``.
+
+    Raises:
+        InputError: nothing can be kept.
+    """
+    own = folder.resolve().name
+    if NAME.fullmatch(own):
+        return own
+    apart = unicodedata.normalize("NFKD", own)
+    plain = "".join(c for c in apart if not unicodedata.combining(c))
+    name = _NO_NAME.sub("-", plain)[:64].strip("-._")
+    if not NAME.fullmatch(name):
+        raise InputError(
+            f"{folder}: its name makes none for a model, which has letters and digits of"
+            " ASCII; give --model NAME"
+        )
+    return name
 
 
 def lora_overlays(files: Files, folder: Path | None) -> dict[str, Path]:

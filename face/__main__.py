@@ -11,6 +11,7 @@ import errno
 import os
 import sys
 import threading
+from pathlib import Path
 
 import typer
 
@@ -26,13 +27,14 @@ from vampnet_onnx.commands.fetch import fetch
 from vampnet_onnx.commands.golden import golden
 from vampnet_onnx.commands.localise import localise
 from vampnet_onnx.commands.make_checkpoint import make_checkpoint
-from vampnet_onnx.commands.output import complain
+from vampnet_onnx.commands.output import complain, print_any_name
 from vampnet_onnx.commands.release import release
 from vampnet_onnx.commands.replay import replay
 from vampnet_onnx.commands.report import report
 from vampnet_onnx.commands.self_test import self_test
 from vampnet_onnx.commands.vamp import vamp
 from vampnet_onnx.commands.verify import verify
+from vampnet_onnx.configs.errors import EnvironmentLacksError
 from vampnet_onnx.configs.interrupts import EXIT_CODE, Interrupted, dealt_with, watch
 
 _FAULT, _UNREAD = 4, 141
@@ -70,6 +72,7 @@ app.add_typer(golden)
 def main() -> None:
     """Run the command line and turn whatever becomes of it into an exit code."""
     watch()
+    print_any_name()
     lost = list[BaseException]()  # of threads, whose exceptions reach nobody
     threading.excepthook = lambda left: lost.extend(filter(None, [left.exc_value]))
     try:
@@ -101,6 +104,7 @@ def _code() -> int:
         BrokenPipeError: whoever read the output reads no more.
     """
     try:
+        _require_working_folder()
         app()
     except SystemExit as end:
         if isinstance(end.__context__, OSError) and end.__context__.errno == errno.EPIPE:
@@ -117,6 +121,20 @@ def _code() -> int:
     except Exception as error:
         return _told(error)
     return 0
+
+
+def _require_working_folder() -> None:
+    """Refuse to run where the working folder is gone: no library expects that.
+
+    Raises:
+        EnvironmentLacksError: it is.
+    """
+    try:
+        Path.cwd()
+    except FileNotFoundError as error:
+        raise EnvironmentLacksError(
+            "the working folder was deleted; change to one that is there, such as with cd ~"
+        ) from error
 
 
 def _told(error: BaseException) -> int:

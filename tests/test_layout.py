@@ -18,6 +18,7 @@ ABOUT_MORE = {
     "commands/test_hints.py": "every command that is printed, of whatever command",
     "face/test_documents.py": "what the README and other documents say",
     "face/test_install.py": "what an install gives, of whatever folder",
+    "face/test_names.py": "names of files and encodings that any command may meet",
     "face/test_public.py": "the names that `import vampnet_onnx` gives",
     "face/test_without_posix.py": "commands where the system has nothing of POSIX alone",
     "pipeline/test_without_extras.py": "pipeline and commands where an extra is missing",

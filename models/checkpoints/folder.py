@@ -14,6 +14,7 @@ from torch import nn
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import LORA_ROLE, SourceRecord
 from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
+from vampnet_onnx.configs.text import as_text
 from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
 from vampnet_onnx.models.networks.lac import LAC
 from vampnet_onnx.models.networks.layers import merge_lora
@@ -226,7 +227,7 @@ class _File:
         label, prefix = self._said
         found = SourceRecord.of(self._path, label=label, role=self._role, prefix=prefix)
         self.require_same()
-        return found.model_copy(update={"name": self._name})
+        return found.model_copy(update={"name": as_text(self._name)})
 
     @cached_property
     def _said(self) -> tuple[str, str]:

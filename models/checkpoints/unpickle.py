@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import is_there
+from vampnet_onnx.configs.files import is_there, plainly_named
 
 # New-style weight norm stores magnitude and direction as parametrisation originals.
 _NEW_STYLE = {
@@ -67,10 +67,10 @@ def unpickle(path: Path) -> Any:
     """
     require_file(path)
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), plainly_named(path) as file:
             warnings.simplefilter("ignore")  # what matters is refused, not warned of
             return torch.load(
-                path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
+                file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
             )
     except PermissionError as error:
         raise InputError(f"{path}: may not be read (permission denied)") from error

@@ -2,7 +2,6 @@
 
 import math
 import os
-import shlex
 import sys
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import soundfile
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import replacing, require_place
+from vampnet_onnx.configs.text import path_word, quoted
 from vampnet_onnx.pipeline.steps.noise import Floats
 from vampnet_onnx.pipeline.version.components import Codec
 
@@ -251,13 +251,7 @@ def _decibels(amplitude: float) -> float:
 def _sox(file: AudioFile, suffix: str, *options: str, after: Sequence[str] = ()) -> str:
     """Return the command that makes a usable file of one, as it is pasted into a shell."""
     named = file.name == str(file.path)
-    source = [_word(file.path)] if named else ["-t", "wav", "-"]
+    source = [path_word(file.path)] if named else ["-t", "wav", "-"]
     target = file.path.with_name(f"{file.path.stem}-{suffix}.wav")
-    made = _word(target if named else Path(target.name))
-    return shlex.join(["sox", *source, *options, made, *after])
-
-
-def _word(path: Path) -> str:
-    """Return a path that is read as one, not as an option."""
-    text = str(path)
-    return f"./{text}" if text.startswith("-") else text
+    made = path_word(target if named else Path(target.name))
+    return " ".join(map(quoted, ["sox", *source, *options, made, *after]))

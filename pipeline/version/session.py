@@ -8,6 +8,7 @@ import numpy as np
 import onnxruntime as ort
 
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import plainly_named
 from vampnet_onnx.configs.manifest import TensorSignature
 
 # What ONNX Runtime calls the element types that are not called as in NumPy.
@@ -40,9 +41,10 @@ class Session:
         options.log_severity_level = 4  # errors come as exceptions
         try:
             # Its fallback prints on standard output, and tries the same again.
-            self._session = ort.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"], enable_fallback=0
-            )
+            with plainly_named(path) as file:
+                self._session = ort.InferenceSession(
+                    str(file), options, providers=["CPUExecutionProvider"], enable_fallback=0
+                )
             # Names may be no UTF-8.
             self.inputs = tuple(map(_signature, self._session.get_inputs()))
             self.outputs = tuple(map(_signature, self._session.get_outputs()))
@@ -63,7 +65,8 @@ class Session:
         if path is not None:
             adapter = ort.LoraAdapter()
             try:
-                adapter.Load(str(path))
+                with plainly_named(path) as file:
+                    adapter.Load(str(file))
             except Exception as error:  # ONNX Runtime's errors share no other base
                 raise InputError(f"{path}: ONNX Runtime cannot load it: {error}") from error
         self._adapter = adapter

@@ -24,6 +24,7 @@ from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.files import temporary_folder
 from vampnet_onnx.configs.manifest import LORA_ROLE, ComponentRecord
 from vampnet_onnx.configs.settings import vamp_settings
+from vampnet_onnx.configs.text import is_text
 from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.models.checkpoints.published_copy import published_copy
 from vampnet_onnx.verify.subjects.case import Arrays, Case, Computed
@@ -169,7 +170,12 @@ def _readable(files: Mapping[str, Path], folder: Path, *, role: str = "") -> dic
     found = {}
     for name, path in files.items():
         copy = folder / f"{name}{role}.pth"
-        found[name] = str(published_copy(path, copy, role=role or name).resolve())
+        there = published_copy(path, copy, role=role or name).resolve()
+        if not is_text(str(there)):  # which torch does not open
+            link = folder / f"{name}{role}-linked.pth"
+            link.symlink_to(there)
+            there = link
+        found[name] = str(there)
     return found
 
 

@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.table import Table
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.extras import require_export_tools, require_optional
 from vampnet_onnx.configs.files import is_there, require_place
 from vampnet_onnx.configs.invocation import shell_line
+from vampnet_onnx.reports.summary import counted
 
-from .options import Checkpoint, Codec, Json, Lora, Unsealed
+from .options import Cases, Checkpoint, Codec, Json, Lora, Unsealed
 from .output import err, newest_of, out, print_json, spinner
 
 if TYPE_CHECKING:
-    from vampnet_onnx.verify.localisation.culprit import Localisation
+    from vampnet_onnx.verify.causes.locate import Located
 
-_SHOWN = 40
+_SHOWN = 8  # modules that pass an error on
 
 
 def localise(
@@ -35,17 +36,11 @@ def localise(
         typer.Argument(metavar="NEW", help="Compare this one with the first instead."),
     ] = None,
     checkpoint: Checkpoint = None,
-    case: Annotated[
-        str | None,
-        typer.Option(
-            "--case", metavar="ID", help="Case to walk, as verify names it; it names all else."
-        ),
-    ] = None,
+    case: Cases = None,
     component: Annotated[
         str | None,
         typer.Option(
-            help="Component to walk, such as c2f or coarse.latents; coarse if left out, or"
-            " whatever the file holds."
+            help="Component to walk, such as c2f or coarse.latents; all of them if left out."
         ),
     ] = None,
     reference: Annotated[
@@ -81,7 +76,8 @@ def localise(
     Every module of the export runs on the reference's own inputs: one whose output is wrong
     then introduces the error, one that is wrong only in the whole passes it on. With NEW, two
     versions, or two files, are compared with each other instead of with the checkpoint. If
-    values are not finite, the first module and node that made them are named.
+    values are not finite, the first module and node that made them are named. Without a
+    component or a case every component is walked, on one case each.
 
     Exit code 1 means that a module was named.
 
@@ -102,83 +98,112 @@ def localise(
         if is_there(bundle):
             raise InputError(f"{bundle}: exists already and is never overwritten")
         require_place(bundle.parent)
-    from vampnet_onnx.verify.causes.locate import localise_error
+    from vampnet_onnx.verify.causes.locate import localise_each
 
-    walked = newest_of(artifacts, *filter(None, [new]))
-    with spinner("walking module by module"):
-        found = localise_error(
-            artifacts,
-            checkpoint,
-            new=new,
-            case=case,
-            component=component,
-            seed=seed,
-            length=length,
-            batch=batch,
-            codec=codec,
-            lora=lora or (),
-            unsealed=unsealed,
-            reference=reference,
+    chosen = newest_of(artifacts, *filter(None, [new]))
+    with spinner("walking module by module") as tell:
+        walked = list(
+            localise_each(
+                artifacts,
+                checkpoint,
+                new=new,
+                cases=case or (),
+                components=component or (),
+                seed=seed,
+                length=length,
+                batch=batch,
+                codec=codec,
+                lora=lora or (),
+                unsealed=unsealed,
+                reference=reference,
+                progress=tell,
+            )
         )
+    wrong = [found for found in walked if found.localisation.culprits]
+    first = (wrong or walked)[0]
     if plot is not None:
         from vampnet_onnx.verify.localisation.depth_plot import plot_depth
 
-        plot_depth(found.localisation, plot, title=found.case)
+        plot_depth(first.localisation, plot, title=first.case)
     if bundle is not None:
         from vampnet_onnx.verify.causes.bundle import write_bundle
 
-        if write_bundle(bundle, found):
-            line = shell_line("replay", bundle)
-            err.print(f"bundle in {bundle}; run it with: {line}", markup=False)
+        if write_bundle(bundle, first):
+            again = shell_line("replay", bundle)
+            assert first.localisation.cut_out is not None
+            module = first.localisation.cut_out.path or "the whole"
+            line = f"bundle of {module} in {bundle}; run it with: {again}"
+            err.print(line, markup=False)
         else:
             err.print("no bundle: there is no culprit in the export to cut out")
     if as_json:
-        print_json(
-            {
-                "artifacts": walked,
-                "case": found.case,
-                "culprits": found.localisation.culprits,
-                "findings": [dataclasses.asdict(f) for f in found.localisation.findings],
-                "nonfinite": dataclasses.asdict(found.birth),
-                "unsealed": found.unvouched,
-            }
-        )
+        rows = [_row(found) for found in walked]
+        one = component is not None or len(case or ()) == 1 or artifacts.is_file()
+        versions = {"artifacts": chosen}
+        print_json(versions | (rows[0] if one else {"walked": rows}))
     else:
-        for name in found.unvouched:
-            out.print(f"[yellow]unsealed:[/yellow] no manifest vouches for {name} as it is")
-        _print(found.localisation)
-        for path in walked:
+        for path in chosen:
             err.print(f"  artifacts  {path}", markup=False)
-        if reference == "golden" and found.localisation.culprits:
+        for name in first.unvouched:
+            line = f"unsealed: no manifest vouches for {name} as it is"
+            out.print(line, style="yellow", markup=False)
+        for found in sorted(walked, key=lambda found: not found.localisation.culprits):
+            _print(found)
+        if reference == "golden" and wrong:
             out.print("  what nothing was recorded of belongs to the next part that is named")
-        out.print(f"  non-finite values: {found.birth}", markup=False)
         if plot is not None:
-            out.print(f"  picture    {plot}")
-    raise typer.Exit(1 if found.localisation.culprits else 0)
+            out.print(f"  picture    {plot}", markup=False)
+        _print_end(walked, wrong)
+    raise typer.Exit(1 if wrong else 0)
 
 
-def _print(found: Localisation) -> None:
-    table = Table("module", "error so far", "own error", "verdict", box=None, pad_edge=False)
-    named = [f for f in found.findings if f.path in found.culprits]
-    # Those that ran by themselves come before what only the whole was watched for.
-    others = sorted(
-        (f for f in found.findings if f.path not in found.culprits),
-        key=lambda f: f.own_error != f.own_error,
-    )
-    for finding in (*named, *others)[:_SHOWN]:
-        style = "red" if finding.path in found.culprits else None
-        table.add_row(
-            finding.path,
-            f"{finding.error:.2e}",
-            "" if finding.own_error != finding.own_error else f"{finding.own_error:.2e}",
-            finding.verdict,
-            style=style,
-        )
-    out.print(table)
-    if len(found.findings) > _SHOWN:
-        out.print(f"  … and {len(found.findings) - _SHOWN} more modules (--json has them all)")
+def _row(found: Located) -> dict[str, object]:
+    return {
+        "component": found.component,
+        "case": found.case,
+        "culprits": found.localisation.culprits,
+        "happened": dict(found.happened),
+        "findings": [dataclasses.asdict(f) for f in found.localisation.findings],
+        "nonfinite": dataclasses.asdict(found.birth),
+        "unsealed": found.unvouched,
+    }
+
+
+def _print(located: Located) -> None:
+    """Print one walk: what is wrong, what passes it on, and how many modules agree."""
+    found = located.localisation
+    out.print(located.case, style="bold", markup=False)
+    for path in found.culprits:
+        words = located.happened.get(path)
+        line = f"  the error comes from {path or 'outside of any module'}"
+        out.print(line + (f": {words}" if words else ""), style="red", markup=False)
+    agree = [f for f in found.findings if f.verdict == "agrees"]
     if found.culprits:
-        first = found.culprits[0] or "outside of any module"
-        out.print(f"[red]the error comes from {first}[/red]")
+        named = [f for path in found.culprits for f in found.findings if f.path == path]
+        others = [f for f in found.findings if f not in (*named, *agree)]
+        # Those that ran by themselves come before what only the whole was watched for.
+        others.sort(key=lambda f: math.isnan(f.own_error))
+        out.print("  so far    own       module")
+        for finding in (*named, *others[:_SHOWN]):
+            numbers = (_error(value) for value in (finding.error, finding.own_error))
+            line = "  {:9} {:9} {}: {}".format(*numbers, finding.path, finding.verdict)
+            out.print(line, style="red" if finding in named else "", markup=False)
+        if len(others) > _SHOWN:
+            more = counted(len(others) - _SHOWN, "more module")
+            out.print(f"  and {more} after it; --json has all")
+    out.print(f"  {counted(len(agree), 'module')} without an error")
+    out.print(f"  non-finite values: {located.birth}", markup=False)
+
+
+def _print_end(walked: list[Located], wrong: list[Located]) -> None:
+    if wrong:
+        names = ", ".join(dict.fromkeys(found.component for found in wrong))
+        line = f"{len(wrong)} of {counted(len(walked), 'walk')} found a culprit: {names}"
+        out.print(line, style="red", markup=False)
     else:
-        out.print("[green]no module introduces an error[/green]")
+        names = ", ".join(dict.fromkeys(found.component for found in walked))
+        out.print(f"no module introduces an error: {names}", style="green", markup=False)
+
+
+def _error(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.2e}"

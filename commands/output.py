@@ -138,6 +138,12 @@ def print_verdict(result: Report) -> None:
     out.print(result.verdict_line, style=colour, markup=False)
 
 
+def print_report(page: Path, *, replaced: bool) -> None:
+    """Print where a report is, and whether an earlier one was there."""
+    earlier = " (in place of an earlier one)" if replaced else ""
+    out.print(f"  report     {page}{earlier}", markup=False)
+
+
 def cost(started: float) -> dict[str, float | None]:
     """Return seconds since `started` and the peak memory of this process in bytes.
 

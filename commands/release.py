@@ -12,7 +12,15 @@ from vampnet_onnx.configs.config import load_config
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Json
-from .output import cost, out, print_cost, print_json, print_verdict, progress_bar
+from .output import (
+    cost,
+    out,
+    print_cost,
+    print_json,
+    print_report,
+    print_verdict,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     from vampnet_onnx.reports import Report
@@ -43,11 +51,13 @@ def release(
       vampnet-onnx release my-model.toml --report report
     """
     require_export_tools()
+    from vampnet_onnx.reports import has_report
     from vampnet_onnx.verify.release import release_set
 
     settings = load_config(config)
     started = time.monotonic()
     judged: list[Report] = []
+    replaced = has_report(report or settings.output.report)
     try:
         with progress_bar() as bar:
             outcome = release_set(
@@ -56,6 +66,7 @@ def release(
                 report=report or settings.output.report,
                 progress=bar,
                 judged=judged.append,
+                source=config,
             )
     except BaseException:  # whatever failed, a verdict that stands is told
         for found in judged:
@@ -81,7 +92,7 @@ def release(
         state = "published" if outcome.new else "unchanged, already published"
         state = f"{state}; {outcome.standing}" if outcome.published else "rejected"
         out.print(f"  artifacts  {outcome.folder} ({state})", markup=False)
-        out.print(f"  report     {outcome.files['html']}", markup=False)
+        print_report(outcome.files["html"], replaced=replaced)
         print_cost(started)
     raise typer.Exit(0 if outcome.published else 1)
 

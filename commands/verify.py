@@ -23,7 +23,16 @@ from .options import (
     UpstreamPython,
     seed_list,
 )
-from .output import complain, cost, out, print_cost, print_json, print_verdict, progress_bar
+from .output import (
+    complain,
+    cost,
+    out,
+    print_cost,
+    print_json,
+    print_report,
+    print_verdict,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     from vampnet_onnx.reports import Report
@@ -97,10 +106,11 @@ def verify(
           --upstream-python build/upstream/bin/python
     """
     require_export_tools()
-    from vampnet_onnx.reports import require_report_place, write_reports
+    from vampnet_onnx.reports import has_report, require_report_place, write_reports
     from vampnet_onnx.verify.jobs import verify_export
 
     require_report_place(report)
+    replaced = has_report(report)
     version: dict[str, object] = {}
     started = time.monotonic()
     with progress_bar() as bar:
@@ -127,7 +137,7 @@ def verify(
     try:
         files = write_reports(result, report)
     finally:  # whatever became of the report, the verdict is told
-        _print(result, files, version, started, as_json=as_json)
+        _print(result, files, version, started, replaced, as_json=as_json)
     if result.unfinished:
         complain(f"interrupted; the report in {report} has what was found until then")
         raise typer.Exit(EXIT_CODE)
@@ -139,6 +149,7 @@ def _print(
     files: dict[str, Path],
     version: dict[str, object],
     started: float,
+    replaced: bool,
     *,
     as_json: bool,
 ) -> None:
@@ -152,6 +163,10 @@ def _print(
                     part.id: [bad.model_dump(mode="json") for bad in part.bad_seeds]
                     for part in result.components
                 },
+                "causes": {
+                    part.id: [cause.model_dump(mode="json") for cause in part.causes]
+                    for part in result.components
+                },
                 **version,
                 "report": {name: str(path) for name, path in files.items()},
                 **cost(started),
@@ -161,5 +176,5 @@ def _print(
         print_verdict(result)
         out.print(f"  artifacts  {version['artifacts']} {version['standing']}", markup=False)
         if files:
-            out.print(f"  report     {files['html']}", markup=False)
+            print_report(files["html"], replaced=replaced)
         print_cost(started)

@@ -1,6 +1,6 @@
 """The report schema and its renderings: JSON, Markdown, HTML, JUnit."""
 
-from .render import require_report_place, write_reports, written_reports
+from .render import has_report, require_report_place, write_reports, written_reports
 from .schema import (
     SCHEMA_VERSION,
     BadSeed,
@@ -34,6 +34,7 @@ __all__ = [
     "SelfTest",
     "Source",
     "Verdict",
+    "has_report",
     "json_schema",
     "read_report",
     "report_json",

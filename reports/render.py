@@ -65,3 +65,8 @@ def require_report_place(folder: str | Path) -> None:
         InputError: it cannot be made or written, or a folder is where a file would go.
     """
     require_place(Path(folder), FILES.values())
+
+
+def has_report(folder: str | Path) -> bool:
+    """Whether a report is there already, which a new one takes the place of."""
+    return any((Path(folder) / name).exists() for name in FILES.values())

@@ -16,6 +16,7 @@ from vampnet_onnx.configs.files import (
     temporary_folder,
 )
 from vampnet_onnx.configs.interrupts import Interrupted
+from vampnet_onnx.configs.invocation import Given, shell_line
 from vampnet_onnx.configs.store import place_for
 from vampnet_onnx.export.export_set import export_set
 from vampnet_onnx.export.fingerprint import Fingerprint
@@ -60,6 +61,7 @@ def release_set(
     report: Path,
     progress: Callable[[str, int, int], None],
     judged: Callable[[Report], None] = lambda _report: None,
+    source: Path | None = None,
 ) -> Outcome:
     """Release one model.
 
@@ -67,6 +69,7 @@ def release_set(
 
     Args:
         judged: told the report as soon as the verdict stands, whatever fails afterwards.
+        source: file of the configuration, for the commands that a report names.
 
     Raises:
         InputError: the checkpoints, the folders or the configuration are not fit for it.
@@ -94,8 +97,10 @@ def release_set(
             gates=gates,
             toolchain=manifest.toolchain,
             made=made,
+            given=_given(config, home, source),
             progress=lambda name, done, total: progress(f"verify {name}", done, total),
         )
+        found = found.model_copy(update={"notes": [*found.notes, *_remade(config, found)]})
         judged(found)
         if found.unfinished:
             raise Interrupted
@@ -103,6 +108,31 @@ def release_set(
         finish = _reject if found.verdict is Verdict.FAIL else _publish
         keep = partial(settle, matrix=config.verify, reasons=reasons)
         return finish(found, staged, home, report, keep)
+
+
+def _given(config: Config, home: Path, source: Path | None) -> Given:
+    """Return what commands are made of: where a set is that fails, and its checkpoint."""
+    checkpoint = config.checkpoint.path or _remake_at(config)
+    return Given(
+        home / REJECTED,
+        checkpoint,
+        config.checkpoint.overlays,
+        codec=config.checkpoint.codec,
+        config=source,
+    )
+
+
+def _remade(config: Config, found: Report) -> list[str]:
+    """Say how to make a checkpoint again that was made on the spot and is gone."""
+    if config.checkpoint.path is not None or found.verdict is not Verdict.FAIL:
+        return []
+    size, seed = str(config.checkpoint.like), str(config.checkpoint.seed)
+    line = shell_line("make-checkpoint", _remake_at(config), "--like", size, "--seed", seed)
+    return [f"the checkpoint was made on the spot; make it again first: {line}"]
+
+
+def _remake_at(config: Config) -> Path:
+    return Path("checkpoints", f"{config.checkpoint.like}-{config.checkpoint.seed}")
 
 
 # What becomes of a version of which a report was made: written beside it, and told.

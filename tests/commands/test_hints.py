@@ -224,3 +224,40 @@ def test_a_case_goes_alone_and_must_be_one_of_the_component(
     walk = ("localise", folder / "v1", *given, "--case")
     refused(cli(*walk, case, "--component", "c2f"), "is no case of c2f")
     refused(cli(*walk, "generation/seed=0/batch=1/length=4/codebooks=5/filtered"), "no file")
+
+
+def test_a_bundle_s_command_runs(
+    cli: Cli, folder: Path, plant: Callable[..., Path], tmp_path: Path
+) -> None:
+    version = plant("codec_decoder", "decoder.model.0.bias", lambda x: x * np.float32(1.5))
+    found = cli(
+        *("localise", version, "--unsealed", "--checkpoint", folder / "check points"),
+        *("--component", "codec_decoder", "--bundle", tmp_path / "my bundle"),
+    )
+    assert found.code == 1 and "bundle of decoder.model.0 in" in found.err
+    (line,) = commands_in(found.err)
+    assert paste(cli, line).code == 1
+
+
+def test_what_a_rejected_release_prints_runs_on_what_was_kept(
+    run: Cli, nano: Path, tmp_path: Path
+) -> None:
+    text = (
+        'model = "my"\n[checkpoint]\n{}\n[export]\ncomponents = ["coarse"]\n'
+        "[verify]\nseeds = [0]\nframes = [13]\nbatches = [1]\nthreads = 1\n"
+        "[gates.transformer.relative_l2]\nlimit = 0.0\n"
+    )
+    for name, source in (("of a folder", f'path = "{nano}"'), ("made", 'like = "tiny"')):
+        config = tmp_path / f"{name}.toml"
+        config.write_text(text.format(source))
+        result = run("release", config, "--artifacts", tmp_path / "my store")
+        assert result.code == 1
+        report = read_report("report/report.json")
+        (part,) = report.components
+        remade = [line for line in commands_in(result.out) if "make-checkpoint" in line]
+        assert len(remade) == (source == 'like = "tiny"')
+        for line in remade:
+            assert paste(run, line).code == 0
+        again, _ = pasted_report(run, part.bad_seeds[0].replay, tmp_path)
+        assert [c.metrics for c in again.components[0].cases] == [part.cases[0].metrics]
+        assert paste(run, part.causes[0].command).code == 0  # the limit is wrong, not the file

@@ -40,7 +40,7 @@ class Facts:
 
 
 def write_bundle(folder: Path, found: Located) -> bool:
-    """Write the first culprit of a walk; return whether it is there to be cut out.
+    """Write the first culprit of a walk that is there to be cut out; say if there is one.
 
     Raises:
         InputError: the folder exists or cannot be written.
@@ -48,7 +48,7 @@ def write_bundle(folder: Path, found: Located) -> bool:
     module = found.localisation.cut_out
     if module is None:
         return False
-    facts = Facts(found.component, found.localisation.culprits[0], found.case, module.error)
+    facts = Facts(found.component, module.path, found.case, module.error)
     with staging_folder(folder.parent) as staged:
         save_graph(module.model, staged / GRAPH)
         for name, arrays in (

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from vampnet_onnx.configs.artifacts import open_artifacts
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import is_there, sha256
+from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.manifest import (
     METADATA_PREFIX,
     ComponentRecord,
@@ -18,7 +18,7 @@ from vampnet_onnx.export.components.registry import is_known
 from vampnet_onnx.verify.localisation.graph import GraphModules
 from vampnet_onnx.verify.sides.export import adapters_of
 
-_STANDARD = "coarse"
+STANDARD = "coarse"
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,7 @@ class ComponentFile:
         sources: checkpoint files it was made from, and perhaps others of its version.
         unvouched: files whose content no manifest vouches for.
         graph: by its modules, adapters switched on.
+        adapted: whether there are any.
     """
 
     record: ComponentRecord
@@ -37,35 +38,33 @@ class ComponentFile:
     sources: tuple[SourceRecord, ...]
     unvouched: tuple[str, ...]
     graph: GraphModules
+    adapted: bool = False
 
 
 def open_component(
-    path: Path,
+    opened: Artifacts | str | Path,
     component: str | None,
     *,
-    unsealed: bool = False,
     lora: Mapping[str, Path] = {},
 ) -> ComponentFile:
     """Open one component.
 
     Args:
-        path: an artifact version, a model or a store; or an ``.onnx`` file, with a manifest
-            beside it or not.
+        opened: an artifact version; or an ``.onnx`` file, with a manifest beside it or not.
         component: with variant; None for the one the file holds, or coarse of a version.
-        unsealed: accept files whose hash differs from the manifest's.
         lora: LoRA overlay by transformer; a version's adapter made of it is switched on.
 
     Raises:
         InputError: nothing there, another component than asked for, or a foreign file.
     """
-    if is_there(path) and path.is_file():
-        return _plain(path, component)
-    artifacts = open_artifacts(path, unsealed=unsealed)
-    record = artifacts.manifest.component(component or _STANDARD)
+    if not isinstance(opened, Artifacts):
+        return _plain(Path(opened), component)
+    artifacts = opened
+    record = artifacts.manifest.component(component or STANDARD)
     if record is None:
         known = ", ".join(item.id for item in artifacts.manifest.components)
         raise InputError(
-            f"{artifacts.folder}: no component {component or _STANDARD!r}; there are {known}"
+            f"{artifacts.folder}: no component {component or STANDARD!r}; there are {known}"
         )
     digests = {name: sha256(path) for name, path in lora.items()}
     adapters = adapters_of(record, artifacts.manifest, digests)
@@ -78,6 +77,7 @@ def open_component(
         (*artifacts.manifest.sources, *(adapter.source for adapter in adapters)),
         artifacts.changed,
         graph,
+        bool(adapters),
     )
 
 

@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx_ir as ir
-
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.invocation import Given
@@ -20,7 +18,7 @@ from vampnet_onnx.models import ModelSet
 from vampnet_onnx.reports import Case as CaseReport
 from vampnet_onnx.reports import Cause, Component, Verdict
 from vampnet_onnx.reports.summary import describe_cause
-from vampnet_onnx.verify.localisation.changes import Change, graph_changes, what_happened
+from vampnet_onnx.verify.localisation.changes import Change, what_happened
 from vampnet_onnx.verify.localisation.culprit import MISSING, Localisation
 from vampnet_onnx.verify.localisation.graph import GraphModules, is_below
 from vampnet_onnx.verify.localisation.nonfinite import CHECKPOINT, Birth, find_birth
@@ -30,7 +28,7 @@ from vampnet_onnx.verify.sides.oracle import Oracle
 from vampnet_onnx.verify.sides.recorded import RecordedReference
 from vampnet_onnx.verify.subjects.case import Case
 
-from .fresh import fresh_export
+from .fresh import file_changes
 from .locate import recorded_source, reference_source
 
 NOTHING = "no module goes wrong on the reference's own inputs"
@@ -84,9 +82,7 @@ class Suspect:
 
     def changes(self) -> tuple[Change, ...]:
         """Compare its file with what its checkpoint gives now."""
-        made = (adapter.component for adapter in self.artifacts.manifest.adapters)
-        fresh = fresh_export(self.unadapted(), self.record, adaptable=self.record.name in made)
-        return graph_changes(fresh, ir.load(self.path))
+        return file_changes(self.unadapted(), self.record, self.path)
 
     @contextmanager
     def source(self, case: Case) -> Iterator[Source]:
@@ -127,9 +123,9 @@ def find_cause(
     except InputError as error:
         cause = Cause(component=found.id, what=str(error))
     name = case.id if case else ""
-    command = given.command(
-        "localise", *(("--case", name) if case else ("--component", found.id))
-    )
+    # What no case shows, no walk does: there the gates look again.
+    again = ("localise", "--case", name) if case else ("verify", "--component", found.id)
+    command = given.command(*again)
     return cause.model_copy(
         update={
             "case": name,

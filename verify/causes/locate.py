@@ -1,25 +1,27 @@
 """Localisation of one component: its files opened, both sides walked, NaN looked for."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import temporary_folder
+from vampnet_onnx.configs.files import is_there, temporary_folder
 from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.configs.names import CODEC
 from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component, required_checkpoint
 from vampnet_onnx.export.exporter import export_component
-from vampnet_onnx.export.onnx_file import save_graph
-from vampnet_onnx.export.options import Files, lora_overlays
+from vampnet_onnx.export.onnx_file import read_graph, save_graph
+from vampnet_onnx.export.options import Files, Names, listed, lora_overlays
 from vampnet_onnx.models import Checkpoints, ModelSet
+from vampnet_onnx.verify.localisation.changes import Change, graph_changes, what_happened
 from vampnet_onnx.verify.localisation.culprit import Localisation
 from vampnet_onnx.verify.localisation.graph import GraphModules
 from vampnet_onnx.verify.localisation.nonfinite import Birth, find_birth
@@ -31,7 +33,8 @@ from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
 from vampnet_onnx.verify.subjects.case import Case
 from vampnet_onnx.verify.subjects.registry import SUBJECTS, subject_of
 
-from .component_file import open_component
+from .component_file import STANDARD, ComponentFile, open_component
+from .fresh import file_changes
 
 _FRAMES = 23  # enough to see neighbours, few for any memory; prime, so no dimension is like it
 
@@ -44,6 +47,7 @@ class Located:
         component: with variant.
         birth: where non-finite values come from, if there are any.
         unvouched: files whose content no manifest vouches for.
+        happened: what differs at each culprit, in words.
     """
 
     component: str
@@ -51,6 +55,7 @@ class Located:
     birth: Birth
     unvouched: tuple[str, ...]
     case: str
+    happened: Mapping[str, str] = field(default_factory=dict)
 
     def __repr__(self) -> str:
         named = ", ".join(self.localisation.culprits) or "no module introduces an error"
@@ -101,6 +106,50 @@ def localise_error(
     Raises:
         InputError: something named is not there or does not fit.
     """
+    one: Names = (component,) if component is not None else ()
+    cases: Names = (case,) if case is not None else ()
+    if not one and not cases and not _is_file(artifacts):
+        one = (STANDARD,)
+    (found,) = localise_each(
+        artifacts,
+        checkpoint,
+        new=new,
+        cases=cases,
+        components=one,
+        seed=seed,
+        length=length,
+        batch=batch,
+        codec=codec,
+        lora=lora,
+        unsealed=unsealed,
+        reference=reference,
+    )
+    return found
+
+
+def localise_each(
+    artifacts: Artifacts | str | Path,
+    checkpoint: str | Path | None = None,
+    *,
+    new: str | Path | None = None,
+    cases: Names = (),
+    components: Names = (),
+    seed: int = 0,
+    length: int | None = None,
+    batch: int = 2,
+    codec: str | Path | None = None,
+    lora: Files = (),
+    unsealed: bool = False,
+    reference: Literal["models", "golden"] = "models",
+    progress: Callable[[str], None] = lambda _name: None,
+) -> Iterator[Located]:
+    """Walk several components, or several cases, one after the other.
+
+    Args as of `localise_error`, and:
+        cases: to walk; without any, a standard one of every component.
+        components: to walk; without any, all of a version, or the one that a file holds.
+        progress: told what is walked next.
+    """
     if (checkpoint is None) == (new is None):
         raise InputError("give --checkpoint DIR, or a second version to compare with")
     if reference == "golden" and (checkpoint is None or length is not None):
@@ -108,43 +157,99 @@ def localise_error(
             "--reference golden takes the inputs of the recorded set in --checkpoint DIR, so"
             " no --length"
         )
-    asked = Case.parse(case) if case is not None else None
-    if asked is not None:
-        if component not in (None, asked.component):
-            raise InputError(f"{case} is no case of {component}; leave --component out")
-        _require_graph(asked)
-        component = asked.component
-    if isinstance(artifacts, Artifacts):
-        unsealed = unsealed or bool(artifacts.changed)
-        artifacts = artifacts.folder
+    asked = [Case.parse(text) for text in dict.fromkeys(listed(cases))]
+    names: list[str | None] = [*dict.fromkeys(listed(components))]
+    for case in asked:
+        if names and case.component not in names:
+            raise InputError(f"{case.id} is no case of {names[0]}; leave --component out")
+        _require_graph(case)
+    opened = artifacts
+    if not isinstance(opened, Artifacts) and not _is_file(opened):
+        opened = open_artifacts(opened, unsealed=unsealed)
+    unsealed = unsealed or (isinstance(opened, Artifacts) and bool(opened.changed))
     folder = Path(checkpoint) if checkpoint is not None else None
     overlays = lora_overlays(lora, folder)
-    opened = open_component(Path(artifacts), component, unsealed=unsealed, lora=overlays)
-    record, graph, unvouched = opened.record, opened.graph, opened.unvouched
-    if asked is not None:
-        subject_of(record).require(record, asked)
-    walked = asked or subject_of(record).one_case(
-        record, seed=seed, batch=batch, frames=_FRAMES, length=length
+    recorded = RecordedSet(folder) if folder is not None and reference == "golden" else None
+    if not names and isinstance(opened, Artifacts):
+        names += [
+            record.id
+            for record in opened.manifest.components
+            if recorded is None or recorded.has(record)
+        ]
+    checkpoints = None
+    if folder is not None:
+        own_codec = Path(codec) if codec is not None else None
+        checkpoints = Checkpoints(folder, overlays, codec=own_codec)
+    walks: list[tuple[str | None, Case | None]] = [(c.component, c) for c in asked]
+    for name, one in walks or [(name, None) for name in names or [None]]:
+        progress(one.id if one else name or str(artifacts))
+        part = open_component(opened, name, lora=overlays)
+        subject = subject_of(part.record)
+        if one is not None:
+            subject.require(part.record, one)
+        walked = one or subject.one_case(
+            part.record, seed=seed, batch=batch, frames=_FRAMES, length=length
+        )
+        if checkpoints is None:
+            assert new is not None
+            yield _against_another(part, walked, Path(new), unsealed)
+        else:
+            yield _against_checkpoint(
+                part, walked if recorded is None else one, checkpoints, recorded, seed
+            )
+
+
+def _is_file(artifacts: Artifacts | str | Path) -> bool:
+    path = None if isinstance(artifacts, Artifacts) else Path(artifacts)
+    return path is not None and is_there(path) and path.is_file()
+
+
+def _against_another(part: ComponentFile, case: Case, new: Path, unsealed: bool) -> Located:
+    other = open_component(
+        new if _is_file(new) else open_artifacts(new, unsealed=unsealed), part.record.id
     )
-    if folder is None:
-        assert new is not None
-        other = open_component(Path(new), record.id, unsealed=unsealed)
-        old = GraphSource(graph, subject_of(record).inputs(record, walked))
-        return _located(record, walked, old, other.graph, (*unvouched, *other.unvouched))
-    own_codec = Path(codec) if codec is not None else None
-    checkpoints = Checkpoints(folder, overlays, codec=own_codec)
+    old = GraphSource(part.graph, subject_of(part.record).inputs(part.record, case))
+    found = _located(part, case, old, other.graph, (*part.unvouched, *other.unvouched))
+    if not found.localisation.culprits:
+        return found
+    changes = graph_changes(read_graph(part.path), read_graph(other.path))
+    return replace(found, happened=_happened(found, changes))
+
+
+def _against_checkpoint(
+    part: ComponentFile,
+    case: Case | None,
+    checkpoints: Checkpoints,
+    recorded: RecordedSet | None,
+    seed: int,
+) -> Located:
+    """Walk beside our models, or beside what was recorded of a case (by number, for None)."""
+    record = part.record
     models = checkpoints.models_for(required_checkpoint(record.name))
-    require_same_sources(models, opened.sources, opened.path)
-    if reference == "golden":
-        recorded = RecordedReference(RecordedSet(folder), models)
-        if asked is None:
-            asked = _recorded_case(recorded, seed, record, folder)
-        recorded.require(record, asked)
-        source = recorded_source(recorded, asked, models, record)
-        return _located(record, asked, source, graph, unvouched)
-    inputs = subject_of(record).inputs(record, walked)
-    with reference_source(models, record, inputs) as right:
-        return _located(record, walked, right, graph, unvouched)
+    require_same_sources(models, part.sources, part.path)
+    if recorded is not None:
+        reference = RecordedReference(recorded, models)
+        case = case or _recorded_case(reference, seed, record, checkpoints.folder)
+        reference.require(record, case)
+        source = recorded_source(reference, case, models, record)
+        found = _located(part, case, source, part.graph, part.unvouched)
+    else:
+        assert case is not None
+        inputs = subject_of(record).inputs(record, case)
+        with reference_source(models, record, inputs) as right:
+            found = _located(part, case, right, part.graph, part.unvouched)
+    if not found.localisation.culprits:
+        return found
+    if part.adapted:
+        others = {n: path for n, path in checkpoints.lora.items() if n != record.name}
+        plain = Checkpoints(checkpoints.folder, others, codec=checkpoints.files.get(CODEC))
+        models = plain.models_for(required_checkpoint(record.name))
+    changes = file_changes(models, record, part.path)
+    return replace(found, happened=_happened(found, changes))
+
+
+def _happened(found: Located, changes: Sequence[Change]) -> dict[str, str]:
+    return {path: what_happened(changes, path) for path in found.localisation.culprits}
 
 
 def locate(
@@ -186,14 +291,14 @@ def reference_source(
 
 
 def _located(
-    record: ComponentRecord,
+    part: ComponentFile,
     case: Case,
     source: Source,
     graph: GraphModules,
     unvouched: tuple[str, ...],
 ) -> Located:
     found, birth = localise(source, graph), find_birth(source, graph)
-    return Located(record.id, found, birth, unvouched, case.id)
+    return Located(part.record.id, found, birth, unvouched, case.id)
 
 
 def _left_by_passes(models: ModelSet, record: ComponentRecord) -> frozenset[str]:

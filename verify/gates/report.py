@@ -250,13 +250,13 @@ def _not_sought(component: Component, given: Given) -> Cause:
     """Return how to find the module behind a failure."""
     failed = [case for case in component.cases if case.verdict is Verdict.FAIL]
     case = component.worst_case if failed else ""
-    whole = bool(subject_of(component.name).needs)
+    walk = case and not subject_of(component.name).needs
     which = ("--case", case) if case else ("--component", component.id)
     return Cause(
         component=component.id,
         case=case,
         what=f"{len(failed)} of {counted(len(component.cases), 'case')} failed",
-        command=given.command("verify" if whole else "localise", *which),
+        command=given.command("localise" if walk else "verify", *which),
     )
 
 

@@ -46,10 +46,12 @@ class LoneModule:
     """A module cut out of a graph, with the reference's inputs.
 
     Attributes:
+        path: of the module.
         inputs: arrays by its input names.
         reference: what the reference's module gives.
     """
 
+    path: str
     model: ir.Model
     inputs: Mapping[str, np.ndarray]
     outputs: Mapping[str, np.ndarray]
@@ -68,7 +70,7 @@ class Localisation:
     Attributes:
         findings: modules in the order in which the reference runs them.
         culprits: paths of the modules that introduce an error, the first one first.
-        cut_out: the first culprit by itself, if it is there to be cut out.
+        cut_out: the first culprit that is there to be cut out, by itself.
     """
 
     findings: tuple[ModuleFinding, ...]
@@ -91,7 +93,7 @@ def cut_out(
     if inputs is None or outputs is None:
         return None
     model = graph.part(inputs, graph.borders[path].outputs)
-    return LoneModule(model, inputs, outputs, reference)
+    return LoneModule(path, model, inputs, outputs, reference)
 
 
 def distance(reference: Sequence[np.ndarray], export: Sequence[np.ndarray]) -> float:

@@ -49,7 +49,7 @@ def plot_depth(found: Localisation, path: Path, *, title: str) -> None:
     axes.invert_yaxis()
     axes.set_xlabel("relative L2 error")
     axes.set_title(title)
-    axes.legend(loc="lower left", fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)  # covers no point
     axes.grid(axis="x", alpha=0.3)
     with replacing(path) as temporary:
         figure.savefig(temporary, format=path.suffix.lstrip(".") or "png", dpi=110)

@@ -72,7 +72,7 @@ class _Walk:
         self._own: dict[str, float] = {}
         self._order: list[str] = []
         self._culprits: dict[str, str] = {}
-        self._cut_out: dict[str, LoneModule | None] = {}
+        self._cut_out: LoneModule | None = None
 
     @cached_property
     def _expected(self) -> frozenset[str]:
@@ -105,8 +105,7 @@ class _Walk:
             for path in ranked
             if self._culprits[path] == MISSING
         ]
-        first = self._cut_out.get(ranked[0]) if ranked else None
-        return Localisation(tuple(findings), ranked, first)
+        return Localisation(tuple(findings), ranked, self._cut_out)
 
     def _descend(self, path: str) -> None:
         """Find the deepest modules at or below a path that have an error of their own."""
@@ -169,11 +168,12 @@ class _Walk:
 
     def _blame(self, path: str) -> None:
         self._culprits[path] = INTRODUCES
-        if self._cut_out:
+        kept = self._cut_out
+        if kept is not None and self._order.index(kept.path) <= self._order.index(path):
             return
         feeds, wanted = self._feeds(path, self._trace[path]), self._trace[path].outputs
         stages = self._source.stages
-        self._cut_out[path] = cut_out(self._graph, path, feeds, wanted, stages)
+        self._cut_out = cut_out(self._graph, path, feeds, wanted, stages) or kept
 
     def _own_error(self, path: str, right: ModuleIO) -> float:
         """Run a module on the reference's inputs and compare with the reference's outputs."""
@@ -234,7 +234,8 @@ def _localise_built(sound: GraphSource, graph: GraphModules) -> Localisation:
     verdicts = {p: SOUND if errors[p] <= OWN_ERROR_LIMIT else PASSES_ON for p in own}
     verdicts |= dict.fromkeys(culprits, INTRODUCES)
     findings = [ModuleFinding(p, errors[p], error, verdicts[p]) for p, error in own.items()]
-    first = _cut_out(graph, culprits[0], right) if culprits else None
+    cut = (_cut_out(graph, path, right) for path in culprits)
+    first = next((module for module in cut if module is not None), None)
     return Localisation(tuple(findings), tuple(culprits), first)
 
 

@@ -62,6 +62,12 @@ class RecordedSet:
         """
         return self._data.read(key)
 
+    def has(self, record: ComponentRecord) -> bool:
+        """Whether it holds cases of a component."""
+        published = subject_of(record).published(record)
+        kinds = {case.split("/")[0] for case in self.cases}
+        return published is not None and published.kind in kinds
+
     @cached_property
     def cases(self) -> list[str]:
         """Every case that has arrays, in the recorded order."""

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import onnx_ir as ir
 import pytest
 
-from tests.support.edited import scaled
+from tests.support.edited import replanted, scaled
 from tests.support.planting import Sound
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.models import ModelSet
@@ -42,3 +45,25 @@ def test_nothing_is_written_where_nothing_is_wrong(
 def test_what_is_no_bundle_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="not a bundle"):
         replay(tmp_path)
+
+
+def test_a_bundle_is_of_the_first_culprit_that_can_be_cut_out(
+    tiny: ModelSet, sound: Sound, tmp_path: Path
+) -> None:
+    first, second = (f"transformer.layers.{i}.self_attn.w_vs" for i in (0, 1))
+
+    def spoil(model: ir.Model) -> None:
+        for name, factor in ((second, 1.5), (first, 1.01)):
+            weight = model.graph.initializers[f"{name}.weight"]
+            assert weight.const_value is not None
+            changed = weight.const_value.numpy() * np.float32(factor)
+            weight.const_value = ir.tensor(changed)
+
+    found = walked(tiny, sound, replanted(sound.path, spoil, tmp_path))
+    assert found.localisation.culprits == (first, second)
+    assert write_bundle(tmp_path / "bundle", found)
+    assert replay(tmp_path / "bundle").facts.module == first
+    # What the export lacks cannot be cut out: the next culprit can.
+    lacking = replace(found.localisation, culprits=("missing", first, second))
+    assert write_bundle(tmp_path / "other", replace(found, localisation=lacking))
+    assert replay(tmp_path / "other").facts.module == first

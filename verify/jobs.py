@@ -98,7 +98,9 @@ def verify_export(
         source, settings.checkpoint.overlays, codec=settings.checkpoint.codec
     )
     gates = load_gates(settings.gates)
-    with _oracle(reference, upstream_python, checkpoints, matrix.threads) as oracle:
+    with _oracle(
+        reference, upstream_python, checkpoints, matrix.threads, tuple(seeds or ())
+    ) as oracle:
         report = verify_artifacts(
             artifacts,
             checkpoints,
@@ -145,6 +147,7 @@ def _oracle(
     python: str | Path | None,
     checkpoints: Checkpoints,
     threads: int,
+    seeds: tuple[int, ...],
 ) -> Iterator[Callable[[ModelSet], Oracle]]:
     """Give what makes the side to compare with from our models of the checkpoint."""
     if python is not None and reference != "upstream":
@@ -157,4 +160,5 @@ def _oracle(
     elif checkpoints.lora:
         raise InputError("--reference golden: no recorded set has a LoRA file laid over it")
     else:
-        yield partial(RecordedReference, RecordedSet(checkpoints.folder))
+        recorded = RecordedSet(checkpoints.folder)
+        yield partial(RecordedReference, recorded, seeds=seeds)

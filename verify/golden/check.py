@@ -153,7 +153,11 @@ def check_set(
                 known = findings.get((kind, finding.quantity))
                 findings[kind, finding.quantity] = _worse(known, finding)
         progress(kind, len(cases), len(cases))
-    return [*_with_other_noise(run, list(findings.values())), *_leftovers(run)]
+    found = [*_with_other_noise(run, list(findings.values())), *_leftovers(run)]
+    if all(finding.verdict == "SKIP" for finding in found):
+        why = "; ".join(dict.fromkeys(finding.message for finding in found))
+        raise InputError(f"{run.recorded.folder}: nothing of the set was compared: {why}")
+    return found
 
 
 def _check_case(run: Run, case: str, rules: dict[str, GoldenRule]) -> Iterator[Finding]:

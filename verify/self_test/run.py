@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from vampnet_onnx.configs.config import VerifySection, load_gates
+from vampnet_onnx.configs.config import Gates, VerifySection, load_gates
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError, nearest
 from vampnet_onnx.configs.files import temporary_folder
 from vampnet_onnx.configs.interrupts import Interrupted, dealt_with
@@ -32,15 +32,19 @@ from vampnet_onnx.pipeline.version.session import Session
 from vampnet_onnx.reports import Case as CaseReport
 from vampnet_onnx.reports import DefectTrial, SelfTest, Verdict
 from vampnet_onnx.verify.causes.locate import locate
+from vampnet_onnx.verify.gates.audit import Origin, audit
 from vampnet_onnx.verify.gates.component import check_component
+from vampnet_onnx.verify.gates.measured import Measured
+from vampnet_onnx.verify.gates.modules import modules
 from vampnet_onnx.verify.gates.processes import start_process
 from vampnet_onnx.verify.localisation.source import ROOT
 from vampnet_onnx.verify.sides.export import signature_mismatches
 from vampnet_onnx.verify.sides.models import Reference
 from vampnet_onnx.verify.sides.oracle import Sides
+from vampnet_onnx.verify.subjects.case import Case
 from vampnet_onnx.verify.subjects.registry import subject_of
 
-from .defects import Defect, GraphDefect, ModuleDefect, all_defects
+from .defects import Defect, FileDefect, GraphDefect, ModuleDefect, all_defects
 
 # Enough to meet every defect: both sides of the traced size, past the bucket border, a batch.
 MATRIX = VerifySection(seeds=[0, 1], frames=[1, 13, 29, 150], batches=[1, 3], threads=0)
@@ -94,11 +98,20 @@ def run_defect(models: ModelSet, defect: Defect) -> DefectTrial:
         session = Session(path)
         mismatches = signature_mismatches(record, session)
         sides = Sides(record, Reference(models), session.run, mismatches)
-        report = check_component(sides, matrix=MATRIX, gates=load_gates())
+        gates = load_gates()
+        # What is planted in a module stands for a mistake of the exporter: a fresh export
+        # would have it, too.
+        of_file = {}
+        if isinstance(defect, FileDefect):
+            of_file = _of_file(models, record, path, gates)
+        report = check_component(sides, matrix=MATRIX, gates=gates, of_file=of_file)
         failed = [gate.name for gate in report.gates if gate.verdict is Verdict.FAIL]
         named = _first_culprit(models, record, path, report.cases) if failed else ""
+        if named == NO_MODULE:
+            named = next((m.modules[0] for m in of_file.values() if m.modules), named)
     found = {"caught": bool(failed), "gates": failed, "named": named}
-    return trial.model_copy(update={**found, "right": named == trial.culprit})
+    right = named in (trial.culprit, *defect.also)
+    return trial.model_copy(update={**found, "right": right})
 
 
 def run_sound(models: ModelSet, component: str, *, runs: int) -> tuple[int, list[str]]:
@@ -120,12 +133,14 @@ def run_sound(models: ModelSet, component: str, *, runs: int) -> tuple[int, list
         matrix = matrix.model_copy(update={"seeds": chosen})
         sides = Sides(record, Reference(models), Session(path).run)
         report = check_component(sides, matrix=matrix, gates=load_gates())
+        seen = _of_file(models, record, path, load_gates())
         walked = subject.cases(record, matrix)[:_SOUND_WALKS]
         named = [
             f"{case.id}: {found.culprits[0] or NO_MODULE} was named"
             for case in walked
             if (found := locate(models, record, path, subject.inputs(record, case))).culprits
         ]
+    named += [f"{component}: {m.message}" for m in seen.values() if m.message]
     alarms = [case.id for case in report.cases if case.verdict is Verdict.FAIL]
     alarms += [f"{component}: {g.name}" for g in report.gates if g.verdict is Verdict.FAIL]
     return len(report.cases) + len(walked), alarms + named
@@ -213,14 +228,23 @@ def _sound(checkpoint: Path, component: str, runs: int) -> tuple[int, list[str]]
     return run_sound(_opened(checkpoint), component, runs=runs)
 
 
+def _of_file(
+    models: ModelSet, record: ComponentRecord, path: Path, gates: Gates
+) -> dict[str, Measured]:
+    """Measure a file that the same source and tools made."""
+    return {
+        "modules": modules(models, record, path, gates.modules),
+        "audit": audit(models, record, path, gates.audit, origin=Origin()),
+    }
+
+
 def _first_culprit(
     models: ModelSet, record: ComponentRecord, path: Path, reports: Sequence[CaseReport]
 ) -> str:
-    """Localise on the input of the smallest case that failed."""
-    failing = {case.id for case in reports if case.verdict is Verdict.FAIL}
-    subject = subject_of(record)
-    chosen = [case for case in subject.cases(record, MATRIX) if case.id in failing]
-    if not chosen:
+    """Localise on the input of the smallest case that failed, by its id as a person would."""
+    failing = [Case.parse(case.id) for case in reports if case.verdict is Verdict.FAIL]
+    if not failing:
         return NO_MODULE
-    inputs = subject.inputs(record, min(chosen, key=lambda case: case.length * case.batch))
+    smallest = min(failing, key=lambda case: case.length * case.batch)
+    inputs = subject_of(record).inputs(record, smallest)
     return (locate(models, record, path, inputs).culprits or (ROOT,))[0] or NO_MODULE

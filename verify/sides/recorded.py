@@ -5,6 +5,7 @@ A set is a folder of ``codec.pth``, ``coarse.pth``, ``c2f.pth``, ``reference.npz
 a key's last slash is its case.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -77,12 +78,18 @@ class RecordedSet:
 class RecordedReference:
     """A recorded set as oracle: it computes nothing, and knows the recorded cases only."""
 
-    def __init__(self, recorded: RecordedSet, models: ModelSet) -> None:
+    def __init__(
+        self, recorded: RecordedSet, models: ModelSet, *, seeds: Sequence[int] = ()
+    ) -> None:
         """Take the set and our models of its checkpoint.
 
         Of the models only the codec's tables are used, for margins, and their float64
         version where the recorded rounding has to be estimated.
+
+        Args:
+            seeds: numbers of the cases to compare; empty for all.
         """
+        self._seeds = tuple(seeds)
         self._recorded = recorded
         self._models = models
 
@@ -102,8 +109,19 @@ class RecordedReference:
         return subject_of(record).published(record) is not None
 
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
-        """Return the recorded cases; the matrix has no say."""
-        return self.recorded_cases(record)
+        """Return the recorded cases, those asked for; the matrix has no say.
+
+        Raises:
+            InputError: the set has not all that were asked for.
+        """
+        found = {case.seed: case for case in self.recorded_cases(record)}
+        for seed in self._seeds:
+            if seed not in found:
+                raise InputError(
+                    f"{self._recorded.folder}: the recorded set has no case {seed} of"
+                    f" {record.id}; seeds there are {', '.join(map(str, found))}"
+                )
+        return [found[seed] for seed in self._seeds or found]
 
     def recorded_cases(self, record: ComponentRecord) -> list[Case]:
         """Return the recorded cases of a component; their seeds are their numbers.

@@ -129,8 +129,12 @@ def test_without_librosa_onset_masks_are_skipped_aloud(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(golden.importlib.util, "find_spec", lambda _name: None)
-    (found,) = check_set(ModelRun(small_set(tmp_path / "set", keep=("onset_mask/",))))
+    some = small_set(tmp_path / "set", keep=("onset_mask/", "decode/0"))
+    (found,) = [f for f in check_set(ModelRun(some)) if f.kind == "onset_mask"]
     assert found.verdict == "SKIP" and "librosa" in found.message
+    alone = small_set(tmp_path / "alone", keep=("onset_mask/",))
+    with pytest.raises(InputError, match="nothing of the set was compared: needs the package"):
+        check_set(ModelRun(alone))
 
 
 @pytest.mark.parametrize(

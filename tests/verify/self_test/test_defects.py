@@ -24,7 +24,13 @@ from vampnet_onnx.models import ModelSet
 from vampnet_onnx.pipeline.version.session import Session
 from vampnet_onnx.verify.causes.locate import locate
 from vampnet_onnx.verify.self_test import defects
-from vampnet_onnx.verify.self_test.defects import GraphDefect, ModuleDefect, all_defects, base
+from vampnet_onnx.verify.self_test.defects import (
+    FileDefect,
+    GraphDefect,
+    ModuleDefect,
+    all_defects,
+    base,
+)
 from vampnet_onnx.verify.self_test.run import chosen_defects, export_with
 from vampnet_onnx.verify.subjects.registry import subject_of
 
@@ -48,7 +54,8 @@ SoftmaxOverQueries HeadsNotTransposed WeightsOfTwoLayersSwapped WeightRoundedToH
 StrideWithoutPadding OutputDtypeChanged AxisNamedWrong AxisFrozen FilterForgets
 GatesLeftOpen LoudestChannelTaken AnotherTarget PeaksPass PrefixOneTooLong RolledBackwards
 UpperCodebooksFromOneLater AlwaysAnd GumbelSubtracted CountRoundedUp NoiseMultiplied
-NucleusTooWide
+NucleusTooWide RowOfTheWrongSign RowOfHalfPrecision ColumnOnePercentOff
+DecoderBiasOnePercentOff OneEpsilonTenfold AllEpsilonsTooSmall
 """.split()  # noqa: SIM905
 
 # Of one component each, and each in a module that holds no other's: a walk names them all.
@@ -65,15 +72,19 @@ TOGETHER = [
 ]
 ONE = VerifySection(seeds=[0], frames=[29], batches=[3], threads=0)
 
-IN_GRAPHS = [d for d in all_defects() if isinstance(d, GraphDefect) and d.culprit]
+IN_GRAPHS = [
+    d
+    for d in all_defects()
+    if isinstance(d, GraphDefect) and d.culprit and not isinstance(d, FileDefect)
+]
 IN_TRACED = [d for d in IN_GRAPHS if d.component in NETWORKS]
 IN_BUILT = [d for d in IN_GRAPHS if d not in IN_TRACED]
 
 
 def test_these_are_the_defects_in_the_order_of_reports() -> None:
     found = all_defects()
-    assert [defect.name for defect in found] == NAMES and len(NAMES) == 85
-    assert len({defect.description for defect in found}) == 85
+    assert [defect.name for defect in found] == NAMES and len(NAMES) == 91
+    assert len({defect.description for defect in found}) == 91
 
 
 def test_a_class_in_a_new_module_of_the_room_is_a_defect(

@@ -32,6 +32,16 @@ def test_a_planted_defect_is_caught_and_its_module_named(
     assert trial.right and trial.named == (defect.culprit or NO_MODULE)
 
 
+@pytest.mark.parametrize("name", ["RowOfHalfPrecision", "AllEpsilonsTooSmall"])
+def test_what_outputs_hide_is_caught_by_both_gates_of_the_file(
+    tiny: ModelSet, name: str
+) -> None:
+    (defect,) = chosen_defects([name])
+    trial = run_defect(tiny, defect)
+    assert trial.caught and {"modules", "audit"} <= set(trial.gates)
+    assert trial.right, trial.named
+
+
 def test_sound_exports_raise_no_alarm_over_many_seeds(tiny: ModelSet) -> None:
     runs, alarms = run_sound(tiny, "c2f", runs=100)
     assert runs >= 100

@@ -25,6 +25,11 @@ def test_a_recorded_set_knows_margins_and_its_own_cases_only(golden_a: GoldenSet
     for case in cases:
         found, expected = oracle.run(record, case), ours.run(record, case)
         assert_within(found.margins, expected.margins, TOLERANCE)
+    chosen = RecordedReference(RecordedSet(GOLDEN / "a"), golden_a.models, seeds=[3, 1])
+    assert [case.seed for case in chosen.cases(record, matrix)] == [3, 1]
+    absent = RecordedReference(RecordedSet(GOLDEN / "a"), golden_a.models, seeds=[1, 7])
+    with pytest.raises(InputError, match="has no case 7 of codec_encoder; seeds there are 0,"):
+        absent.cases(record, matrix)
     with pytest.raises(InputError, match="no cases of sampler"):
         oracle.cases(component("sampler"), matrix)
     with pytest.raises(InputError, match="encode/9/codes is missing"):

@@ -8,11 +8,18 @@ of this room, is a defect; nothing lists it.
 from importlib import import_module
 from pkgutil import iter_modules
 
-from .base import KINDS, Defect, GraphDefect, ModuleDefect
+from .base import KINDS, Defect, FileDefect, GraphDefect, ModuleDefect
 
-__all__ = ["Defect", "GraphDefect", "ModuleDefect", "all_defects"]
+__all__ = ["Defect", "FileDefect", "GraphDefect", "ModuleDefect", "all_defects"]
 
-_FIRST = ("transformer", "attention", "codec", "graph", "built")  # as reports order them
+_FIRST = (
+    "transformer",
+    "attention",
+    "codec",
+    "graph",
+    "built",
+    "hidden",
+)  # as reports order them
 
 
 def all_defects() -> list[Defect]:

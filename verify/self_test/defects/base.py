@@ -21,15 +21,21 @@ class Defect(ABC):
 
     component: ClassVar[str]
     culprit: ClassVar[str]
+    also: ClassVar[tuple[str, ...]] = ()
 
-    def __init_subclass__(cls, *, of: str = "", at: str | None = None) -> None:
+    def __init_subclass__(
+        cls, *, of: str = "", at: str | None = None, also: tuple[str, ...] = ()
+    ) -> None:
         """Register a defect; what has no component is a kind of them.
 
         Args:
             of: component to plant it in.
             at: path of the module it is made in, the culprit; empty where no module can be to
                 blame, and left out where the kind says it.
+            also: paths that are as right, since they share a computation with it.
         """
+        if also:
+            cls.also = also
         if at is not None:
             cls.culprit = at
         if of:
@@ -90,6 +96,10 @@ class GraphDefect(Defect):
     @abstractmethod
     def plant(self, model: ir.Model) -> None:
         """Change the graph in place."""
+
+
+class FileDefect(GraphDefect):
+    """A mistake in a file that was exported soundly: what its checkpoint gives tells of it."""
 
 
 def replace_tensor(module: nn.Module, name: str, change: Callable[[Tensor], Tensor]) -> None:

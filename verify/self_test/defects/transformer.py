@@ -250,7 +250,7 @@ class AttentionResidualLost(ForwardDefect, of="coarse", at=_LAYER):
         return x + layer.feed_forward(layer.norm_3(x))
 
 
-class BranchesInParallel(ForwardDefect, of="c2f", at=_LAYER):
+class BranchesInParallel(ForwardDefect, of="c2f", at=_LAYER, also=(f"{_LAYER}.norm_3",)):
     """Attention and feed-forward of one layer are fed the same input."""
 
     @staticmethod

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -10,6 +12,7 @@ import pytest
 from tests.support.html_page import Page
 from tests.support.report_samples import Sample, every_sample, failing_report, passing_report
 from vampnet_onnx.reports import (
+    Cause,
     DefectTrial,
     HeatMap,
     Scatter,
@@ -135,3 +138,34 @@ def test_a_self_test_that_let_a_defect_slip_shows_in_every_rendering(tmp_path: P
     suite = ET.parse(files["junit"]).getroot().find("testsuite[@name='self-test']")
     assert suite is not None
     assert suite.get("failures") == "2"
+
+
+@every_sample
+def test_no_rendering_says_a_verdict_twice_or_shows_a_raw_number(
+    sample: Sample, tmp_path: Path
+) -> None:
+    report = sample()
+    why = Cause(
+        component=report.components[0].id,
+        module="transformer.layers.0",
+        error=0.005199663100155339,
+        what="weight scaled by 1.01",
+        seconds=4.0,
+        stopped=True,
+        command="vampnet-onnx localise 'a b/v1' --case x_y",
+    )
+    first = report.components[0].model_copy(update={"causes": [why]})
+    line = f"{report.verdict}: 1 component"
+    told = report.model_copy(
+        update={"components": [first, *report.components[1:]], "verdict_line": line}
+    )
+    files = write_reports(told, tmp_path)
+    for kind in ("markdown", "html", "junit"):
+        text = html.unescape(files[kind].read_text("utf-8"))
+        text = re.sub(r"<style>.*?</style>|<[a-zA-Z/][^>]*>", " ", text, flags=re.DOTALL)
+        shown = " ".join(text.split())
+        assert not re.search(r"(PASS|FAIL|AMBIGUOUS): \1", shown)
+        assert not re.search(r"(?<![\d.])1 (cases|components|gates|seeds)\b", shown)
+        assert not re.search(r"\d\.\d{6,}|\b4\.0\b|\bNone\b", shown)
+        if kind != "junit":  # which tells causes of gates that failed
+            assert "own error 0.0052" in shown and why.command in shown

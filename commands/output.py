@@ -130,7 +130,7 @@ def print_verdict(result: Report) -> None:
             out.print(f"      {cause.command}", markup=False)
         for gate in part.gates:
             if gate.verdict == "FAIL":
-                where = f" in {gate.worst_case}" if gate.worst_case else ""
+                where = f", in {gate.worst_case}" if gate.worst_case else ""
                 told = f": {gate.message}" if gate.message else ""
                 out.print(f"    {describe_gate(gate)}{where}{told}", markup=False)
     for note in result.notes:

@@ -24,6 +24,7 @@ from vampnet_onnx.export.fingerprint import Fingerprint, fingerprint
 from vampnet_onnx.export.onnx_file import read_graph
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.models.networks.layers import LoRALinear
+from vampnet_onnx.reports.summary import counted
 from vampnet_onnx.verify.localisation.changes import (
     WEIGHT_ADDED,
     WEIGHT_CHANGED,
@@ -187,7 +188,8 @@ class _SortedOut:
         if self._structure and not self._others:
             said += "; names or notes of the graph could not be compared"
         if unseen:
-            said += f"; {len(unseen)} differences could not be judged: {_listed(unseen)}"
+            count = counted(len(unseen), "difference")
+            said += f"; {count} could not be judged: {_listed(unseen)}"
         return Measured(0, doubt=said)
 
     def _said(self, names: Sequence[str]) -> list[Change]:

@@ -15,7 +15,7 @@ from typing import IO, Any
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from .errors import InputError
+from .errors import InputError, said
 from .files import is_there
 
 _SUFFIX = ".npy"
@@ -76,8 +76,7 @@ class ArrayFile:
         except MemoryError as error:
             raise InputError(f"{self.path}: {what} does not fit in memory") from error
         except Exception as error:  # zipfile, zlib, tokenize, ast: no common base
-            said = str(error) or type(error).__name__
-            raise InputError(f"{self.path}: {what} cannot be read ({said})") from error
+            raise InputError(f"{self.path}: {what} cannot be read ({said(error)})") from error
 
 
 def read_arrays(path: Path) -> dict[str, NDArray[Any]]:

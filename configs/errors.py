@@ -24,6 +24,15 @@ class NotFiniteError(Exception):
     exit_code = 1
 
 
+_LONGEST_SAID = 300  # letters; libraries quote whole headers of damaged files
+
+
+def said(error: Exception) -> str:
+    """Return what a library's error says: on one line, and never long."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _LONGEST_SAID else text[: _LONGEST_SAID - 1] + "…"
+
+
 def nearest(name: str, known: list[str]) -> str:
     """Return `` (did you mean 'x'?)`` for the known name closest to `name`, or nothing."""
     import difflib

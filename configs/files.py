@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import InputError
+from .errors import InputError, said
 from .text import is_text
 
 try:
@@ -219,7 +219,7 @@ def read_json(path: Path) -> Any:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a JSON file ({error})") from error
+        raise InputError(f"{path}: not a JSON file ({said(error)})") from error
 
 
 def sha256(path: Path) -> str:

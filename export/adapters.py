@@ -21,7 +21,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.errors import InputError, said
 from vampnet_onnx.models import VampNet
 from vampnet_onnx.models.networks.layers import LoRALinear
 
@@ -131,7 +131,7 @@ def adapter_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
     try:
         file = ort.AdapterFormat.read_adapter(str(path))  # which owns the memory of its values
     except Exception as error:  # ONNX Runtime's errors share no other base
-        raise InputError(f"{path}: ONNX Runtime cannot read it: {error}") from error
+        raise InputError(f"{path}: ONNX Runtime cannot read it: {said(error)}") from error
     return {name: value.numpy().copy() for name, value in file.get_parameters().items()}
 
 

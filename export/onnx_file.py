@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 
-from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.errors import InputError, said
 from vampnet_onnx.configs.files import is_there
 from vampnet_onnx.configs.manifest import FileRecord
 
@@ -80,8 +80,10 @@ def read_graph(path: Path) -> ir.Model:
         for tensor in _tensors(model.graph):
             _require_whole(tensor)
     except Exception as error:  # protobuf, onnx-ir and NumPy: no common base
-        said = f"{type(error).__name__}: {error}"
-        raise InputError(f"{path}: not an ONNX model that can be read ({said})") from error
+        raise InputError(
+            f"{path}: not an ONNX model that can be read ({type(error).__name__}:"
+            f" {said(error)}); export again"
+        ) from error
     return model
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 import onnxruntime as ort
 
-from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.errors import InputError, said
 from vampnet_onnx.configs.files import plainly_named
 from vampnet_onnx.configs.manifest import TensorSignature
 
@@ -50,7 +50,7 @@ class Session:
             self.outputs = tuple(map(_signature, self._session.get_outputs()))
             facts = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # ONNX Runtime's errors share no other base
-            raise InputError(f"{path}: ONNX Runtime cannot load it: {error}") from error
+            raise InputError(f"{path}: ONNX Runtime cannot load it: {said(error)}") from error
         self.path = path
         self.metadata: dict[str, str] = facts
         self._adapter: ort.LoraAdapter | None = None
@@ -68,7 +68,9 @@ class Session:
                 with plainly_named(path) as file:
                     adapter.Load(str(file))
             except Exception as error:  # ONNX Runtime's errors share no other base
-                raise InputError(f"{path}: ONNX Runtime cannot load it: {error}") from error
+                raise InputError(
+                    f"{path}: ONNX Runtime cannot load it: {said(error)}"
+                ) from error
         self._adapter = adapter
 
     def run(
@@ -90,7 +92,7 @@ class Session:
         try:
             values = self._session.run(wanted, dict(inputs), options)
         except Exception as error:  # ONNX Runtime's errors share no other base
-            raise InputError(f"{self.path.name}: does not run: {error}") from error
+            raise InputError(f"{self.path.name}: does not run: {said(error)}") from error
         return dict(zip(wanted, values, strict=True))
 
 

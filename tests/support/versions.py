@@ -86,3 +86,14 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
     values = json.loads(path.read_text("utf-8"))
     change(values)
     path.write_text(json.dumps(values), "utf-8")
+
+
+def vouch_for_all(folder: Path) -> None:
+    """Make a manifest vouch for the files that are there."""
+
+    def vouch(values: dict[str, Any]) -> None:
+        for record in values["components"]:
+            found = FileRecord.of(folder / record["file"]["name"])
+            record["file"] = found.model_dump(mode="json")
+
+    edit(folder, vouch)

@@ -28,7 +28,9 @@ _LONGEST_SAID = 300  # letters; libraries quote whole headers of damaged files
 
 
 def said(error: Exception) -> str:
-    """Return what a library's error says: on one line, and never long."""
+    """Return what a library's error says at its root: on one line, and never long."""
+    while isinstance(error.__cause__, Exception):
+        error = error.__cause__
     text = " ".join(str(error).split()) or type(error).__name__
     return text if len(text) <= _LONGEST_SAID else text[: _LONGEST_SAID - 1] + "…"
 

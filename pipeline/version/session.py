@@ -50,7 +50,8 @@ class Session:
             self.outputs = tuple(map(_signature, self._session.get_outputs()))
             facts = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # ONNX Runtime's errors share no other base
-            raise InputError(f"{path}: ONNX Runtime cannot load it: {said(error)}") from error
+            message = f"{path}: ONNX Runtime cannot load it: {said(error)}"
+            raise InputError(message) from error
         self.path = path
         self.metadata: dict[str, str] = facts
         self._adapter: ort.LoraAdapter | None = None

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from tests.support.audio_files import tone, wav
-from tests.support.command_line import Cli
+from tests.support.command_line import Cli, refused
 
 
 @pytest.mark.parametrize(
@@ -18,6 +19,9 @@ from tests.support.command_line import Cli
         ({"codes": np.zeros((1, 1, 4, 9), np.int64)}, r"[batch, 5, steps]"),
         ({"codes": np.zeros((5, 9), np.int64)}, "[pieces, channels, codebooks, frames]"),
         ({"codes": np.zeros((1, 1, 5, 9))}, "float64"),
+        ({"codes": np.full((1, 1, 5, 9), "a")}, "<U1"),
+        ({"codes": np.full((1, 1, 5, 9), -1)}, "from -1 to -1"),
+        ({"balance": np.array([1e300])}, "finite"),
         ({"codec": np.array("of another")}, "another codec"),
         ({"balance": np.array([np.nan], np.float32)}, "finite"),
     ],
@@ -46,3 +50,26 @@ def test_a_file_that_holds_no_codes_is_refused(run: Cli, exported_a: Path) -> No
     ):
         code, _, err = run("decode", name, "out.wav", "--artifacts", exported_a)
         assert code == 2 and says in err and err.count("\n") == 1
+
+
+def test_a_damaged_file_of_codes_is_refused(run: Cli, exported_a: Path) -> None:
+    run("encode", wav("x.wav", tone()), "c.npz", "--artifacts", exported_a)
+    sound = Path("c.npz").read_bytes()
+    with zipfile.ZipFile("c.npz") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    header = members["codes.npy"].index(b"{")
+    for codes in (
+        b"some text",
+        members["codes.npy"][:-8],
+        members["codes.npy"].replace(b"'descr': '<i8'", b"'descr': f(x)"),
+        members["codes.npy"][:header] + b"(" * 80 + members["codes.npy"][header + 80 :],
+        members["codes.npy"].replace(b"(1, 1, 5, ", b"(99, 99, 5, "),
+    ):
+        with zipfile.ZipFile("c.npz", "w") as archive:
+            for name, content in {**members, "codes.npy": codes}.items():
+                archive.writestr(name, content)
+        refused(run("decode", "c.npz", "out.wav", "--artifacts", exported_a), "c.npz: codes ")
+    for at in range(60, 200, 20):  # the deflated stream of the first member
+        Path("c.npz").write_bytes(sound[:at] + b"\xff\xff\xff" + sound[at + 3 :])
+        refused(run("decode", "c.npz", "out.wav", "--artifacts", exported_a), "c.npz: ")
+    assert not Path("out.wav").exists()

@@ -10,10 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import torch
+from onnx import numpy_helper
 from typer.testing import CliRunner
 
+from tests.support.checked import weights_of
 from tests.support.command_line import (
     Cli,
     Result,
@@ -200,12 +203,36 @@ def test_a_manifest_that_is_at_odds_with_the_checkpoint_is_refused(
     refused(verify(cli, store, nano, config), "manifest")
 
 
-def test_a_file_onnx_runtime_cannot_load_is_refused(
+def test_a_file_that_is_no_graph_is_refused_though_the_manifest_vouches_for_it(
     cli: Cli, store: Path, nano: Path, config: Path
 ) -> None:
     (store / "nano" / "v1" / "coarse.onnx").write_bytes(b"no graph at all")
     vouch_for(store / "nano" / "v1", lambda _record: None)
-    refused(verify(cli, store, nano, config), "ONNX Runtime cannot load it")
+    refused(verify(cli, store, nano, config), "not an ONNX model that can be read")
+
+
+def test_a_graph_that_cannot_be_opened_is_no_failed_gate(
+    cli: Cli, store: Path, nano: Path, config: Path, tmp_path: Path
+) -> None:
+    """Not even where nobody asks for a matching hash; one that fails to run is."""
+    version, other = store / "nano" / "v1", Path(shutil.copytree(store, tmp_path / "other"))
+    file = version / "coarse.onnx"
+    sound, name = file.read_bytes(), b"transformer.layers.0.norm_1.weight"
+    for data in (b"hello", sound[:-9], sound.replace(name, b"\xff" + name[1:])):
+        file.write_bytes(data)
+        unread = "coarse.onnx: not an ONNX model that can be read"
+        refused(verify(cli, store, nano, config, "--unsealed"), unread)
+        refused(cli("localise", store, "--checkpoint", nano, "--unsealed"), unread)
+        refused(cli("localise", file, "--checkpoint", nano), unread)
+        refused(cli("compare", other, store, "--unsealed"), "coarse.onnx: ")
+    file.write_bytes(sound)
+    model = onnx.load(file)
+    table = weights_of(model, "embedding.tables.0")
+    short = numpy_helper.to_array(table)[:2]  # of which most codes are not
+    table.CopyFrom(numpy_helper.from_array(short, table.name))
+    onnx.save(model, file)
+    result = verify(cli, store, nano, config, "--unsealed")
+    assert result.code == 1 and "the artifact failed to run" in result.out
 
 
 def test_a_store_of_several_models_asks_which(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 from tests.support.exports import compute, export_to, record_of
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.export.onnx_file import read_graph
 
 
 def test_onnx_itself_finds_nothing_wrong(nano_artifacts: Artifacts) -> None:
@@ -44,3 +46,78 @@ def test_external_data_goes_beside_the_graph_and_gives_the_same_numbers(
     (tmp_path / "v1" / record.data.name).write_bytes(b"x" * record.data.size)
     with pytest.raises(InputError, match=re.escape("coarse.onnx.data")):
         open_artifacts(tmp_path / "v1")
+
+
+# What is read.
+
+
+def weight_of(model: onnx.ModelProto) -> onnx.TensorProto:
+    return next(item for item in model.graph.initializer if len(item.dims) == 2)
+
+
+def of_dims(*dims: int) -> Callable[[onnx.ModelProto], None]:
+    def change(model: onnx.ModelProto) -> None:
+        weight_of(model).dims[:] = dims
+
+    return change
+
+
+def outside(**facts: str) -> Callable[[onnx.ModelProto], None]:
+    """Put a weight of 4 bytes into another file, of which these are the facts."""
+
+    def change(model: onnx.ModelProto) -> None:
+        weight = weight_of(model)
+        weight.ClearField("raw_data")
+        weight.dims[:] = [1]
+        weight.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in facts.items():
+            weight.external_data.add(key=key, value=value)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (of_dims(1 << 40, 3), "cannot reshape"),
+        (of_dims(-1, 3), "is of shape"),
+        (lambda model: setattr(weight_of(model), "data_type", 99), "99 is not a valid"),
+        (lambda model: model.graph.node.pop(0), "nothing makes"),
+        (lambda model: model.graph.ClearField("initializer"), "nothing makes"),
+        (outside(location="none.data"), "no file beside it"),
+        (outside(location="../outside.data"), "no file beside it"),
+        (outside(location="/etc/passwd"), "no file beside it"),
+        (outside(location="few.data", offset="1"), "needs 4 bytes; few.data has 3 from 1"),
+        (outside(location="few.data", length="3"), "3 are its own"),
+        (outside(location="few.data", length="x"), "not an ONNX model that can be read"),
+    ],
+)
+def test_a_graph_that_is_not_whole_is_refused(
+    nano_artifacts: Artifacts,
+    tmp_path: Path,
+    change: Callable[[onnx.ModelProto], object],
+    words: str,
+) -> None:
+    model = onnx.load(str(nano_artifacts.folder / "coarse.onnx"))
+    change(model)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "few.data").write_bytes(b"four")
+    (tmp_path / "outside.data").write_bytes(b"four")
+    (folder / "x.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(InputError, match=r"x\.onnx: ") as caught:
+        read_graph(folder / "x.onnx")
+    assert words in str(caught.value)
+
+
+def test_a_file_that_is_no_graph_is_refused(nano_artifacts: Artifacts, tmp_path: Path) -> None:
+    sound = (nano_artifacts.folder / "coarse.onnx").read_bytes()
+    read_graph(nano_artifacts.folder / "coarse.onnx")
+    name = b"transformer.layers.0.norm_1.weight"
+    assert name in sound
+    for data in (b"hello", sound[:-9], sound.replace(name, b"\xff" + name[1:], 1)):
+        (tmp_path / "x.onnx").write_bytes(data)
+        with pytest.raises(InputError, match=r"x\.onnx: not an ONNX model that can be read"):
+            read_graph(tmp_path / "x.onnx")
+    with pytest.raises(InputError, match="no such ONNX file"):
+        read_graph(tmp_path / "none.onnx")

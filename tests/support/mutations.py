@@ -144,7 +144,7 @@ def _set(random: Random, message: Any, field: Any) -> None:
     try:
         setattr(message, field.name, _odd(random, field, old))
     except (TypeError, ValueError):  # a number that this field cannot hold
-        setattr(message, field.name, random.choice((0, 1, 2, 5, 9, 16)))
+        message.ClearField(field.name)
 
 
 def _odd(random: Random, field: Any, old: Any) -> Any:

@@ -24,7 +24,8 @@ def mean_abs(reference: np.ndarray, export: np.ndarray) -> float:
 def relative_l2(reference: np.ndarray, export: np.ndarray) -> float:
     """Return ||export - reference|| / ||reference||; infinite for a wrong silence."""
     error = float(np.linalg.norm(_difference(reference, export)))
-    scale = float(np.linalg.norm(reference.astype(np.float64)))
+    with np.errstate(invalid="ignore"):  # a NaN may be of the signalling kind
+        scale = float(np.linalg.norm(reference.astype(np.float64)))
     if scale < _SILENCE:
         return 0.0 if error < _SILENCE else float("inf") if error == error else error
     return error / scale

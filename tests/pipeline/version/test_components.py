@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from tests.support.exports import without
 from tests.support.pipeline_inputs import codes_for
+from tests.support.versions import edit
 from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
 from vampnet_onnx.pipeline.vamp import VampPipeline
 from vampnet_onnx.pipeline.version.components import Codec, Components
+from vampnet_onnx.pipeline.version.session import Session
 
 
 def test_a_rate_without_an_audio_processor_says_what_to_do(pipeline_a: VampPipeline) -> None:
@@ -81,3 +85,49 @@ def test_parts_of_different_sets_are_refused(
 def test_a_codec_gives_its_frames_by_the_published_rule() -> None:
     codec = Codec(sample_rate=44100, hop_length=768, n_codebooks=14, codebook_size=1024)
     assert [codec.frames_of(s) for s in (0.0, 1e-9, 3.0, 10.0)] == [0, 1, 173, 575]
+
+
+@pytest.mark.parametrize(
+    ("component", "change", "says"),
+    [
+        ("codec_decoder", lambda r: r["dims"].pop("sample_rate"), "has no number sample_rate"),
+        (
+            "codec_decoder",
+            lambda r: r["dims"].update(decoder_rates=4),
+            "no numbers decoder_rat",
+        ),
+        ("codec_decoder", lambda r: r["dims"].update(decoder_rates=[0]), "no numbers"),
+        ("codec_decoder", lambda r: r["dims"].update(decoder_rates=[1 << 20] * 2), "a frame"),
+        ("coarse", lambda r: r["dims"].update(vocab_size=-1), "vocab_size"),
+        ("coarse", lambda r: r["dims"].update(vocab_size=1 << 40), "vocab_size"),
+        ("coarse", lambda r: r["dims"].update(vocab_size="96"), "vocab_size"),
+        ("coarse", lambda r: r["dims"].pop("vocab_size"), "coarse has no number vocab_size"),
+        ("coarse", lambda r: r["dims"].update(n_layers=77), "coarse.onnx: says dims = "),
+        ("coarse", lambda r: r.update(opset=21), "coarse.onnx: says opset = "),
+        ("coarse", lambda r: r["inputs"].pop(), "coarse.onnx: is of codes int64"),
+        ("codec_encoder", lambda r: r["facts"].clear(), "says facts = "),
+        ("codec_encoder", lambda r: r["facts"].update(context_frames=[[1]]), "says facts = "),
+    ],
+)
+def test_a_manifest_at_odds_with_its_files_is_refused(
+    exported_a: Path,
+    tmp_path: Path,
+    component: str,
+    change: Callable[[dict[str, Any]], object],
+    says: str,
+) -> None:
+    folder = without(exported_a, tmp_path / "v1")
+
+    def of_component(values: dict[str, Any]) -> None:
+        change(next(r for r in values["components"] if r["name"] == component))
+
+    edit(folder, of_component)
+    with pytest.raises(InputError) as caught:
+        VampPipeline.open(folder).require()
+    assert says in str(caught.value)
+
+
+def test_a_graph_that_does_not_run_is_named(exported_a: Path) -> None:
+    session = Session(exported_a / "codec_decoder.onnx")
+    with pytest.raises(InputError, match=r"codec_decoder\.onnx: does not run: "):
+        session.run({"codes": np.full((1, 5, 2), 1 << 40)})

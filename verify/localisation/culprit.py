@@ -85,12 +85,12 @@ def cut_out(
     reference: tuple[np.ndarray, ...],
     stages: Sequence[str] = (),
 ) -> LoneModule | None:
-    """Cut a module out of a graph and run it; None if it does not run or lacks its inputs.
+    """Cut a module out of a graph and run it; None if it does not run, gives or gets nothing.
 
     Args as of `run_alone`, and what the reference's module gives.
     """
     outputs = None if inputs is None else run_alone(graph, path, inputs, stages)
-    if inputs is None or outputs is None:
+    if inputs is None or not outputs:
         return None
     model = graph.part(inputs, graph.borders[path].outputs)
     return LoneModule(path, model, inputs, outputs, reference)

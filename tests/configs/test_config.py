@@ -162,11 +162,13 @@ def test_input_paths_are_relative_to_the_file_and_output_paths_are_not(
 ) -> None:
     path = written(
         tmp_path,
-        'model = "mine"\n[checkpoint]\npath = "weights"\n[checkpoint.lora]\n'
+        'model = "mine"\n[checkpoint]\npath = "weights"\n'
+        'codec = "models/codec.pth"\n[checkpoint.lora]\n'
         'coarse = "style.pth"\nc2f = "/elsewhere/style.pth"\n[output]\nreport = "out"\n',
     )
     config = load_config(path)
     assert config.checkpoint.path == tmp_path / "weights"
+    assert config.checkpoint.codec == tmp_path / "models" / "codec.pth"
     assert config.checkpoint.lora["coarse"] == tmp_path / "style.pth"
     assert config.checkpoint.lora["c2f"] == Path("/elsewhere/style.pth")
     assert config.output.report == Path("out")
@@ -322,3 +324,8 @@ def test_every_shipped_file_is_valid_and_read_by_something(name: str) -> None:
 def test_a_configuration_round_trips_through_plain_values() -> None:
     config = config_from({**MINIMAL, "gates": {}}, source="my.toml")
     assert Config.model_validate(config.model_dump()) == config
+
+
+def test_a_codec_of_ones_own_goes_with_a_folder() -> None:
+    said = refusal({"model": "m", "checkpoint": {"packaged": "demo", "codec": "codec.pth"}})
+    assert "checkpoint.codec goes with checkpoint.path" in said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import random
 import subprocess
 import sys
 import zipfile
@@ -17,7 +18,15 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from tests.support.checkpoint_files import content_of, load, lora_of, refusal, saved
+from tests.support.checkpoint_files import (
+    LONGEST_MESSAGE,
+    content_of,
+    load,
+    lora_of,
+    refusal,
+    saved,
+)
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.models import lora_owner, read_checkpoint, read_lora
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 1330114945\n"
@@ -175,3 +184,30 @@ def test_a_header_may_say_that_weights_are_not_random(
     kwargs = json.dumps(content_of(nano, "codec")["metadata"]["kwargs"])
     as_safetensors(nano, "codec", path, kwargs=kwargs, random_weights=text)
     assert read_checkpoint(path).label == ""
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_damaged_safetensors_file_raises_nothing_but_a_refusal(
+    nano: Path, tmp_path: Path, seed: int
+) -> None:
+    kwargs = json.dumps(content_of(nano, "codec")["metadata"]["kwargs"])
+    path = as_safetensors(nano, "codec", tmp_path / "codec.safetensors", kwargs=kwargs)
+    load(path)
+    original, draw = path.read_bytes(), random.Random(seed)
+    size = int.from_bytes(original[:8], "little")
+    values = (None, -1, "x", [], {}, "F4", "BOOL", "C64", "F8_E4M3", 1e30, [0, 1 << 62])
+    for round_number in range(40):
+        data = bytearray(original)
+        if round_number % 2:
+            data[draw.randrange(8 + size)] ^= 1 << draw.randrange(8)
+        else:
+            header = json.loads(original[8 : 8 + size])
+            entry = header[draw.choice(list(header))]
+            entry[draw.choice(list(entry))] = draw.choice(values)
+            text = json.dumps(header).encode()
+            data = bytearray(len(text).to_bytes(8, "little") + text + original[8 + size :])
+        path.write_bytes(data)
+        try:
+            load(path)
+        except InputError as error:
+            assert "\n" not in str(error) and len(str(error)) < LONGEST_MESSAGE

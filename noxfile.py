@@ -1,5 +1,6 @@
 """Sessions for developers and CI; venv and pip, pinned by constraints.txt."""
 
+import os
 import re
 import shutil
 import tomllib
@@ -138,18 +139,26 @@ def published(session: nox.Session) -> None:
         session.run("git", "clone", "--quiet", address, str(clone), external=True)
         session.run("git", "-C", str(clone), "log", "-1", "--format=%H %cs", external=True)
         clones.append(str(clone))
-    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    site = Path(str(session.run("python", "-c", where, silent=True)).strip())
+    ours = _site_of(session, "python")
     # Its compiled part may be of another torch; everything called has a form in Python.
-    shutil.rmtree(Path(site, "torchaudio", "lib"), ignore_errors=True)
+    shutil.rmtree(ours / "torchaudio" / "lib", ignore_errors=True)
+    # An interpreter of their own, beside the one that the tests run in.
+    session.run("python", "-m", "venv", "--clear", "--without-pip", str(home / "venv"))
+    scripts = home / "venv" / ("Scripts" if os.name == "nt" else "bin")
+    python = str(scripts / "python")
     absent = Path("tests", "support", "published").resolve()
-    lines = [*clones, str(absent), "import absent"]
-    Path(site, "published.pth").write_text("\n".join(lines) + "\n", "utf-8")
-    python = str(Path(session.bin, "python").absolute())
+    lines = [str(ours), *clones, str(absent), "import absent"]
+    path = _site_of(session, python) / "published.pth"
+    path.write_text("\n".join(lines) + "\n", "utf-8")
     sides = Path("tests", "verify", "sides")
     files = [str(sides / f"test_{name}.py") for name in ("upstream", "upstream_worker")]
     session.run("python", "-m", "pytest", *files, env={"VAMPNET_ONNX_PUBLISHED": python})
     _compare(session, home, python)
+
+
+def _site_of(session: nox.Session, python: str) -> Path:
+    where = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    return Path(str(session.run(python, "-c", where, silent=True, external=True)).strip())
 
 
 def _compare(session: nox.Session, home: Path, python: str) -> None:

@@ -209,7 +209,9 @@ def _against_another(part: ComponentFile, case: Case, new: Path, unsealed: bool)
         new if _is_file(new) else open_artifacts(new, unsealed=unsealed), part.record.id
     )
     old = GraphSource(part.graph, subject_of(part.record).inputs(part.record, case))
-    found = _located(part, case, old, other.graph, (*part.unvouched, *other.unvouched))
+    # With their folders: both may go by one name.
+    names = (str(side.path.parent / n) for side in (part, other) for n in side.unvouched)
+    found = _located(part, case, old, other.graph, tuple(names))
     if not found.localisation.culprits:
         return found
     changes = graph_changes(read_graph(part.path), read_graph(other.path))

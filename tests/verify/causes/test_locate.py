@@ -19,7 +19,11 @@ def test_two_plain_files_are_compared_by_the_facts_in_them(
     old, name = nano_artifacts.folder / "c2f.onnx", "transformer.layers.0.self_attn.fc"
     new = scaled(old, f"{name}.weight", 1.01, tmp_path)
     found = localise_error(old, new=new)
-    assert found.component == "c2f" and set(found.unvouched) == {"c2f.onnx", "edited.onnx"}
+    assert found.component == "c2f" and {Path(name).name for name in found.unvouched} == {
+        "c2f.onnx",
+        "edited.onnx",
+    }
+    assert all(Path(name).is_file() for name in found.unvouched)
     assert found.localisation.culprits == (name,)
     with pytest.raises(InputError, match="holds c2f, not coarse"):
         localise_error(old, new=new, component="coarse")

@@ -76,6 +76,14 @@ def verify(
     quick: Annotated[
         bool, typer.Option("--quick", help="Do not look at every module by itself.")
     ] = False,
+    strict: Annotated[
+        bool,
+        typer.Option(
+            "--strict",
+            help="Fail where a gate has come much nearer to its limit since the last verified"
+            " version.",
+        ),
+    ] = False,
     lora: Lora = None,
     unsealed: Unsealed = False,
     reference: Annotated[
@@ -126,6 +134,7 @@ def verify(
             exit_first=exit_first,
             codec=codec,
             quick=quick,
+            strict=strict,
             lora=lora or (),
             unsealed=unsealed,
             reference=reference,

@@ -19,7 +19,7 @@ from .packaged import packaged_set, shipped
 DEMO = "demo.toml"
 
 # Tables of gates.toml that are no gates of a component.
-_SETTINGS = ("ties", "noise", "audit", "modules")
+_SETTINGS = ("ties", "noise", "audit", "modules", "headroom")
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -156,6 +156,12 @@ class ModulesRule(_Section):
     scale: float  # what inputs are scaled by, to see what larger ones hide
 
 
+class HeadroomRule(_Section):
+    """How much nearer to a limit a value may come from one verified version to the next."""
+
+    factor: Annotated[float, Field(gt=1)]
+
+
 class Gates(_Section):
     """Every threshold of a verification.
 
@@ -168,6 +174,7 @@ class Gates(_Section):
     noise: NoiseAllowance
     audit: AuditRule
     modules: ModulesRule
+    headroom: HeadroomRule
     kinds: dict[str, dict[str, GateRule]]
 
     def for_component(self, name: str) -> dict[str, GateRule]:

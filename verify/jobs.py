@@ -10,11 +10,13 @@ from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import VerifySection, load_gates, validated
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.invocation import Given
+from vampnet_onnx.configs.verification import last_verified
 from vampnet_onnx.export.options import Files, Names, listed, settings_from
 from vampnet_onnx.export.toolchain import toolchain
 from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.reports import Report
 
+from .gates.headroom import with_headroom
 from .gates.processes import jobs_for
 from .sides.models import Reference
 from .sides.oracle import Oracle
@@ -40,6 +42,7 @@ def verify_export(
     exit_first: bool = False,
     codec: str | Path | None = None,
     quick: bool = False,
+    strict: bool = False,
     lora: Files = (),
     unsealed: bool = False,
     reference: Against = "models",
@@ -64,6 +67,7 @@ def verify_export(
             from 32 seeds on one for every core.
         codec: file of the codec, in place of the folder's own.
         quick: do not look at modules one by one.
+        strict: fail where a gate lost headroom since the last verified version.
         lora: LoRA files of the export: FILE, ``coarse=FILE`` or ``c2f=FILE``.
         unsealed: accept files whose hash is wrong, and say so.
         reference: what to compare with: our models, the published packages (``upstream``), or
@@ -126,6 +130,12 @@ def verify_export(
             oracle=oracle,
             progress=progress,
         )
+    last = (
+        last_verified(artifacts.folder.parent, artifacts.folder) if artifacts.version else None
+    )
+    if last is not None:
+        factor, then = gates.headroom.factor, last[1].gates
+        report = with_headroom(report, then, last[0].name, factor=factor, strict=strict)
     less = {
         "one case": bool(chosen),
         "some components": bool(listed(components)),

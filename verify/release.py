@@ -18,6 +18,7 @@ from vampnet_onnx.configs.files import (
 from vampnet_onnx.configs.interrupts import Interrupted
 from vampnet_onnx.configs.invocation import Given, shell_line
 from vampnet_onnx.configs.store import place_for
+from vampnet_onnx.configs.verification import last_verified
 from vampnet_onnx.export.export_set import export_set
 from vampnet_onnx.export.fingerprint import Fingerprint
 from vampnet_onnx.models import Checkpoints
@@ -30,6 +31,7 @@ from vampnet_onnx.reports import (
     written_reports,
 )
 
+from .gates.headroom import with_headroom
 from .standing import settle, shortfalls
 from .verification import verify_artifacts
 
@@ -101,6 +103,10 @@ def release_set(
             progress=lambda name, done, total: progress(f"verify {name}", done, total),
         )
         found = found.model_copy(update={"notes": [*found.notes, *_remade(config, found)]})
+        last = last_verified(home)
+        if last is not None:
+            factor, then = gates.headroom.factor, last[1].gates
+            found = with_headroom(found, then, last[0].name, factor=factor)
         judged(found)
         if found.unfinished:
             raise Interrupted

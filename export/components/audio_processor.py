@@ -110,7 +110,8 @@ def resampled_rates(dims: CodecDims, rates: Sequence[int] | None) -> list[int]:
     if large and rates is not None:
         raise InputError(
             f"no audio processor can be made for {large[0]} Hz: its ratio to the codec's"
-            f" {dims.sample_rate} Hz is too odd; leave it out of export.rates"
+            f" {dims.sample_rate} Hz is too odd; leave it out of export.rates, and resample"
+            f" audio of that rate (sox IN -r {dims.sample_rate} OUT)"
         )
     return [rate for rate in wanted if rate not in large]
 

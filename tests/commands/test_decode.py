@@ -38,6 +38,22 @@ def test_codes_that_do_not_fit_are_refused(
     assert says in err and err.startswith("error: c.npz: ") and err.count("\n") == 1
 
 
+def test_codes_are_never_replaced_by_audio(run: Cli, exported_a: Path) -> None:
+    """Whatever they are called: what is inside is what counts."""
+    source = wav("x.wav", tone())
+    run("encode", source, "c.npz", "--artifacts", exported_a)
+    Path("c.npz").rename("c.wav")
+    refused(run("decode", "c.wav", "c.wav", "--artifacts", exported_a), "the input itself")
+    run("vamp", source, "o.wav", "--artifacts", exported_a, "--steps", 1, "--batch-size", 2)
+    arguments = ("--steps", 1, "--batch-size", 2, "--save-tokens", "t.npz")
+    run("vamp", source, "o.wav", "--artifacts", exported_a, *arguments)
+    codes = Path("t.npz").rename("o-1.wav").read_bytes()
+    refused(run("decode", "o-1.wav", "o.wav", "--artifacts", exported_a), "the input itself")
+    assert Path("o-1.wav").read_bytes() == codes
+    Path("x.npz").hardlink_to(source)
+    refused(run("encode", source, "x.npz", "--artifacts", exported_a), "the input itself")
+
+
 def test_a_file_that_holds_no_codes_is_refused(run: Cli, exported_a: Path) -> None:
     np.savez("other.npz", x=np.zeros(3))
     Path("text.npz").write_text("hello")

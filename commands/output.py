@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import io
 import json
+import os
 import sys
 import threading
 import time
@@ -227,8 +228,14 @@ def _shown(message: str) -> str:
 
 
 def print_any_name() -> None:
-    """Let standard output and error take every name: what their encoding lacks is escaped."""
+    """Let standard output and error take every name: what their encoding lacks is escaped.
+
+    One that is closed takes everything, and shows nothing.
+    """
     codecs.register_error("escaped", _escape_all)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w"))
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="escaped")

@@ -20,12 +20,13 @@ def require_streams(*, target: Path, source: Path | None = None) -> None:
     Raises:
         InputError: standard input or output is asked for, and is a terminal or closed.
     """
-    for path, stream, name in (
-        (source, sys.stdin, _INPUT_NAME),
-        (target, sys.stdout, _OUTPUT_NAME),
+    # A closed output is not seen by what prints: it has something else in its place by now.
+    for path, stream, closed, name in (
+        (source, sys.stdin, sys.stdin is None, _INPUT_NAME),
+        (target, sys.stdout, sys.__stdout__ is None, _OUTPUT_NAME),
     ):
-        if path == STANDARD and (stream is None or stream.isatty()):
-            state = "closed" if stream is None else "a terminal"
+        if path == STANDARD and (closed or stream.isatty()):
+            state = "closed" if closed else "a terminal"
             raise InputError(f"-: {name} is {state}; redirect it, or name a file")
 
 

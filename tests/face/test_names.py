@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -124,6 +125,23 @@ def test_a_folder_whose_name_is_none_for_a_model_gives_a_like_one(
     assert "'my music' is no name for a model, my-music is (or give --model)" in done.err
     assert "no name" not in run(*export, "--model", "mine").err
     refused(run("export", "--checkpoint", folder.rename("音")), "give --model NAME")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ("demo-clip clip.wav", 0),
+        ("doctor --json", 0),
+        ("--help", 0),
+        ("demo-clip -", 2),
+        ("export", 2),
+    ],
+)
+def test_streams_that_are_closed_change_no_exit_code(
+    tmp_path: Path, arguments: str, code: int
+) -> None:
+    command = f"{shlex.quote(sys.executable)} -m vampnet_onnx {arguments} >&- 2>&-"
+    assert subprocess.run(["sh", "-c", command], cwd=tmp_path, check=False).returncode == code
 
 
 def test_a_working_folder_that_is_gone_is_one_message(tmp_path: Path) -> None:

@@ -15,7 +15,11 @@ import torch
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.export.components.component import TracedComponent
-from vampnet_onnx.export.components.registry import build_component, required_checkpoint
+from vampnet_onnx.export.components.registry import (
+    build_component,
+    require_known,
+    required_checkpoint,
+)
 from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.pipeline.version.session import Session
 
@@ -66,6 +70,7 @@ def bench_networks(
         torch.set_num_threads(threads)
     found = []
     for record in artifacts.manifest.components:
+        require_known(record, artifacts.folder)
         if subject_of(record).has_rounding:  # it has weights
             found += _timed(artifacts, record, checkpoints, threads, progress)
     return found

@@ -11,6 +11,7 @@ from vampnet_onnx.configs.config import GateRule, Gates, VerifySection
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.manifest import ComponentRecord, PassRecord
+from vampnet_onnx.export.components.registry import require_known
 from vampnet_onnx.export.onnx_file import read_graph
 from vampnet_onnx.pipeline.version.session import Session
 
@@ -217,7 +218,7 @@ def _measured(
     """Run both on seeded cases.
 
     Raises:
-        SignatureError: outputs are not of one type and shape.
+        SignatureError: outputs are not of one type and shape, or the new one has none.
     """
     record, sessions = old[0], [_opened(side) for side in (old, new)]
     rules = gates.for_component(record.name)
@@ -227,7 +228,11 @@ def _measured(
     for done, case in enumerate(cases):
         progress(done, len(cases))
         inputs = subject.inputs(record, case)
-        before, after = (session.run(inputs) for session in sessions)
+        before = sessions[0].run(inputs)
+        try:
+            after = sessions[1].run(inputs)
+        except InputError as error:  # what the old one does and the new one does not
+            raise SignatureError(str(error)) from error
         require_same_signature(before, after)
         expected = Computed(before, subject.margins(before, ()))
         metrics = subject.compare(record, expected, after, gates.ties).metrics
@@ -241,6 +246,7 @@ def _measured(
 
 def _opened(side: _Side) -> Session:
     record, path, adapter = side
+    require_known(record, path.parent)
     session = Session(path)
     record.require_facts(session.metadata, path)
     session.use_adapter(adapter)

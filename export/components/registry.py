@@ -7,7 +7,10 @@ found by itself; nothing else names them all.
 import importlib
 import pkgutil
 from collections.abc import Sequence
+from pathlib import Path
 
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.configs.names import CODEC
 from vampnet_onnx.export import components
 from vampnet_onnx.models import CodecDims, ModelSet
@@ -53,6 +56,19 @@ def variants(
 def is_known(name: str, variant: str) -> bool:
     """Return whether there is such a component with such a variant."""
     return name in _TABLE and _TABLE[name].is_variant(variant)
+
+
+def require_known(record: ComponentRecord, place: Path) -> None:
+    """Refuse a component that there is not.
+
+    Args:
+        place: what says that there is, a file or a folder.
+
+    Raises:
+        InputError: there is none of this name and variant.
+    """
+    if not is_known(record.name, record.variant):
+        raise InputError(f"{place}: holds {record.id!r}, which this version does not know")
 
 
 def build_component(name: str, models: ModelSet, *, variant: str = "") -> Component:

@@ -54,3 +54,18 @@ def test_files_edited_by_hand_are_compared_as_they_are(
     assert f"and {len(changes) - 12} changes more (--json has them all)" in shown.out
     assert {item["kind"] for item in changes} == {"weight changed"}
     assert data["unsealed"] == [str(new / "coarse.onnx")]
+
+
+def test_a_new_version_that_does_not_run_departs(
+    cli: Cli, store: Path, tmp_path: Path
+) -> None:
+    old = store / "nano" / "v1"
+    new = Path(shutil.copytree(old, tmp_path / "new"))
+    model = onnx.load(new / "coarse.onnx")
+    table = weights_of(model, "embedding.tables.0")
+    short = numpy_helper.to_array(table)[:2]  # of which most codes are not
+    table.CopyFrom(numpy_helper.from_array(short, table.name))
+    onnx.save(model, new / "coarse.onnx")
+    result = cli("compare", old, new, "--unsealed")
+    assert result.code == 1 and "coarse.onnx: does not run: " in result.out
+    refused(cli("compare", new, old, "--unsealed"), "coarse.onnx: does not run: ")

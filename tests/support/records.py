@@ -64,4 +64,5 @@ def component(name: str, variant: str = "") -> ComponentRecord:
     models = open_models(GOLDEN / "a")
     assert models.codec is not None
     part = models.transformers.get(name, models.codec)
-    return ComponentRecord.model_construct(name=name, variant=variant, dims=vars(part.dims))
+    facts = {"dims": vars(part.dims), "inputs": (), "outputs": ()}
+    return ComponentRecord.model_construct(name=name, variant=variant, **facts)

@@ -14,7 +14,7 @@ from vampnet_onnx.configs.manifest import (
     FileRecord,
     SourceRecord,
 )
-from vampnet_onnx.export.components.registry import is_known
+from vampnet_onnx.export.components.registry import require_known
 from vampnet_onnx.verify.localisation.graph import GraphModules
 from vampnet_onnx.verify.sides.export import adapters_of
 
@@ -66,6 +66,7 @@ def open_component(
         raise InputError(
             f"{artifacts.folder}: no component {component or STANDARD!r}; there are {known}"
         )
+    require_known(record, artifacts.folder)
     digests = {name: sha256(path) for name, path in lora.items()}
     adapters = adapters_of(record, artifacts.manifest, digests)
     files = [artifacts.folder / adapter.file.name for adapter in adapters]
@@ -103,8 +104,7 @@ def _plain(path: Path, component: str | None) -> ComponentFile:
             f"{path}: holds no facts of this tool ({type(error).__name__}: {error}), so its"
             " inputs cannot be made; give a file that this tool exported"
         ) from error
-    if not is_known(record.name, record.variant):
-        raise InputError(f"{path}: holds {record.id!r}, which this version does not know")
+    require_known(record, path)
     if component not in (None, record.id):
         raise InputError(f"{path}: holds {record.id}, not {component}")
     return ComponentFile(record, path, sources, (path.name,), graph)

@@ -139,7 +139,11 @@ class RecordedReference:
         for name in self._recorded.cases:
             kind, _, number = name.partition("/")
             if kind == published.kind:
-                shape = self._recorded.array(f"{name}/{published.input}").shape
+                if not number.isdecimal():
+                    raise InputError(f"{self._recorded.folder / ARRAYS}: {name} has no number")
+                array = self._recorded.array(f"{name}/{published.input}")
+                self._require_fitting(record, {published.input: array}, name)
+                shape = array.shape
                 case = subject_of(record).one_case(
                     record, seed=int(number), batch=shape[0], frames=1, length=shape[-1]
                 )
@@ -164,6 +168,7 @@ class RecordedReference:
         """Look up what was recorded of a case."""
         recorded = self._of(record, case)
         outputs = {name: recorded(name) for name in self._published(record).outputs}
+        self._require_fitting(record, outputs, case.id)
         tables = codebook_tables(self._models)
         return Computed(outputs, subject_of(record).margins(outputs, tables), tables)
 
@@ -178,6 +183,23 @@ class RecordedReference:
         """Return what gives the recorded arrays of a case by name."""
         name = f"{self._published(record).kind}/{case.seed}"
         return lambda key: self._recorded.array(f"{name}/{key}")
+
+    def _require_fitting(self, record: ComponentRecord, arrays: Arrays, where: str) -> None:
+        """Refuse arrays that a component does not take or give."""
+        sizes = dict[str, int]()  # of the free axes
+        for item in (*record.inputs, *record.outputs):
+            array = arrays.get(item.name)
+            if array is None:
+                continue
+            shape = [sizes.get(a, a) if isinstance(a, str) else a for a in item.shape]
+            fits = array.dtype == item.dtype and array.ndim == len(shape)
+            pairs = list(zip(shape, array.shape, strict=fits))
+            if not fits or any(isinstance(a, int) and a != n for a, n in pairs):
+                raise InputError(
+                    f"{self._recorded.folder / ARRAYS}: of {where}, {item.name} is"
+                    f" {array.dtype} {list(array.shape)}; {record.id} has {item}"
+                )
+            sizes |= {a: n for a, n in pairs if isinstance(a, str)}
 
     def _published(self, record: ComponentRecord) -> Published:
         found = subject_of(record).published(record)

@@ -11,6 +11,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from tests.support.checked import weights_of
 from tests.support.command_line import Cli, refused, vouch_for
 
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -26,7 +27,7 @@ from vampnet_onnx.export.components.registry import is_known, required_checkpoin
 from vampnet_onnx.export.fingerprint import Fingerprint
 from vampnet_onnx.export.toolchain import source_hash
 from vampnet_onnx.models import Checkpoints, ModelSet
-from vampnet_onnx.reports import Component, Report, Verdict
+from vampnet_onnx.reports import Cause, Component, Report, Verdict
 
 from .causes.find import Suspect, consequence_of, describe_nonfinite, find_cause
 from .gates.audit import Origin, audit
@@ -99,73 +100,33 @@ def verify_artifacts(
     records = _chosen(manifest, only)
     if any(_transformers_of(record, manifest) for record in records):
         _require_same_lora(checkpoints, artifacts)
+    run = _Run(
+        artifacts,
+        checkpoints,
+        matrix,
+        gates,
+        toolchain,
+        given,
+        localise_seconds,
+        jobs,
+        exit_first,
+        made,
+        quick,
+        progress,
+    )
     components, left_out, stopped = list[Component](), list[str](), list[str]()
     notes = manifest.source_notes()
     with _interrupt_kept(components, stopped), _threads(matrix.threads):
         for record in records:
             progress(record.id, 0, 1)
-            models = checkpoints.models_for(_transformers_of(record, manifest), merged=True)
-            _require_made_from(models, artifacts, record)
-            reference = oracle(models)
-            described = reference.description
-            if only or reference.knows(record):
+            opened = run.open(record, oracle)
+            described = opened.reference.description
+            if only or opened.reference.knows(record):
                 own = [case for case in cases if case.component == record.id]
-                for case in own:
-                    reference.require(record, case)
-                adapters = _adapters(record, checkpoints, artifacts)
-                unadapted = partial(_unadapted, record, checkpoints, models, adapters)
-                # Before there is a session, which holds all weights once more.
-                of_file = _of_file(
-                    artifacts,
-                    record,
-                    models,
-                    unadapted,
-                    adapters,
-                    gates,
-                    toolchain,
-                    made,
-                    quick,
-                )
-                run = open_export(artifacts, record, matrix.threads, adapters=adapters)
-                sides = Sides(record, reference, *run)
-                needed = tuple(models.transformers)
-                job = Job(
-                    artifacts, record, adapters, checkpoints, needed, gates, matrix.threads
-                )
-                found = check_component(
-                    sides,
-                    matrix=matrix,
-                    gates=gates,
-                    only=own,
-                    of_file=of_file,
-                    run_cases=in_processes(job, jobs) if jobs > 1 else None,
-                    exit_first=exit_first,
-                    progress=partial(progress, record.id),
-                )
-                components.append(found)
-                if found.interrupted:
-                    raise Interrupted
-                del sides, run  # its session, before modules are looked at one by one
-                if found.verdict is Verdict.FAIL and localise_seconds is not None:
-                    suspect = Suspect(
-                        artifacts, record, reference, models, unadapted, adapters
-                    )
-                    progress(f"why {record.id}", 0, 1)
-                    found = _with_cause(
-                        found, suspect, components, given, localise_seconds, of_file
-                    )
-                    components[-1] = found
-                    progress(f"why {record.id}", 1, 1)
-                    notes += describe_nonfinite(found)
-                notes += [f"{record.id}: {m.doubt}" for m in of_file.values() if m.doubt]
-                notes += [
-                    f"{record.id} was verified with the adapter {adapter.name} of"
-                    f" {adapter.component}"
-                    for adapter in adapters
-                ]
+                notes += run.verify(opened, own, components)
             else:
                 left_out.append(record.id)
-            del reference, models  # given back before the next ones are read
+            del opened  # its models are given back before the next ones are read
             if exit_first and components and components[-1].verdict is Verdict.FAIL:
                 notes.append(f"stopped at the first failure, in {record.id}, as was asked")
                 break
@@ -186,42 +147,121 @@ def verify_artifacts(
     )
 
 
-def _of_file(
-    artifacts: Artifacts,
-    record: ComponentRecord,
-    models: ModelSet,
-    unadapted: Callable[[], ModelSet],
-    adapters: Sequence[AdapterRecord],
-    gates: Gates,
-    toolchain: dict[str, str],
-    made: Mapping[str, Fingerprint],
-    quick: bool,
-) -> dict[str, Measured]:
-    """Measure what there is to measure of a component's file itself; nothing of a whole.
+@dataclass(frozen=True)
+class _Run:
+    """What is the same for every component of a verification; see `verify_artifacts`."""
 
-    Args:
-        models: those that the file computes with, adapters switched on.
-        unadapted: gives those that it was made from.
-    """
-    if subject_of(record).needs:
-        return {}
-    manifest, path = artifacts.manifest, artifacts.path(record)
-    found = {}
-    if not quick:
-        on = [artifacts.folder / adapter.file.name for adapter in adapters]
-        found["modules"] = modules(models, record, path, gates.modules, adapters=on)
-    found["audit"] = audit(
-        unadapted(),
-        record,
-        path,
-        gates.audit,
-        origin=Origin.of(
-            manifest.source, manifest.toolchain, ours=source_hash(), tools=toolchain
-        ),
-        adaptable=any(item.component == record.name for item in manifest.adapters),
-        made=made.get(record.id),
-    )
-    return found
+    artifacts: Artifacts
+    checkpoints: Checkpoints
+    matrix: VerifySection
+    gates: Gates
+    toolchain: dict[str, str]
+    given: Given
+    localise_seconds: float | None
+    jobs: int
+    exit_first: bool
+    made: Mapping[str, Fingerprint]
+    quick: bool
+    progress: Progress
+
+    def open(self, record: ComponentRecord, oracle: Callable[[ModelSet], Oracle]) -> Suspect:
+        """Open what a component, or a whole, was made from."""
+        artifacts, checkpoints = self.artifacts, self.checkpoints
+        needed = _transformers_of(record, artifacts.manifest)
+        models = checkpoints.models_for(needed, merged=True)
+        _require_made_from(models, artifacts, record)
+        adapters = _adapters(record, checkpoints, artifacts)
+        unadapted = partial(_unadapted, record, checkpoints, models, adapters)
+        return Suspect(artifacts, record, oracle(models), models, unadapted, adapters)
+
+    def verify(
+        self, opened: Suspect, cases: Sequence[Case], components: list[Component]
+    ) -> list[str]:
+        """Verify one, add what was found to the components, and return what there is to note.
+
+        Args:
+            cases: to run instead of the matrix's.
+
+        Raises:
+            Interrupted: some of its cases ran, and what they gave was added.
+        """
+        record = opened.record
+        for case in cases:
+            opened.reference.require(record, case)
+        of_file = self._of_file(opened)  # before a session holds all weights once more
+        found = self._by_cases(opened, cases, of_file)
+        components.append(found)
+        if found.interrupted:
+            raise Interrupted
+        notes = []
+        if found.verdict is Verdict.FAIL and self.localise_seconds is not None:
+            self.progress(f"why {record.id}", 0, 1)
+            cause = _cause(
+                found, opened, components, self.given, self.localise_seconds, of_file
+            )
+            components[-1] = found = found.model_copy(update={"causes": [cause]})
+            self.progress(f"why {record.id}", 1, 1)
+            notes += describe_nonfinite(found)
+        notes += [f"{record.id}: {m.doubt}" for m in of_file.values() if m.doubt]
+        notes += [
+            f"{record.id} was verified with the adapter {item.name} of {item.component}"
+            for item in opened.adapters
+        ]
+        return notes
+
+    def _by_cases(
+        self, opened: Suspect, cases: Sequence[Case], of_file: Mapping[str, Measured]
+    ) -> Component:
+        record, adapters, threads = opened.record, opened.adapters, self.matrix.threads
+        export = open_export(self.artifacts, record, threads, adapters=adapters)
+        transformers = tuple(opened.models.transformers)
+        job = Job(
+            self.artifacts,
+            record,
+            adapters,
+            self.checkpoints,
+            transformers,
+            self.gates,
+            threads,
+        )
+        return check_component(
+            Sides(record, opened.reference, *export),
+            matrix=self.matrix,
+            gates=self.gates,
+            only=cases,
+            of_file=of_file,
+            run_cases=in_processes(job, self.jobs) if self.jobs > 1 else None,
+            exit_first=self.exit_first,
+            progress=partial(self.progress, record.id),
+        )
+
+    def _of_file(self, opened: Suspect) -> dict[str, Measured]:
+        """Measure what there is to measure of a file itself; nothing of a whole."""
+        record, manifest = opened.record, self.artifacts.manifest
+        if subject_of(record).needs:
+            return {}
+        found = {}
+        if not self.quick:
+            found["modules"] = modules(
+                opened.models,
+                record,
+                opened.path,
+                self.gates.modules,
+                adapters=opened.adapter_files,
+            )
+        origin = Origin.of(
+            manifest.source, manifest.toolchain, ours=source_hash(), tools=self.toolchain
+        )
+        found["audit"] = audit(
+            opened.unadapted(),
+            record,
+            opened.path,
+            self.gates.audit,
+            origin=origin,
+            adaptable=any(item.component == record.name for item in manifest.adapters),
+            made=self.made.get(record.id),
+        )
+        return found
 
 
 @contextmanager
@@ -248,24 +288,22 @@ def _threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _with_cause(
+def _cause(
     found: Component,
     suspect: Suspect,
     earlier: Sequence[Component],
     given: Given,
     seconds: float,
     of_file: Mapping[str, Measured],
-) -> Component:
-    """Return a component that failed with why it did."""
+) -> Cause:
+    """Return why a component, or a whole, failed."""
     record, manifest = suspect.record, suspect.artifacts.manifest
     if subject_of(record).needs:
         parts = {part.id for part in subject_of(record).parts(record, manifest)}
-        cause = consequence_of(found, [c for c in earlier if c.id in parts], given)
-    else:
-        failed = {gate.name for gate in found.gates if gate.verdict is Verdict.FAIL}
-        blamed = [m for name, seen in of_file.items() if name in failed for m in seen.modules]
-        cause = find_cause(found, suspect, given, seconds, blamed)
-    return found.model_copy(update={"causes": [cause]})
+        return consequence_of(found, [c for c in earlier if c.id in parts], given)
+    failed = {gate.name for gate in found.gates if gate.verdict is Verdict.FAIL}
+    blamed = [m for name, seen in of_file.items() if name in failed for m in seen.modules]
+    return find_cause(found, suspect, given, seconds, blamed)
 
 
 def _unadapted(

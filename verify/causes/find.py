@@ -54,7 +54,7 @@ class Clock:
 
 @dataclass(frozen=True)
 class Suspect:
-    """A component that failed, and all it takes to look into it.
+    """A component, and all it takes to verify it and to look into it.
 
     Attributes:
         reference: the side that its cases were compared with.
@@ -75,10 +75,14 @@ class Suspect:
         """Its file."""
         return self.artifacts.path(self.record)
 
+    @property
+    def adapter_files(self) -> list[Path]:
+        """The files of its adapters."""
+        return [self.artifacts.folder / adapter.file.name for adapter in self.adapters]
+
     def graph(self) -> GraphModules:
         """Open its file, adapters switched on."""
-        files = [self.artifacts.folder / adapter.file.name for adapter in self.adapters]
-        return GraphModules(self.path, files)
+        return GraphModules(self.path, self.adapter_files)
 
     def changes(self) -> tuple[Change, ...]:
         """Compare its file with what its checkpoint gives now."""

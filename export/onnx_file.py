@@ -89,7 +89,7 @@ def read_graph(path: Path) -> ir.Model:
 
 @contextmanager
 def _silenced() -> Iterator[None]:
-    """Keep onnx-ir from printing what it reads on over; the checks here refuse it."""
+    """Keep onnx-ir from printing what it goes on over; the checks here refuse what matters."""
     log = logging.getLogger("onnx_ir")
     level = log.level
     log.setLevel(logging.CRITICAL)
@@ -169,7 +169,8 @@ def _write_model(model: ir.Model, stream: BinaryIO) -> None:
     held = dict(model.graph.initializers)
     model.graph.initializers.clear()
     try:
-        message = ir.to_proto(model)
+        with _silenced():
+            message = ir.to_proto(model)
     finally:
         model.graph.initializers.update(held)
     before_graph, after_graph = _split_at(message, _MODEL_GRAPH)

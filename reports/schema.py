@@ -8,9 +8,9 @@ a report that hides them would defeat its purpose.
 import json
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, WithJsonSchema
+from pydantic import Field, ValidationError, WithJsonSchema, model_validator
 
 from vampnet_onnx.configs.config import first_problem
 from vampnet_onnx.configs.errors import InputError
@@ -116,6 +116,12 @@ class HeatMap(Record):
     )
     values: list[list[Number]] = Field(description="rows x cells")
 
+    @model_validator(mode="after")
+    def _rows_have_labels(self) -> Self:
+        if len(self.rows) != len(self.values):
+            raise ValueError(f"{len(self.rows)} labels for {len(self.values)} rows")
+        return self
+
 
 class Scatter(Record):
     """Paired values, reference against export, a seeded sample of one case."""
@@ -124,6 +130,12 @@ class Scatter(Record):
     quantity: str
     reference: list[Number]
     export: list[Number]
+
+    @model_validator(mode="after")
+    def _values_are_pairs(self) -> Self:
+        if len(self.reference) != len(self.export):
+            raise ValueError(f"{len(self.reference)} values against {len(self.export)}")
+        return self
 
 
 class Component(Record):

@@ -10,6 +10,7 @@ import pytest
 
 from tests.support.report_samples import Sample, every_sample, failing_report
 from vampnet_onnx import reports
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.reports import read_report, write_reports
 
 
@@ -37,3 +38,15 @@ def test_report_json_follows_the_schema_with_nan_and_infinity(
 def test_report_json_reads_back_to_the_same_report(sample: Sample, tmp_path: Path) -> None:
     path = write_reports(sample(), tmp_path)["json"]
     assert read_report(path).model_dump_json() == sample().model_dump_json()
+
+
+@pytest.mark.parametrize(("figure", "list_"), [("heat_map", "rows"), ("scatter", "export")])
+def test_a_figure_whose_lists_do_not_fit_is_refused(
+    tmp_path: Path, figure: str, list_: str
+) -> None:
+    data = json.loads(failing_report().model_dump_json())
+    drawn = next(c for c in data["components"] if c[figure])
+    drawn[figure][list_].pop()
+    (tmp_path / "report.json").write_text(json.dumps(data))
+    with pytest.raises(InputError, match=f"not a report of this schema .*{figure}"):
+        read_report(tmp_path / "report.json")

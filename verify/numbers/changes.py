@@ -23,6 +23,7 @@ _LISTED = 4
 _FEW_VALUES = 8
 
 
+@np.errstate(invalid="ignore")  # a NaN may be of the signalling kind
 def describe_change(
     expected: np.ndarray, found: np.ndarray, others: Mapping[str, np.ndarray] = {}
 ) -> str:

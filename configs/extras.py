@@ -57,12 +57,16 @@ def installed_version(package: str, module: str | None = None) -> tuple[str, str
 
 
 def declared_versions(package: str) -> SpecifierSet:
-    """Return the versions of a package that ours declares it works with."""
+    """Return the versions of a package that ours declares it works with.
+
+    Any, where what is installed of ours declares nothing: sources run in place know more than
+    what was written down of them when they were installed.
+    """
     for text in metadata.requires("vampnet-onnx") or []:
         requirement = Requirement(text)
         if requirement.name == package and requirement.url is None:
             return requirement.specifier
-    raise ValueError(f"{package} is no requirement of ours")
+    return SpecifierSet()
 
 
 def is_declared(package: str, version: str) -> bool:

@@ -41,7 +41,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 13
         (b"<!DOCTYPE html>\n<html><body>404</body></html>", ["web page", "/resolve/"]),
         (b"\xef\xbb\xbf\r\n <HTML lang='en'>", ["web page", "vampnet-onnx fetch"]),
         (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code>", ["web page"]),
-        (gzip.compress(b"weights"), ["gzip archive", "unpack"]),
+        (gzip.compress(b"weights", mtime=0), ["gzip archive", "unpack"]),
         (b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X", ["a note of macOS"]),
     ],
 )

@@ -24,6 +24,8 @@ from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.numbers.metrics import nonfinite_message
 from vampnet_onnx.verify.numbers.ties import TokenDifferences
 
+from .decisions import Decisions
+
 Arrays = dict[str, np.ndarray]
 Outputs = Mapping[str, np.ndarray]
 RunExport = Callable[[Mapping[str, np.ndarray]], Arrays]
@@ -100,11 +102,13 @@ class Computed:
             without them nothing that differs is a tie.
         tables: entries of the codebooks that codes were chosen from, float [entries, width]
             each; empty where they are not known.
+        decisions: of every sampling step there was; empty where they are not known.
     """
 
     outputs: Arrays
     margins: np.ndarray | None = None
     tables: Sequence[np.ndarray] = ()
+    decisions: Sequence[Decisions] = ()
 
 
 @dataclass(frozen=True)

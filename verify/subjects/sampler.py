@@ -30,6 +30,7 @@ from .case import (
     token_counts,
     token_metrics,
 )
+from .decisions import Decisions
 from .random import Random
 
 
@@ -124,7 +125,7 @@ class Sampler(Subject):
         )
         masked = sampling.flatten_codes(codes) == mask_token
         again = (result.codes == mask_token).long()
-        margins = sampling_margins(
+        margins, decisions = sampling_margins(
             logits,
             codes,
             result,
@@ -143,6 +144,7 @@ class Sampler(Subject):
                 "confidence": confidence.numpy(),
             },
             margins,
+            decisions=(decisions,),
         )
 
     def compare(
@@ -161,19 +163,25 @@ class Sampler(Subject):
         # Where a filter or a draw was a tie, another entry has another confidence.
         uncertain = drawing < ties.draws_margin
         drawn = flat(wanted["sampled"] != export["sampled"])
-        other = uncertain & (drawn | (np.abs(e - r) > ties.draws_margin))
+        near = np.ones_like(drawn)
+        if drawn.any():
+            for decisions in expected.decisions:
+                near = flat(decisions.could_draw(export["sampled"], ties.draws_margin))
+        other = uncertain & np.where(drawn, near, np.abs(e - r) > ties.draws_margin)
         masked = flat(wanted["next_mask"] != export["next_mask"])
-        largest = np.abs(r).max(axis=1, keepdims=True)
-        tied = remasking < ties.draws_margin * largest
-        excused = other.any(axis=1, keepdims=True)
-        wrong = (drawn & ~uncertain) | (masked & ~tied & ~excused)
+        largest = ties.draws_margin * np.abs(r).max(axis=1, keepdims=True)
+        tied, excused = remasking < largest, other
+        for decisions in expected.decisions:
+            # Another confidence moves the edge of what is masked again by a place.
+            excused = other | (decisions.remasking(other.sum(axis=1)) < largest)
+        wrong = (drawn & ~(uncertain & near)) | (masked & ~tied & ~excused)
         # The next codes are what was drawn and what is masked again, and nothing else.
         mask_token = record.dim("codebook_size")
         made = np.where(export["next_mask"] == 1, mask_token, export["sampled"])
         wrong |= flat(export["next_codes"] != made)
         found = TokenDifferences(
             unexplained=wrong,
-            ambiguous=((drawn & uncertain) | (masked & tied)) & ~wrong,
+            ambiguous=(drawn | (masked & tied)) & ~wrong,
             knock_on=masked & excused & ~tied & ~wrong,
         )
         compared = ~uncertain
@@ -209,8 +217,8 @@ def sampling_margins(
     mask_token: int,
     settings: GenerationSettings,
     exponential: Tensor | None,
-) -> np.ndarray:
-    """Return how far a sampling step was from deciding otherwise.
+) -> tuple[np.ndarray, Decisions]:
+    """Return how far a sampling step was from deciding otherwise, and what it decided by.
 
     Args:
         logits: float32 [B, V, N].
@@ -220,19 +228,19 @@ def sampling_margins(
         exponential: as `models.behaviour.sampling.sampling_step`.
 
     Returns:
-        float [2, B, N]: of the drawn tokens, relative to the best score and infinite where
-        the argmax is taken; of the remasking, in units of confidence.
+        Margins, float [2, B, N]: of the drawn tokens, relative to the best score and infinite
+        where the argmax is taken; of the remasking, in units of confidence.  And the decisions
+        themselves, which tell of any other token how good it would have been.
     """
-    masked_now = (sampling.flatten_codes(codes) == mask_token).sum(dim=-1)
-    count = sampling.count_to_mask(step, settings.steps, at_start, masked_now)
-    remasking = _remask_margin(count, result.confidence)
-    uncertain = _uncertain_count(step, settings, at_start)
-    remasking[uncertain.expand(len(remasking))] = 0.0
+    masked = sampling.flatten_codes(codes) == mask_token
+    counts = _counts(step, settings, at_start, masked.sum(dim=-1))
+    decisions = Decisions(logits, exponential, settings, masked, result.confidence, counts)
     drawing = torch.minimum(
         _draw_margin(logits.transpose(1, 2), exponential, settings),
         _filter_margin(logits.transpose(1, 2), settings),
     )
-    return np.stack([drawing.numpy(), remasking.nan_to_num(nan=np.inf).numpy()])
+    remasking = decisions.remasking(np.zeros(len(codes), np.int64))
+    return np.stack([drawing.numpy(), remasking]), decisions
 
 
 def _generation_settings(inputs: Outputs) -> GenerationSettings:
@@ -252,29 +260,20 @@ def _generation_settings(inputs: Outputs) -> GenerationSettings:
     )
 
 
-def _remask_margin(count: Tensor, confidence: Tensor) -> Tensor:
-    """Return how far each confidence is from the other side of the choice, float [B, N].
-
-    What is masked again is below the one at position `count` of the order; what is not is no
-    lower than that, and so above the one before it.
-    """
-    ascending = confidence.sort(dim=-1).values
-    last = confidence.shape[-1] - 1
-    kept_from = ascending.gather(-1, count.clamp(max=last)[:, None])
-    below = count.clamp(max=last)[:, None] - 1
-    chosen_to = torch.where(below < 0, -torch.inf, ascending.gather(-1, below.clamp(min=0)))
-    return torch.where(confidence < kept_from, kept_from - confidence, confidence - chosen_to)
-
-
-def _uncertain_count(step: int, settings: GenerationSettings, at_start: Tensor) -> Tensor:
-    """Return for which items the count depends on whose float32 cosine is taken.
+def _counts(
+    step: int, settings: GenerationSettings, at_start: Tensor, masked_now: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return how many codes to mask again by torch's float32 cosine and by the right one.
 
     Torch's is one rounding off here and there; the float64 one, rounded, is right.
     """
     ratio = sampling.step_ratio(step, settings.steps)
     rounded = torch.cos((ratio * math.pi / 2).double()).float().clamp(min=0.0)
-    found: Tensor = (sampling.gamma(ratio) * at_start).floor() != (rounded * at_start).floor()
-    return found
+    count = (rounded * at_start).floor().long()
+    if step < settings.steps - 1:
+        count = torch.minimum(masked_now - 1, count).clamp(min=1)
+    published = sampling.count_to_mask(step, settings.steps, at_start, masked_now)
+    return published, count.expand_as(masked_now)
 
 
 def _draw_margin(

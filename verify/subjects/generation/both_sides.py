@@ -24,6 +24,7 @@ from vampnet_onnx.pipeline.vamp import VampPipeline
 from vampnet_onnx.pipeline.version.session import Graph
 from vampnet_onnx.verify.subjects.case import Arrays, Computed, Outputs, RunExport
 from vampnet_onnx.verify.subjects.codec import codec_of
+from vampnet_onnx.verify.subjects.decisions import Decisions
 from vampnet_onnx.verify.subjects.sampler import sampling_margins
 
 from .plan import NOWHERE, Step, codec_facts, options, steps_of
@@ -102,7 +103,7 @@ def run_generation(record: ComponentRecord, inputs: Outputs, models: ModelSet) -
     plan = steps_of(record, settings, tokens.shape[-1])
     sampled = [_required(seen).sampled.numpy() for seen in log]
     handed_on = [_required(seen).codes.numpy() for seen in log]
-    found = _margins(log, plan, settings)
+    found, decisions = _margins(log, plan, settings)
     return Computed(
         {
             "tokens": tokens,
@@ -111,6 +112,7 @@ def run_generation(record: ComponentRecord, inputs: Outputs, models: ModelSet) -
             "next_codes": _laid_out(handed_on, plan, tokens),
         },
         np.stack([_laid_out(part, plan, tokens, np.inf) for part in found]),
+        decisions=decisions,
     )
 
 
@@ -192,8 +194,10 @@ def _required(seen: _Seen) -> sampling.StepResult:
     return seen.result
 
 
-def _margins(log: list[_Seen], plan: Sequence[Step], settings: VampSettings) -> _Margins:
-    found = _Margins([], [], [], [])
+def _margins(
+    log: list[_Seen], plan: Sequence[Step], settings: VampSettings
+) -> tuple[_Margins, list[Decisions]]:
+    found, decisions = _Margins([], [], [], []), list[Decisions]()
     at_start = torch.zeros(())
     for seen, step in zip(log, plan, strict=True):
         chosen = settings.coarse if step.component == "coarse" else settings.c2f
@@ -201,7 +205,7 @@ def _margins(log: list[_Seen], plan: Sequence[Step], settings: VampSettings) -> 
         predicted = seen.codes[:, model.n_conditioning_codebooks :]
         if step.number == 0:
             at_start = count_at_start(seen.codes, predicted, model.mask_token, chosen.mode)
-        drawing, remasking = sampling_margins(
+        (drawing, remasking), decided = sampling_margins(
             seen.logits,
             predicted,
             result,
@@ -211,6 +215,7 @@ def _margins(log: list[_Seen], plan: Sequence[Step], settings: VampSettings) -> 
             settings=chosen,
             exponential=seen.exponential,
         )
+        decisions.append(decided)
         if seen.exponential is None:
             best = seen.logits.transpose(1, 2).topk(2, dim=-1).values
             drawing = np.minimum(drawing, (best[..., 0] - best[..., 1]).double().numpy())
@@ -223,7 +228,7 @@ def _margins(log: list[_Seen], plan: Sequence[Step], settings: VampSettings) -> 
         found.confidence.append(
             np.full(shape, float(confidence.abs().max()) if confidence.numel() else 0.0)
         )
-    return found
+    return found, decisions
 
 
 def _temperature(settings: GenerationSettings, exponential: Tensor | None) -> float:

@@ -78,11 +78,23 @@ def _differences(
         tie_of_draw = drawing[first] < ties.draws_margin + rounding
         largest = ties.draws_margin * confidence[first]
         tie_of_mask = remasking[first] < largest + rounding
-        # A token drawn otherwise has another confidence, which moves what is masked again.
-        moved = (drawn[first] & tie_of_draw).any(axis=(1, 2), keepdims=True)
-        excused = np.where(drawn[first], tie_of_draw, tie_of_mask | moved)
+        near_moved = drawn[first] & tie_of_draw
+        for decisions in reference.decisions[first : first + 1]:
+            place = _place(reference.outputs["sampled"][first])
+            tolerance = ties.draws_margin + float(rounding[place].max())
+            tie_of_draw[place] &= decisions.could_draw(
+                export["sampled"][first][place], tolerance
+            )
+            moved = drawn[first] & tie_of_draw
+            # A token drawn otherwise has another confidence, which moves what is masked again.
+            gap = np.full(moved.shape, np.inf)
+            gap[place] = _unflattened(
+                decisions.remasking(moved.sum(axis=(1, 2))), gap[place].shape
+            )
+            near_moved = moved | (gap < largest + rounding)
+        excused = np.where(drawn[first], tie_of_draw, tie_of_mask | near_moved)
         unexplained[first] = differs[first] & ~excused
-        ambiguous[first] = differs[first] & excused & (drawn[first] | ~moved)
+        ambiguous[first] = differs[first] & excused & (drawn[first] | tie_of_mask)
         knock_on[first] = differs[first] & excused & ~ambiguous[first]
         later = unexplained if unexplained[first].any() else knock_on
         later[first + 1 :] = differs[first + 1 :]
@@ -97,6 +109,19 @@ def _differences(
             margins,
         )
     return TokenDifferences(unexplained, ambiguous, knock_on), message
+
+
+def _place(sampled: np.ndarray) -> tuple[slice, slice, slice]:
+    """Return where a step's codes are, of what it sampled, int64 [B, C, T]."""
+    made = sampled != NOWHERE
+    books, frames = (np.flatnonzero(made.any(axis=axes)) for axes in ((0, 2), (0, 1)))
+    return slice(None), slice(books[0], books[-1] + 1), slice(frames[0], frames[-1] + 1)
+
+
+def _unflattened(flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return [B, N] as [B, P, T], without the frames that a chunk was filled up with."""
+    batch, books, frames = shape
+    return flat.reshape(batch, -1, books).transpose(0, 2, 1)[..., :frames]
 
 
 def _message(

@@ -51,8 +51,11 @@ def test_what_follows_a_tie_is_laid_to_it(
     changed["sampled"][where] ^= 1
     changed["sampled"][where[0] + 1 :] += 1
     changed["tokens"] = changed["tokens"] ^ 1
+    doubtful = replace(reference, margins=margins)
+    metrics, message, _ = compared(generation_artifacts, doubtful, changed)
+    assert metrics["tokens_unexplained"] > 1 and "an error" in message  # as bad by its score
     metrics, message, ambiguous = compared(
-        generation_artifacts, replace(reference, margins=margins), changed
+        generation_artifacts, replace(doubtful, decisions=()), changed
     )
     assert metrics["tokens_unexplained"] == 0 and ambiguous == 1
     assert "a tie of the reference" in message

@@ -88,7 +88,7 @@ def read_lora(path: Path, *, weights_checked: bool = False) -> Checkpoint:
             f"{path}: a LoRA file holds only *.lora_A and *.lora_B keys, but this one has"
             f" {listed(others)}"
         )
-    return Checkpoint(path, state, {}, prefix=content.prefix)
+    return Checkpoint(path, state, {}, content.label, content.prefix)
 
 
 def load_codec(checkpoint: Checkpoint) -> LAC:

@@ -218,6 +218,7 @@ class _File:
     def read(self, read: Callable[..., Checkpoint]) -> Checkpoint:
         """Open the file."""
         opened = read(self._path, weights_checked=self._checked)
+        self._said = opened.label, opened.prefix  # the file need not be opened again to say so
         self.require_same()
         self._checked = True
         return opened

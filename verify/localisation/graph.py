@@ -5,7 +5,7 @@ way in is its input, on the way out its output.  A module can be cut out and run
 other inputs, which tells whether it introduces an error or passes one on.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +13,20 @@ from pathlib import Path
 import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
+import torch
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import temporary_folder
 from vampnet_onnx.export.adapters import adapter_tensors
 from vampnet_onnx.export.graph import module_of
-from vampnet_onnx.export.onnx_file import read_graph, save_graph
+from vampnet_onnx.export.onnx_file import graph_bytes, read_graph
+
+# Weights from here on are lent to ONNX Runtime as inputs of a part: read from its bytes, each
+# would be copied and packed anew for every part it is in.
+_LENT_BYTES = 1 << 10
+
+
+Run = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
+"""Takes arrays by name, gives those that were asked for."""
 
 
 @dataclass(frozen=True)
@@ -165,19 +173,28 @@ class GraphModules:
             inputs: arrays by name; inputs of the graph, or inner values that border a part.
             wanted: names of values that are not among the inputs.
         """
-        with temporary_folder() as folder:
-            file = Path(folder) / "part.onnx"
-            save_graph(self.part(inputs, wanted), file)
-            options = ort.SessionOptions()
-            options.log_severity_level = 4  # errors come as exceptions
-            # As the file stands: a fusion would hide the very values that are asked for.
-            options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-            session = ort.InferenceSession(
-                str(file), options, providers=["CPUExecutionProvider"]
-            )
-            feeds = {item.name: inputs[item.name] for item in session.get_inputs()}
-            return dict(zip(wanted, session.run(wanted, feeds), strict=True))
+        return dict(zip(wanted, self.opened(inputs, wanted)(inputs), strict=True))
+
+    def opened(self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str]) -> Run:
+        """Return what runs a part again and again; arguments as of `run`."""
+        part = self.part(inputs, wanted)
+        weights = _lent(part.graph)
+        options = ort.SessionOptions()
+        options.log_severity_level = 4  # errors come as exceptions
+        # As the file stands: a fusion would hide the very values that are asked for.
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.intra_op_num_threads = torch.get_num_threads()
+        session = ort.InferenceSession(
+            graph_bytes(part), options, providers=["CPUExecutionProvider"]
+        )
+        taken = [item.name for item in session.get_inputs() if item.name not in weights]
+
+        def run(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
+            feeds = weights | {name: arrays[name] for name in taken}
+            return list(session.run(list(wanted), feeds))
+
+        return run
 
     @property
     def model(self) -> ir.Model:
@@ -215,6 +232,22 @@ def is_below(path: str, outer: str) -> bool:
 def is_within(path: str, stages: Iterable[str]) -> bool:
     """Return whether a path is one of some stages or lies within one."""
     return any(path == stage or is_below(path, stage) for stage in stages)
+
+
+def _lent(graph: ir.Graph) -> dict[str, np.ndarray]:
+    """Turn the large weights of a part into inputs; return them by name."""
+    found = {}
+    for name, value in list(graph.initializers.items()):
+        weight = value.const_value
+        if weight is None or weight.nbytes < _LENT_BYTES or value.is_graph_input():
+            continue
+        if weight.dtype.numpy().isbuiltin == 1:  # others NumPy cannot hand over
+            found[name] = weight.numpy()
+            del graph.initializers[name]
+            value.const_value, value.type = None, ir.TensorType(weight.dtype)
+            value.shape = ir.Shape(weight.shape.numpy())
+            graph.inputs.append(value)
+    return found
 
 
 def _described(node: ir.Node) -> GraphNode:

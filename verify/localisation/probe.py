@@ -17,12 +17,10 @@ import onnxruntime as ort
 import torch
 from torch import Tensor, nn
 
-from vampnet_onnx.export.onnx_file import graph_bytes
-
 from .culprit import forms_of, reference_feeds
-from .graph import GraphModules, is_below, is_within
+from .graph import GraphModules, Run, is_below, is_within
 from .partial_run import run_in_stages
-from .source import Trace
+from .source import ModuleIO, Trace
 from .torch_source import TorchSource, arrays_of, float64_twin
 
 SCALED = "scaled down"
@@ -69,7 +67,7 @@ def probe(
     graph: GraphModules,
     inputs: Mapping[str, np.ndarray],
     allowance: Allowance,
-    covering: Mapping[str, Sequence[Tensor]] = {},
+    covering: Mapping[str, Sequence[Tensor | int]] = {},
 ) -> tuple[Probed, ...]:
     """Run every module that both sides have by itself.
 
@@ -97,16 +95,18 @@ class _Probing:
         module: nn.Module,
         graph: GraphModules,
         allowance: Allowance,
-        covering: Mapping[str, Sequence[Tensor]],
+        covering: Mapping[str, Sequence[Tensor | int]],
     ) -> None:
         self.found: list[Probed] = []
         self._source, self._module, self._graph = source, module, graph
-        self._twin = float64_twin(module)
+        self._held: dict[int, nn.Parameter] = {}
+        self._twin = float64_twin(module, self._held)
         self._allowed, self._covering = allowance, covering
         self._run = run_in_stages(graph, source.inputs, source.stages)
 
     def visit(self, trace: Trace) -> None:
-        """Look at the modules that finished."""
+        """Look at the modules that finished; their weights are widened once."""
+        self._held.clear()
         known = [path for path in trace if path in self._graph.borders]
         values = self._run.reach(self._graph.border_values(known))
         for path in known:
@@ -124,31 +124,57 @@ class _Probing:
             return
         given, feeds = reference_feeds(self._graph, path, values, io.inputs)
         try:
-            run = _opened(self._graph, feeds, border.outputs)
-            yield self._judged(path, "", io.arguments, run(feeds))
+            run = self._graph.opened(feeds, border.outputs)
+            found = run(feeds)
+            yield self._judged(path, "", io.arguments, io.outputs, found)
             floats = {n for n, array in feeds.items() if array.dtype.kind == "f"}
             if leaf and floats and floats <= given.keys():
-                small = {
-                    n: array * np.float32(self._allowed.scale) if n in floats else array
-                    for n, array in feeds.items()
-                }
-                scaled = [_scaled(a, self._allowed.scale) for a in io.arguments]
-                yield self._judged(path, SCALED, scaled, run(small))
+                small = {n: self._small(a) if n in floats else a for n, a in feeds.items()}
+                arguments = [self._small(a) if _is_float(a) else a for a in io.arguments]
+                own, scaled = self._own(path, arguments), run(small)
+                # What is linear only gives the same again.
+                if not (self._same(io.outputs, own) and self._same(found, scaled)):
+                    yield self._judged(path, SCALED, arguments, own, scaled)
             if path in self._covering:
-                arguments = self._covering[path]
-                laid_out = _laid_out(feeds, io.inputs, arguments)
-                # What follows from them, such as their extents.
-                others = [name for name in feeds if name not in laid_out]
-                laid_out |= self._graph.run(laid_out, others) if others else {}
-                yield self._judged(path, EVERY_ROW, arguments, run(laid_out), exact=True)
+                yield self._covered(path, io, feeds, run)
         except ort.capi.onnxruntime_pybind11_state.Fail:
             yield Probed(path, "", float("inf"))
+
+    def _covered(
+        self, path: str, io: ModuleIO, feeds: Mapping[str, np.ndarray], run: Run
+    ) -> Probed:
+        """Look at what reaches every row."""
+        arguments = self._covering[path]
+        laid_out = _laid_out(feeds, io.arguments, arguments)
+        if not laid_out:
+            return Probed(path, EVERY_ROW, float("inf"))  # the file takes nothing like it
+        # What follows from them, such as their extents.
+        others = [name for name in feeds if name not in laid_out]
+        laid_out |= self._graph.run(laid_out, others) if others else {}
+        own = self._own(path, arguments)
+        return self._judged(path, EVERY_ROW, arguments, own, run(laid_out), exact=True)
+
+    def _own(self, path: str, arguments: Sequence[Any]) -> list[np.ndarray]:
+        """Return what the reference's module gives."""
+        with torch.inference_mode():
+            return list(arrays_of(self._module.get_submodule(path)(*arguments)))
+
+    def _small(self, value: Any) -> Any:
+        return value * np.float32(self._allowed.scale)
+
+    def _same(self, whole: Sequence[np.ndarray], scaled: Sequence[np.ndarray]) -> bool:
+        """Return whether outputs are scaled as the inputs were, bit for bit."""
+        return all(
+            a.dtype.kind == "f" and np.array_equal(self._small(a), b)
+            for a, b in zip(whole, scaled, strict=True)
+        )
 
     def _judged(
         self,
         path: str,
         how: str,
         arguments: Sequence[Any],
+        own: Sequence[np.ndarray],
         found: Sequence[np.ndarray],
         *,
         exact: bool = False,
@@ -156,7 +182,6 @@ class _Probing:
         """Compare what a module gives; integers count where inputs leave no doubt of them."""
         wide = [a.double() if _is_float(a) else a for a in arguments]
         with torch.inference_mode():
-            own = list(arrays_of(self._module.get_submodule(path)(*arguments)))
             true = list(arrays_of(self._twin.get_submodule(path)(*wide)))
         whole = [(r, e) for r, e in zip(own, true, strict=True) if e.dtype.kind != "f"]
         alike = all(_nearest(e, found) in (0.0, None) for _, e in whole)
@@ -178,26 +203,6 @@ class _Probing:
         return Probed(path, how, max(float("inf") if e != e else e for e in errors))
 
 
-def _opened(
-    graph: GraphModules, feeds: Mapping[str, np.ndarray], wanted: Sequence[str]
-) -> Any:
-    """Return what runs a part of a graph on arrays by name, again and again."""
-    options = ort.SessionOptions()
-    options.log_severity_level = 4  # errors come as exceptions
-    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    options.intra_op_num_threads = torch.get_num_threads()
-    session = ort.InferenceSession(
-        graph_bytes(graph.part(feeds, wanted)), options, providers=["CPUExecutionProvider"]
-    )
-    names = [item.name for item in session.get_inputs()]
-
-    def run(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-        return list(session.run(list(wanted), {name: arrays[name] for name in names}))
-
-    return run
-
-
 def _nearest(exact: np.ndarray, found: Sequence[np.ndarray]) -> float | None:
     """Return the largest error of the value that is most like an array; None without one."""
     errors = [
@@ -210,15 +215,17 @@ def _nearest(exact: np.ndarray, found: Sequence[np.ndarray]) -> float | None:
 
 
 def _laid_out(
-    feeds: Mapping[str, np.ndarray], inputs: Sequence[np.ndarray], arguments: Sequence[Tensor]
+    feeds: Mapping[str, np.ndarray], given: Sequence[Any], arguments: Sequence[Any]
 ) -> dict[str, np.ndarray]:
     """Lay other arguments out as the graph takes them, which what it was fed shows."""
     found = {}
     for name, fed in feeds.items():
-        for array, other in zip(inputs, arguments, strict=True):
+        for array, other in zip(
+            map(np.asarray, given), map(np.asarray, arguments), strict=True
+        ):
             for form in _FORMS if array.ndim > 1 else _FORMS[:1]:
                 if name not in found and np.array_equal(form(array), fed):
-                    found[name] = form(other.numpy())
+                    found[name] = form(other)
     return found
 
 
@@ -238,7 +245,3 @@ _FORMS: tuple[Callable[[np.ndarray], np.ndarray], ...] = (
 
 def _is_float(value: object) -> bool:
     return isinstance(value, Tensor) and value.is_floating_point()
-
-
-def _scaled(value: Any, scale: float) -> Any:
-    return value * np.float32(scale).item() if _is_float(value) else value

@@ -174,11 +174,13 @@ class RecordedSource(Source):
         return found
 
 
-def float64_twin(module: nn.Module) -> nn.Module:
+def float64_twin(module: nn.Module, held: dict[int, nn.Parameter] | None = None) -> nn.Module:
     """Return a copy that computes in float64; the module itself is left as it is.
 
     Args:
         module: without hooks; its weights are shared, not copied.
+        held: keeps large weights once they are widened, until the caller empties it; without
+            it they are let go after every call.
     """
     twin = sharing_copy(module)
     # Attention of PyTorch reads its projections' weights itself.
@@ -187,7 +189,9 @@ def float64_twin(module: nn.Module) -> nn.Module:
     for part in twin.modules():
         own = dict(part.named_parameters(recurse=False))
         if part not in read and sum(p.nbytes for p in own.values()) > _AT_ONCE_BYTES:
-            part.register_forward_pre_hook(lambda part, _inputs, own=own: _widen(part, own))
+            part.register_forward_pre_hook(
+                lambda part, _inputs, own=own: _widen(part, own, held)
+            )
             part.register_forward_hook(
                 lambda part, _inputs, _output, own=own: _give_back(part, own),
                 always_call=True,
@@ -259,9 +263,16 @@ def _widened(value: Any) -> Any:
     return value
 
 
-def _widen(part: nn.Module, own: Mapping[str, Tensor]) -> None:
+def _widen(
+    part: nn.Module, own: Mapping[str, Tensor], held: dict[int, nn.Parameter] | None = None
+) -> None:
     for name, tensor in own.items():
-        part.register_parameter(name, nn.Parameter(tensor.double(), requires_grad=False))
+        wide = None if held is None else held.get(id(tensor))
+        if wide is None:
+            wide = nn.Parameter(tensor.double(), requires_grad=False)
+            if held is not None:
+                held[id(tensor)] = wide
+        part.register_parameter(name, wide)
 
 
 def _give_back(part: nn.Module, own: Mapping[str, nn.Parameter]) -> None:

@@ -244,7 +244,7 @@ class Subject:
 
     def covering(
         self, record: ComponentRecord, models: ModelSet
-    ) -> Mapping[str, Sequence[Tensor]]:
+    ) -> Mapping[str, Sequence[Tensor | int]]:
         """Return arguments of modules, by path, that reach every row of their tables."""
         return {}
 

@@ -75,7 +75,7 @@ class CodecEncoder(Subject):
 
     def covering(
         self, record: ComponentRecord, models: ModelSet
-    ) -> Mapping[str, Sequence[Tensor]]:
+    ) -> Mapping[str, Sequence[Tensor | int]]:
         """Give each codebook what it projects onto its entries, one after another."""
         quantizer = codec_of(models).quantizer
         books = range(len(quantizer.codebook_dims))
@@ -165,7 +165,7 @@ class CodecDecoder(Subject):
 
     def covering(
         self, record: ComponentRecord, models: ModelSet
-    ) -> Mapping[str, Sequence[Tensor]]:
+    ) -> Mapping[str, Sequence[Tensor | int]]:
         """Look up every code of every codebook and the mask token."""
         codes = every_code(record.dim("n_codebooks"), record.dim("codebook_size"))
         return {"quantizer": (codes,)}

@@ -33,12 +33,13 @@ from .case import (
 from .codec import codec_of
 from .random import Random
 
+_POSITION_BIAS = "transformer.layers.0.self_attn.relative_attention_bias"
+
 
 class Transformer(Subject):
     """Logits are compared at every position, and the most likely token of each."""
 
     names = TRANSFORMERS
-    probe_frames = MAX_DISTANCE + 12  # past the last bucket of the position bias
 
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Try every length, batch and seed."""
@@ -76,10 +77,11 @@ class Transformer(Subject):
 
     def covering(
         self, record: ComponentRecord, models: ModelSet
-    ) -> Mapping[str, Sequence[Tensor]]:
-        """Embed every code of every codebook and the mask token."""
+    ) -> Mapping[str, Sequence[Tensor | int]]:
+        """Embed every code of every codebook and the mask token; reach every distance."""
         codes = every_code(record.dim("n_codebooks"), record.dim("vocab_size"))
-        return {} if record.variant else {"embedding": (codes,)}
+        frames = {_POSITION_BIAS: (MAX_DISTANCE + 12,)}  # past the last bucket
+        return frames if record.variant else {**frames, "embedding": (codes,)}
 
     def margins(self, outputs: Outputs, tables: Sequence[np.ndarray]) -> np.ndarray:
         """Return how far ahead the most likely token is, float [batch, positions]."""

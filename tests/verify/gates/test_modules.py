@@ -18,6 +18,7 @@ from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.gates.modules import modules
 
 KEY = "transformer.layers.0.self_attn.w_ks"
+POSITION_BIAS = "transformer.layers.0.self_attn.relative_attention_bias"
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -67,6 +68,9 @@ def half(weight: np.ndarray) -> np.ndarray:
         ("coarse", "embedding.tables.1", row(7, np.negative), "embedding"),
         ("coarse", "embedding.tables.1", row(11, half), "embedding"),  # of the mask token
         ("coarse", f"{KEY}.weight", column, KEY),
+        # The farthest distances, behind and ahead: no few frames are so far apart.
+        ("coarse", f"{POSITION_BIAS}.weight", row(0, half), POSITION_BIAS),
+        ("coarse.latents", f"{POSITION_BIAS}.weight", row(-1, half), POSITION_BIAS),
         ("codec_decoder", "quantizer.tables", row(2, half), "quantizer"),
         ("codec_decoder", "decoder.model.0.bias", lambda x: x * np.float32(1.01), None),
         (

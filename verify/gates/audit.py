@@ -16,7 +16,7 @@ import onnx_ir as ir
 from torch import nn
 
 from vampnet_onnx.configs.config import AuditRule
-from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.configs.manifest import ComponentRecord, SourceRecord
 from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.exporter import export_component
@@ -95,12 +95,16 @@ def audit(
     record.require_facts(file.metadata_props, path)
     held = fingerprint(file)
     del file
-    if held == made:
+    key = (models.sources, record.id, record.opset, adaptable)
+    if held in (made, _EXPORTED.get(key)):
         return Measured(0)
     component = build_component(record.name, models, variant=record.variant)
     kept = _Kept(component.module if isinstance(component, TracedComponent) else None)
     exported = export_component(component, opset=record.opset, adaptable=adaptable)
-    if fingerprint(exported.model) == held:
+    fresh = fingerprint(exported.model)
+    if models.sources:  # else nothing says which checkpoint it was
+        _EXPORTED[key] = fresh
+    if fresh == held:
         return Measured(0)
     found = read_graph(path)
     changes = graph_changes(exported.model, found)
@@ -109,6 +113,10 @@ def audit(
         return sorted_out.of_the_same()
     passes = [item.name for item in exported.passes] == [item.name for item in record.passes]
     return sorted_out.of_another(origin, passes_alike=passes)
+
+
+# What this process has exported so far: the same checkpoint gives the same graph again.
+_EXPORTED: dict[tuple[tuple[SourceRecord, ...], str, int, bool], Fingerprint] = {}
 
 
 class _Kept:

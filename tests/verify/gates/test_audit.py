@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -211,6 +212,29 @@ def test_what_was_exported_just_now_is_not_exported_again(
     assert found.value == 1
     monkeypatch.delattr(gate, "export_component")
     assert audit(models, record, path, rule, origin=SAME, made=made) == Measured(0)
+
+
+def test_a_process_exports_a_component_of_a_checkpoint_once(
+    nano_artifacts: Artifacts,
+    models: ModelSet,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(gate, "_EXPORTED", {})
+    record, rule = record_of(nano_artifacts, "coarse"), load_gates().audit
+    path = nano_artifacts.path(record)
+    wrong = edited(path, "embedding.tables.1", row(7, -1), tmp_path)
+    assert audit(models, record, path, rule, origin=SAME) == Measured(0)
+    assert audit(models, record, wrong, rule, origin=SAME).value == 1
+    of_another = replace(models, sources=models.sources[:1])
+    monkeypatch.setattr(gate, "export_component", refuse)
+    assert audit(models, record, path, rule, origin=SAME) == Measured(0)
+    with pytest.raises(AssertionError, match="exported"):
+        audit(of_another, record, path, rule, origin=SAME)
+
+
+def refuse(*_: object, **_options: object) -> Exported:
+    raise AssertionError("exported again")
 
 
 @pytest.mark.parametrize(

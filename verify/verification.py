@@ -30,6 +30,7 @@ from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.reports import Cause, Component, Report, Verdict
 
 from .causes.find import Suspect, consequence_of, describe_nonfinite, find_cause
+from .gates.adapter_files import audit_adapter, with_adapters
 from .gates.audit import Origin, audit
 from .gates.component import check_component
 from .gates.measured import Measured
@@ -252,7 +253,7 @@ class _Run:
         origin = Origin.of(
             manifest.source, manifest.toolchain, ours=source_hash(), tools=self.toolchain
         )
-        found["audit"] = audit(
+        of_graph = audit(
             opened.unadapted(),
             record,
             opened.path,
@@ -261,7 +262,24 @@ class _Run:
             adaptable=any(item.component == record.name for item in manifest.adapters),
             made=self.made.get(record.id),
         )
+        found["audit"] = self._with_adapters(of_graph, opened, origin)
         return found
+
+    def _with_adapters(self, of_graph: Measured, opened: Suspect, origin: Origin) -> Measured:
+        """Audit the adapter files of a component, those whose LoRA file was given."""
+        record, folder = opened.record, self.artifacts.folder
+        made = [a for a in self.artifacts.manifest.adapters if a.component == record.name]
+        audited = []
+        if opened.adapters:
+            plain = _without_lora(record, self.checkpoints)
+            base = plain.models_for((record.name,)).transformers[record.name]
+            lora = self.checkpoints.read_lora(self.checkpoints.lora[record.name])
+            audited = [
+                audit_adapter(base, lora.state, folder / item.file.name, origin=origin)
+                for item in opened.adapters
+            ]
+        left = {a.file.name: a.source.name for a in made if a not in opened.adapters}
+        return with_adapters(of_graph, audited, left)
 
 
 @contextmanager
@@ -315,9 +333,14 @@ def _unadapted(
     """Return the models that a file was made from: what an adapter adds is not in them."""
     if not adapters:
         return models
-    others = {n: path for n, path in checkpoints.lora.items() if n != record.name}
-    plain = Checkpoints(checkpoints.folder, others, codec=checkpoints.files.get(CODEC))
+    plain = _without_lora(record, checkpoints)
     return plain.models_for(required_checkpoint(record.name), merged=True)
+
+
+def _without_lora(record: ComponentRecord, checkpoints: Checkpoints) -> Checkpoints:
+    """Return the checkpoints without the LoRA file of a component."""
+    others = {n: path for n, path in checkpoints.lora.items() if n != record.name}
+    return Checkpoints(checkpoints.folder, others, codec=checkpoints.files.get(CODEC))
 
 
 def _adapters(

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from tests.support.checkpoint_files import content_of, saved
+from tests.support.edited import edited
 from tests.support.exports import export_to, record_of
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_config, load_gates
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.export.adapters import Adapter, adapter_tensors, write_adapter
+from vampnet_onnx.export.components.component import Component
+from vampnet_onnx.export.exporter import Exported, export_component
 from vampnet_onnx.export.options import adapters_from
 from vampnet_onnx.models import (
     Checkpoints,
+    VampNet,
     load_vampnet,
     open_models,
     read_checkpoint,
@@ -27,6 +33,10 @@ from vampnet_onnx.pipeline.version.components import Components
 from vampnet_onnx.pipeline.version.session import Session
 from vampnet_onnx.reports import Report
 from vampnet_onnx.verify.causes.locate import localise_error
+from vampnet_onnx.verify.gates import audit as gate
+from vampnet_onnx.verify.gates.adapter_files import audit_adapter
+from vampnet_onnx.verify.gates.audit import Origin, audit
+from vampnet_onnx.verify.gates.measured import Measured
 from vampnet_onnx.verify.verification import verify_artifacts
 from vampnet_onnx.verify.versions import compare_versions
 
@@ -82,7 +92,12 @@ def logits(artifacts: Artifacts, name: str, adapter: str | None) -> np.ndarray:
     return session.run({"codes": codes_for(name)})["logits"]
 
 
-def verified(artifacts: Artifacts, checkpoint: Path, lora: dict[str, Path]) -> Report:
+def verified(
+    artifacts: Artifacts,
+    checkpoint: Path,
+    lora: dict[str, Path],
+    only: tuple[str, ...] = ("coarse", "c2f", "c2f.latents"),
+) -> Report:
     matrix = load_config(None).verify.model_copy(
         update={"seeds": [0], "frames": [1, 13], "batches": [2], "threads": 1}
     )
@@ -92,7 +107,7 @@ def verified(artifacts: Artifacts, checkpoint: Path, lora: dict[str, Path]) -> R
         matrix=matrix,
         gates=load_gates(),
         toolchain={},
-        only=("coarse", "c2f", "c2f.latents"),
+        only=only,
         progress=lambda *_: None,
     )
 
@@ -131,6 +146,38 @@ def merged(
         components=("coarse", "c2f", "sampler"),
         lora={name: loras["opera", name] for name in ("coarse", "c2f")},
     )
+
+
+@pytest.mark.parametrize("kind", ["merged", "adaptable"])
+def test_the_audit_holds_for_lora_in_the_weights_and_beside_them(
+    nano: Path,
+    loras: dict,
+    adaptable: Artifacts,
+    merged: Artifacts,
+    kind: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    fresh: list[Exported] = []  # an audit leaves it as it is
+
+    def export_once(component: Component, **options: Any) -> Exported:
+        fresh[:] = fresh or [export_component(component, **options)]
+        return fresh[0]
+
+    monkeypatch.setattr(gate, "export_component", export_once)
+    artifacts = {"merged": merged, "adaptable": adaptable}[kind]
+    lora = {"coarse": loras["opera", "coarse"]} if kind == "merged" else {}
+    base = Checkpoints(nano, lora).models_for(("coarse",), merged=True)
+    record = record_of(artifacts, "coarse")
+    path, name = artifacts.path(record), "transformer.layers.0.self_attn.w_qs.weight"
+
+    def audited(path: Path) -> Measured:
+        rule, adaptable = load_gates().audit, kind == "adaptable"
+        return audit(base, record, path, rule, origin=Origin(), adaptable=adaptable)
+
+    assert audited(path) == Measured(0)
+    found = audited(edited(path, name, lambda weight: weight * np.float32(1.001), tmp_path))
+    assert found.value == 1 and name in found.message
 
 
 def test_an_adapter_switched_on_agrees_with_the_merged_export(
@@ -206,7 +253,11 @@ def test_the_same_export_gives_the_same_adapter(
 def test_the_base_holds_every_gate(nano: Path, adaptable: Artifacts) -> None:
     report = verified(adaptable, nano, {})
     assert report.verdict == "PASS"
-    assert not any("adapter" in note for note in report.notes)
+    assert not any("with the adapter" in note for note in report.notes)
+    # What it cannot look at, it says.
+    unseen = "not audited, for want of the LoRA file (--lora): "
+    files = "coarse.opera.onnx_adapter (made of opera-coarse.pth), coarse.choir.onnx_adapter"
+    assert any(f"coarse: {unseen}{files}" in note for note in report.notes)
 
 
 def test_an_adapter_holds_every_gate_against_the_merged_model(
@@ -217,6 +268,63 @@ def test_an_adapter_holds_every_gate_against_the_merged_model(
     assert report.verdict == "PASS"
     assert "coarse was verified with the adapter choir of coarse" in report.notes
     assert "c2f.latents was verified with the adapter opera of c2f" in report.notes
+    unseen = [note for note in report.notes if "not audited" in note]
+    assert len(unseen) == 1 and "opera.onnx_adapter (made of opera-coarse.pth)" in unseen[0]
+    assert "choir.onnx_adapter" not in unseen[0]
+
+
+def base_and_overlay(nano: Path, lora: Path) -> tuple[VampNet, dict[str, torch.Tensor]]:
+    return open_models(nano).transformers["coarse"], read_lora(lora).state
+
+
+@pytest.mark.parametrize(
+    "change, words",
+    [
+        (lambda x: x * np.float32(1 + 1e-6), "scaled"),
+        (lambda x: np.where(np.arange(x.size).reshape(x.shape) == 5, x + 1, x), "element"),
+        (None, "is missing"),
+    ],
+)
+def test_an_adapter_file_is_held_to_its_lora_file(
+    nano: Path,
+    loras: dict,
+    adaptable: Artifacts,
+    tmp_path: Path,
+    change: Callable[[np.ndarray], np.ndarray] | None,
+    words: str,
+) -> None:
+    given = base_and_overlay(nano, loras["choir", "coarse"])
+    sound = adaptable.folder / "coarse.choir.onnx_adapter"
+    assert audit_adapter(*given, sound, origin=Origin()) == Measured(0)
+    layer = "transformer.layers.0.self_attn.w_vs"
+    name, values = f"{layer}.adapter_up", adapter_tensors(sound)
+    if change is None:
+        del values[name]
+    else:
+        values[name] = change(values[name])
+    path = tmp_path / sound.name
+    write_adapter(values, path)
+    found = audit_adapter(*given, path, origin=Origin())
+    assert found.value == 1 and found.modules == (layer,)
+    assert found.message.startswith(f"{sound.name}: {name} ") and words in found.message
+    older = audit_adapter(*given, path, origin=Origin(("torch 2.5.0",)))
+    assert older.value == 0 and "torch 2.5.0" in older.doubt and name in older.doubt
+    other = base_and_overlay(nano, loras["opera", "coarse"])
+    assert audit_adapter(*other, sound, origin=Origin()).value > 1
+
+
+def test_a_value_of_an_adapter_that_no_limit_sees_fails_the_audit(
+    nano: Path, loras: dict, adaptable: Artifacts, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(adaptable.folder, tmp_path / "v1")
+    file, layer = folder / "coarse.opera.onnx_adapter", "transformer.layers.0.self_attn.fc"
+    values = adapter_tensors(file)
+    values[f"{layer}.adapter_up"] *= np.float32(1 + 2e-7)
+    write_adapter(values, file)
+    changed = open_artifacts(folder, unsealed=True)
+    report = verified(changed, nano, {"coarse": loras["opera", "coarse"]}, only=("coarse",))
+    failing = {g.name for c in report.components for g in c.gates if g.verdict == "FAIL"}
+    assert failing == {"audit"}
 
 
 def test_verifying_with_a_lora_file_that_is_no_adapter_is_refused(

@@ -49,6 +49,11 @@ class Origin:
 
     differs: tuple[str, ...] = ()
 
+    @property
+    def said(self) -> str:
+        """What differs, in words."""
+        return f"made with {', '.join(self.differs)}"
+
     @classmethod
     def of(
         cls,
@@ -186,7 +191,7 @@ class _SortedOut:
     def of_another(self, origin: Origin, *, passes_alike: bool) -> Measured:
         """Judge a file of another source or other tools: by what passes keep alone."""
         told = self._said(self._kept) if passes_alike else []
-        made = f"made with {', '.join(origin.differs)}"
+        made = origin.said
         if told:
             return Measured(len(told), f"{_listed(told)} ({made})", modules=_modules(told))
         left = [] if passes_alike else self._kept

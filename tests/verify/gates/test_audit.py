@@ -11,12 +11,14 @@ import onnx_ir as ir
 import pytest
 
 from tests.support.edited import edited, replanted
-from tests.support.exports import record_of
+from tests.support.exports import exported, record_of
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.export.components.component import Component
+from vampnet_onnx.export.export_set import component_record
 from vampnet_onnx.export.exporter import Exported, export_component
 from vampnet_onnx.export.fingerprint import fingerprint
+from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.gates import audit as gate
 from vampnet_onnx.verify.gates.audit import Origin, audit
@@ -29,7 +31,7 @@ FOLDED = "classifier.layers.0.weight"  # weight norm is folded into it
 Change = Callable[[np.ndarray], np.ndarray]
 
 
-_EXPORTED: dict[str, Exported] = {}
+_EXPORTED: dict[tuple[object, ...], Exported] = {}
 
 
 @pytest.fixture(autouse=True)
@@ -37,9 +39,10 @@ def _exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """An export takes seconds, and an audit leaves it as it is."""
 
     def export(component: Component, **options: object) -> Exported:
-        if component.id not in _EXPORTED:
-            _EXPORTED[component.id] = export_component(component, **options)  # type: ignore[arg-type]
-        return _EXPORTED[component.id]
+        key = (component.id, *sorted(options.items()))
+        if key not in _EXPORTED:
+            _EXPORTED[key] = export_component(component, **options)  # type: ignore[arg-type]
+        return _EXPORTED[key]
 
     monkeypatch.setattr(gate, "export_component", export)
 
@@ -127,6 +130,46 @@ def test_a_tensor_that_is_wrong_is_told_where_and_how(
     found = held(component, name, change)
     assert found.value == 1 and name in found.message and not found.doubt
     assert found.modules == (module,)
+
+
+@pytest.mark.parametrize("component", ["coarse.latents", "c2f.latents"])
+def test_the_entry_by_latents_is_held_as_that_by_codes_is(
+    held: Callable[..., Measured], component: str
+) -> None:
+    assert held(component) == Measured(0)
+    found = held(component, f"{KEY}.weight", column)
+    assert found.value == 1 and found.modules == (KEY,)
+
+
+@pytest.mark.parametrize("opset", [18, 23])
+def test_a_file_is_held_to_an_export_of_its_own_opset(
+    models: ModelSet, tmp_path: Path, opset: int
+) -> None:
+    made, path = exported(models, "coarse", opset=opset), tmp_path / "coarse.onnx"
+    record, rule = component_record(made, *save_graph(made.model, path)), load_gates().audit
+    assert record.opset == opset
+    assert audit(models, record, path, rule, origin=SAME) == Measured(0)
+    wrong = edited(path, f"{KEY}.weight", column, tmp_path)
+    found = audit(models, record, wrong, rule, origin=SAME)
+    assert found.value == 1 and found.modules == (KEY,)
+    other = record.model_copy(update={"opset": 20})
+    assert audit(models, other, path, rule, origin=SAME).value >= 1
+
+
+def test_weights_outside_of_the_file_are_held_as_those_within(
+    nano_artifacts: Artifacts, models: ModelSet, tmp_path: Path
+) -> None:
+    record, rule = record_of(nano_artifacts, "coarse"), load_gates().audit
+    path, graph = tmp_path / "coarse.onnx", ir.load(nano_artifacts.path(record))
+    _, data = save_graph(graph, path, external=True)
+    assert data is not None and data.size > 1000
+    assert audit(models, record, path, rule, origin=SAME) == Measured(0)
+    weight = graph.graph.initializers[f"{KEY}.weight"]
+    assert weight.const_value is not None
+    weight.const_value = ir.tensor(column(weight.const_value.numpy()), name=weight.name)
+    save_graph(graph, path, external=True)
+    found = audit(models, record, path, rule, origin=SAME)
+    assert found.value == 1 and found.modules == (KEY,)
 
 
 def test_last_bits_of_a_weight_that_a_pass_computes_are_a_matter_of_the_processor(

@@ -5,6 +5,7 @@ entries, at the edge of a filter, and at the edge of what is masked again.
 """
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,6 +51,7 @@ class Sampler(Subject):
         "few_masked",
         "cold",
         "plain",
+        "tied",
     )
 
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
@@ -70,6 +72,7 @@ class Sampler(Subject):
         steps = 3 if setting == "thirds" else int(random.integers((), 10)) + 3
         share = {"few_masked": np.float32(0.02), "last_step": np.float32(0.1)}
         masked = random.unit(shape) < share.get(setting, np.float32(0.8))
+        masked[0, 0, 0] |= setting == "tied"
         codes = np.where(masked, vocab, random.integers(shape, vocab))
         filters = {
             "top_p": setting in ("top_p", "all_filters"),
@@ -81,7 +84,7 @@ class Sampler(Subject):
         # schedule is one rounding below the half of it.
         at_start = masked.sum(axis=(1, 2)) + random.integers((batch,), positions)
         at_start += at_start % 2 if setting == "thirds" else 0
-        found: dict[str, object] = {
+        found: dict[str, Any] = {
             "logits": (random.unit((batch, vocab, positions)) - np.float32(0.5))
             * np.float32(16),
             "codes": codes,
@@ -101,6 +104,8 @@ class Sampler(Subject):
             "exponential": _open_unit(random, (batch * positions if draws else 0, vocab)),
             "uniform": _open_unit(random, (batch, positions)),
         }
+        if setting == "tied" and positions > 1:
+            _tie(found)
         return {name: np.asarray(value) for name, value in found.items()}
 
     def reference(
@@ -322,6 +327,13 @@ def _filter_margin(logits: Tensor, settings: GenerationSettings) -> Tensor:
         beyond = probabilities.sort(dim=-1, descending=True).values.cumsum(dim=-1)
         margin = torch.minimum(margin, (beyond - settings.top_p).abs().amin(dim=-1))
     return margin
+
+
+def _tie(inputs: dict[str, Any]) -> None:
+    """Let two entries of the first code be as good as each other, and all others worse."""
+    best = [1, 2]
+    inputs["logits"][0, best, 0] = 8
+    inputs["exponential"][0, best] = 2.0**-24
 
 
 def _open_unit(random: Random, shape: tuple[int, ...]) -> np.ndarray:

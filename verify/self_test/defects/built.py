@@ -112,6 +112,45 @@ class NoiseMultiplied(GraphDefect, of="sampler", at="draw"):
         next(iter(reshaped.uses())).node.op_type = "Mul"
 
 
+class ThirdTakenAtATie(GraphDefect, of="sampler", at="draw"):
+    """Where two entries are as good as each other, the third best is drawn."""
+
+    def plant(self, model: ir.Model) -> None:
+        best = next(
+            node
+            for node in nodes_of(model, self.culprit, "ArgMax")
+            if (divided := node.inputs[0]) is not None
+            and (made := divided.producer()) is not None
+            and made.op_type == "Div"
+        )
+        graph, users, nodes = best.graph, list(best.outputs[0].uses()), [best]
+        assert isinstance(graph, ir.Graph)
+
+        def add(kind: str, *inputs: ir.Value | None, outputs: int = 1, **more: int) -> ir.Node:
+            name = f"tie/{len(nodes)}"
+            facts = {MODULE_KEY: self.culprit}
+            node = ir.node(
+                kind, inputs, more, num_outputs=outputs, name=name, metadata_props=facts
+            )
+            for i, value in enumerate(node.outputs):
+                value.name = f"{name}/{i}"
+            graph.insert_after(nodes[-1], node)
+            nodes.append(node)
+            return node
+
+        at = [_constant(model, f"tie/at_{i}", np.array([i])) for i in range(4)]
+        values, entries = add("TopK", best.inputs[0], at[3], outputs=2).outputs
+        first, second = (add("Gather", values, i, axis=-1).outputs[0] for i in at[:2])
+        third = add("Gather", entries, at[2], axis=-1).outputs[0]
+        tied = add("Equal", first, second).outputs[0]
+        drawn = add("Where", tied, third, best.outputs[0]).outputs[0]
+        for use in users:
+            use.node.replace_input_with(use.idx, drawn)
+        for i, output in enumerate(graph.outputs):
+            if output is best.outputs[0]:
+                graph.outputs[i] = drawn
+
+
 class NucleusTooWide(GraphDefect, of="sampler", at="filter.top_p"):
     """Top-p keeps what lies within p + 0.1."""
 

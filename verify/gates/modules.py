@@ -8,11 +8,12 @@ compared with what is built now.
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 
 from vampnet_onnx.configs.config import ModulesRule
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.export.components.component import TracedComponent
+from vampnet_onnx.export.components.component import Component, TracedComponent
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.causes.locate import reference_source
@@ -48,10 +49,12 @@ def modules(
         The largest error over what is allowed: above 1 a module is wrong.
     """
     subject = subject_of(record)
-    case = subject.one_case(record, seed=seed, batch=2, frames=subject.probe_frames)
+    component = build_component(record.name, models, variant=record.variant)
+    case = subject.one_case(
+        record, seed=seed, batch=2, frames=_frames(component, subject.probe_frames)
+    )
     graph = GraphModules(path, adapters)
     inputs = subject.inputs(record, case)
-    component = build_component(record.name, models, variant=record.variant)
     if not isinstance(component, TracedComponent):
         with reference_source(models, record, inputs) as source:
             assert isinstance(source, GraphSource)
@@ -65,6 +68,17 @@ def modules(
     allowance = Allowance(rule.factor, rule.floor, rule.scale)
     covering = subject.covering(record, models)
     return _measured(probe(component.module.eval(), graph, inputs, allowance, covering))
+
+
+def _frames(component: Component, least: int) -> int:
+    """Return how many frames to look at: as many as no weight is wide.
+
+    Where an array is as long as it is wide, nothing tells which way round a file lays it.
+    """
+    if not isinstance(component, TracedComponent):
+        return least
+    widths = {width for weight in component.module.parameters() for width in weight.shape}
+    return next(frames for frames in count(least) if frames not in widths)
 
 
 def _measured(found: Sequence[Probed], nothing: float = math.nan) -> Measured:

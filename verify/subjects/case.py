@@ -174,7 +174,7 @@ class Subject:
     Attributes:
         has_rounding: weights amplify float32 rounding, so that a limit may widen to what the
             reference's own is (`verify.gates.rounding`); and two sides are never equal.
-        probe_frames: frames on which modules are looked at one by one.
+        probe_frames: least frames on which modules are looked at one by one.
         untried: inputs that by themselves need not move an output.
         settings: kinds of input or of options that its cases may have.
         needs: components that a whole is made of which is no file itself.
@@ -182,7 +182,7 @@ class Subject:
 
     names: tuple[str, ...]
     has_rounding = True
-    probe_frames = 23  # few, and no dimension is like it
+    probe_frames = 23
     untried: frozenset[str] = frozenset()
     settings: tuple[str, ...] = ("",)
     needs: tuple[str, ...] = ()

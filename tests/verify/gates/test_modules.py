@@ -16,6 +16,7 @@ from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.gates.modules import modules
+from vampnet_onnx.verify.subjects.registry import subject_of
 
 KEY = "transformer.layers.0.self_attn.w_ks"
 POSITION_BIAS = "transformer.layers.0.self_attn.relative_attention_bias"
@@ -32,6 +33,16 @@ def test_every_module_of_a_sound_file_is_within_its_rounding(
     path = nano_artifacts.path(record)
     found = modules(models, record, path, load_gates().modules, seed=seed)
     assert 0 < found.value < 1 and not found.message
+
+
+def test_frames_that_are_as_many_as_a_weight_is_wide_raise_no_alarm(
+    nano_artifacts: Artifacts, models: ModelSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = record_of(nano_artifacts, "c2f")
+    width = models.transformers["c2f"].dims.vocab_size
+    monkeypatch.setattr(subject_of(record), "probe_frames", width)
+    found = modules(models, record, nano_artifacts.path(record), load_gates().modules)
+    assert 0 < found.value < 1
 
 
 @pytest.mark.parametrize("component", ["sampler", "mask_generator", "audio_processor"])

@@ -25,7 +25,10 @@ def bundle(cli: Cli, store: Path, tmp_path: Path) -> Path:
     result = cli("localise", old, new, "--bundle", folder)
     assert result.code == 1
     assert f"the error comes from {NAME}" in result.out
-    assert f"bundle in {folder}; run it with: vampnet-onnx replay {folder}" in result.err
+    assert (
+        f"bundle of {NAME} in {folder}; run it with: vampnet-onnx replay {folder}"
+        in result.err
+    )
     return folder
 
 

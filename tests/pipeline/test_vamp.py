@@ -105,4 +105,4 @@ def test_prepared_audio_vamped_codes_and_pipelines_say_what_they_are(
     made = pipeline_a.vamp(codes, np.zeros_like(codes), noise=PhiloxNoise(0))
     assert repr(made) == "<Vamped: 1 of 5 codebooks, 40 frames>"
     said = repr(pipeline_a)
-    assert said.startswith("<VampPipeline of golden-a: 8000 Hz, 5 codebooks of ")
+    assert said.startswith("<VampPipeline of golden-a v1 (not verified): 8000 Hz, 5 codebooks")

@@ -296,9 +296,9 @@ def validated(kind: type[T], values: dict[str, Any], source: str) -> T:
 
 
 def first_problem(error: ValidationError) -> str:
-    """Return the first key that does not fit, and why."""
+    """Return the first key that does not fit, and why; of what is no JSON, why alone."""
     first = error.errors()[0]
-    return f"{_key(first['loc'])}: {first['msg']}"
+    return ": ".join(filter(None, [_key(first["loc"]), first["msg"]]))
 
 
 def _key(path: tuple[int | str, ...]) -> str:

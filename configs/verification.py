@@ -8,10 +8,11 @@ Gates in a manifest, which earlier versions of ours wrote at release, do not cou
 say over which matrix they held, and a later FAIL could not take them back.
 """
 
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from .config import first_problem
 from .errors import InputError
@@ -20,6 +21,15 @@ from .manifest import MANIFEST_NAME, GateRecord, Record
 from .store import find_version, version_number, versions
 
 VERIFICATION_NAME = "verification.json"
+VERIFICATION_SCHEMA = 1
+
+_EARNED_BY = ("PASS", "AMBIGUOUS")  # verdicts of a report
+
+
+class _Head(BaseModel):
+    """What verifications of all schemas say, whatever else is in them."""
+
+    schema_version: int = VERIFICATION_SCHEMA
 
 
 class Matrix(Record):
@@ -35,7 +45,7 @@ class Verification(Record):
     """A verification that a version passed, over the whole matrix.
 
     Attributes:
-        verdict: of the report; PASS.
+        verdict: of the report; PASS or AMBIGUOUS, no other earns one.
         reference: what the version was compared with.
         manifest_sha256: of the manifest of the version that was verified.
         report_sha256: of the report.json that tells more.
@@ -43,7 +53,7 @@ class Verification(Record):
         date: when, ISO 8601 in UTC.
     """
 
-    schema_version: int = 1
+    schema_version: int = VERIFICATION_SCHEMA
     verdict: str
     verdict_line: str
     reference: str
@@ -77,7 +87,8 @@ def read_verification(folder: Path) -> Verification | None:
     """Read the verification of a version.
 
     Returns:
-        None where there is none, or one of another manifest.
+        None where there is none, or one of another manifest, of another schema, or with a
+        verdict that earns none.
 
     Raises:
         InputError: it is there and cannot be read.
@@ -86,7 +97,12 @@ def read_verification(folder: Path) -> Verification | None:
     if not is_there(path):
         return None
     try:
-        found = Verification.model_validate_json(path.read_bytes())
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would never end
+            raise InputError(f"{path}: is no regular file; remove it and verify again")
+        text = path.read_bytes()
+        if _Head.model_validate_json(text).schema_version != VERIFICATION_SCHEMA:
+            return None
+        found = Verification.model_validate_json(text)
     except FileNotFoundError:  # withdrawn meanwhile
         return None
     except ValidationError as error:
@@ -96,7 +112,8 @@ def read_verification(folder: Path) -> Verification | None:
         ) from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    return found if found.manifest_sha256 == sha256(folder / MANIFEST_NAME) else None
+    ours = found.manifest_sha256 == sha256(folder / MANIFEST_NAME)
+    return found if ours and found.verdict in _EARNED_BY else None
 
 
 def write_verification(folder: Path, verification: Verification) -> None:

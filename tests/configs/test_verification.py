@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,6 +53,40 @@ def test_a_damaged_verification_is_refused(home: Path, tmp_path: Path) -> None:
     folder = published(home, tmp_path)
     (folder / VERIFICATION_NAME).write_text('{"verdict": "PASS"}')
     with pytest.raises(InputError, match=r"verification\.json.*verify again"):
+        read_verification(folder)
+    (folder / VERIFICATION_NAME).write_text('{"verdict"')
+    with pytest.raises(InputError, match=r"read \(Invalid JSON"):
+        read_verification(folder)
+
+
+@pytest.mark.parametrize(
+    "changed, counts",
+    [
+        ({"verdict": "AMBIGUOUS"}, True),
+        ({"verdict": "FAIL"}, False),
+        ({"verdict": "INTERRUPTED"}, False),
+        ({"schema_version": 2}, False),
+    ],
+)
+def test_a_verification_that_says_something_else_does_not_count(
+    home: Path, tmp_path: Path, changed: dict[str, Any], counts: bool
+) -> None:
+    folder = published(home, tmp_path)
+    write_verification(folder, verification_of(folder, **changed))
+    assert (read_verification(folder) is not None) == counts
+
+
+def test_a_verification_of_a_schema_to_come_does_not_count(home: Path, tmp_path: Path) -> None:
+    folder = published(home, tmp_path)
+    (folder / VERIFICATION_NAME).write_text('{"schema_version": 2, "outcome": "PASS"}')
+    assert read_verification(folder) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with a name here")
+def test_a_verification_that_is_a_pipe_is_not_opened(home: Path, tmp_path: Path) -> None:
+    folder = published(home, tmp_path)
+    os.mkfifo(folder / VERIFICATION_NAME)
+    with pytest.raises(InputError, match="no regular file"):
         read_verification(folder)
 
 

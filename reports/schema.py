@@ -52,6 +52,9 @@ class Gate(Record):
     reason: str = Field(description="why the limit is what it is")
     worst_case: str = Field(description="id of the case the value comes from, may be empty")
     message: str = Field(default="", description="what went wrong and where, for a person")
+    unjudged: bool = Field(
+        default=False, description="it holds, but the message tells what could not be judged"
+    )
 
 
 class Case(Record):

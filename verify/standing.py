@@ -32,8 +32,8 @@ def shortfalls(
 ) -> list[str]:
     """Return how a verification falls short of the whole matrix, a reason each.
 
-    The whole is every component, the seeds, frames and batches of the shipped defaults, and
-    no limit looser than the shipped one.
+    The whole is every component and all of its files, the seeds, frames and batches of the
+    shipped defaults, and no limit looser than the shipped one.
     """
     found = {part.id for part in report.components}
     left = [record.id for record in records_of(manifest) if record.id not in found]
@@ -43,6 +43,10 @@ def shortfalls(
         missing = [str(value) for value in wanted if value not in getattr(matrix, name)]
         if missing:
             reasons.append(f"{name} {', '.join(missing)} of the default matrix did not run")
+    unjudged = [(c.id, gate) for c in report.components for gate in c.gates if gate.unjudged]
+    if unjudged:
+        names = ", ".join(dict.fromkeys(name for name, _ in unjudged))
+        reasons.append(f"not all of {names} could be judged ({unjudged[0][1].message})")
     if report.unfinished:
         reasons.append("it was interrupted")
     ours = load_gates().kinds

@@ -34,7 +34,7 @@ from vampnet_onnx.pipeline.version.session import Session
 from vampnet_onnx.reports import Report
 from vampnet_onnx.verify.causes.locate import localise_error
 from vampnet_onnx.verify.gates import audit as gate
-from vampnet_onnx.verify.gates.adapter_files import audit_adapter
+from vampnet_onnx.verify.gates.adapter_files import audit_adapter, with_adapters
 from vampnet_onnx.verify.gates.audit import Origin, audit
 from vampnet_onnx.verify.gates.measured import Measured
 from vampnet_onnx.verify.verification import verify_artifacts
@@ -309,6 +309,8 @@ def test_an_adapter_file_is_held_to_its_lora_file(
     assert found.message.startswith(f"{sound.name}: {name} ") and words in found.message
     older = audit_adapter(*given, path, origin=Origin(("torch 2.5.0",)))
     assert older.value == 0 and "torch 2.5.0" in older.doubt and name in older.doubt
+    assert older.unjudged and with_adapters(Measured(0), [older], {}).unjudged
+    assert with_adapters(Measured(0), [], {sound.name: "choir.pth"}).unjudged
     other = base_and_overlay(nano, loras["opera", "coarse"])
     assert audit_adapter(*other, sound, origin=Origin()).value > 1
 

@@ -15,8 +15,10 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.packaged import shipped
 from vampnet_onnx.configs.store import read_manifest
 from vampnet_onnx.configs.verification import read_verification, write_verification
-from vampnet_onnx.reports import Report
+from vampnet_onnx.reports import Report, Verdict
 from vampnet_onnx.verify import jobs, standing
+from vampnet_onnx.verify.gates.component import _gate
+from vampnet_onnx.verify.gates.measured import Measured
 from vampnet_onnx.verify.standing import settle, shortfalls
 
 WHOLE = VerifySection(**shipped("defaults.toml")["verify"])
@@ -53,6 +55,22 @@ def test_less_than_the_whole_falls_short_in_words(folder: Path) -> None:
     assert "coarse was left out" in reasons(folder, report("codec_decoder"))
     looser = {"transformer": {"relative_l2": {"limit": 1.0}}}
     assert "transformer.relative_l2 is looser" in reasons(folder, report(), looser)
+
+
+def test_what_could_not_be_judged_earns_nothing_and_what_is_excused_does(folder: Path) -> None:
+    def audited(doubt: str, *, unjudged: bool) -> Report:
+        found = report()
+        (part,) = found.components
+        rule = load_gates().for_component("coarse")["audit"]
+        measured = {"audit": Measured(0, doubt=doubt, unjudged=unjudged)}
+        gate = _gate("audit", rule, [], measured)
+        assert gate.verdict is Verdict.AMBIGUOUS
+        part = part.model_copy(update={"gates": [*part.gates, gate]})
+        return found.model_copy(update={"components": [part]})
+
+    assert reasons(folder, audited("one differs by rounding", unjudged=False)) == ""
+    said = reasons(folder, audited("made of x.pth, not given", unjudged=True))
+    assert said == "not all of coarse could be judged (made of x.pth, not given)"
 
 
 def test_a_pass_is_written_a_fail_takes_it_back_and_less_leaves_it(folder: Path) -> None:

@@ -47,7 +47,8 @@ def audit_adapter(
     more = f"; and {counted(len(told) - 1, 'difference')} more" if len(told) > 1 else ""
     said = f"{path.name}: {first} {words}{more}"
     if origin.differs:
-        return Measured(0, doubt=f"{said} (could not be judged: {origin.said})")
+        words = f"{said} (could not be judged: {origin.said})"
+        return Measured(0, doubt=words, unjudged=True)
     modules = tuple(dict.fromkeys(name.rpartition(".")[0] for name in told))
     return Measured(len(told), said, modules=modules)
 
@@ -70,4 +71,5 @@ def with_adapters(
         "; ".join(part.message for part in parts if part.message),
         "; ".join(doubts),
         tuple(dict.fromkeys(path for part in parts for path in part.modules)),
+        bool(left) or any(part.unjudged for part in parts),
     )

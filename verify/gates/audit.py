@@ -198,12 +198,13 @@ class _SortedOut:
         same = self._total - len(self._kept) - len(self._computed) - len(self._alone)
         unseen = [*self._others, *self._said([*left, *self._computed, *self._alone])]
         said = f"{made}: {same} of {self._total} tensors are what the checkpoint gives today"
-        if self._structure and not self._others:
+        unnamed = self._structure and not self._others
+        if unnamed:
             said += "; names or notes of the graph could not be compared"
         if unseen:
             count = counted(len(unseen), "difference")
             said += f"; {count} could not be judged: {_listed(unseen)}"
-        return Measured(0, doubt=said)
+        return Measured(0, doubt=said, unjudged=bool(unseen) or unnamed)
 
     def _said(self, names: Sequence[str]) -> list[Change]:
         """Return the changes of some weights; one is made up where none tells of it."""

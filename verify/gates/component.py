@@ -122,9 +122,11 @@ def _gate(
     ambiguous = sum(o.ties for o in outcomes)
     value: float | None
     worst_case, message, doubt, limit = "", "", "", rule.limit
+    unjudged = False
     if name in measured:
         of_all = measured[name]
         value, message, doubt = float(of_all.value), of_all.message, of_all.doubt
+        unjudged = of_all.unjudged
     elif name == "tokens_ambiguous_share":
         counts = [o.comparison.tokens for o in outcomes if o.comparison]
         tokens = sum(int(c.compared.sum()) for c in counts if c)
@@ -165,4 +167,5 @@ def _gate(
         reason=rule.reason,
         worst_case=worst_case,
         message=tie if passed else message,
+        unjudged=unjudged and passed,
     )

@@ -180,6 +180,7 @@ def test_last_bits_of_a_weight_that_a_pass_computes_are_a_matter_of_the_processo
 
     found = held("coarse", FOLDED, last_bit)
     assert found.value == 0 and "1 of " in found.doubt and "rounding" in found.doubt
+    assert not found.unjudged
     # One that a pass keeps is the checkpoint's own, on any processor.
     assert held("coarse", f"{KEY}.weight", last_bit).value == 1
 
@@ -188,6 +189,7 @@ def test_an_older_file_is_not_red_for_being_older(held: Callable[..., Measured])
     found = held("coarse", FOLDED, lambda x: x * np.float32(2), origin=OLDER)
     assert found.value == 0
     assert "torch 2.5.0" in found.doubt and "could not be judged" in found.doubt
+    assert found.unjudged
     assert FOLDED in found.doubt
 
 

@@ -1,4 +1,4 @@
-"""A file against a fresh export of its checkpoint: every tensor, attribute and connection.
+"""A file against a fresh export of its checkpoint: tensors, attributes, connections and facts.
 
 What no case selects, no case can judge.  The same source of ours, the same tools and the same
 checkpoint give the same graph bit by bit; on a processor of another kind weights that a pass
@@ -7,8 +7,9 @@ for it: there only weights that passes keep, values of the checkpoint itself, ar
 and what could not be compared is said.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +17,8 @@ import onnx_ir as ir
 from torch import nn
 
 from vampnet_onnx.configs.config import AuditRule
-from vampnet_onnx.configs.manifest import ComponentRecord, SourceRecord
-from vampnet_onnx.export.components.component import TracedComponent
+from vampnet_onnx.configs.manifest import ComponentRecord, Fact, SourceRecord
+from vampnet_onnx.export.components.component import Component, TracedComponent
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.exporter import export_component
 from vampnet_onnx.export.fingerprint import Fingerprint, fingerprint
@@ -36,6 +37,7 @@ from vampnet_onnx.verify.localisation.changes import (
 from .measured import Measured
 
 _SAID = 3  # differences told in words before the rest is counted
+_FACT_WIDTH = 60  # characters of a fact that are said; some are lists of any length
 
 
 @dataclass(frozen=True)
@@ -100,24 +102,53 @@ def audit(
     record.require_facts(file.metadata_props, path)
     held = fingerprint(file)
     del file
+    component = build_component(record.name, models, variant=record.variant)
+    wrong = _wrong_facts(record, component, origin)
     key = (models.sources, record.id, record.opset, adaptable)
     if held in (made, _EXPORTED.get(key)):
-        return Measured(0)
-    component = build_component(record.name, models, variant=record.variant)
+        return _with_facts(Measured(0), wrong)
     kept = _Kept(component.module if isinstance(component, TracedComponent) else None)
     exported = export_component(component, opset=record.opset, adaptable=adaptable)
     fresh = fingerprint(exported.model)
     if models.sources:  # else nothing says which checkpoint it was
         _EXPORTED[key] = fresh
     if fresh == held:
-        return Measured(0)
+        return _with_facts(Measured(0), wrong)
     found = read_graph(path)
     changes = graph_changes(exported.model, found)
     sorted_out = _SortedOut(exported.model, found, held, changes, kept, rule)
     if not origin.differs:
-        return sorted_out.of_the_same()
+        return _with_facts(sorted_out.of_the_same(), wrong)
     passes = [item.name for item in exported.passes] == [item.name for item in record.passes]
-    return sorted_out.of_another(origin, passes_alike=passes)
+    return _with_facts(sorted_out.of_another(origin, passes_alike=passes), wrong)
+
+
+def _wrong_facts(record: ComponentRecord, component: Component, origin: Origin) -> list[str]:
+    """Return in words which facts of a record its checkpoint does not give.
+
+    A fact is a number of the model, whatever made the file; but another source of ours may
+    have recorded others, and what needs one that is not there refuses the file.
+    """
+    found, wanted = record.facts, component.facts
+    names = found.keys() & wanted.keys() if origin.differs else found.keys() | wanted.keys()
+    return [
+        f"fact {name} is {_shown(found.get(name))}, expected {_shown(wanted.get(name))}"
+        for name in sorted(names)
+        if json.dumps(found.get(name)) != json.dumps(wanted.get(name))
+    ]
+
+
+def _shown(fact: Fact | None) -> str:
+    text = "missing" if fact is None else json.dumps(fact)
+    return text if len(text) <= _FACT_WIDTH else f"{text[: _FACT_WIDTH - 1]}…"
+
+
+def _with_facts(of_graph: Measured, wrong: Sequence[str]) -> Measured:
+    """Add facts that are wrong to what was measured of the graph."""
+    if not wrong:
+        return of_graph
+    message = "; ".join(filter(None, [*wrong, of_graph.message]))
+    return replace(of_graph, value=of_graph.value + len(wrong), message=message)
 
 
 # What this process has exported so far: the same checkpoint gives the same graph again.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -241,6 +242,25 @@ def test_structure_counts_and_so_does_what_nothing_uses(
     assert found.value >= 1 and says in found.message
     older = audit(models, record, path, rule, origin=OLDER)
     assert older.value == 0 and older.doubt
+
+
+@pytest.mark.parametrize("origin", [SAME, OLDER])
+@pytest.mark.parametrize("just_now", [True, False])
+def test_a_fact_is_held_to_the_model_whatever_made_the_file(
+    nano_artifacts: Artifacts, models: ModelSet, tmp_path: Path, origin: Origin, just_now: bool
+) -> None:
+    record, rule = record_of(nano_artifacts, "codec_decoder"), load_gates().audit
+    wrong = record.model_copy(update={"facts": record.facts | {"context_frames": 0}})
+
+    def tell(model: ir.Model) -> None:
+        model.metadata_props["vampnet_onnx.facts"] = json.dumps(wrong.facts, sort_keys=True)
+
+    path = replanted(nano_artifacts.path(record), tell, tmp_path)
+    made = fingerprint(ir.load(path)) if just_now else None
+    found = audit(models, wrong, path, rule, origin=origin, made=made)
+    expected = record.facts["context_frames"]
+    assert found.value == 1
+    assert found.message == f"fact context_frames is 0, expected {expected}"
 
 
 def test_what_was_exported_just_now_is_not_exported_again(

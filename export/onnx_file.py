@@ -9,6 +9,7 @@ piece by piece, in the field order protobuf itself uses, so the file is byte for
 import io
 import logging
 import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,8 +66,9 @@ def read_graph(path: Path) -> ir.Model:
     """Read a model and make sure that all of it is there.
 
     Raises:
-        InputError: no such file, no ONNX model, or one that names a tensor whose data is
-            missing, of another size than it says, or outside of the file's folder.
+        InputError: no such file, no ONNX model, one that gives a name twice, or one that
+            names a tensor whose data is missing, of another size than it says, or outside of
+            the file's folder.
     """
     if not (is_there(path) and path.is_file()):
         raise InputError(f"{path}: no such ONNX file")
@@ -74,6 +76,7 @@ def read_graph(path: Path) -> ir.Model:
         with _silenced():
             proto = onnx.load(path, format="protobuf", load_external_data=False)
             _require_text(proto)
+            _require_one_maker(proto.graph)
             model = ir.from_proto(proto)
         _require_wired(model.graph)
         ir.external_data.set_base_dir(model.graph, path.parent)
@@ -108,6 +111,23 @@ def _require_text(message: Any) -> None:
             _require_text(item)
         if field.type == field.TYPE_STRING and any(isinstance(item, bytes) for item in many):
             raise ValueError(f"a {field.name} of {message.DESCRIPTOR.name} is no UTF-8")
+
+
+def _require_one_maker(graph: onnx.GraphProto) -> None:
+    """Refuse a name that is given twice: ONNX Runtime and onnx-ir read different ones of them.
+
+    onnx-ir keeps one and drops the other, so this looks at the message itself.
+    """
+    weights = [item.name for item in graph.initializer]
+    weights += [item.values.name for item in graph.sparse_initializer]
+    made = [name for node in graph.node for name in node.output if name]
+    for name, count in Counter(weights + made).items():
+        if count > 1:
+            by = ["a weight"] * weights.count(name) + ["a node"] * made.count(name)
+            raise ValueError(f"{name!r} is given by {' and by '.join(by)}")
+    for attribute in (item for node in graph.node for item in node.attribute):
+        for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else ())):
+            _require_one_maker(inner)
 
 
 def _require_wired(graph: ir.Graph) -> None:

@@ -76,9 +76,30 @@ def outside(**facts: str) -> Callable[[onnx.ModelProto], None]:
     return change
 
 
+def again(model: onnx.ModelProto) -> None:
+    """Give a weight a second value, as the last one."""
+    model.graph.initializer.add().CopyFrom(weight_of(model))
+
+
+def as_output(model: onnx.ModelProto) -> None:
+    weight_of(model).name = model.graph.node[-1].output[0]
+
+
+def twice_in_a_branch(model: onnx.ModelProto) -> None:
+    branch = onnx.GraphProto(name="branch")
+    for _ in range(2):
+        branch.initializer.add().CopyFrom(onnx.numpy_helper.from_array(np.ones(1), "one"))
+    model.graph.node.add(op_type="If").attribute.append(
+        onnx.helper.make_attribute("then_branch", branch)
+    )
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (again, "is given by a weight and by a weight"),
+        (as_output, "is given by a weight and by a node"),
+        (twice_in_a_branch, "'one' is given by a weight and by a weight"),
         (of_dims(1 << 40, 3), "cannot reshape"),
         (of_dims(-1, 3), "is of shape"),
         (lambda model: setattr(weight_of(model), "data_type", 99), "99 is not a valid"),

@@ -35,7 +35,7 @@ def _interrupt(_number: int, _frame: object) -> None:
     Finalisers drop exceptions, and so do libraries that catch everything.
     """
     _interrupt_in(_AGAIN_S)
-    if not _is_on_its_way():
+    if not comes_of_interrupt(sys.exception()):  # what cleans up is left alone
         raise Interrupted
 
 
@@ -45,12 +45,17 @@ def _interrupt_in(seconds: float) -> None:
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _is_on_its_way() -> bool:
-    """Return whether an interrupt is being handled, so that what cleans up is left alone."""
-    error = sys.exception()
-    while error is not None and not isinstance(error, Interrupted):
-        error = error.__context__
-    return error is not None
+def comes_of_interrupt(error: BaseException | None) -> bool:
+    """Return whether an exception is an interrupt, or what a library made of one."""
+    left, seen = [error], list[BaseException]()
+    while left:
+        error = left.pop()
+        if isinstance(error, Interrupted):
+            return True
+        if error is not None and error not in seen:
+            seen.append(error)
+            left += [error.__cause__, error.__context__]
+    return False
 
 
 def _report_unraisable(lost: "sys.UnraisableHookArgs") -> None:

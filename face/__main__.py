@@ -35,7 +35,13 @@ from vampnet_onnx.commands.self_test import self_test
 from vampnet_onnx.commands.vamp import vamp
 from vampnet_onnx.commands.verify import verify
 from vampnet_onnx.configs.errors import EnvironmentLacksError
-from vampnet_onnx.configs.interrupts import EXIT_CODE, Interrupted, dealt_with, watch
+from vampnet_onnx.configs.interrupts import (
+    EXIT_CODE,
+    Interrupted,
+    comes_of_interrupt,
+    dealt_with,
+    watch,
+)
 
 _FAULT, _UNREAD = 4, 141
 
@@ -112,9 +118,8 @@ def _code() -> int:
         return end.code if isinstance(end.code, int) else 0 if end.code is None else _FAULT
     except BrokenPipeError:
         raise
-    except Interrupted:
-        complain("interrupted; nothing was left half-written")
-        return EXIT_CODE
+    except Interrupted as error:
+        return _told(error)
     except Escaped as error:
         assert error.__cause__ is not None
         return _told(error.__cause__)
@@ -145,6 +150,9 @@ def _told(error: BaseException) -> int:
     """
     if isinstance(error, BrokenPipeError):
         raise error
+    if comes_of_interrupt(error):  # a module of C makes an ImportError of one
+        complain("interrupted; nothing was left half-written")
+        return EXIT_CODE
     known = refusal(error)
     complain(describe_fault(error) if known is None else str(known))
     return _FAULT if known is None else known.exit_code

@@ -25,6 +25,7 @@ import typer
 from tests.support.command_line import Cli, files_below, process, refused
 from vampnet_onnx import __main__ as vampnet_onnx
 from vampnet_onnx.commands import doctor
+from vampnet_onnx.configs.interrupts import Interrupted
 
 # Help.
 
@@ -255,6 +256,18 @@ def test_an_interrupt_that_is_dropped_is_not_lost(
     monkeypatch.setattr(vampnet_onnx, "app", app)
     result = cli()  # after an app that went on to its end, the code would be 0
     assert result.code == 130 and "interrupted" in result.err
+
+
+@pytest.mark.parametrize("link", ["__cause__", "__context__"])
+def test_what_a_library_makes_of_an_interrupt_is_no_fault(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, link: str
+) -> None:
+    """A module of C that is interrupted while it loads raises an ImportError."""
+    error = ImportError("numpy.core failed to import")
+    setattr(error, link, Interrupted())
+    _failing(error, monkeypatch)
+    result = cli("doctor")
+    assert result.code == 130 and "interrupted" in result.err and "fault" not in result.err
 
 
 def test_an_interrupt_lets_what_cleans_up_finish(

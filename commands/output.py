@@ -6,6 +6,7 @@ import codecs
 import contextlib
 import io
 import json
+import math
 import os
 import sys
 import threading
@@ -28,6 +29,7 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.machine import peak_memory
 from vampnet_onnx.configs.store import find_version
 from vampnet_onnx.configs.text import as_text, byte_of
+from vampnet_onnx.reports.summary import format_number
 
 if TYPE_CHECKING:
     from vampnet_onnx.configs.verification import Chosen
@@ -177,8 +179,18 @@ def told_on(target: Path, *, as_json: bool = False) -> Console:
 
 
 def print_json(value: object) -> None:
-    """Print a result for a machine."""
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+    """Print a result for a machine; what is not finite as a string, as in reports."""
+    sys.stdout.write(json.dumps(_finite(value), indent=2, allow_nan=False) + "\n")
+
+
+def _finite(value: object) -> object:
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return format_number(value)
+    return value
 
 
 def print_version(chosen: Chosen) -> None:

@@ -26,6 +26,7 @@ def test_localise_finds_nothing_in_a_sound_version(cli: Cli, store: Path, nano: 
     (walked,) = result.json["walked"]
     assert result.code == 0 and walked["culprits"] == []
     assert walked["findings"] and walked["unsealed"] == []
+    assert "NaN" in [finding["own_error"] for finding in walked["findings"]]
 
 
 def test_localise_walks_every_component_and_never_cuts_a_name(

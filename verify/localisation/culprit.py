@@ -118,7 +118,7 @@ def distance(reference: Sequence[np.ndarray], export: Sequence[np.ndarray]) -> f
 def likest(
     names: Sequence[str], values: Mapping[str, np.ndarray], arrays: Sequence[np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Pair float values of the graph with the reference's, by shape and then by likeness."""
+    """Pair float values of the graph with the reference's: by shape, type and likeness."""
     pairs: dict[str, np.ndarray] = {}
     floats = [name for name in names if values[name].dtype.kind == "f"]
     arrays = [array for array in arrays if array.dtype.kind == "f"]
@@ -128,6 +128,8 @@ def likest(
     for name in floats:
         value = values[name]
         fitting = [form for array in arrays for form in forms_of(array, value.shape)]
+        # A scalar in float64 may equal another in float32, which its module does not take.
+        fitting = [form for form in fitting if form.dtype == value.dtype] or fitting
         if fitting:
             pairs[name] = min(fitting, key=partial(_error, export=value))
     return pairs
@@ -179,4 +181,7 @@ def _error(reference: np.ndarray, export: np.ndarray) -> float:
     if reference.dtype.kind != "f":
         return float((reference != export).mean())
     error = relative_l2(reference, export)
+    if np.isnan(error):  # the same infinities on both sides, as a mask has, are no error
+        same = np.isinf(reference) & (reference == export)
+        error = relative_l2(np.where(same, 0, reference), np.where(same, 0, export))
     return float("inf") if np.isnan(error) else error

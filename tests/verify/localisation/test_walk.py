@@ -9,6 +9,7 @@ import pytest
 
 from tests.support.edited import scaled
 from tests.support.planting import Sound
+from tests.support.records import matrix
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.causes.locate import locate, reference_source
 from vampnet_onnx.verify.localisation.culprit import Localisation
@@ -41,6 +42,15 @@ def test_two_versions_of_a_graph_are_compared_module_by_module(
     edited = scaled(sound.path, f"{name}.weight", 1.001, tmp_path)
     assert between(sound.path, sound.path, sound.inputs).culprits == ()
     assert between(sound.path, edited, sound.inputs).culprits == (name,)
+
+
+@pytest.mark.parametrize("name", ["sampler", "mask_generator", "audio_processor"])
+def test_what_is_built_agrees_with_itself(tiny: ModelSet, name: str, tmp_path: Path) -> None:
+    record, path = export_with(tiny, name, tmp_path)
+    subject = subject_of(record)
+    cases = subject.cases(record, matrix(seeds=[0], frames=[7], batches=[2]))
+    for case in cases:
+        assert between(path, path, subject.inputs(record, case)).culprits == (), case.id
 
 
 def test_a_walk_in_small_stages_finds_what_one_in_a_single_stage_finds(

@@ -269,10 +269,12 @@ def _of_the_file(
 
 
 def _node_of(graph: GraphModules, module: str, changes: Sequence[Change]) -> tuple[str, str]:
-    """Return the node that differs in a module, or its first one, with its operator."""
+    """Return the node of a module that differs or takes what does; else its first one."""
     inside = [n for n in graph.nodes if n.module == module or is_below(n.module, module)]
-    changed = {change.name for change in changes}
-    chosen = next((n for n in inside if n.name in changed), inside[0] if inside else None)
+    by_name = {node.name: node for node in reversed(inside)}
+    told = [name for change in changes for name in (change.name, *change.takers)]
+    chosen = next((by_name[name] for name in told if name in by_name), None)
+    chosen = chosen or next(iter(inside), None)
     return (chosen.name, chosen.operator) if chosen else ("", "")
 
 

@@ -45,6 +45,7 @@ class Change:
         words: what is different, to be read after the name.
         relative: relative L2 of a changed weight; NaN where there is none.
         also: further modules that use the same weight.
+        takers: names of the nodes that take a weight, in the order of the graph.
     """
 
     kind: str
@@ -53,6 +54,7 @@ class Change:
     words: str
     relative: float = float("nan")
     also: tuple[str, ...] = ()
+    takers: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.name} {self.words}"
@@ -442,7 +444,7 @@ class _Comparison:
         if before.shape == after.shape and before.dtype.kind == after.dtype.kind == "f":
             distance = relative_l2(before, after)
         module = modules[0] if modules else ""
-        yield Change(WEIGHT_CHANGED, a, module, words, distance, modules[1:])
+        yield Change(WEIGHT_CHANGED, a, module, words, distance, modules[1:], tuple(names))
 
     def _is_there(self, name: str) -> bool:
         """Return whether both sides have a weight of a name, and the same one."""
@@ -499,8 +501,11 @@ def _upwards(path: str) -> list[str]:
 
 
 def _lone(kind: str, name: str, side: _Side, words: str) -> Change:
-    modules = tuple(dict.fromkeys(spot.module for spot in side.users.get(name, [])))
-    return Change(kind, name, modules[0] if modules else "", words, also=modules[1:])
+    users = side.users.get(name, [])
+    modules = tuple(dict.fromkeys(spot.module for spot in users))
+    takers = tuple(spot.name for spot in users)
+    first = modules[0] if modules else ""
+    return Change(kind, name, first, words, also=modules[1:], takers=takers)
 
 
 def _inner_graphs(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from tests.support.edited import edited, scaled
@@ -78,10 +79,13 @@ def test_what_no_case_shows_is_told_of_the_file(
     def turned(table: np.ndarray) -> np.ndarray:
         return np.concatenate([table[:3], -table[3:4], table[4:]])
 
-    edited(file, "embedding.tables.1", turned, tmp_path).replace(file)
+    table = "embedding.tables.1"
+    edited(file, table, turned, tmp_path).replace(file)
+    (taker,) = (n for n in onnx.load(file).graph.node if table in n.input)
     found = find_cause(report("coarse"), suspect(version, models), Given(version), 1e6)
     assert found.module.startswith("embedding") and "row 3" in found.what
     assert found.case == "" and found.error is None
+    assert (found.node, found.operator) == (taker.name, "Gather")
 
 
 def test_a_search_that_runs_out_of_time_says_so_and_how_to_go_on(

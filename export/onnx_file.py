@@ -21,7 +21,7 @@ import onnx_ir as ir
 
 from vampnet_onnx.configs.errors import InputError, said
 from vampnet_onnx.configs.files import is_there
-from vampnet_onnx.configs.manifest import FileRecord
+from vampnet_onnx.configs.manifest import MANIFEST_NAME, ComponentRecord, FileRecord
 
 # A protobuf message cannot exceed 2 GiB; stay well below.
 EXTERNAL_ABOVE_BYTES = 1_500_000_000
@@ -88,6 +88,34 @@ def read_graph(path: Path) -> ir.Model:
             f" {said(error)}); export again"
         ) from error
     return model
+
+
+def read_component(record: ComponentRecord, path: Path) -> ir.Model:
+    """Read a component's file, with no data but what its record vouches for.
+
+    Raises:
+        InputError: as `read_graph` does, or of `require_own_data`.
+    """
+    model = read_graph(path)
+    require_own_data(model, record, path)
+    return model
+
+
+def require_own_data(model: ir.Model, record: ComponentRecord, path: Path) -> None:
+    """Refuse a graph that takes weights from a file that its record does not list.
+
+    Nobody checks the hash of such a file: with it the numbers may change later.
+
+    Raises:
+        InputError: naming the file.
+    """
+    own = record.data.name if record.data is not None else None
+    for tensor in _tensors(model.graph):
+        if isinstance(tensor, ir.ExternalTensor) and str(tensor.location) != own:
+            raise InputError(
+                f"{path}: takes {tensor.name} from {str(tensor.location)!r}, but"
+                f" {MANIFEST_NAME} lists {own or 'no file'} as its data; export again"
+            )
 
 
 @contextmanager

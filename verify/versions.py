@@ -12,7 +12,7 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.manifest import ComponentRecord, PassRecord
 from vampnet_onnx.export.components.registry import require_known
-from vampnet_onnx.export.onnx_file import read_graph
+from vampnet_onnx.export.onnx_file import read_component
 from vampnet_onnx.pipeline.version.session import Session
 
 from .gates.case import SignatureError, rank, require_same_signature, satisfies
@@ -182,7 +182,7 @@ def _compared(
         passes=[] if merged else _pass_changes(record.passes, other.passes),
         graph=[]
         if same or merged
-        else list(graph_changes(read_graph(old[1]), read_graph(new[1]))),
+        else list(graph_changes(*(read_component(*side[:2]) for side in (old, new)))),
         gates=found,
         message=message,
     )

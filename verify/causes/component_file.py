@@ -15,6 +15,7 @@ from vampnet_onnx.configs.manifest import (
     SourceRecord,
 )
 from vampnet_onnx.export.components.registry import require_known
+from vampnet_onnx.export.onnx_file import require_own_data
 from vampnet_onnx.verify.localisation.graph import GraphModules
 from vampnet_onnx.verify.sides.export import adapters_of
 
@@ -72,6 +73,7 @@ def open_component(
     files = [artifacts.folder / adapter.file.name for adapter in adapters]
     graph = GraphModules(artifacts.path(record), files)
     record.require_facts(graph.metadata, artifacts.path(record))
+    require_own_data(graph.model, record, artifacts.path(record))
     return ComponentFile(
         record,
         artifacts.path(record),

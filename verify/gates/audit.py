@@ -22,7 +22,7 @@ from vampnet_onnx.export.components.component import Component, TracedComponent
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.exporter import export_component
 from vampnet_onnx.export.fingerprint import Fingerprint, fingerprint
-from vampnet_onnx.export.onnx_file import read_graph
+from vampnet_onnx.export.onnx_file import read_component
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.models.networks.layers import LoRALinear
 from vampnet_onnx.reports.summary import counted
@@ -96,9 +96,10 @@ def audit(
         How many differences there are.
 
     Raises:
-        InputError: the file cannot be read, or is of other dimensions than the record.
+        InputError: the file cannot be read, is of other dimensions than the record or takes
+            weights from a file that the record does not list.
     """
-    file = read_graph(path)
+    file = read_component(record, path)
     record.require_facts(file.metadata_props, path)
     held = fingerprint(file)
     del file
@@ -114,7 +115,7 @@ def audit(
         _EXPORTED[key] = fresh
     if fresh == held:
         return _with_facts(Measured(0), wrong)
-    found = read_graph(path)
+    found = read_component(record, path)
     changes = graph_changes(exported.model, found)
     sorted_out = _SortedOut(exported.model, found, held, changes, kept, rule)
     if not origin.differs:

@@ -15,6 +15,7 @@ from tests.support.edited import edited, replanted
 from tests.support.exports import exported, record_of
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import load_gates
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.export.components.component import Component
 from vampnet_onnx.export.export_set import component_record
 from vampnet_onnx.export.exporter import Exported, export_component
@@ -164,6 +165,11 @@ def test_weights_outside_of_the_file_are_held_as_those_within(
     path, graph = tmp_path / "coarse.onnx", ir.load(nano_artifacts.path(record))
     _, data = save_graph(graph, path, external=True)
     assert data is not None and data.size > 1000
+    with pytest.raises(
+        InputError, match=r"'coarse\.onnx\.data', but manifest\.json lists no file"
+    ):
+        audit(models, record, path, rule, origin=SAME)
+    record = record.model_copy(update={"data": data})
     assert audit(models, record, path, rule, origin=SAME) == Measured(0)
     weight = graph.graph.initializers[f"{KEY}.weight"]
     assert weight.const_value is not None

@@ -4,6 +4,7 @@ import signal
 import sys
 
 EXIT_CODE = 130  # as a shell says of what an interrupt ended
+INTERRUPTED = "interrupted; nothing was left half-written"
 
 _AGAIN_S = 0.1
 

@@ -1,161 +1,31 @@
-"""The command line, ``vampnet-onnx``: one sub-command per thing a person does; no logic.
+"""The program, ``vampnet-onnx``: watches for interrupts, and only then loads the commands."""
 
-Exit codes: 0 all gates pass; 1 a gate failed, or a model computed what is not finite; 2 bad
-usage, configuration or input; 3 the environment cannot do it; 4 a fault of our own, with its
-traceback in a file that the one line names; 130 interrupted; 141 nobody reads our output.
-"""
-
-from __future__ import annotations
-
-import errno
-import os
 import sys
-import threading
-from pathlib import Path
 
-import typer
-
-from vampnet_onnx.commands.bench import bench
-from vampnet_onnx.commands.compare import compare
-from vampnet_onnx.commands.decode import decode
-from vampnet_onnx.commands.demo_clip import demo_clip
-from vampnet_onnx.commands.doctor import doctor
-from vampnet_onnx.commands.encode import encode
-from vampnet_onnx.commands.export import export
-from vampnet_onnx.commands.faults import Escaped, Group, describe_fault, refusal
-from vampnet_onnx.commands.fetch import fetch
-from vampnet_onnx.commands.golden import golden
-from vampnet_onnx.commands.localise import localise
-from vampnet_onnx.commands.make_checkpoint import make_checkpoint
-from vampnet_onnx.commands.output import complain, print_any_name
-from vampnet_onnx.commands.release import release
-from vampnet_onnx.commands.replay import replay
-from vampnet_onnx.commands.report import report
-from vampnet_onnx.commands.self_test import self_test
-from vampnet_onnx.commands.vamp import vamp
-from vampnet_onnx.commands.verify import verify
-from vampnet_onnx.configs.errors import EnvironmentLacksError
 from vampnet_onnx.configs.interrupts import (
     EXIT_CODE,
-    Interrupted,
+    INTERRUPTED,
     comes_of_interrupt,
     dealt_with,
     watch,
 )
 
-_FAULT, _UNREAD = 4, 141
-
-app = typer.Typer(
-    cls=Group,
-    name="vampnet-onnx",
-    help="VampNet checkpoints to ONNX files one can trust, with the proof.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-for command in (
-    release,
-    export,
-    verify,
-    report,
-    localise,
-    replay,
-    compare,
-    bench,
-    self_test,
-    vamp,
-    encode,
-    decode,
-    demo_clip,
-    fetch,
-    make_checkpoint,
-    doctor,
-):
-    app.command(command.__name__.replace("_", "-"))(command)
-app.add_typer(golden)
-
 
 def main() -> None:
-    """Run the command line and turn whatever becomes of it into an exit code."""
+    """Run the command line; an interrupt while it is loaded ends it as any other does."""
     watch()
-    print_any_name()
-    lost = list[BaseException]()  # of threads, whose exceptions reach nobody
-    threading.excepthook = lambda left: lost.extend(filter(None, [left.exc_value]))
     try:
-        code = _code()
-        if lost and code != EXIT_CODE:
-            code = _told(lost[0])
-        sys.stdout.flush()
-    except (BrokenPipeError, SystemExit):  # libraries make the second of the first
-        _drop_output()
-        code = _UNREAD
-    except OSError as error:
-        _drop_output()
-        code = _told(error)
-    finally:
+        from vampnet_onnx.program import run  # takes half a second and more
+
+        run()
+    except BaseException as error:
+        if not comes_of_interrupt(error):
+            raise
         dealt_with()
-        threading.excepthook = threading.__excepthook__
-    sys.exit(code)
-
-
-def _drop_output() -> None:
-    """Let what is left unwritten go, which the interpreter would complain of in the end."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _code() -> int:
-    """Run a command; returns its exit code, after the one line that an error has.
-
-    Raises:
-        BrokenPipeError: whoever read the output reads no more.
-    """
-    try:
-        _require_working_folder()
-        app()
-    except SystemExit as end:
-        if isinstance(end.__context__, OSError) and end.__context__.errno == errno.EPIPE:
-            raise BrokenPipeError from end  # libraries make exit code 1 of it
-        return end.code if isinstance(end.code, int) else 0 if end.code is None else _FAULT
-    except BrokenPipeError:
-        raise
-    except Interrupted as error:
-        return _told(error)
-    except Escaped as error:
-        assert error.__cause__ is not None
-        return _told(error.__cause__)
-    except Exception as error:
-        return _told(error)
-    return 0
-
-
-def _require_working_folder() -> None:
-    """Refuse to run where the working folder is gone: no library expects that.
-
-    Raises:
-        EnvironmentLacksError: it is.
-    """
-    try:
-        Path.cwd()
-    except FileNotFoundError as error:
-        raise EnvironmentLacksError(
-            "the working folder was deleted; change to one that is there, such as with cd ~"
-        ) from error
-
-
-def _told(error: BaseException) -> int:
-    """Say in one line what went wrong; returns the exit code that it has.
-
-    Raises:
-        BrokenPipeError: that is what went wrong.
-    """
-    if isinstance(error, BrokenPipeError):
-        raise error
-    if comes_of_interrupt(error):  # a module of C makes an ImportError of one
-        complain("interrupted; nothing was left half-written")
-        return EXIT_CODE
-    known = refusal(error)
-    complain(describe_fault(error) if known is None else str(known))
-    return _FAULT if known is None else known.exit_code
+        # As plainly as can be: what prints otherwise may be half loaded.
+        if sys.stderr is not None:  # None where it is closed
+            sys.stderr.write(f"error: {INTERRUPTED}\n")
+    sys.exit(EXIT_CODE)
 
 
 if __name__ == "__main__":

@@ -161,6 +161,7 @@ def test_what_runs_without_torch_never_imports_it(folder: str) -> None:
         "configs.artifacts",
         "reports",
         "__main__",
+        "program",
     ],
 )
 def test_importing_what_runs_without_torch_does_not_load_it(module: str) -> None:

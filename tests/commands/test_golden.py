@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 from tests.support.golden_sets import small_set
 from tests.support.sets import GOLDEN
 from tests.support.upstream_packages import python_with
-from vampnet_onnx.__main__ import app, main
+from vampnet_onnx.__main__ import main
+from vampnet_onnx.program import app
 
 
 def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:

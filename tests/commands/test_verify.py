@@ -26,11 +26,11 @@ from tests.support.command_line import (
     vouch_for,
 )
 from tests.support.sets import GOLDEN
-from vampnet_onnx.__main__ import app
 from vampnet_onnx.commands.output import LINE_STARTS
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.verification import read_verification
+from vampnet_onnx.program import app
 from vampnet_onnx.reports import read_report, render
 from vampnet_onnx.verify import jobs as verify_jobs
 

@@ -22,7 +22,7 @@ from tests.support.command_line import ROOT, Cli, files_below
 from tests.support.documents import Step, steps, table_of_commands
 from tests.support.hub_server import Hub, own_world, serve
 from tests.support.sets import EXPORTED_RATES, NANO
-from vampnet_onnx import __main__ as program
+from vampnet_onnx import program
 from vampnet_onnx.configs import config as config_module
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 from vampnet_onnx.models.hub.published import published

@@ -23,15 +23,15 @@ import torch
 import typer
 
 from tests.support.command_line import Cli, files_below, process, refused
-from vampnet_onnx import __main__ as vampnet_onnx
+from vampnet_onnx import program
 from vampnet_onnx.commands import doctor
-from vampnet_onnx.configs.interrupts import Interrupted
+from vampnet_onnx.configs.interrupts import INTERRUPTED, Interrupted
 
 # Help.
 
 
 def commands() -> list[tuple[str, click.Command]]:
-    group = typer.main.get_command(vampnet_onnx.app)
+    group = typer.main.get_command(program.app)
     assert isinstance(group, click.Group) or hasattr(group, "commands")
     return sorted(group.commands.items())
 
@@ -176,7 +176,7 @@ def test_a_fault_in_a_thread_is_not_lost(
         thread.join()
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setattr(vampnet_onnx, "app", app)
+    monkeypatch.setattr(program, "app", app)
     result = cli()
     assert result.code == 4 and "ZeroDivisionError" in result.err
 
@@ -253,7 +253,7 @@ def test_an_interrupt_that_is_dropped_is_not_lost(
         drop()
         time.sleep(20)
 
-    monkeypatch.setattr(vampnet_onnx, "app", app)
+    monkeypatch.setattr(program, "app", app)
     result = cli()  # after an app that went on to its end, the code would be 0
     assert result.code == 130 and "interrupted" in result.err
 
@@ -268,6 +268,26 @@ def test_what_a_library_makes_of_an_interrupt_is_no_fault(
     _failing(error, monkeypatch)
     result = cli("doctor")
     assert result.code == 130 and "interrupted" in result.err and "fault" not in result.err
+
+
+def test_an_interrupt_while_the_commands_load_exits_with_130() -> None:
+    code = """
+import importlib.abc, os, signal, sys
+
+class Interrupt(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+import vampnet_onnx.__main__ as face
+face.main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.returncode == 130
+    assert done.stderr.splitlines() == [f"error: {INTERRUPTED}"]
 
 
 def test_an_interrupt_lets_what_cleans_up_finish(
@@ -288,7 +308,7 @@ def test_an_interrupt_lets_what_cleans_up_finish(
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(20)
 
-    monkeypatch.setattr(vampnet_onnx, "app", app)
+    monkeypatch.setattr(program, "app", app)
     assert cli().code == 130 and cleaned == [True]
 
 

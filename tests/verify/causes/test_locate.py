@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
+import onnx_ir as ir
 import pytest
 
 from tests.support.edited import scaled
+from tests.support.exports import only, record_of
 from tests.support.planting import Sound
 from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.export.onnx_file import save_graph
+from vampnet_onnx.verify.causes.component_file import open_component
 from vampnet_onnx.verify.causes.locate import localise_error
+from vampnet_onnx.verify.versions import compare_versions
 
 
 def test_two_plain_files_are_compared_by_the_facts_in_them(
@@ -29,3 +36,16 @@ def test_two_plain_files_are_compared_by_the_facts_in_them(
         localise_error(old, new=new, component="coarse")
     with pytest.raises(InputError, match="holds no facts of this tool"):
         localise_error(sound.path, new=new)
+
+
+def test_weights_in_a_file_that_the_manifest_does_not_list_are_refused(
+    nano_artifacts: Artifacts, tmp_path: Path
+) -> None:
+    old = only(nano_artifacts, "coarse")
+    graph = ir.load(old.path(record_of(old, "coarse")))
+    save_graph(graph, tmp_path / "coarse.onnx", external=True)
+    new = replace(old, folder=tmp_path)
+    with pytest.raises(InputError, match="lists no file as its data"):
+        open_component(new, "coarse")
+    with pytest.raises(InputError, match="lists no file as its data"):
+        compare_versions(old, new, gates=load_gates())

@@ -79,7 +79,7 @@ def localise(
     values are not finite, the first module and node that made them are named. Without a
     component or a case every component is walked, on one case each.
 
-    Exit code 1 means that a module was named.
+    Exit code 1 means that a module was named, or that two files differ all the same.
 
     Examples:
       vampnet-onnx localise artifacts --checkpoint checkpoints/mine --component c2f --seed 17
@@ -154,7 +154,7 @@ def localise(
         if plot is not None:
             out.print(f"  picture    {plot}", markup=False)
         _print_end(walked, wrong)
-    raise typer.Exit(1 if wrong else 0)
+    raise typer.Exit(1 if wrong or any(found.differs for found in walked) else 0)
 
 
 def _row(found: Located) -> dict[str, object]:
@@ -163,6 +163,7 @@ def _row(found: Located) -> dict[str, object]:
         "case": found.case,
         "culprits": found.localisation.culprits,
         "happened": dict(found.happened),
+        "differs": found.differs,
         "findings": [dataclasses.asdict(f) for f in found.localisation.findings],
         "nonfinite": dataclasses.asdict(found.birth),
         "unsealed": found.unvouched,
@@ -177,6 +178,9 @@ def _print(located: Located) -> None:
         words = located.happened.get(path)
         line = f"  the error comes from {path or 'outside of any module'}"
         out.print(line + (f": {words}" if words else ""), style="red", markup=False)
+    if located.differs:
+        line = f"  no module goes wrong on this case, but the file differs: {located.differs}"
+        out.print(line, style="red", markup=False)
     agree = [f for f in found.findings if f.verdict == "agrees"]
     if found.culprits:
         named = [f for path in found.culprits for f in found.findings if f.path == path]
@@ -202,7 +206,8 @@ def _print_end(walked: list[Located], wrong: list[Located]) -> None:
         out.print(line, style="red", markup=False)
     else:
         names = ", ".join(dict.fromkeys(found.component for found in walked))
-        out.print(f"no module introduces an error: {names}", style="green", markup=False)
+        style = "" if any(found.differs for found in walked) else "green"
+        out.print(f"no module introduces an error: {names}", style=style, markup=False)
 
 
 def _error(value: float) -> str:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import onnx_ir as ir
+
 from tests.support.command_line import Cli, process, refused
-from tests.support.edited import scaled
+from tests.support.edited import replanted, scaled
 from vampnet_onnx.configs.artifacts import Artifacts
 
 
@@ -50,6 +52,30 @@ def test_localise_walks_every_component_and_never_cuts_a_name(
     walked = cli(*given, "--json").json["walked"]
     assert [len(item["culprits"]) for item in walked] == [0, 0, 0, 0, 1, 1]
     assert all("scaled by 1.01" in item["happened"][module] for item in walked[-2:])
+
+
+def test_a_graph_that_differs_where_no_case_shows_it_is_told_of(
+    cli: Cli, store: Path, tmp_path: Path
+) -> None:
+    old = store / "nano" / "v1"
+    new = Path(shutil.copytree(old, tmp_path / "new"))
+
+    def copied(model: ir.Model) -> None:  # a copy more, of no effect
+        node = next(n for n in model.graph if n.op_type == "Softmax")
+        value = node.outputs[0]
+        copy = ir.node("Identity", [value], name=f"{node.name}/copy")
+        copy.metadata_props.update(node.metadata_props)
+        ir.convenience.replace_all_uses_with(value, copy.outputs[0])
+        copy.replace_input_with(0, value)
+        model.graph.insert_after(node, copy)
+
+    file = new / "coarse.onnx"
+    replanted(file, copied, tmp_path).replace(file)
+    result = cli("localise", old / "coarse.onnx", file)
+    assert result.code == 1 and "no module goes wrong on this case, but the file" in result.out
+    assert cli("localise", old / "coarse.onnx", old / "coarse.onnx").code == 0
+    compared = cli("compare", old, new, "--unsealed")
+    assert compared.code == 0 and "but its graph differs" in compared.out
 
 
 def test_a_file_that_is_no_graph_is_refused_with_one_message(

@@ -48,6 +48,7 @@ class Located:
         birth: where non-finite values come from, if there are any.
         unvouched: files whose content no manifest vouches for.
         happened: what differs at each culprit, in words.
+        differs: how two files differ of which no module goes wrong, in words.
     """
 
     component: str
@@ -56,6 +57,7 @@ class Located:
     unvouched: tuple[str, ...]
     case: str
     happened: Mapping[str, str] = field(default_factory=dict)
+    differs: str = ""
 
     def __repr__(self) -> str:
         named = ", ".join(self.localisation.culprits) or "no module introduces an error"
@@ -212,9 +214,9 @@ def _against_another(part: ComponentFile, case: Case, new: Path, unsealed: bool)
     # With their folders: both may go by one name.
     names = (str(side.path.parent / n) for side in (part, other) for n in side.unvouched)
     found = _located(part, case, old, other.graph, tuple(names))
-    if not found.localisation.culprits:
-        return found
     changes = graph_changes(read_graph(part.path), read_graph(other.path))
+    if not found.localisation.culprits:
+        return replace(found, differs=what_happened(changes, ""))
     return replace(found, happened=_happened(found, changes))
 
 

@@ -65,7 +65,7 @@ def printable(text: str) -> str:
 def format_number(value: float | None, digits: int = 3) -> str:
     """Return a number with `digits` significant digits; what is not a number says so.
 
-    A share just below one is never rounded to one: 0.99996 is not agreement.
+    A share just below one is never rounded to one: 0.99996 is not agreement, it is 1 - 4e-5.
     """
     if value is None:
         return "not measured"
@@ -82,8 +82,9 @@ def format_number(value: float | None, digits: int = 3) -> str:
     if not -4 < power < 5:
         return f"{_trim(mantissa)}e{power}"
     text = _trim(f"{value:.{max(0, digits - 1 - power)}f}")
-    if text.lstrip("-") == "1" and abs(value) < 1 and digits < 17:
-        return format_number(value, digits + 1)
+    if text.lstrip("-") == "1" and abs(value) < 1:
+        rest = format_number(1 - abs(value), digits)
+        return f"1 - {rest}" if value > 0 else f"-1 + {rest}"
     return text
 
 
@@ -146,7 +147,8 @@ def describe_gate(gate: Gate) -> str:
     """Return a gate as a clause: what was measured and what the limit is."""
     value, limit = tell_apart(gate.value, gate.limit)
     unit = f" {gate.unit}" if gate.unit else ""
-    measured = value if gate.value is None else f"{value}{unit}"
+    own = unit.removesuffix("s") if gate.value == 1 else unit  # 1 token, 2 tokens
+    measured = value if gate.value is None else f"{value}{own}"
     return f"{gate.name} is {measured}, must be {gate.direction} {limit}{unit}"
 
 

@@ -23,8 +23,9 @@ from vampnet_onnx.reports.summary import format_number, headroom, share_of_gate,
         (118.43, "118"),
         (1.23456e-7, "1.23e-7"),
         (1e38, "1e38"),
-        (0.99996, "0.99996"),
-        (-0.99996, "-0.99996"),
+        (0.99996, "1 - 4e-5"),
+        (0.99999999999998, "1 - 2e-14"),
+        (-0.99996, "-1 + 4e-5"),
     ],
 )
 def test_numbers_have_three_digits_and_never_pretend_to_be_one(

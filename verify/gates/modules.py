@@ -86,7 +86,11 @@ def _measured(found: Sequence[Probed], nothing: float = math.nan) -> Measured:
     value = max((item.error for item in found), default=nothing)
     wrong = [item for item in found if not item.error <= 1]
     deepest = [a for a in wrong if not any(is_below(b.path, a.path) for b in wrong)]
-    said = [f"{item} is {item.error:.3g} times what its rounding allows" for item in deepest]
+    worst_first = sorted(deepest, key=lambda i: math.inf if math.isnan(i.error) else i.error)
+    said = [
+        f"{item} is {item.error:.3g} times what its rounding allows"
+        for item in reversed(worst_first)
+    ]
     more = len(said) - _SAID
     words = "; ".join(said[:_SAID]) + (f"; and {more} modules more" if more > 0 else "")
     return Measured(value, words, modules=tuple(dict.fromkeys(i.path for i in deepest)))

@@ -207,7 +207,9 @@ def chosen_defects(names: Sequence[str]) -> list[Defect]:
     known = {defect.name: defect for defect in all_defects()}
     for name in names:
         if name not in known:
-            raise InputError(f"no defect {name!r}{nearest(name, list(known))}")
+            raise InputError(
+                f"no defect {name!r}{nearest(name, list(known))}; there are {', '.join(known)}"
+            )
     return [known[name] for name in names or known]
 
 

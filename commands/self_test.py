@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from vampnet_onnx.configs.extras import require_export_tools
 from vampnet_onnx.configs.files import temporary_folder
@@ -56,12 +55,13 @@ def self_test(
     if as_json:
         print_json(result.model_dump(mode="json"))
     else:
-        table = Table("defect", "in", "caught by", "named", box=None, pad_edge=False)
         for trial in trials:
             style = None if trial.caught and trial.right else "red"
             gates = ", ".join(trial.gates) or "nothing"
-            table.add_row(trial.defect, trial.component, gates, trial.named, style=style)
-        out.print(table)
+            told = (
+                f"{trial.defect} in {trial.component}: {gates}; named {trial.named or 'none'}"
+            )
+            out.print(told, style=style, markup=False)
         out.print(
             f"{caught} of {len(trials)} defects caught,"
             f" {sum(trial.right for trial in trials)} named rightly;"

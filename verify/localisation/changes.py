@@ -408,6 +408,7 @@ class _Comparison:
                 if name in other
             ]
         for where, before, after in ends:
+            # Another number of outputs is told as a change of the signature.
             for x, y in zip(before.outputs, after.outputs, strict=False):
                 words = self._end(x, y)
                 if words:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.machine import cores
 from vampnet_onnx.configs.manifest import (
     MANIFEST_NAME,
     METADATA_PREFIX,
@@ -81,7 +82,7 @@ class Components:
         """
         self.artifacts = artifacts
         self._threads = threads
-        self._open: dict[str, Session] = {}
+        self._open: dict[tuple[str, int], Session] = {}
         self._adapters: dict[str, AdapterRecord] = {}
         self.codec = _codec_of(artifacts)
         self.codec_hash = _codec_hash(artifacts)
@@ -101,23 +102,32 @@ class Components:
             )
         return found
 
-    def session(self, identifier: str) -> Session:
+    @property
+    def threads(self) -> int:
+        """Return how many threads may compute at once: as asked for, or the cores."""
+        return self._threads or cores()
+
+    def session(self, identifier: str, *, threads: int | None = None) -> Session:
         """Return a component's session, opened at the first call.
+
+        Args:
+            threads: for one operator; None is what these components were opened with.
 
         Raises:
             InputError: it is not there, not loadable, or made from other checkpoints than
                 the manifest says.
         """
-        if identifier not in self._open:
+        key = (identifier, self._threads if threads is None else threads)
+        if key not in self._open:
             record = self.record(identifier)
             path = self.artifacts.path(record)
-            session = Session(path, threads=self._threads)
+            session = Session(path, threads=key[1])
             record.require_facts(session.metadata, path)
             self._check_origin(identifier, session)
             _check_signature(record, session)
             session.use_adapter(self._adapter_file(identifier))
-            self._open[identifier] = session
-        return self._open[identifier]
+            self._open[key] = session
+        return self._open[key]
 
     def switch_adapter(self, name: str | None) -> None:
         """Switch every transformer that has an adapter of this name to it, the others to none.
@@ -130,7 +140,7 @@ class Components:
     def use_adapters(self, adapters: Sequence[AdapterRecord]) -> None:
         """Switch to adapters of the manifest, at most one a component, and to no other."""
         self._adapters = {adapter.component: adapter for adapter in adapters}
-        for identifier, session in self._open.items():
+        for (identifier, _), session in self._open.items():
             session.use_adapter(self._adapter_file(identifier))
 
     def _adapter_file(self, identifier: str) -> Path | None:

@@ -151,7 +151,7 @@ def vamp(
         plot=plot,
     )
     started, results = time.monotonic(), told_on(target, as_json=as_json)
-    with spinner("checking hashes"):
+    with spinner("opening"):
         chosen = version_to_use(artifacts)
         pipeline = VampPipeline.open(chosen.folder, threads=threads)
         pipeline.switch_adapter(adapter)

@@ -144,9 +144,14 @@ class ComponentRecord(Record):
         return f"{self.name}.{self.variant}" if self.variant else self.name
 
     @property
+    def files(self) -> tuple[FileRecord, ...]:
+        """The graph, and its external data if it has any."""
+        return (self.file,) if self.data is None else (self.file, self.data)
+
+    @property
     def size(self) -> int:
         """Bytes of the graph and its external data."""
-        return self.file.size + (self.data.size if self.data else 0)
+        return sum(file.size for file in self.files)
 
     def dim(self, name: str, *, least: int = 1) -> int:
         """Return a dimension that is one number.
@@ -242,11 +247,7 @@ class Manifest(Record):
 
     def files(self) -> list[FileRecord]:
         """Return every file of the version but the manifest."""
-        found = []
-        for component in self.components:
-            found.append(component.file)
-            if component.data is not None:
-                found.append(component.data)
+        found = [file for component in self.components for file in component.files]
         return found + [adapter.file for adapter in self.adapters]
 
     def source_notes(self) -> list[str]:

@@ -20,11 +20,16 @@ import onnx
 import onnx_ir as ir
 
 from vampnet_onnx.configs.errors import InputError, said
+from vampnet_onnx.configs.external_data import require_own_data
 from vampnet_onnx.configs.files import is_there
-from vampnet_onnx.configs.manifest import MANIFEST_NAME, ComponentRecord, FileRecord
+from vampnet_onnx.configs.manifest import ComponentRecord, FileRecord
 
-# A protobuf message cannot exceed 2 GiB; stay well below.
-EXTERNAL_ABOVE_BYTES = 1_500_000_000
+# ONNX Runtime maps external data instead of reading and parsing it: from here on that is a
+# second less of loading.
+EXTERNAL_FROM_BYTES = 1_000_000_000
+
+# The most that goes into a file with its graph: a protobuf message cannot exceed 2 GiB.
+ONE_FILE_BYTES = 1_500_000_000
 
 # Constants of shapes and axes stay in the graph, where shape inference can read them.
 _INLINE_BELOW_BYTES = 1024
@@ -43,7 +48,7 @@ def save_graph(
     Args:
         model: left as it is.
         path: of the graph; external data goes beside it with ``.data`` appended.
-        external: put the weights in a file of their own; done unasked above 1.5 GB.
+        external: put the weights in a file of their own; done unasked from 1 GB on.
 
     Returns:
         Name, digest and size of the graph, and of its external data if there is any.
@@ -53,13 +58,18 @@ def save_graph(
         for v in model.graph.initializers.values()
         if v.const_value is not None
     )
-    if external or weights > EXTERNAL_ABOVE_BYTES:
+    if external or weights >= EXTERNAL_FROM_BYTES:
         data = path.with_name(path.name + ".data")
         ir.save(model, path, external_data=data.name, size_threshold_bytes=_INLINE_BELOW_BYTES)
         return FileRecord.of(path), FileRecord.of(data)
+    save_whole(model, path)
+    return FileRecord.of(path), None
+
+
+def save_whole(model: ir.Model, path: Path) -> None:
+    """Write a model, its weights in the same file; they are below `ONE_FILE_BYTES`."""
     with path.open("wb") as stream:
         _write_model(model, stream)
-    return FileRecord.of(path), None
 
 
 def read_graph(path: Path) -> ir.Model:
@@ -94,28 +104,11 @@ def read_component(record: ComponentRecord, path: Path) -> ir.Model:
     """Read a component's file, with no data but what its record vouches for.
 
     Raises:
-        InputError: as `read_graph` does, or of `require_own_data`.
+        InputError: as `read_graph` or `require_own_data` does.
     """
     model = read_graph(path)
-    require_own_data(model, record, path)
+    require_own_data(record, path)
     return model
-
-
-def require_own_data(model: ir.Model, record: ComponentRecord, path: Path) -> None:
-    """Refuse a graph that takes weights from a file that its record does not list.
-
-    Nobody checks the hash of such a file: with it the numbers may change later.
-
-    Raises:
-        InputError: naming the file.
-    """
-    own = record.data.name if record.data is not None else None
-    for tensor in _tensors(model.graph):
-        if isinstance(tensor, ir.ExternalTensor) and str(tensor.location) != own:
-            raise InputError(
-                f"{path}: takes {tensor.name} from {str(tensor.location)!r}, but"
-                f" {MANIFEST_NAME} lists {own or 'no file'} as its data; export again"
-            )
 
 
 @contextmanager

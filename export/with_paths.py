@@ -19,7 +19,7 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import replacing
 
 from .graph import CanonicalNames, KeepModulePaths
-from .onnx_file import EXTERNAL_ABOVE_BYTES, save_graph
+from .onnx_file import ONE_FILE_BYTES, save_whole
 from .passes.base import run_graph_passes
 
 _OPSET = 20
@@ -51,13 +51,13 @@ def export_with_paths(
     """
     made = graph_with_paths(module, inputs, opset=opset, dynamic_shapes=dynamic_shapes)
     weights = sum(t.nbytes for t in (*module.parameters(), *module.buffers()))
-    if weights > EXTERNAL_ABOVE_BYTES:
+    if weights > ONE_FILE_BYTES:
         raise InputError(
             f"{path}: {weights / 1e9:.1f} GB of weights do not fit in one ONNX file; export"
             " parts of the module"
         )
     with replacing(Path(path)) as temporary:
-        save_graph(made, temporary)
+        save_whole(made, temporary)
     return Path(path)
 
 

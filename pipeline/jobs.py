@@ -118,7 +118,9 @@ def vamp_file(
             allow_clipped=job.allow_clipped,
             say=say,
         )
-        pipeline.require(coarse_only=job.coarse_only, sample_rate=file.sample_rate)
+        progress("opening", 0, 1)
+        pipeline.begin(coarse_only=job.coarse_only, sample_rate=file.sample_rate)
+        progress("opening", 1, 1)
         return _vamp_opened(pipeline, job, file, progress=progress)
 
 

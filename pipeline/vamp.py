@@ -19,7 +19,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
+from vampnet_onnx.configs.artifacts import Artifacts, open_unhashed
 from vampnet_onnx.configs.settings import (
     BeatSettings,
     MaskSettings,
@@ -39,7 +39,8 @@ from .steps.streaming import joined
 from .steps.variation import Progress, Vamped, silent, vamp
 from .version.components import Codec, Components
 
-_NEEDED = ("codec_encoder", "mask_generator", "coarse", "sampler", "codec_decoder")
+# In the order they are opened in: the largest first.
+_NEEDED = ("coarse", "codec_encoder", "codec_decoder", "mask_generator", "sampler")
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,8 @@ class VampPipeline:
         """Check that the components fit each other; they are loaded when first needed.
 
         Args:
-            artifacts: of `open_artifacts`, which checks the hashes.
+            artifacts: of `open_artifacts`, or of `open_unhashed`: a file that was not hashed
+                yet is while it is loaded.
             threads: of ONNX Runtime; 0 leaves the choice to it.
 
         Raises:
@@ -116,10 +118,15 @@ class VampPipeline:
     def open(cls, path: Path | str, *, threads: int = 0) -> Self:
         """Open a version's folder, or of a model or a store the newest verified version.
 
-        Where none is verified it is the newest; its `repr` says which it was.  See
-        `open_artifacts` for what is refused.
+        Where none is verified it is the newest; its `repr` says which it was.  The content
+        of a component's files is checked when the component is first needed, while it loads,
+        and before it runs; `require` loads all that audio to audio needs.
+
+        Raises:
+            InputError: nothing there, a damaged manifest, a file missing or of a wrong size,
+                or components of different sets.
         """
-        return cls(open_artifacts(version_to_use(Path(path)).folder), threads=threads)
+        return cls(open_unhashed(version_to_use(Path(path)).folder), threads=threads)
 
     def __repr__(self) -> str:
         artifacts, codec = self.components.artifacts, self.codec
@@ -145,10 +152,21 @@ class VampPipeline:
             sample_rate: of the audio, Hz; None is the codec's own.
 
         Raises:
-            InputError: a component is missing or of another model.
+            InputError: a component is missing, changed or of another model.
+        """
+        self.begin(coarse_only=coarse_only, sample_rate=sample_rate)
+        if not coarse_only:
+            self.components.session("c2f")
+
+    def begin(self, *, coarse_only: bool = False, sample_rate: int | None = None) -> None:
+        """Load what audio to audio needs, as `require` does, and ``c2f`` beside the work.
+
+        That of ``c2f`` which does not show here stops the generation.
         """
         processor = processor_for(self.codec, sample_rate or self.codec.sample_rate)
-        for name in (*_NEEDED, *(() if coarse_only else ("c2f",)), processor):
+        first = (*_NEEDED, processor)
+        self.components.load(*first, *(() if coarse_only else ("c2f",)))
+        for name in first:
             self.components.session(name)
 
     def prepare(self, audio: ArrayLike, sample_rate: int) -> Prepared:
@@ -209,6 +227,12 @@ class VampPipeline:
             progress: told component, steps done and steps in all.
         """
         parts = self.components
+        parts.load("coarse", "sampler", *(() if coarse_only else ("c2f",)))
+
+        def told(name: str, done: int, total: int) -> None:
+            parts.require_sound()  # of c2f, rather than when coarse is done
+            progress(name, done, total)
+
         return vamp(
             codes,
             mask,
@@ -218,7 +242,7 @@ class VampPipeline:
             codec=self.codec,
             settings=settings or vamp_settings(),
             noise=noise,
-            progress=progress,
+            progress=told,
         )
 
     def decode(self, codes: Integers) -> Floats:
@@ -325,7 +349,7 @@ class VampPipeline:
             NotFiniteError: a model computes NaN or infinity.
         """
         clip = as_clip(audio)
-        self.require(coarse_only=coarse_only, sample_rate=sample_rate)
+        self.begin(coarse_only=coarse_only, sample_rate=sample_rate)
         made = self.vary(
             self.prepare(clip[:, None] if keep_stereo else clip[None], sample_rate),
             seed=seed,

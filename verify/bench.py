@@ -21,7 +21,7 @@ from vampnet_onnx.export.components.registry import (
     required_checkpoint,
 )
 from vampnet_onnx.models import Checkpoints
-from vampnet_onnx.pipeline.version.session import Session
+from vampnet_onnx.pipeline.version.session import open_session
 
 from .sides.export import require_same_sources
 from .subjects.registry import subject_of
@@ -83,7 +83,7 @@ def _timed(
     threads: int,
     progress: Callable[[str, int, int], None],
 ) -> list[Timing]:
-    subject, session = subject_of(record), Session(artifacts.path(record), threads=threads)
+    subject, session = subject_of(record), open_session(artifacts, record, threads=threads)
     record.require_facts(session.metadata, session.path)
     module = None
     if checkpoints is not None:

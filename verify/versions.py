@@ -9,6 +9,7 @@ from pathlib import Path
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import GateRule, Gates, VerifySection
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.external_data import require_own_data
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.manifest import ComponentRecord, PassRecord
 from vampnet_onnx.export.components.registry import require_known
@@ -191,7 +192,7 @@ def _compared(
 def _files(side: _Side) -> list[Path]:
     """Return a component's graph and its external data, if it has any."""
     record, path, _ = side
-    return [path, *([path.with_name(record.data.name)] if record.data else [])]
+    return [path.with_name(file.name) for file in record.files]
 
 
 def _bytes(side: _Side) -> int:
@@ -247,6 +248,7 @@ def _measured(
 def _opened(side: _Side) -> Session:
     record, path, adapter = side
     require_known(record, path.parent)
+    require_own_data(record, path)
     session = Session(path)
     record.require_facts(session.metadata, path)
     session.use_adapter(adapter)

@@ -1,14 +1,18 @@
 """The components of one artifact version, opened when asked for, and checked to be of one set.
 
-Nothing is trusted that the manifest does not vouch for: `configs.artifacts` has
-checked the hashes; here the dimensions of the parts are compared, and each file's own metadata
-with the manifest, so that files of two models in one folder are refused.
+Nothing is trusted that the manifest does not vouch for: a file is hashed while it is loaded,
+and runs once its hash has held; here the dimensions of the parts are compared, and each file's
+own metadata with the manifest, so that files of two models in one folder are refused.
+
+Files are loaded by threads, as many at once as there are cores.  Memory: that of the sessions,
+which is the bytes of their files, and of those still loading once more at most.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +29,7 @@ from vampnet_onnx.configs.manifest import (
 )
 from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
 
-from .session import Session
+from .session import Session, open_session
 
 _CODEC_FILE = "codec.pth"
 _NOT_OF_ONE_SET = "they are not of one set; export them together"
@@ -52,10 +56,10 @@ class Codec:
 
 @dataclass(frozen=True)
 class Transformer:
-    """A transformer ready to run."""
+    """A transformer; its session is asked for at every run, so it may still be loading."""
 
     name: str
-    session: Session
+    session: Callable[[], Session]
     n_codebooks: int  # in its input
     n_conditioning_codebooks: int  # leading ones that it does not predict
     mask_token: int
@@ -65,7 +69,7 @@ class Transformer:
 
         Takes codes, int64 [B, n_codebooks, T], mask token allowed.
         """
-        return self.session.run({"codes": codes})["logits"]
+        return self.session().run({"codes": codes})["logits"]
 
 
 class Components:
@@ -82,7 +86,8 @@ class Components:
         """
         self.artifacts = artifacts
         self._threads = threads
-        self._open: dict[tuple[str, int], Session] = {}
+        self._open: dict[tuple[str, int], Future[Session]] = {}
+        self._loaders = ThreadPoolExecutor(cores(), "load")
         self._adapters: dict[str, AdapterRecord] = {}
         self.codec = _codec_of(artifacts)
         self.codec_hash = _codec_hash(artifacts)
@@ -107,6 +112,26 @@ class Components:
         """Return how many threads may compute at once: as asked for, or the cores."""
         return self._threads or cores()
 
+    def load(self, *identifiers: str) -> None:
+        """Begin to open components in the background, in this order.
+
+        Raises:
+            InputError: one is not among the artifacts, or one begun earlier cannot be opened.
+        """
+        for record in [self.record(identifier) for identifier in identifiers]:
+            self._begin(record, self._threads)
+        self.require_sound()
+
+    def require_sound(self) -> None:
+        """Look at what was opened in the background until now.
+
+        Raises:
+            InputError: a component cannot be opened; see `session`.
+        """
+        for (identifier, threads), opening in list(self._open.items()):
+            if opening.done():
+                self.session(identifier, threads=threads)
+
     def session(self, identifier: str, *, threads: int | None = None) -> Session:
         """Return a component's session, opened at the first call.
 
@@ -114,20 +139,37 @@ class Components:
             threads: for one operator; None is what these components were opened with.
 
         Raises:
-            InputError: it is not there, not loadable, or made from other checkpoints than
-                the manifest says.
+            InputError: it is not there, changed or not loadable, or made from other
+                checkpoints than the manifest says.
         """
-        key = (identifier, self._threads if threads is None else threads)
+        record = self.record(identifier)
+        opening = self._begin(record, self._threads if threads is None else threads)
+        try:
+            session = opening.result()
+            self._switch(record, session)
+        except BaseException:  # an interrupt, too, is not to wait for what has not begun
+            self._forget()
+            raise
+        return session
+
+    def _begin(self, record: ComponentRecord, threads: int) -> Future[Session]:
+        key = record.id, threads
         if key not in self._open:
-            record = self.record(identifier)
-            path = self.artifacts.path(record)
-            session = Session(path, threads=key[1])
-            record.require_facts(session.metadata, path)
-            self._check_origin(identifier, session)
-            _check_signature(record, session)
-            session.use_adapter(self._adapter_file(identifier))
-            self._open[key] = session
+            self._open[key] = self._loaders.submit(self._opened, record, threads)
         return self._open[key]
+
+    def _forget(self) -> None:
+        """Drop what waits to be opened and what could not be: it may be asked for again."""
+        for key, opening in list(self._open.items()):
+            if opening.cancel() or (opening.done() and opening.exception() is not None):
+                del self._open[key]
+
+    def _opened(self, record: ComponentRecord, threads: int) -> Session:
+        session = open_session(self.artifacts, record, threads=threads)
+        record.require_facts(session.metadata, session.path)
+        self._check_origin(record.id, session)
+        _check_signature(record, session)
+        return session
 
     def switch_adapter(self, name: str | None) -> None:
         """Switch every transformer that has an adapter of this name to it, the others to none.
@@ -140,23 +182,26 @@ class Components:
     def use_adapters(self, adapters: Sequence[AdapterRecord]) -> None:
         """Switch to adapters of the manifest, at most one a component, and to no other."""
         self._adapters = {adapter.component: adapter for adapter in adapters}
-        for (identifier, _), session in self._open.items():
-            session.use_adapter(self._adapter_file(identifier))
+        self.require_sound()
 
-    def _adapter_file(self, identifier: str) -> Path | None:
-        adapter = self._adapters.get(self.record(identifier).name)
-        return None if adapter is None else self.artifacts.folder / adapter.file.name
+    def _switch(self, record: ComponentRecord, session: Session) -> None:
+        """Switch a session to the adapter in use."""
+        adapter = self._adapters.get(record.name)
+        path = None if adapter is None else self.artifacts.folder / adapter.file.name
+        if session.adapter != path:
+            with self.artifacts.sealed(*([] if adapter is None else [adapter.file])):
+                session.use_adapter(path)
 
     def transformer(self, name: str) -> Transformer:
-        """Return a transformer, ``coarse`` or ``c2f``.
+        """Return a transformer, ``coarse`` or ``c2f``, opened when it first runs.
 
         Raises:
-            InputError: as `session`.
+            InputError: it is not among the artifacts.
         """
         record = self.record(name)
         return Transformer(
             name=name,
-            session=self.session(name),
+            session=partial(self.session, name),
             n_codebooks=record.dim("n_codebooks"),
             n_conditioning_codebooks=record.dim("n_conditioning_codebooks", least=0),
             mask_token=record.dim("vocab_size"),

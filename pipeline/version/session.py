@@ -7,9 +7,11 @@ from typing import Protocol
 import numpy as np
 import onnxruntime as ort
 
+from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError, said
+from vampnet_onnx.configs.external_data import require_own_data
 from vampnet_onnx.configs.files import plainly_named
-from vampnet_onnx.configs.manifest import TensorSignature
+from vampnet_onnx.configs.manifest import ComponentRecord, TensorSignature
 
 # What ONNX Runtime calls the element types that are not called as in NumPy.
 _DTYPES = {"float": "float32", "double": "float64"}
@@ -54,6 +56,7 @@ class Session:
             raise InputError(message) from error
         self.path = path
         self.metadata: dict[str, str] = facts
+        self.adapter: Path | None = None
         self._adapter: ort.LoraAdapter | None = None
 
     def use_adapter(self, path: Path | None) -> None:
@@ -72,7 +75,7 @@ class Session:
                 raise InputError(
                     f"{path}: ONNX Runtime cannot load it: {said(error)}"
                 ) from error
-        self._adapter = adapter
+        self.adapter, self._adapter = path, adapter
 
     def run(
         self, inputs: Mapping[str, np.ndarray], *, only: Sequence[str] | None = None
@@ -95,6 +98,24 @@ class Session:
         except Exception as error:  # ONNX Runtime's errors share no other base
             raise InputError(f"{self.path.name}: does not run: {said(error)}") from error
         return dict(zip(wanted, values, strict=True))
+
+
+def open_session(
+    artifacts: Artifacts, record: ComponentRecord, *, threads: int = 0
+) -> Session:
+    """Load a component, held to the hashes of the manifest while it loads.
+
+    Args:
+        threads: as of `Session`.
+
+    Raises:
+        InputError: a file is missing or changed, ONNX Runtime cannot load it, or it takes
+            weights from a file that the manifest does not list.
+    """
+    path = artifacts.path(record)
+    with artifacts.sealed(*record.files):
+        require_own_data(record, path)
+        return Session(path, threads=threads)
 
 
 def _signature(item: ort.NodeArg) -> TensorSignature:

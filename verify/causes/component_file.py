@@ -7,6 +7,7 @@ from pathlib import Path
 
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.external_data import require_own_data
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.manifest import (
     METADATA_PREFIX,
@@ -15,7 +16,6 @@ from vampnet_onnx.configs.manifest import (
     SourceRecord,
 )
 from vampnet_onnx.export.components.registry import require_known
-from vampnet_onnx.export.onnx_file import require_own_data
 from vampnet_onnx.verify.localisation.graph import GraphModules
 from vampnet_onnx.verify.sides.export import adapters_of
 
@@ -73,7 +73,7 @@ def open_component(
     files = [artifacts.folder / adapter.file.name for adapter in adapters]
     graph = GraphModules(artifacts.path(record), files)
     record.require_facts(graph.metadata, artifacts.path(record))
-    require_own_data(graph.model, record, artifacts.path(record))
+    require_own_data(record, artifacts.path(record))
     return ComponentFile(
         record,
         artifacts.path(record),

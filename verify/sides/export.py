@@ -13,7 +13,7 @@ from vampnet_onnx.configs.manifest import (
     SourceRecord,
 )
 from vampnet_onnx.models import ModelSet
-from vampnet_onnx.pipeline.version.session import Session
+from vampnet_onnx.pipeline.version.session import Session, open_session
 from vampnet_onnx.verify.subjects.case import RunExport
 from vampnet_onnx.verify.subjects.registry import subject_of
 
@@ -31,12 +31,13 @@ def open_export(
         threads: of ONNX Runtime; 0 leaves the choice to it.
 
     Raises:
-        InputError: ONNX Runtime cannot load a file.
+        InputError: a file changed since its hash was checked, takes weights from one that
+            the manifest does not list, or cannot be loaded by ONNX Runtime.
     """
     subject = subject_of(record)
     if subject.needs:
         return subject.run_whole(artifacts, record, adapters, threads), []
-    session = Session(artifacts.path(record), threads=threads)
+    session = open_session(artifacts, record, threads=threads)
     for adapter in adapters:
         session.use_adapter(artifacts.folder / adapter.file.name)
     return session.run, signature_mismatches(record, session)

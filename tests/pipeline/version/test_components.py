@@ -51,7 +51,7 @@ def test_a_file_of_another_model_is_refused_even_if_the_manifest_vouches_for_it(
     assert foreign != data
     (mixed / "coarse.onnx").write_bytes(foreign)
     with pytest.raises(InputError, match="not what the manifest vouches for"):
-        VampPipeline.open(mixed)
+        VampPipeline.open(mixed).require()
     manifest = json.loads((mixed / "manifest.json").read_text())
     record = next(c for c in manifest["components"] if c["name"] == "coarse")
     record["file"]["sha256"] = sha256(mixed / "coarse.onnx")

@@ -6,6 +6,7 @@ sampler's graph.
 """
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +40,8 @@ def generate(
     Args:
         codes: int64 [B, C, T], mask token allowed.
         mask: int64 [B, C, T] of 0 and 1, or None for all but the conditioning codebooks.
-        noise: asked twice a step.
+        noise: asked twice a step, by a thread of its own while the network runs; a step ends
+            with its noise drawn, also one that fails.
         on_step: called after every step.
         where: what the messages say of the place, beside the step.
 
@@ -63,33 +65,37 @@ def generate(
     given, predicted = masked[:, :n_given], masked[:, n_given:]
     at_start = _count_at_start(masked, predicted, token, settings.mode)
     fixed = _sampler_options(settings)
-    for step in range(settings.steps):
-        place = f"{model.name}: step {step + 1} of {settings.steps}{where}, {noise.name}"
-        logits = _guided_logits(model, np.concatenate([given, predicted], axis=1), settings)
-        if not np.isfinite(logits).all():
-            raise NotFiniteError(
-                f"{place}: logits are not finite; the component computes nonsense, so nothing"
-                " is made of it. Verify the artifacts (vampnet-onnx verify)"
+    with ThreadPoolExecutor(1, "noise") as drawer:
+        for step in range(settings.steps):
+            drawing = drawer.submit(_step_noise, predicted.shape, token, step, settings, noise)
+            place = f"{model.name}: step {step + 1} of {settings.steps}{where}, {noise.name}"
+            logits = _guided_logits(
+                model, np.concatenate([given, predicted], axis=1), settings
             )
-        exponential, uniform = _step_noise(logits, step, settings, noise)
-        result = sampler.run(
-            {
-                **fixed,
-                "logits": logits,
-                "codes": predicted,
-                "step": np.array(step, np.int64),
-                "at_start": at_start,
-                "exponential": exponential,
-                "uniform": uniform,
-            }
-        )
-        if np.isnan(result["confidence"]).any():
-            raise NotFiniteError(
-                f"{place}: confidences are not numbers; temperature = {settings.temperature}"
-                " is too small for these logits, raise it"
+            if not np.isfinite(logits).all():
+                raise NotFiniteError(
+                    f"{place}: logits are not finite; the component computes nonsense, so"
+                    " nothing is made of it. Verify the artifacts (vampnet-onnx verify)"
+                )
+            exponential, uniform = drawing.result()
+            result = sampler.run(
+                {
+                    **fixed,
+                    "logits": logits,
+                    "codes": predicted,
+                    "step": np.array(step, np.int64),
+                    "at_start": at_start,
+                    "exponential": exponential,
+                    "uniform": uniform,
+                }
             )
-        on_step()
-        given, predicted = codes[:, :n_given], result["next_codes"]
+            if np.isnan(result["confidence"]).any():
+                raise NotFiniteError(
+                    f"{place}: confidences are not numbers; temperature ="
+                    f" {settings.temperature} is too small for these logits, raise it"
+                )
+            on_step()
+            given, predicted = codes[:, :n_given], result["next_codes"]
     return np.concatenate([given, result["sampled"]], axis=1)
 
 
@@ -137,10 +143,19 @@ def _guided_logits(
 
 
 def _step_noise(
-    logits: Floats, step: int, settings: GenerationSettings, noise: NoiseSource
+    predicted: tuple[int, ...],
+    entries: int,
+    step: int,
+    settings: GenerationSettings,
+    noise: NoiseSource,
 ) -> tuple[Floats, Floats]:
-    """Ask for a step's noise, for twice the items where the published batch is doubled."""
-    batch, entries, positions = logits.shape
+    """Ask for a step's noise, for twice the items where the published batch is doubled.
+
+    Args:
+        predicted: shape of the predicted codes, [B, P, T].
+        entries: of a codebook.
+    """
+    batch, positions = predicted[0], predicted[1] * predicted[2]
     doubled = settings.cfg_guidance is not None and settings.mode is Mode.REFERENCE
     asked = 2 * batch if doubled else batch
     exponential = np.zeros((0, entries), np.float32)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from threading import Barrier
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from tests.support.pipeline_inputs import codes_for
 from tests.support.recorded_cases import golden_model
 from tests.support.sets import GoldenSet
-from vampnet_onnx.configs.errors import NotFiniteError
+from vampnet_onnx.configs.errors import InputError, NotFiniteError
 from vampnet_onnx.configs.settings import Mode, generation_settings, vamp_settings
 from vampnet_onnx.models.behaviour.generate import generate as generate_in_torch
 from vampnet_onnx.models.behaviour.noise import TorchNoise
@@ -94,3 +95,92 @@ def test_a_temperature_that_makes_no_numbers_stops(pipeline_a: VampPipeline) -> 
     codes = codes_for(pipeline_a)
     with pytest.raises(NotFiniteError, match=r"coarse: step 1 of 12 in chunk 1 of 1, seed 0"):
         pipeline_a.vamp(codes, np.ones_like(codes), chosen, noise=PhiloxNoise(0))
+
+
+class Drawn:
+    """Noise that was drawn beforehand, one array after another."""
+
+    name = "drawn before"
+
+    def __init__(self, arrays: list[np.ndarray]) -> None:
+        self._arrays = iter(arrays)
+
+    def exponential(self, shape: tuple[int, ...]) -> np.ndarray:
+        found = next(self._arrays)
+        assert found.shape == shape
+        return found
+
+    uniform = exponential
+
+
+@pytest.mark.parametrize(
+    ("choices", "drawing_steps", "items"),
+    [
+        ({}, 5, 2),
+        ({"sample_cutoff": 0.4}, 3, 2),
+        ({"sample_cutoff": 0.0}, 1, 2),
+        ({"cfg_guidance": 2.0}, 5, 4),  # reference mode draws for a doubled batch
+        ({"cfg_guidance": 2.0, "mode": Mode.CORRECTED}, 5, 2),
+    ],
+)
+def test_noise_drawn_while_the_network_runs_is_that_of_the_stream_in_its_order(
+    pipeline_a: VampPipeline, choices: dict[str, Any], drawing_steps: int, items: int
+) -> None:
+    parts, steps = pipeline_a.components, 5
+    model = parts.transformer("coarse")
+    positions, entries = 9 * (model.n_codebooks - model.n_conditioning_codebooks), 96
+    codes = np.full((2, model.n_codebooks, 9), model.mask_token)
+    assert entries == model.mask_token
+
+    def generated(noise: Any) -> np.ndarray:
+        chosen = generation_settings(steps=steps, **choices)
+        sampler = parts.session("sampler")
+        return generate(model, sampler, codes, None, settings=chosen, noise=noise)
+
+    ahead, drawn = PhiloxNoise(3), list[np.ndarray]()
+    for step in range(steps):
+        if step < drawing_steps:
+            drawn.append(ahead.exponential((items * positions, entries)))
+        drawn.append(ahead.uniform((items, positions)))
+    behind = PhiloxNoise(3)
+    np.testing.assert_array_equal(generated(behind), generated(Drawn(drawn)))
+    # Nothing was drawn that no step takes: whoever draws next goes on where it would.
+    np.testing.assert_array_equal(behind.uniform((7,)), ahead.uniform((7,)))
+
+
+class _Meeting(PhiloxNoise):
+    """Noise that waits for the network to run beside it."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(seed)
+        self.barrier = Barrier(2, timeout=60)
+
+    def exponential(self, shape: tuple[int, ...]) -> np.ndarray:
+        self.barrier.wait()
+        return super().exponential(shape)
+
+
+def test_noise_is_drawn_while_the_network_runs(pipeline_a: VampPipeline) -> None:
+    model, noise = pipeline_a.components.transformer("coarse"), _Meeting(0)
+
+    class Waiting(Transformer):
+        def logits(self, codes: np.ndarray) -> np.ndarray:
+            noise.barrier.wait()
+            return model.logits(codes)
+
+    waiting = Waiting(**{name: getattr(model, name) for name in vars(model)})
+    codes = np.full((1, model.n_codebooks, 9), model.mask_token)
+    sampler, chosen = pipeline_a.components.session("sampler"), generation_settings(steps=3)
+    found = generate(waiting, sampler, codes, None, settings=chosen, noise=noise)
+    expected = generate(model, sampler, codes, None, settings=chosen, noise=PhiloxNoise(0))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_what_goes_wrong_with_the_noise_is_told(pipeline_a: VampPipeline) -> None:
+    class Failing(PhiloxNoise):
+        def uniform(self, shape: tuple[int, ...]) -> np.ndarray:
+            raise InputError("no noise left")
+
+    codes = codes_for(pipeline_a)
+    with pytest.raises(InputError, match="no noise left"):
+        pipeline_a.vamp(codes, np.ones_like(codes), noise=Failing(0))

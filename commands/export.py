@@ -51,7 +51,7 @@ def export(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Export a folder of checkpoints to ONNX, without verifying.
+    r"""Export a folder of checkpoints to ONNX, without verifying.
 
     Files go to OUT/MODEL/vN, with a manifest. The same checkpoint and toolchain give the same
     bytes and no new version.
@@ -59,9 +59,11 @@ def export(
     Examples:
       vampnet-onnx export --checkpoint checkpoints/mine --out artifacts
 
-      vampnet-onnx export --checkpoint checkpoints/mine --input latents --component coarse
+      vampnet-onnx export --checkpoint checkpoints/mine \
+          --input latents --component coarse
 
-      vampnet-onnx export --checkpoint checkpoints/mine --lora style.pth --lora-adapters
+      vampnet-onnx export --checkpoint checkpoints/mine \
+          --lora style.pth --lora-adapters
 
       vampnet-onnx export --checkpoint runs/NAME --codec models/codec.pth
     """

@@ -93,13 +93,13 @@ def record(
     codec: Codec = None,
     upstream_python: UpstreamPython = None,
 ) -> None:
-    """Record a new set with the published packages, in the format of the existing ones.
+    r"""Record a new set with the published packages, in the format of the existing ones.
 
     The packages run in another interpreter, since they need an old torch. Inputs are seeded;
     the checkpoints are copied into the set.
 
     Example:
-      vampnet-onnx golden record mine --checkpoint ckpt
+      vampnet-onnx golden record mine --checkpoint ckpt \
           --upstream-python build/upstream/bin/python
     """
     require_export_tools()

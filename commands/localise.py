@@ -71,7 +71,7 @@ def localise(
     unsealed: Unsealed = False,
     as_json: Json = False,
 ) -> None:
-    """Walk an export module by module and name the one that introduces an error.
+    r"""Walk an export module by module and name the one that introduces an error.
 
     Every module of the export runs on the reference's own inputs: one whose output is wrong
     then introduces the error, one that is wrong only in the whole passes it on. With NEW, two
@@ -82,13 +82,15 @@ def localise(
     Exit code 1 means that a module was named, or that two files differ all the same.
 
     Examples:
-      vampnet-onnx localise artifacts --checkpoint checkpoints/mine --component c2f --seed 17
+      vampnet-onnx localise artifacts --checkpoint checkpoints/mine \
+          --component c2f --seed 17
 
       vampnet-onnx localise artifacts/mine/v1 artifacts/mine/v2 --component coarse
 
       vampnet-onnx localise old.onnx new.onnx
 
-      vampnet-onnx localise artifacts --checkpoint tests/golden/a --reference golden
+      vampnet-onnx localise artifacts --checkpoint tests/golden/a \
+          --reference golden
     """
     require_export_tools()
     if plot is not None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import inspect
 import io
 import json
 import math
 import os
+import re
 import sys
 import threading
 import time
@@ -237,6 +239,11 @@ def complain(message: str) -> None:
 def _shown(message: str) -> str:
     """Return a message without line ends and escape sequences of names in untrusted files."""
     return "".join(c if c.isprintable() else _escaped(c) for c in message)
+
+
+def flowing(text: str) -> str:
+    """Return a docstring whose paragraphs break where a terminal does; what is indented stays."""
+    return re.sub(r"(?<=\S)\n(?=\S)", " ", inspect.cleandoc(text))
 
 
 def print_any_name() -> None:

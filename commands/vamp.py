@@ -120,7 +120,7 @@ def vamp(
     threads: Threads = 0,
     as_json: Json = False,
 ) -> None:
-    """Make variations of audio, from exported components alone.
+    r"""Make variations of audio, from exported components alone.
 
     Options left out have the values the published package gives them. Nothing falls back: a
     missing component is an error, and coarse codes alone are a request (--coarse-only).
@@ -128,7 +128,8 @@ def vamp(
     Examples:
       vampnet-onnx vamp in.wav out.wav --artifacts artifacts
 
-      vampnet-onnx vamp in.wav out.flac --artifacts artifacts --periodic-prompt 13 --seed 4
+      vampnet-onnx vamp in.wav out.flac --artifacts artifacts \
+          --periodic-prompt 13 --seed 4
     """
     given = {name: value for name, value in locals().items() if value is not None}
     from vampnet_onnx.configs.verification import version_to_use

@@ -96,7 +96,7 @@ def verify(
     upstream_python: UpstreamPython = None,
     as_json: Json = False,
 ) -> None:
-    """Verify artifacts against the checkpoints they were made from, and report.
+    r"""Verify artifacts against the checkpoints they were made from, and report.
 
     Hashes are checked first. Every component runs over a matrix of seeds, lengths and batch
     sizes on both sides. Exit code 1 means that a gate failed. Many seeds (0:2000) run in
@@ -107,10 +107,10 @@ def verify(
     Examples:
       vampnet-onnx verify artifacts --checkpoint checkpoints/mine --report report
 
-      vampnet-onnx verify artifacts --checkpoint checkpoints/mine --component c2f
-          --seeds 0:2000 --exitfirst
+      vampnet-onnx verify artifacts --checkpoint checkpoints/mine \
+          --component c2f --seeds 0:2000 --exitfirst
 
-      vampnet-onnx verify artifacts --checkpoint ckpt --reference upstream
+      vampnet-onnx verify artifacts --checkpoint ckpt --reference upstream \
           --upstream-python build/upstream/bin/python
     """
     require_export_tools()

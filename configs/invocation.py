@@ -11,6 +11,8 @@ _KNOWN: Mapping[str, frozenset[str]] = {
     "verify": frozenset({"lora", "config", "unsealed", "reference", "upstream_python"}),
     "localise": frozenset({"lora", "unsealed", "reference"}),
 }
+# Where a verification that is run again reports, so that it replaces no whole report.
+_AGAIN = "report-again"
 # A walk needs modules, or activations that were recorded of them.
 _WALKED = frozenset({"models", "golden"})
 
@@ -60,6 +62,8 @@ class Given:
             words += ["--reference", self.reference]
         if "upstream_python" in known and self.upstream_python is not None:
             words += ["--upstream-python", str(self.upstream_python)]
+        if name == "verify":
+            words += ["--report", _AGAIN]
         return shell_line(*words, *more)
 
 

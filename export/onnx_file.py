@@ -8,10 +8,9 @@ piece by piece, in the field order protobuf itself uses, so the file is byte for
 
 import io
 import logging
-import warnings
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -23,6 +22,8 @@ from vampnet_onnx.configs.errors import InputError, said
 from vampnet_onnx.configs.external_data import require_own_data
 from vampnet_onnx.configs.files import is_there
 from vampnet_onnx.configs.manifest import ComponentRecord, FileRecord
+
+from .quiet import quiet
 
 # ONNX Runtime maps external data instead of reading and parsing it: from here on that is a
 # second less of loading.
@@ -83,7 +84,7 @@ def read_graph(path: Path) -> ir.Model:
     if not (is_there(path) and path.is_file()):
         raise InputError(f"{path}: no such ONNX file")
     try:
-        with _silenced():
+        with _quiet_ir():
             proto = onnx.load(path, format="protobuf", load_external_data=False)
             _require_text(proto)
             _require_one_maker(proto.graph)
@@ -111,17 +112,9 @@ def read_component(record: ComponentRecord, path: Path) -> ir.Model:
     return model
 
 
-@contextmanager
-def _silenced() -> Iterator[None]:
+def _quiet_ir() -> AbstractContextManager[None]:
     """Keep onnx-ir from printing what it goes on over; the checks here refuse what matters."""
-    log = logging.getLogger("onnx_ir")
-    level = log.level
-    log.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        log.setLevel(level)
+    return quiet("onnx_ir", logging.CRITICAL)
 
 
 def _require_text(message: Any) -> None:
@@ -210,7 +203,7 @@ def _write_model(model: ir.Model, stream: BinaryIO) -> None:
     held = dict(model.graph.initializers)
     model.graph.initializers.clear()
     try:
-        with _silenced():
+        with _quiet_ir():
             message = ir.to_proto(model)
     finally:
         model.graph.initializers.update(held)

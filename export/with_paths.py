@@ -4,10 +4,9 @@ Nothing here knows VampNet.  The graph is what torch's exporter makes of the mod
 its optimiser: that moves nodes from one module to another, and merges what is equal.
 """
 
-import contextlib
 import logging
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from vampnet_onnx.configs.files import replacing
 from .graph import CanonicalNames, KeepModulePaths
 from .onnx_file import ONE_FILE_BYTES, save_whole
 from .passes.base import run_graph_passes
+from .quiet import quiet
 
 _OPSET = 20
 
@@ -133,17 +133,9 @@ def require_ready(module: nn.Module) -> None:
         raise InputError(f"{type(module).__name__}: {away[0]} is not on the CPU; call .cpu()")
 
 
-@contextlib.contextmanager
-def quiet_exporter() -> Iterator[None]:
+def quiet_exporter() -> AbstractContextManager[None]:
     """Silence notices that are not about this model, such as torchvision being absent."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            yield
-    finally:
-        logger.setLevel(level)
+    return quiet("torch.onnx", logging.ERROR)
 
 
 def _tensors(value: Any) -> Any:

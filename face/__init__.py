@@ -19,7 +19,7 @@ is not installed) or a `NotFiniteError` (a model computes NaN), in the words of 
 Nothing here loads torch, onnx or matplotlib before it is used; running artifacts never does.
 """
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -90,6 +90,8 @@ if not TYPE_CHECKING:  # a type checker would take any name for one that is ther
     def __getattr__(name: str) -> Any:
         """Load a name of ``__all__`` from its room when it is first used."""
         if name == "__version__":
+            from importlib import metadata  # slow to load, and an interrupt may come meanwhile
+
             return metadata.version("vampnet-onnx")
         home = next((home for home, names in _HOMES.items() if name in names), None)
         if home is None:

@@ -28,7 +28,7 @@ from vampnet_onnx.commands.fetch import fetch
 from vampnet_onnx.commands.golden import golden
 from vampnet_onnx.commands.localise import localise
 from vampnet_onnx.commands.make_checkpoint import make_checkpoint
-from vampnet_onnx.commands.output import complain, print_any_name
+from vampnet_onnx.commands.output import complain, flowing, print_any_name
 from vampnet_onnx.commands.release import release
 from vampnet_onnx.commands.replay import replay
 from vampnet_onnx.commands.report import report
@@ -74,6 +74,8 @@ for command in (
 ):
     app.command(command.__name__.replace("_", "-"))(command)
 app.add_typer(golden)
+for info in (*app.registered_commands, *golden.registered_commands):
+    info.help = flowing(info.callback.__doc__ or "")
 
 
 def run() -> NoReturn:

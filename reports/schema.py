@@ -221,7 +221,9 @@ class Report(Record):
 
     schema_version: int = SCHEMA_VERSION
     model: str
-    version: str = Field(description="artifact version, such as v1; empty if not published")
+    version: str = Field(
+        description="artifact version, such as v1; empty where the files are none"
+    )
     verdict: Verdict
     verdict_line: str = Field(description="one sentence a person can quote")
     random_weights: bool
@@ -239,7 +241,9 @@ class Report(Record):
     self_test: SelfTest | None = None
 
     def __repr__(self) -> str:
-        return f"<Report of {self.model} {self.version or 'unpublished'}: {self.verdict_line}>"
+        return (
+            f"<Report of {self.model} {self.version or '(no version)'}: {self.verdict_line}>"
+        )
 
     __str__ = __repr__
 

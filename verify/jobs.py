@@ -137,14 +137,14 @@ def verify_export(
         factor, then = gates.headroom.factor, last[1].gates
         report = with_headroom(report, then, last[0].name, factor=factor, strict=strict)
     less = {
-        "one case": bool(chosen),
-        "some components": bool(listed(components)),
-        "stopping at the first failure": exit_first,
-        "a quick run": quick,
-        "unsealed files": unsealed or bool(artifacts.changed),
-        "a recorded set": reference == "golden",
+        "single cases were asked for": bool(chosen),
+        "some components were asked for": bool(listed(components)),
+        "it was to stop at the first failure": exit_first,
+        "a quick run was asked for": quick,
+        "the files are unsealed": unsealed or bool(artifacts.changed),
+        "it was held to a recorded set": reference == "golden",
     }
-    reasons = [f"{what} was asked for" for what, asked in less.items() if asked]
+    reasons = [what for what, asked in less.items() if asked]
     reasons = reasons or shortfalls(report, artifacts.manifest, matrix, gates)
     folder = artifacts.folder
     settled(folder, settle(folder, report, matrix=matrix, reasons=reasons))

@@ -37,7 +37,7 @@ def shortfalls(
     """
     found = {part.id for part in report.components}
     left = [record.id for record in records_of(manifest) if record.id not in found]
-    reasons = [f"{', '.join(left)} was left out"] if left else []
+    reasons = [f"left out: {', '.join(left)}"] if left else []
     for name in ("seeds", "frames", "batches"):
         wanted = shipped("defaults.toml")["verify"][name]
         missing = [str(value) for value in wanted if value not in getattr(matrix, name)]

@@ -176,7 +176,8 @@ def test_a_command_holds_all_that_was_given_and_quotes_it() -> None:
     assert shlex.split(given.command("verify", "--case", "a b")) == [
         *("vampnet-onnx", "verify", "./-my models/v1", "--checkpoint", "it's"),
         *("--config", "c d.toml", "--lora", "coarse=a b.pth", "--unsealed"),
-        *("--reference", "upstream", "--upstream-python", "/x y/python", "--case", "a b"),
+        *("--reference", "upstream", "--upstream-python", "/x y/python"),
+        *("--report", "report-again", "--case", "a b"),
     ]
     assert shlex.split(given.command("localise")) == [
         *("vampnet-onnx", "localise", "./-my models/v1", "--checkpoint", "it's"),

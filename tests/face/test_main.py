@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import inspect
 import os
 import resource
 import shutil
@@ -11,6 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +38,17 @@ def commands() -> list[tuple[str, click.Command]]:
     return sorted(group.commands.items())
 
 
+def leaves() -> dict[str, Callable[..., Any]]:
+    """Return the function of every command, by its whole name such as ``golden check``."""
+    apps = (("", program.app), ("golden ", program.golden))
+    return {
+        f"{before}{info.name}": info.callback
+        for before, app in apps
+        for info in app.registered_commands
+        if info.callback is not None
+    }
+
+
 @pytest.mark.parametrize("name, command", commands(), ids=[name for name, _ in commands()])
 def test_every_command_argument_and_option_has_help(name: str, command: Any) -> None:
     assert command.help and len(command.help.splitlines()[0]) > 15, name
@@ -48,6 +61,21 @@ def test_every_command_argument_and_option_has_help(name: str, command: Any) -> 
 def test_help_of_every_command_prints(cli: Cli, name: str) -> None:
     result = cli(name, "--help")
     assert result.code == 0 and name in result.out
+
+
+@pytest.mark.parametrize("name", leaves())
+def test_help_breaks_its_lines_where_a_terminal_does(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    printed = [line.strip() for line in cli(*name.split(), "--help").out.splitlines()]
+    written = inspect.cleandoc(leaves()[name].__doc__ or "").split("\n\n")
+    assert len(written) > 1 or name == "doctor"
+    for paragraph in written:
+        examples = paragraph.startswith(("Example", "  "))
+        lines = paragraph.splitlines() if examples else textwrap.wrap(paragraph, 78)
+        for line in lines:
+            assert line.strip() in printed
 
 
 def test_help_lists_every_command(cli: Cli) -> None:
@@ -288,6 +316,16 @@ face.main()
     )
     assert done.returncode == 130
     assert done.stderr.splitlines() == [f"error: {INTERRUPTED}"]
+
+
+def test_next_to_nothing_is_loaded_before_interrupts_are_watched_for() -> None:
+    """What comes in that time meets Python's own handler, and its traceback."""
+    code = "import sys; found = set(sys.modules); import vampnet_onnx.__main__;"
+    code += "print(*sorted(set(sys.modules) - found))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+    loaded = done.stdout.decode().split()
+    rooms = {"vampnet_onnx", "vampnet_onnx.configs", "vampnet_onnx.configs.interrupts"}
+    assert rooms < set(loaded) and len(loaded) < 30 and "typer" not in loaded, loaded
 
 
 def test_an_interrupt_lets_what_cleans_up_finish(

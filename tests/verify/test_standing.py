@@ -52,7 +52,7 @@ def test_less_than_the_whole_falls_short_in_words(folder: Path) -> None:
     assert "seeds 1 of" in reasons(folder, report(), seeds=[0, 2])
     assert "frames 150 of" in reasons(folder, report(), frames=[1, 7, 13, 29])
     assert "batches 3 of" in reasons(folder, report(), batches=[1])
-    assert "coarse was left out" in reasons(folder, report("codec_decoder"))
+    assert "left out: coarse" in reasons(folder, report("codec_decoder"))
     looser = {"transformer": {"relative_l2": {"limit": 1.0}}}
     assert "transformer.relative_l2 is looser" in reasons(folder, report(), looser)
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import onnx_ir as ir
+
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.external_data import require_own_data
@@ -15,6 +17,7 @@ from vampnet_onnx.configs.manifest import (
     FileRecord,
     SourceRecord,
 )
+from vampnet_onnx.configs.store import read_manifest
 from vampnet_onnx.export.components.registry import require_known
 from vampnet_onnx.verify.localisation.graph import GraphModules
 from vampnet_onnx.verify.sides.export import adapters_of
@@ -109,4 +112,18 @@ def _plain(path: Path, component: str | None) -> ComponentFile:
     require_known(record, path)
     if component not in (None, record.id):
         raise InputError(f"{path}: holds {record.id}, not {component}")
-    return ComponentFile(record, path, sources, (path.name,), graph)
+    unvouched = () if _is_vouched_for(record.file, graph.model, path) else (path.name,)
+    return ComponentFile(record, path, sources, unvouched, graph)
+
+
+def _is_vouched_for(found: FileRecord, model: ir.Model, path: Path) -> bool:
+    """Return whether the manifest beside a file lists it, and its data, as they are."""
+    try:
+        for item in read_manifest(path.parent).components:
+            if item.file == found:
+                require_own_data(model, item, path)
+                data = item.data
+                return data is None or data == FileRecord.of(path.with_name(data.name))
+    except InputError:  # no manifest, none that can be read, or data that it does not list
+        return False
+    return False

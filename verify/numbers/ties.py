@@ -84,6 +84,11 @@ def residual_differences(
     return TokenDifferences(differs & ~excused, ambiguous, knock_on)
 
 
+def margin_words(margin: float, unit: str = "") -> str:
+    """Say how far the reference was from deciding otherwise; infinite: it could not have."""
+    return f"margin {margin:.3g}{unit}" if np.isfinite(margin) else "with no tie possible"
+
+
 def top_two_margin(scores: np.ndarray, axis: int) -> np.ndarray:
     """Return best minus second-best score along an axis (infinite for a single entry)."""
     if scores.shape[axis] < 2:

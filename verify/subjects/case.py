@@ -22,7 +22,7 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, Manifest
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.numbers.metrics import nonfinite_message
-from vampnet_onnx.verify.numbers.ties import TokenDifferences
+from vampnet_onnx.verify.numbers.ties import TokenDifferences, margin_words
 
 from .decisions import Decisions
 
@@ -340,7 +340,7 @@ def token_message(
         where = tuple(int(i) for i in np.argwhere(found.unexplained)[0])
         parts.append(
             f"first unexplained token at {where}: reference {tokens[0][where]}, export"
-            f" {tokens[1][where]}, margin {margins[where]:.3g}"
+            f" {tokens[1][where]}, {margin_words(margins[where])}"
         )
     return "; ".join(part for part in parts if part)
 

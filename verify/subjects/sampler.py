@@ -17,7 +17,7 @@ from vampnet_onnx.configs.settings import GenerationSettings, Mode, generation_s
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.models.behaviour import sampling
 from vampnet_onnx.verify.numbers import metrics
-from vampnet_onnx.verify.numbers.ties import TokenDifferences
+from vampnet_onnx.verify.numbers.ties import TokenDifferences, margin_words
 
 from .case import (
     Arrays,
@@ -357,6 +357,14 @@ def _sampler_message(
         margin = (drawing if drawn[where] else remasking)[where]
         parts.append(
             f"first unexplained {what} at item {where[0]}, position {where[1]}: confidence"
-            f" {r[where]:.6g} against {e[where]:.6g}, margin {margin:.3g}"
+            f" {_both(r[where], e[where])}, {margin_words(margin)}"
         )
     return "; ".join(part for part in parts if part)
+
+
+def _both(reference: float, export: float) -> str:
+    """Write a float32 of both sides in so many digits that they differ where the two do."""
+    if reference == export:
+        return f"{reference:.6g} on both sides"
+    digits = 6 if f"{reference:.6g}" != f"{export:.6g}" else 9
+    return f"{reference:.{digits}g} against {export:.{digits}g}"

@@ -14,6 +14,7 @@ from tests.support.planting import Sound
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.store import write_manifest
 from vampnet_onnx.export.onnx_file import save_graph
 from vampnet_onnx.verify.causes.component_file import open_component
 from vampnet_onnx.verify.causes.locate import localise_error
@@ -26,16 +27,37 @@ def test_two_plain_files_are_compared_by_the_facts_in_them(
     old, name = nano_artifacts.folder / "c2f.onnx", "transformer.layers.0.self_attn.fc"
     new = scaled(old, f"{name}.weight", 1.01, tmp_path)
     found = localise_error(old, new=new)
-    assert found.component == "c2f" and {Path(name).name for name in found.unvouched} == {
-        "c2f.onnx",
-        "edited.onnx",
-    }
-    assert all(Path(name).is_file() for name in found.unvouched)
+    assert found.component == "c2f" and found.unvouched == (str(new),)  # old has its manifest
     assert found.localisation.culprits == (name,)
     with pytest.raises(InputError, match="holds c2f, not coarse"):
         localise_error(old, new=new, component="coarse")
     with pytest.raises(InputError, match="holds no facts of this tool"):
         localise_error(sound.path, new=new)
+
+
+@pytest.mark.parametrize("external", [False, True])
+def test_a_file_beside_its_manifest_is_vouched_for_as_long_as_nothing_is_changed(
+    nano_artifacts: Artifacts, tmp_path: Path, external: bool
+) -> None:
+    graph = ir.load(nano_artifacts.path(record_of(nano_artifacts, "coarse")))
+    path = tmp_path / "coarse.onnx"
+    file, data = save_graph(graph, path, external=external)
+    assert open_component(path, None).unvouched == ("coarse.onnx",)  # no manifest is there
+    record = record_of(nano_artifacts, "coarse").model_copy(
+        update={"file": file, "data": data}
+    )
+    manifest = nano_artifacts.manifest.model_copy(update={"components": (record,)})
+    write_manifest(tmp_path, manifest)
+    assert open_component(path, None).unvouched == ()
+    if data is not None:
+        weights = tmp_path / data.name
+        weights.write_bytes(weights.read_bytes()[:-1] + b"!")
+        assert open_component(path, None).unvouched == ("coarse.onnx",)
+        bare = manifest.model_copy(
+            update={"components": (record.model_copy(update={"data": None}),)}
+        )
+        write_manifest(tmp_path, bare)
+        assert open_component(path, None).unvouched == ("coarse.onnx",)
 
 
 def test_weights_in_a_file_that_the_manifest_does_not_list_are_refused(

@@ -6,7 +6,7 @@ from vampnet_onnx.configs.config import Ties
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.verify.numbers import metrics
 from vampnet_onnx.verify.numbers.mel import mel_distance
-from vampnet_onnx.verify.numbers.ties import TokenDifferences
+from vampnet_onnx.verify.numbers.ties import TokenDifferences, margin_words
 from vampnet_onnx.verify.subjects.case import Comparison, Computed, Outputs, token_counts
 
 from .plan import NOWHERE, codec_facts
@@ -143,5 +143,5 @@ def _message(
     return (
         f"first difference, {kind}: step {first + 1} of {len(sampled)}, by {model} on frames"
         f" {frames[0]} to {frames[-1]}; item {item}, codebook {book}, frame {frame}: another"
-        f" code {what}, margin {margins[item, book, frame]:.3g} nats"
+        f" code {what}, {margin_words(margins[item, book, frame], ' nats')}"
     )

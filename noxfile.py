@@ -80,7 +80,10 @@ def lint(session: nox.Session) -> None:
 
 @nox.session(python="3.11")
 def lowest(session: nox.Session) -> None:
-    """Run the tests on the oldest Python and the lowest declared version of everything."""
+    """Run the tests on the oldest Python and the lowest declared version of everything.
+
+    What those ask for in turn (protobuf, ml_dtypes, click, sympy) is as new as they allow.
+    """
     project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
     asked = [*project["dependencies"], *(need for e in LOWEST for need in extras[e])]

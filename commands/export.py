@@ -32,7 +32,10 @@ def export(
         list[int] | None,
         typer.Option("--rate", help="Rate in Hz that audio may come at; repeatable."),
     ] = None,
-    opset: Annotated[int | None, typer.Option(help="ONNX opset, 18 to 23.")] = None,
+    opset: Annotated[
+        int | None,
+        typer.Option(help="ONNX opset, 18 to 23; 22 needs ONNX Runtime 1.21, 23 needs 1.23."),
+    ] = None,
     external_data: Annotated[
         bool,
         typer.Option("--external-data", help="Weights in files of their own, at any size."),

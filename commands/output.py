@@ -242,7 +242,7 @@ def _shown(message: str) -> str:
 
 
 def flowing(text: str) -> str:
-    """Return a docstring whose paragraphs break where a terminal does; what is indented stays."""
+    """Return a docstring with its paragraphs unbroken; what is indented stays."""
     return re.sub(r"(?<=\S)\n(?=\S)", " ", inspect.cleandoc(text))
 
 

@@ -27,9 +27,9 @@ from .graph import (
     ir_version_of,
 )
 from .passes.base import run_graph_passes, run_module_passes
+from .runtime import require_runtime
 from .with_paths import quiet_exporter
 
-OPSETS = range(18, 24)
 DEFAULT_OPSET = 20
 PRODUCER = "vampnet-onnx"
 
@@ -60,7 +60,9 @@ def export_component(
 
     Raises:
         PassError: a transform did not hold what it promises.
+        EnvironmentLacksError: the runtime is too old for the opset.
     """
+    require_runtime(opset)
     if isinstance(component, BuiltComponent):
         model, records = _build(component, opset)
     elif isinstance(component, TracedComponent):

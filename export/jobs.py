@@ -43,7 +43,7 @@ def export_checkpoints(
         components: what to export; all that the folder allows if left out.
         inputs: entries of the transformers, ``codes`` and ``latents``.
         rates: rates in Hz that audio may come at.
-        opset: 18 to 23.
+        opset: 18 to 23, where ONNX Runtime loads it: 22 from 1.21 on, 23 from 1.23.
         external_data: weights in files of their own, at any size.
         codec: file of the codec, in place of the folder's own.
         lora: LoRA files to merge: FILE, ``coarse=FILE`` or ``c2f=FILE``.

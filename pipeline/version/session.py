@@ -52,7 +52,7 @@ class Session:
             self.outputs = tuple(map(_signature, self._session.get_outputs()))
             facts = self._session.get_modelmeta().custom_metadata_map
         except Exception as error:  # ONNX Runtime's errors share no other base
-            message = f"{path}: ONNX Runtime cannot load it: {said(error)}"
+            message = f"{path}: ONNX Runtime {ort.__version__} cannot load it: {said(error)}"
             raise InputError(message) from error
         self.path = path
         self.metadata: dict[str, str] = facts
@@ -73,7 +73,7 @@ class Session:
                     adapter.Load(str(file))
             except Exception as error:  # ONNX Runtime's errors share no other base
                 raise InputError(
-                    f"{path}: ONNX Runtime cannot load it: {said(error)}"
+                    f"{path}: ONNX Runtime {ort.__version__} cannot load it: {said(error)}"
                 ) from error
         self.adapter, self._adapter = path, adapter
 

@@ -11,12 +11,13 @@ from vampnet_onnx.export.components.audio_processor import audio_processor
 from vampnet_onnx.export.components.component import BuiltComponent, signature
 from vampnet_onnx.export.components.mask_generator import mask_generator
 from vampnet_onnx.export.components.sampler import sampler
-from vampnet_onnx.export.exporter import OPSETS, export_component
+from vampnet_onnx.export.exporter import export_component
 from vampnet_onnx.export.graph import MODULE_KEY
+from vampnet_onnx.export.runtime import OPSETS, loads
 
 
 @pytest.mark.parametrize("name", BUILT)
-@pytest.mark.parametrize("opset", OPSETS)
+@pytest.mark.parametrize("opset", filter(loads, OPSETS))
 def test_every_opset_is_valid_and_runs(name: str, opset: int) -> None:
     component = BUILT[name]()
     model = export_component(component, opset=opset).model

@@ -10,6 +10,7 @@ An adapter therefore adds the new update and takes the own one away:
 down up = (B_new A_new - B_own A_own)^T alpha / rank.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from .graph import MODULE_KEY
 from .passes.base import GraphPass, PassError, PassResult
 
 _DOWN, _UP = "adapter_down", "adapter_up"
+_FLOAT_BYTES = 4
 _ADAPTED = ("w_qs", "w_vs", "fc", "w_1", "w_2")  # the layers that LoRA reaches
 
 
@@ -126,13 +128,22 @@ def adapter_tensors(path: Path) -> dict[str, NDArray[np.float32]]:
     """Return what an adapter file gives the inputs of its graph, by name.
 
     Raises:
-        InputError: ONNX Runtime cannot read the file.
+        InputError: ONNX Runtime cannot read the file, or it holds less than it says.
     """
     try:
         file = ort.AdapterFormat.read_adapter(str(path))  # which owns the memory of its values
     except Exception as error:  # ONNX Runtime's errors share no other base
         raise InputError(f"{path}: ONNX Runtime cannot read it: {said(error)}") from error
-    return {name: value.numpy().copy() for name, value in file.get_parameters().items()}
+    values = file.get_parameters()
+    size = path.stat().st_size
+    for name, value in values.items():
+        if (
+            math.prod(value.shape()) * _FLOAT_BYTES > size
+        ):  # which ONNX Runtime 1.20 does not look at
+            raise InputError(
+                f"{path}: {name} is of shape {value.shape()}, but the file has {size} bytes"
+            )
+    return {name: value.numpy().copy() for name, value in values.items()}
 
 
 def _is_adapted(node: ir.Node) -> bool:

@@ -101,10 +101,10 @@ def test_a_store_that_cannot_be_written_to_is_no_failure(
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"components": "coarse"}, "some components"),
-        ({"exit_first": True}, "stopping at the first failure"),
-        ({"unsealed": True}, "unsealed files"),
-        ({"reference": "golden"}, "a recorded set"),
+        ({"components": "coarse"}, "some components were asked for"),
+        ({"exit_first": True}, "it was to stop at the first failure"),
+        ({"unsealed": True}, "the files are unsealed"),
+        ({"reference": "golden"}, "it was held to a recorded set"),
         ({"seeds": [0, 1]}, "seeds 2 of the default matrix"),
         ({}, ""),
     ],

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx_ir as ir
-
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.external_data import require_own_data
@@ -112,16 +110,16 @@ def _plain(path: Path, component: str | None) -> ComponentFile:
     require_known(record, path)
     if component not in (None, record.id):
         raise InputError(f"{path}: holds {record.id}, not {component}")
-    unvouched = () if _is_vouched_for(record.file, graph.model, path) else (path.name,)
+    unvouched = () if _is_vouched_for(record.file, path) else (path.name,)
     return ComponentFile(record, path, sources, unvouched, graph)
 
 
-def _is_vouched_for(found: FileRecord, model: ir.Model, path: Path) -> bool:
+def _is_vouched_for(found: FileRecord, path: Path) -> bool:
     """Return whether the manifest beside a file lists it, and its data, as they are."""
     try:
         for item in read_manifest(path.parent).components:
             if item.file == found:
-                require_own_data(model, item, path)
+                require_own_data(item, path)
                 data = item.data
                 return data is None or data == FileRecord.of(path.with_name(data.name))
     except InputError:  # no manifest, none that can be read, or data that it does not list

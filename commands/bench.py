@@ -1,71 +1,204 @@
-"""``vampnet-onnx bench``: PyTorch against ONNX Runtime."""
+"""``vampnet-onnx bench``: how fast, and against what."""
 
-import dataclasses
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
 
+import typer
 from rich.table import Table
 
+from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.extras import require_export_tools
-from vampnet_onnx.configs.machine import cores
+from vampnet_onnx.configs.files import temporary_folder
+from vampnet_onnx.configs.interrupts import EXIT_CODE
 
-from .options import ArtifactsArgument, Checkpoint, Codec, Json, Threads
-from .output import out, print_json, print_version, progress_bar, spinner, version_facts
+from .options import Checkpoint, Codec, Json
+from .output import (
+    complain,
+    err,
+    out,
+    print_json,
+    print_report,
+    print_version,
+    remark,
+    spinner,
+)
 
 
 def bench(
-    artifacts: ArtifactsArgument,
+    artifacts: Annotated[
+        Path | None,
+        typer.Argument(metavar="[ARTIFACTS]", help="A version, a model or a store."),
+    ] = None,
     checkpoint: Checkpoint = None,
     codec: Codec = None,
-    threads: Threads = 0,
+    like: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SIZE",
+            help="Instead of ARTIFACTS: random ones of this size (tiny, demo, released), made"
+            " in a temporary folder.",
+        ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="PyTorch to compare with: torch, torch-compile, both with a comma, or none;"
+            " torch where there is a checkpoint.",
+        ),
+    ] = None,
+    beside: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PYTHON",
+            help="Interpreter of another environment, whose version of vampnet-onnx takes"
+            " part: it runs the same ARTIFACTS, or with --like exports its own.",
+        ),
+    ] = None,
+    whole: Annotated[
+        bool,
+        typer.Option(
+            "--whole",
+            help="Everything: components, a whole vamp, export and verify, by phase.",
+        ),
+    ] = False,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PART",
+            help="This part: components, vamp, export or verify; may be repeated.",
+        ),
+    ] = None,
+    component: Annotated[
+        list[str] | None,
+        typer.Option(help="This component, or step (encode, decode), only; repeatable."),
+    ] = None,
+    cores: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Numbers of cores, such as 1,2; left out, 1, 2, 4 and so on to all.",
+        ),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Rounds that count; left out, 5 to 15 by how long they take, and 3 of jobs.",
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Write bench.json and bench.html, with a plot."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Time every network on ONNX Runtime and, given a checkpoint, on PyTorch beside it.
+    """Measure how fast artifacts are, against PyTorch and against other versions of ours.
 
-    Rounds alternate between the two in one run; medians of five are printed, a batch of one at
-    three lengths. ONNX Runtime's threads do not spin between rounds.
+    Contestants take turns, round by round, in processes of their own on the same cores and
+    threads, so that whatever else the machine does falls on all of them. Printed are medians,
+    half the width of the interval that holds them, and how many times as long each took as
+    ONNX Runtime here, measured round by round. Where the interval of a ratio is wider than the
+    difference, there is none: "no difference measured". A matrix product runs in the same
+    rounds; "of sgemm" is the share of its rate.
 
-    Example:
+    Networks are timed at 1, 3.5 and 10 seconds of audio, on one core and more, and in batches;
+    encode and decode are the steps of the pipeline, in windows. --whole adds whole jobs, a
+    process a run: a variation of ten seconds from files to audio, exporting (of unknown
+    dimensions, and once more of known ones) and verifying (one seed), with peak memory.
+
+    An interrupt keeps what was measured. For the demo set it takes a minute; for the released
+    size many, and it says how many.
+
+    Examples:
       vampnet-onnx bench artifacts --checkpoint checkpoints/mine
+
+      vampnet-onnx bench --like released --whole --beside old/bin/python --report report/bench
+
+      vampnet-onnx bench --like demo --only vamp --against torch,torch-compile
     """
     require_export_tools()
-    import torch
-
+    if whole and only:
+        raise InputError("--whole is all parts; leave --only out")
     from vampnet_onnx.configs.artifacts import open_artifacts
     from vampnet_onnx.configs.verification import version_to_use
-    from vampnet_onnx.export.toolchain import toolchain
-    from vampnet_onnx.models import Checkpoints
-    from vampnet_onnx.verify.bench import ROUNDS, bench_networks
+    from vampnet_onnx.reports.timings_page import has_bench, require_bench_place, write_bench
+    from vampnet_onnx.reports.timings_text import grids
+    from vampnet_onnx.verify.bench.run import INTERRUPTED, PARTS, Asked
+    from vampnet_onnx.verify.bench.run import bench as run_bench
 
-    with spinner("checking hashes"):
-        chosen = version_to_use(artifacts)
-        opened = open_artifacts(chosen.folder)
-    with progress_bar() as bar:
-        given = None if checkpoint is None else Checkpoints(checkpoint, codec=codec)
-        timings = bench_networks(opened, given, threads=threads, progress=bar)
-    tools = toolchain()
-    print_version(chosen)
-    facts = {
-        **version_facts(chosen),
-        "rounds": ROUNDS,
-        "cores": cores(),
-        "torch_threads": torch.get_num_threads(),
-        "onnxruntime_threads": threads or "its choice",
-        "spinning": False,
-        "toolchain": tools,
-    }
+    chosen = opened = None
+    if artifacts is not None:
+        with spinner("checking hashes"):
+            chosen = version_to_use(artifacts)
+            opened = open_artifacts(chosen.folder)
+    if report is not None:
+        require_bench_place(report)
+    asked = Asked(
+        artifacts=opened,
+        like=like,
+        checkpoint=checkpoint,
+        codec=codec,
+        against=None if against is None else _against(against),
+        beside=beside,
+        parts=PARTS if whole else tuple(only or PARTS[:1]),
+        only=tuple(component or ()),
+        cores=() if cores is None else _numbers(cores),
+        rounds=rounds,
+    )
+    with temporary_folder() as folder, spinner("measuring") as tell:
+        found = run_bench(
+            asked,
+            folder,
+            command=shlex.join(["vampnet-onnx", *sys.argv[1:]]),
+            verified=chosen is not None and chosen.verified,
+            progress=lambda name, done, total: tell(
+                f"{name}, {done} of {total}" if total > 1 else name
+            ),
+            say=remark,
+        )
+    if chosen is not None:
+        print_version(chosen)
+    replaced = report is not None and has_bench(report)
+    page = write_bench(found, report) if report is not None else None
     if as_json:
-        rows = [{**dataclasses.asdict(t), "ratio": t.ratio} for t in timings]
-        print_json({**facts, "timings": rows})
-        return
-    table = Table(
-        "component", "frames", "torch ms", "onnx ms", "times as fast", box=None, pad_edge=False
-    )
-    for item in timings:
-        torch_ms = "" if item.torch_ms is None else f"{item.torch_ms:.2f}"
-        ratio = "" if item.ratio is None else f"{item.ratio:.2f}"
-        table.add_row(item.component, str(item.frames), torch_ms, f"{item.onnx_ms:.2f}", ratio)
-    out.print(table)
-    out.print(
-        f"  torch {tools['torch']}, onnxruntime {tools['onnxruntime']};"
-        f" {facts['cores']} cores, {facts['torch_threads']} threads of torch,"
-        f" {facts['onnxruntime_threads']} of ONNX Runtime, no spinning; medians of {ROUNDS}"
-    )
+        print_json(found.model_dump(mode="json"))
+    else:
+        for grid in grids(found):
+            out.print(f"\n[bold]{grid.title}[/bold]")
+            table = Table(box=None, pad_edge=False)
+            for column in grid.columns:
+                table.add_column(column, no_wrap=True)
+            for cells in grid.rows:
+                table.add_row(*cells)
+            out.print(table)
+        out.print()
+        for one in found.contestants:
+            source = f", source {one.source}" if one.source else ""
+            out.print(f"  {one.name}: {one.what}, Python {one.python}{source}", markup=False)
+        labelled = ", random weights" if found.random_weights else ""
+        out.print(
+            f"  {found.processor}, {found.cores} cores; no spinning{labelled}", markup=False
+        )
+    if page is not None:
+        print_report(page, replaced=replaced) if not as_json else err.print(f"  {page}")
+    if found.stopped:
+        complain(f"{found.stopped}; what was measured until then is above")
+        code = EnvironmentLacksError.exit_code
+        raise typer.Exit(EXIT_CODE if found.stopped == INTERRUPTED else code)
+
+
+def _against(text: str) -> list[str]:
+    return [] if text == "none" else [name.strip() for name in text.split(",")]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        found = sorted({int(item) for item in text.split(",")})
+    except ValueError as error:
+        raise InputError(f"--cores {text}: write numbers such as 1,2") from error
+    if found[0] < 1:
+        raise InputError(f"--cores {text}: it takes at least one")
+    return found

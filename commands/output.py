@@ -107,11 +107,13 @@ def _lines() -> Iterator[Callable[[str], None]]:
     def write() -> None:
         wait = FIRST_LINE_S
         while not ended.wait(wait):
+            wait = NEXT_LINE_S
+            if not now:
+                continue  # nobody has said yet what is at work
             line = f"{LINE_STARTS}{now} ({time.monotonic() - started:.0f} s)\n"
             with contextlib.suppress(OSError):  # whoever read it is gone; the work goes on
                 sys.stderr.write(line)
                 sys.stderr.flush()
-            wait = NEXT_LINE_S
 
     # Of no consequence: it must not keep a process from its end.
     writer = threading.Thread(target=write, daemon=True)

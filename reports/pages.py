@@ -29,10 +29,16 @@ _MARKUP = re.compile(r"[\\`*\[\]|~#$!]|(?<![^\W_])_|_(?![^\W_])")
 
 def render_html(report: Report) -> str:
     """Return the report as a self-contained HTML page."""
-    made = _environment(printable, autoescape=True)
-    made.filters.update(number=_number, loud=_loud, breakable=_breakable)
+    made = page_environment()
     made.globals.update(anchors=_anchors, shown_cases=_shown_cases)
     return made.get_template("report.html").render(report=report)
+
+
+def page_environment() -> Environment:
+    """Return an environment for templates of pages, in which every text is escaped."""
+    made = _environment(printable, autoescape=True)
+    made.filters.update(number=_number, loud=_loud, breakable=_breakable)
+    return made
 
 
 def render_markdown(report: Report) -> str:

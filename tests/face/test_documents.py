@@ -84,7 +84,8 @@ def place(
         return values
 
     monkeypatch.setattr(config_module, "shipped", small)
-    monkeypatch.setattr("vampnet_onnx.verify.bench.FRAMES", (5, 9))
+    monkeypatch.setattr("vampnet_onnx.verify.bench.components.LENGTHS", (0.01,))
+    monkeypatch.setattr("vampnet_onnx.verify.bench.components.BATCHES", ())
     monkeypatch.chdir(folder)
     pair = ("loras/opera/coarse.pth", "loras/opera/c2f.pth")
     files = {

@@ -1,0 +1,32 @@
+"""A bench in words."""
+
+from __future__ import annotations
+
+from tests.support.timings_samples import sample_bench
+from vampnet_onnx.reports.timings import Ratio
+from vampnet_onnx.reports.timings_text import UNCLEAR, grids, memory, times
+
+
+def test_a_part_is_a_table_with_a_line_a_contestant() -> None:
+    components, vamp, export = grids(sample_bench())
+    assert components.columns[:7] == [
+        *("", "audio", "batch", "cores"),
+        *("", "median", "against onnx"),
+    ]
+    onnx, torch, beside = components.rows
+    assert onnx[:7] == ["coarse", "10 s", "1", "2", "onnx", "1 s ±0.01", ""]
+    assert torch[:5] == ["", "", "", "", "torch"]
+    assert torch[6:] == ["1.25 (1.24 to 1.26)", "50 %", "8", "3.21 GB"]
+    assert beside[6] == UNCLEAR
+    assert [line[0] for line in vamp.rows] == ["encode", "", "decode", "", "total", ""]
+    assert len(export.rows) == 1
+    assert all(len(row) == len(g.columns) for g in (components, vamp) for row in g.rows)
+
+
+def test_a_ratio_that_is_not_clear_has_no_number() -> None:
+    assert times(Ratio(value=None, low=0.5, high=2.0)) == UNCLEAR
+    assert times(None) == ""
+
+
+def test_memory_has_the_unit_that_suits_it() -> None:
+    assert (memory(2_670_000_000), memory(54_000_000)) == ("2.67 GB", "54 MB")

@@ -1,0 +1,166 @@
+"""A bench from what was asked for to rows, on the smallest set there is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.exports import only
+from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
+from vampnet_onnx.configs.interrupts import Interrupted
+from vampnet_onnx.reports.timings import Bench, Contender, Row
+from vampnet_onnx.verify.bench import run as module
+from vampnet_onnx.verify.bench.components import BATCHES, LENGTHS, Point, points
+from vampnet_onnx.verify.bench.run import INTERRUPTED, Asked, bench
+from vampnet_onnx.verify.bench.worker import SGEMM_PRODUCTS, SGEMM_SIDE
+
+
+def measured(asked: Asked, folder: Path, said: list[str] | None = None) -> Bench:
+    folder.mkdir()
+    return bench(
+        asked,
+        folder,
+        command="bench",
+        progress=lambda *_: None,
+        say=(said if said is not None else []).append,
+    )
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A twentieth and a tenth of a second, and one batch."""
+    monkeypatch.setattr("vampnet_onnx.verify.bench.components.LENGTHS", (0.05, 0.1))
+    monkeypatch.setattr("vampnet_onnx.verify.bench.components.BATCHES", (2,))
+
+
+@pytest.mark.usefixtures("short")
+def test_networks_and_steps_are_timed_against_pytorch_and_another_version(
+    generation_artifacts: Artifacts, nano: Path, tmp_path: Path
+) -> None:
+    asked = Asked(
+        generation_artifacts,
+        checkpoint=nano,
+        beside=sys.executable,
+        only=("coarse", "encode"),
+        cores=(1,),
+        rounds=3,
+    )
+    found = measured(asked, tmp_path / "bench")
+    assert [one.name for one in found.contestants] == ["onnx", "torch", "beside"]
+    assert found.contestants[0].source == found.contestants[2].source != ""
+    assert found.stopped == "" and found.random_weights
+    assert [(r.what, r.audio_s, r.batch, r.frames) for r in found.rows] == [
+        (name, *point)
+        for name in ("coarse", "encode")
+        for point in ((0.05, 1, 100), (0.1, 1, 200), (0.05, 2, 100))
+    ]
+    for row in found.rows:
+        assert row.flops and row.sgemm_flops
+        onnx, torch, beside = row.timings
+        assert onnx.ratio is None and torch.ratio is not None and beside.ratio is not None
+        for timing in row.timings:
+            assert len(timing.rounds) == 3 and min(timing.rounds) > 0
+            took = timing.seconds.median
+            assert timing.of_sgemm == pytest.approx(row.flops / took / row.sgemm_flops)
+            assert row.audio_s is not None
+            assert timing.audio_seconds_a_second == pytest.approx(
+                row.audio_s * row.batch / took
+            )
+    assert not [path for path in (tmp_path / "bench").rglob("*") if path.suffix == ".npz"]
+
+
+def test_points_are_lengths_on_every_number_of_cores_and_batches_on_the_most() -> None:
+    found = points((1, 2))
+    assert found[:3] == [Point(length, 1, 1) for length in LENGTHS]
+    assert found[3:6] == [Point(length, 1, 2) for length in LENGTHS]
+    assert found[6:] == [Point(LENGTHS[0], batch, 2) for batch in BATCHES]
+
+
+class Idle:
+    """Stands for a process where nothing is measured."""
+
+    described = Contender(name="onnx", what="nothing", python="", source="")
+
+    def ask(self, operation: str, **_: object) -> dict[str, Any]:
+        return {"seconds": {"total": 1.0} if operation == "time" else 1.0}
+
+
+@pytest.fixture
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "open_worker", lambda *_, **__: nullcontext(Idle()))
+
+
+def row(what: str) -> Row:
+    return Row(part="components", what=what, cores=1, timings=[])
+
+
+@pytest.mark.usefixtures("idle")
+@pytest.mark.parametrize("end", [Interrupted(), EnvironmentLacksError("torch fell over")])
+def test_what_was_measured_before_the_end_is_kept(
+    end: BaseException,
+    nano_artifacts: Artifacts,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def two_rows(*_given: Any, **_more: Any) -> Iterator[Row]:
+        yield row("coarse")
+        raise end
+
+    monkeypatch.setattr(module, "timed", two_rows)
+    asked = Asked(only(nano_artifacts, "coarse"), cores=(1,))
+    found = measured(asked, tmp_path / "bench")
+    assert [r.what for r in found.rows] == ["coarse"]
+    assert found.stopped == (INTERRUPTED if isinstance(end, Interrupted) else str(end))
+
+    def none(*_given: Any, **_more: Any) -> Iterator[Row]:
+        raise end
+        yield row("never")
+
+    monkeypatch.setattr(module, "timed", none)
+    with pytest.raises(type(end)):
+        measured(asked, tmp_path / "again")
+
+
+@pytest.mark.usefixtures("idle")
+def test_what_takes_minutes_is_told_before(
+    nano_artifacts: Artifacts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "timed", lambda *_given, **_more: [row("coarse")])
+    asked, said = Asked(only(nano_artifacts, "coarse"), cores=(1,)), list[str]()
+    measured(asked, tmp_path / "soon", said)
+    assert said == []
+    monkeypatch.setattr(module, "work_of", lambda *_: 10**15)
+    measured(asked, tmp_path / "late", said)
+    # Three lengths and two batches of a PFLOP each, six rounds.
+    rate = 2 * SGEMM_SIDE**3 * SGEMM_PRODUCTS * 0.6
+    minutes = 5 * 6 * 10**15 / rate / 60
+    assert said == [said[0]] and f"about {minutes:.0f} minutes" in said[0]
+
+
+def test_what_cannot_be_measured_is_refused_at_once(
+    nano_artifacts: Artifacts, nano: Path
+) -> None:
+    some = only(nano_artifacts, "coarse")
+    for given, words in (
+        ({"artifacts": None}, "--like SIZE"),
+        ({"artifacts": some, "like": "tiny"}, "not both"),
+        ({"artifacts": None, "like": "tiny", "checkpoint": nano}, "leave --checkpoint out"),
+        ({"artifacts": None, "like": "huge"}, "known are tiny"),
+        ({"artifacts": some, "against": ["torhc"]}, "did you mean 'torch'"),
+        ({"artifacts": some, "against": ["torch"]}, "torch needs the checkpoint"),
+        ({"artifacts": some, "parts": ["verify"]}, "verify needs the checkpoint"),
+        ({"artifacts": some, "parts": ["vmap"]}, "did you mean 'vamp'"),
+        ({"artifacts": some, "parts": ["vamp"]}, "holds no part of a codec"),
+        ({"artifacts": some, "only": ["corse"]}, "did you mean 'coarse'"),
+        ({"artifacts": some, "parts": ["vamp"], "only": ["coarse"]}, "left out"),
+        ({"artifacts": some, "cores": [10_000]}, "this process has"),
+        ({"artifacts": some, "beside": "nowhere"}, "no such program"),
+    ):
+        with pytest.raises(InputError, match=words):
+            Asked(**given)  # type: ignore[arg-type]

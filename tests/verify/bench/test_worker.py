@@ -1,0 +1,68 @@
+"""The script that is sent: it must stand alone, and know where a thread is."""
+
+from __future__ import annotations
+
+import ast
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tests.support.command_line import ROOT
+from vampnet_onnx.verify.bench import worker
+from vampnet_onnx.verify.bench.worker import PLACES, Clock
+
+SCRIPT = Path(worker.__file__)
+
+
+def test_the_script_imports_nothing_but_the_standard_library_by_itself() -> None:
+    """It is run by versions of the package that do not have it."""
+    tree = ast.parse(SCRIPT.read_text("utf-8"))
+    for node in tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            assert not getattr(node, "level", 0)
+            names = [getattr(node, "module", None) or node.names[0].name]
+            assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names
+    inner = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom)]
+    assert not [n for n in inner if n.level or (n.module or "").endswith("verify.bench")]
+
+
+@pytest.mark.parametrize("job", PLACES)
+def test_places_that_are_ours_are_there(job: str) -> None:
+    """A file that is renamed would leave its phase without a second."""
+    ours = [str(path) for path in ROOT.rglob("*.py")]
+    foreign = ("/torch/", "/onnxsim/", "/onnxscript/")
+    for _, marks in PLACES[job]:
+        for mark in marks:
+            file = mark.partition(":")[0]
+            assert mark.startswith(foreign) or any(file in path for path in ours), mark
+
+
+def test_a_thread_is_where_the_first_place_says() -> None:
+    code = compile("def inner():\n    return frame()\n", "/x/export/onnx_file.py", "exec")
+    names = {"frame": sys._getframe}
+    exec(code, names)
+    frame = names["inner"]()  # type: ignore[operator]
+    assert worker._place("export", frame) == "write"
+    assert worker._place("verify", frame) == ""
+
+
+def test_a_thread_that_waits_does_nothing_of_its_own() -> None:
+    ready = threading.Event()
+    waiting = threading.Thread(target=ready.wait, daemon=True)
+    waiting.start()
+    assert waiting.ident is not None
+    while (frame := sys._current_frames()[waiting.ident]).f_code.co_name != "wait":
+        pass
+    assert worker._place("verify", frame) == "wait for others"
+    ready.set()
+
+
+def test_phases_follow_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([10.0, 11.0, 13.5, 14.0])
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: next(times))
+    clock = Clock()
+    for phase in ("open", "coarse", "open"):
+        clock.ends(phase)
+    assert clock.seconds == {"open": 1.5, "coarse": 2.5}

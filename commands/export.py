@@ -8,7 +8,7 @@ import typer
 
 from vampnet_onnx.configs.extras import require_export_tools
 
-from .options import Checkpoint, Codec, ConfigOption, Json, Lora
+from .options import Checkpoint, Codec, ConfigOption, GraphJobs, Json, Lora, NoCache
 from .output import cost, out, print_cost, print_json, progress_bar, remark
 
 
@@ -52,12 +52,18 @@ def export(
     version: Annotated[
         int | None, typer.Option(min=1, help="Version number to make; the next if left out.")
     ] = None,
+    jobs: GraphJobs = None,
+    no_cache: NoCache = False,
     as_json: Json = False,
 ) -> None:
     r"""Export a folder of checkpoints to ONNX, without verifying.
 
     Files go to OUT/MODEL/vN, with a manifest. The same checkpoint and toolchain give the same
     bytes and no new version.
+
+    A network's graph depends on its dimensions, not on its weights. It is kept in the cache
+    folder of the user (or in VAMPNET_ONNX_CACHE), so that the next checkpoint of the same
+    dimensions costs the writing alone.
 
     Examples:
       vampnet-onnx export --checkpoint checkpoints/mine --out artifacts
@@ -89,7 +95,10 @@ def export(
             lora=lora or (),
             lora_adapters=lora_adapters,
             version=version,
+            cache=not no_cache,
+            jobs=jobs,
             progress=bar,
+            note=remark,
         )
     manifest, folder = made.manifest, made.folder
     if checkpoint is not None and config is None and model is None:

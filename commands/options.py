@@ -56,6 +56,24 @@ ConfigOption = Annotated[
     Path | None,
     typer.Option("--config", metavar="FILE", help="Configuration; its matrix and gates."),
 ]
+NoCache = Annotated[
+    bool,
+    typer.Option(
+        "--no-cache",
+        help="Make every graph anew, and keep none: neither use nor fill the cache.",
+    ),
+]
+GraphJobs = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        min=1,
+        max=256,
+        help="Processes that make graphs at once; if left out, as many as cores and memory"
+        " allow.",
+    ),
+]
 Unsealed = Annotated[
     bool,
     typer.Option(

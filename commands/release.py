@@ -11,7 +11,7 @@ import typer
 from vampnet_onnx.configs.config import load_config
 from vampnet_onnx.configs.extras import require_export_tools
 
-from .options import Json
+from .options import GraphJobs, Json, NoCache
 from .output import (
     cost,
     out,
@@ -20,6 +20,7 @@ from .output import (
     print_report,
     print_verdict,
     progress_bar,
+    remark,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ def release(
     artifacts: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Root of the artifact store.")
     ] = None,
+    jobs: GraphJobs = None,
+    no_cache: NoCache = False,
     as_json: Json = False,
 ) -> None:
     """Export a checkpoint set, verify it, report, and publish it if every gate holds.
@@ -67,6 +70,9 @@ def release(
                 progress=bar,
                 judged=judged.append,
                 source=config,
+                cache=not no_cache,
+                jobs=jobs,
+                note=remark,
             )
     except BaseException:  # whatever failed, a verdict that stands is told
         for found in judged:

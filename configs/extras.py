@@ -17,6 +17,7 @@ EXPORT_TOOLS = {
     "onnx-ir": "onnx_ir",
     "onnxscript": "onnxscript",
     "onnxsim": "onnxsim",
+    "platformdirs": "platformdirs",
     "safetensors": "safetensors",
 }
 EXPORT_REMEDY = "install it with: pip install 'vampnet-onnx[export]'"

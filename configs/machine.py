@@ -2,6 +2,7 @@
 
 import os
 import sys
+from pathlib import Path
 
 
 def cores() -> int:
@@ -9,6 +10,27 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def available_memory() -> int | None:
+    """Return how many bytes are left to take; None where the system does not say.
+
+    A container's own limit counts, where there is one.
+    """
+    try:
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        sizes = {name: size for name, _, size in (line.partition(":") for line in lines)}
+        left = int(sizes["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError):
+        return None
+    try:
+        most, used = (
+            int(Path("/sys/fs/cgroup", name).read_text())
+            for name in ("memory.max", "memory.current")
+        )
+    except (OSError, ValueError):  # no such limit
+        return left
+    return min(left, most - used)
 
 
 def peak_memory() -> int | None:

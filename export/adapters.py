@@ -155,7 +155,7 @@ def _add_branch(graph: ir.Graph, node: ir.Node) -> None:
     path = node.metadata_props[MODULE_KEY]
     x, weight = node.inputs
     assert x is not None and weight is not None and weight.const_value is not None
-    width, out = weight.const_value.numpy().shape
+    width, out = weight.const_value.shape.numpy()
     down = _default(graph, f"{path}.{_DOWN}", (width, 0), (width, "rank"))
     up = _default(graph, f"{path}.{_UP}", (0, out), ("rank", out))
     narrow = _node(graph, node, "MatMul", [x, down], "down")

@@ -1,8 +1,8 @@
 """A folder of checkpoints to a staged version: every component, its facts, the manifest."""
 
-import gc
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from vampnet_onnx.configs.config import Config
@@ -24,13 +24,17 @@ from .components.registry import (
     available,
     build_component,
     required_checkpoint,
+    structure_of,
     variants,
 )
 from .exporter import Exported, export_component
 from .fingerprint import Fingerprint, fingerprint
+from .graph_cache import GraphCache
+from .graphs import Graphs
 from .onnx_file import save_graph
 from .passes import NotFiniteError
 from .toolchain import source_hash, toolchain
+from .trace import GraphRequest
 
 
 def export_set(
@@ -40,6 +44,8 @@ def export_set(
     *,
     adapters: Sequence[Adapter] = (),
     made: Callable[[str, Fingerprint], None] | None = None,
+    cache: GraphCache | None = None,
+    jobs: int | None = 1,
     progress: Callable[[str, int, int], None],
 ) -> Manifest:
     """Export every component of a configuration into a staged folder and write its manifest.
@@ -50,59 +56,76 @@ def export_set(
             overlays become part of it.
         staged: an empty folder.
         adapters: LoRA files to make adapters of.
-        made: told each component, with variant, and what its graph was in memory.
+        made: told each component, with variant, and what its graph was in memory, if the
+            graph was made now: what another run made proves nothing of this one.
+        cache: where graphs are kept from one run to the next; None keeps none and uses none.
+        jobs: processes that make graphs at once; as many as cores and memory allow if None.
         progress: told the component at work, how many are done and how many there are.
 
     Raises:
         InputError: the checkpoints are not fit for it.
+        EnvironmentLacksError: a process that made graphs was killed.
     """
-    jobs = _jobs(config, checkpoints, adapters)
-    records, sources = [], set[SourceRecord]()
-    adapted: dict[str, AdapterRecord] = {}
+    parts = _parts(config, checkpoints, adapters)
+    records = dict[tuple[str, str], ComponentRecord]()
+    sources, adapted = set[SourceRecord](), dict[str, AdapterRecord]()
     versions = toolchain()
-    for done, (name, variant) in enumerate(jobs):
-        progress(name if not variant else f"{name}.{variant}", done, len(jobs))
-        models = checkpoints.models_for(required_checkpoint(name))
-        sources.update(models.sources)
-        component = build_component(name, models, variant=variant)
-        own = list(models.sources)
-        wanted = [adapter for adapter in adapters if adapter.component == name]
-        for adapter in wanted:
-            adapted[adapter.file_name] = _write_adapter(adapter, checkpoints, models, staged)
-        del models
-        try:
-            exported = export_component(
-                component, opset=config.export.opset, adaptable=bool(wanted)
-            )
-        except NotFiniteError as error:
-            raise InputError(
-                f"{checkpoints.folder}: {component.id} computes NaN or infinite values with"
-                " these weights, though each of them is finite; the checkpoint is damaged"
-            ) from error
-        if made is not None:
-            made(component.id, fingerprint(exported.model))
-        annotate(exported, config.model, own, versions)
-        path = staged / f"{component.id}.onnx"
-        file, data = save_graph(exported.model, path, external=config.export.external_data)
-        records.append(component_record(exported, file, data))
-        # The exporter leaves cycles behind that keep a gigabyte alive until collected.
-        del component, exported
-        gc.collect()
-    progress("manifest", len(jobs), len(jobs))
+    requests = {
+        part: GraphRequest(structure, config.export.opset)
+        for part in parts
+        if (structure := structure_of(*part, checkpoints.codec_dims, checkpoints.dims))
+    }
+    with Graphs([*requests.values()], cache=cache, jobs=jobs) as graphs:
+        # What needs no graph traced comes first: others are at that meanwhile.
+        for done, part in enumerate(sorted(parts, key=lambda part: part in requests)):
+            name, variant = part
+            progress(name if not variant else f"{name}.{variant}", done, len(parts))
+            models = checkpoints.models_for(required_checkpoint(name))
+            sources.update(models.sources)
+            component = build_component(name, models, variant=variant)
+            own = list(models.sources)
+            wanted = [adapter for adapter in adapters if adapter.component == name]
+            for adapter in wanted:
+                adapted[adapter.file_name] = _write_adapter(
+                    adapter, checkpoints, models, staged
+                )
+            del models
+            request = requests.get(part)
+            try:
+                exported = export_component(
+                    component,
+                    opset=config.export.opset,
+                    adaptable=bool(wanted),
+                    graph=None if request is None else partial(graphs.of, request),
+                )
+            except NotFiniteError as error:
+                raise InputError(
+                    f"{checkpoints.folder}: {component.id} computes NaN or infinite values"
+                    " with these weights, though each of them is finite; the checkpoint is"
+                    " damaged"
+                ) from error
+            if made is not None and (request is None or request in graphs.made_now):
+                made(component.id, fingerprint(exported.model))
+            annotate(exported, config.model, own, versions)
+            path = staged / f"{component.id}.onnx"
+            file, data = save_graph(exported.model, path, external=config.export.external_data)
+            records[part] = component_record(exported, file, data)
+            del component, exported  # and the weights with them
+    progress("manifest", len(parts), len(parts))
     manifest = Manifest(
         model=config.model,
         random_weights=any(source.label == "random" for source in sources),
         sources=tuple(sorted(sources, key=lambda source: (source.name, source.sha256))),
         toolchain=versions,
         source=source_hash(),
-        components=tuple(records),
+        components=tuple(records[part] for part in parts),
         adapters=tuple(adapted.values()),
     )
     write_manifest(staged, manifest)
     return manifest
 
 
-def _jobs(
+def _parts(
     config: Config, checkpoints: Checkpoints, adapters: Sequence[Adapter]
 ) -> list[tuple[str, str]]:
     present = available(checkpoints.present)

@@ -1,45 +1,37 @@
 """One component to one ONNX model.
 
-A network goes through passes, torch's dynamo exporter and graph passes; the graph of what has
-no weights is built.
+A network's graph is made without weights (`export.trace`).  They are put in as what computes
+them, one at a time, when they are asked for.  The graph of what has no weights is built.
 Nothing is caught and nothing falls back: a pass that does not hold, an axis that froze or a
 weight left over stops the export.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import onnx_ir as ir
 import torch
+from torch import nn
 
 from vampnet_onnx.configs.manifest import PassRecord
 
 from .adapters import OpenForAdapters
 from .components.component import BuiltComponent, Component, TracedComponent
-from .graph import (
-    CanonicalNames,
-    FoldCasts,
-    GraphBuilder,
-    KeepModulePaths,
-    PlainReshapes,
-    SetSignature,
-    Simplify,
-    check_graph,
-    ir_version_of,
-)
-from .passes.base import run_graph_passes, run_module_passes
+from .deferred import Deferred, deferred
+from .graph import GraphBuilder, check_graph, ir_version_of
+from .graph.weights import put_back
+from .passes.base import PassError, apply_passes, finite_outputs
 from .runtime import require_runtime
-from .with_paths import quiet_exporter
+from .trace import OpenGraph, opened, traced_graph
 
 DEFAULT_OPSET = 20
 PRODUCER = "vampnet-onnx"
 
-# Largest extent a free axis is declared for; only the exporter's solver reads it.
-_LARGEST_EXTENT = 1 << 40
-
 
 @dataclass(frozen=True)
 class Exported:
-    """A graph in memory and the passes that made it."""
+    """A graph in memory, its weights on disk, and the passes that made it."""
 
     component: Component
     model: ir.Model
@@ -48,29 +40,39 @@ class Exported:
 
 
 def export_component(
-    component: Component, *, opset: int = DEFAULT_OPSET, adaptable: bool = False
+    component: Component,
+    *,
+    opset: int = DEFAULT_OPSET,
+    adaptable: bool = False,
+    graph: Callable[[], OpenGraph] | None = None,
 ) -> Exported:
     """Export one component.
 
     Args:
-        component: if it has a module, that is changed by the passes and of no use
-            afterwards.
+        component: its module, if it has one, is left as it is.
         opset: of the default domain, 18 to 23.
         adaptable: give the layers that LoRA reaches inputs for adapters.
+        graph: gives the component's graph, if somebody has it; else it is traced here.
 
     Raises:
         PassError: a transform did not hold what it promises.
+        NotFiniteError: what the component computes is NaN or infinite.
         EnvironmentLacksError: the runtime is too old for the opset.
     """
     require_runtime(opset)
     if isinstance(component, BuiltComponent):
         model, records = _build(component, opset)
     elif isinstance(component, TracedComponent):
-        model, records = _trace_and_transform(component, opset)
+        finite_outputs(component.module, component.example)
+        module = deferred(component.module)
+        records = apply_passes(module, component.passes)
+        found = traced_graph(component, module, opset) if graph is None else graph()
+        model = _filled(component, found, module)
+        records += found.passes
     else:
         raise TypeError(f"{component.id} is neither traced nor built")
     if adaptable:
-        records += run_graph_passes(model, [OpenForAdapters()])
+        records += apply_passes(model, [OpenForAdapters()])
     check_graph(model, opset)
     model.ir_version = ir_version_of(opset)
     model.producer_name = PRODUCER
@@ -87,46 +89,39 @@ def _build(component: BuiltComponent, opset: int) -> tuple[ir.Model, list[PassRe
     return model, [PassRecord(name="DrawGraph", changed=count, details=f"drew {count} nodes")]
 
 
-def _trace_and_transform(
-    component: TracedComponent, opset: int
-) -> tuple[ir.Model, list[PassRecord]]:
-    with torch.no_grad():
-        records = run_module_passes(component.module, component.passes, component.example)
-        model = _trace(component, opset)
-    parameters = frozenset(name for name, _ in component.module.named_parameters())
-    passes = (
-        KeepModulePaths(),
-        FoldCasts(),
-        PlainReshapes(),
-        Simplify(parameters),
-        SetSignature(component.inputs, component.outputs),
-        CanonicalNames(parameters),
-    )
-    return model, records + run_graph_passes(model, passes)
-
-
-def _trace(component: TracedComponent, opset: int) -> ir.Model:
-    shapes = tuple(
-        {
-            axis: torch.export.Dim(extent, min=1, max=_LARGEST_EXTENT)
-            for axis, extent in enumerate(item.shape)
-            if isinstance(extent, str)
-        }
-        for item in component.inputs
-    )
-    with quiet_exporter():
-        program = torch.onnx.export(
-            component.module.eval(),
-            component.example,
-            dynamo=True,
-            opset_version=opset,
-            input_names=[item.name for item in component.inputs],
-            output_names=[item.name for item in component.outputs],
-            dynamic_shapes=shapes,
-            optimize=False,
-            external_data=False,
-            verbose=False,
+def _filled(component: Component, graph: OpenGraph, module: nn.Module) -> ir.Model:
+    """Put weights into a graph: what computes them from the checkpoint's."""
+    model = opened(graph)
+    parameters = dict(module.named_parameters())
+    inputs = {str(value.name): value for value in model.graph.inputs}
+    weights: dict[str, ir.TensorProtocol] = {}
+    for name in graph.weights:
+        value, parameter = inputs[name], parameters.get(name)
+        if not isinstance(parameter, Deferred):
+            raise PassError(f"the graph takes {name}, which {component.id} does not have")
+        if value.shape != tuple(parameter.shape) or value.dtype != ir.DataType.FLOAT:
+            raise PassError(
+                f"the graph takes {name} as {value.dtype} {value.shape}, {component.id} has"
+                f" {list(parameter.shape)}"
+            )
+        weights[name] = ir.LazyTensor(
+            _computed(name, parameter),
+            dtype=ir.DataType.FLOAT,
+            shape=ir.Shape(parameter.shape),
+            name=name,
         )
-    if program is None:
-        raise RuntimeError("torch's exporter returned no program")
-    return program.model
+    put_back(model, weights)
+    for name in sorted(model.graph.initializers):
+        model.graph.register_initializer(model.graph.initializers.pop(name))
+    return model
+
+
+def _computed(name: str, parameter: Deferred) -> Callable[[], ir.TensorProtocol]:
+    def compute() -> ir.TensorProtocol:
+        with torch.no_grad():
+            value = parameter.compute().numpy()
+        if not np.isfinite(value).all():
+            raise PassError(f"non-finite weight in the file: {name}")
+        return ir.Tensor(value, name=name)
+
+    return compute

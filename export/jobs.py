@@ -10,6 +10,7 @@ from vampnet_onnx.configs.store import publish, read_manifest
 from vampnet_onnx.models import Checkpoints
 
 from .export_set import export_set
+from .graph_cache import GraphCache, cache_folder
 from .options import Files, Names, adapters_from, listed, settings_from
 
 
@@ -28,7 +29,10 @@ def export_checkpoints(
     lora: Files = (),
     lora_adapters: bool = False,
     version: int | None = None,
+    cache: bool = True,
+    jobs: int | None = None,
     progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
+    note: Callable[[str], None] = lambda _text: None,
 ) -> Artifacts:
     """Export a folder of checkpoints to ONNX, without verifying.
 
@@ -49,10 +53,15 @@ def export_checkpoints(
         lora: LoRA files to merge: FILE, ``coarse=FILE`` or ``c2f=FILE``.
         lora_adapters: make adapters of them, to switch to at run time, and merge none.
         version: number to make; the next if left out.
+        cache: use graphs that earlier runs kept, and keep those of this one (`graph_cache`).
+        jobs: processes that make graphs at once; as many as cores and memory allow if left
+            out.
         progress: told the component at work, how many are done and how many there are.
+        note: told what is wrong with a kept graph, which is made again then.
 
     Raises:
         InputError: the checkpoints, the options or the store are not fit for it.
+        EnvironmentLacksError: a process that made graphs was killed.
     """
     given = {
         "components": components if components is None else listed(components),
@@ -80,6 +89,14 @@ def export_checkpoints(
     )
     home = Path(out) / settings.model
     with staging_folder(home) as staged:
-        export_set(settings, checkpoints, staged, adapters=adapters, progress=progress)
+        export_set(
+            settings,
+            checkpoints,
+            staged,
+            adapters=adapters,
+            cache=GraphCache(cache_folder(), note) if cache else None,
+            jobs=jobs,
+            progress=progress,
+        )
         folder, new = publish(staged, home, version=version)
     return Artifacts(folder, read_manifest(folder), new=new)

@@ -209,25 +209,41 @@ def _write_model(model: ir.Model, stream: BinaryIO) -> None:
         model.graph.initializers.update(held)
     before_graph, after_graph = _split_at(message, _MODEL_GRAPH)
     before_weights, after_weights = _split_at(message.graph, _GRAPH_INITIALIZER)
-    weights = [part for value in held.values() for part in _tensor_parts(value)]
-    graph = [before_weights, *weights, after_weights]
-    prefix = _prefix(_MODEL_GRAPH, sum(map(len, graph)))
-    stream.writelines([before_graph, prefix, *graph, after_graph])
+    weights = [(_tensor_header(value), value) for value in held.values()]
+    size = len(before_weights) + len(after_weights)
+    size += sum(len(header) + _tensor(value).nbytes for header, value in weights)
+    stream.writelines([before_graph, _prefix(_MODEL_GRAPH, size), before_weights])
+    for header, value in weights:
+        stream.write(header)
+        stream.write(_tensor_data(value))
+    stream.writelines([after_weights, after_graph])
 
 
-def _tensor_parts(value: ir.Value) -> tuple[bytes, memoryview]:
-    """Return a weight's bytes in the graph up to its data, and its data."""
+def _tensor(value: ir.Value) -> ir.TensorProtocol:
     if value.const_value is None:
         raise ValueError(f"weight {value.name} has no value")
-    array = value.const_value.numpy()
+    return value.const_value
+
+
+def _tensor_header(value: ir.Value) -> bytes:
+    """Return a weight's bytes in the graph up to its data."""
+    tensor = _tensor(value)
+    header: bytes = onnx.TensorProto(
+        dims=tensor.shape.numpy(), data_type=tensor.dtype.value, name=value.name
+    ).SerializeToString()
+    header += _prefix(_TENSOR_RAW_DATA, tensor.nbytes)
+    return _prefix(_GRAPH_INITIALIZER, len(header) + tensor.nbytes) + header
+
+
+def _tensor_data(value: ir.Value) -> memoryview:
+    """Return a weight's data; what is computed is computed now."""
+    array = _tensor(value).numpy()
     if array.dtype.byteorder == ">":
         raise ValueError(f"weight {value.name} is big-endian")
     data = np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
-    header = onnx.TensorProto(
-        dims=array.shape, data_type=value.const_value.dtype.value, name=value.name
-    ).SerializeToString()
-    header += _prefix(_TENSOR_RAW_DATA, len(data))
-    return _prefix(_GRAPH_INITIALIZER, len(header) + len(data)) + header, data
+    if len(data) != _tensor(value).nbytes:
+        raise ValueError(f"weight {value.name} is not of the size that it says")
+    return data
 
 
 def _split_at(message: onnx.ModelProto | onnx.GraphProto, field: int) -> tuple[bytes, bytes]:

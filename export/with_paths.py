@@ -19,7 +19,7 @@ from vampnet_onnx.configs.files import replacing
 
 from .graph import CanonicalNames, KeepModulePaths
 from .onnx_file import ONE_FILE_BYTES, save_whole
-from .passes.base import run_graph_passes
+from .passes.base import apply_passes
 from .quiet import quiet
 
 _OPSET = 20
@@ -67,7 +67,7 @@ def graph_with_paths(
     """Return what `export_with_paths` writes."""
     made = traced(module, inputs, opset=opset, dynamic_shapes=dynamic_shapes, optimize=False)
     names = frozenset(module.state_dict())
-    run_graph_passes(made, (KeepModulePaths(), CanonicalNames(names)))
+    apply_passes(made, (KeepModulePaths(), CanonicalNames(names)))
     return made
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import signal
@@ -18,6 +19,7 @@ from tests.support.once import made_once
 from tests.support.sets import EXPORTED_RATES, GOLDEN, NANO, NETWORKS, GoldenSet
 from vampnet_onnx import __main__ as vampnet_onnx
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
+from vampnet_onnx.export.graph_cache import FOLDER_VARIABLE
 from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 from vampnet_onnx.pipeline.vamp import VampPipeline
@@ -29,6 +31,13 @@ torch.set_num_threads(1)  # two workers share two cores
 def one_thread() -> None:
     """Take back what an earlier test set."""
     torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def graph_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep graphs in a folder of this run, whoever exports; never in the user's own."""
+    folder = made_once(tmp_path_factory, "graphs", Path.mkdir)
+    os.environ[FOLDER_VARIABLE] = str(folder)
 
 
 @pytest.fixture(scope="session", params=["a", "b"])

@@ -21,6 +21,7 @@ from vampnet_onnx.configs.store import place_for
 from vampnet_onnx.configs.verification import last_verified
 from vampnet_onnx.export.export_set import export_set
 from vampnet_onnx.export.fingerprint import Fingerprint
+from vampnet_onnx.export.graph_cache import GraphCache, cache_folder
 from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
 from vampnet_onnx.reports import (
@@ -64,6 +65,9 @@ def release_set(
     progress: Callable[[str, int, int], None],
     judged: Callable[[Report], None] = lambda _report: None,
     source: Path | None = None,
+    cache: bool = True,
+    jobs: int | None = None,
+    note: Callable[[str], None] = lambda _text: None,
 ) -> Outcome:
     """Release one model.
 
@@ -72,6 +76,10 @@ def release_set(
     Args:
         judged: told the report as soon as the verdict stands, whatever fails afterwards.
         source: file of the configuration, for the commands that a report names.
+        cache: use graphs that earlier exports kept, and keep those of this one.  The audit
+            makes them afresh all the same.
+        jobs: processes that make graphs at once; as many as cores and memory allow if None.
+        note: told what is wrong with a kept graph, which is made again then.
 
     Raises:
         InputError: the checkpoints, the folders or the configuration are not fit for it.
@@ -89,6 +97,8 @@ def release_set(
             checkpoints,
             staged,
             made=made.__setitem__,
+            cache=GraphCache(cache_folder(), note) if cache else None,
+            jobs=jobs,
             progress=lambda name, done, total: progress(f"export {name}", done, total),
         )
         found = verify_artifacts(

@@ -79,7 +79,7 @@ def audio_processor(dims: CodecDims, *, source_rate: int | None = None) -> Built
             signature("block_power", "float64", "batch", "blocks"),
         ),
         dims=dims,
-        facts=facts,
+        measured=lambda: facts,
         build=partial(_build, dims=dims, resampling=resampling, weighting=weighting),
     )
 

@@ -10,6 +10,7 @@ from vampnet_onnx.models import LAC, ModelSet
 
 from .component import (
     Exporter,
+    Structure,
     TracedComponent,
     codec_of,
     seeded_codes,
@@ -37,7 +38,8 @@ class CodecDecoder(nn.Module):
 
 def codec_decoder(models: ModelSet, variant: str = "") -> TracedComponent:
     """Prepare the decoder."""
-    codec = sharing_copy(codec_of(models, "codec_decoder"))
+    whole = codec_of(models, "codec_decoder")
+    codec = sharing_copy(whole)
     dims = codec.dims
     # Not all codebooks where there are several: the axis must stay free.
     books = max(1, dims.n_codebooks - 1)
@@ -50,7 +52,11 @@ def codec_decoder(models: ModelSet, variant: str = "") -> TracedComponent:
         inputs=(signature("codes", "int64", "batch", "codebooks", "frames"),),
         outputs=(signature("audio", "float32", "batch", 1, "samples"),),
         dims=dims,
-        facts={"context_frames": decoder_context(codec), "requantised": requantised(codec)},
+        structure=Structure("codec_decoder", variant, dims),
+        measured=lambda: {
+            "context_frames": decoder_context(whole),
+            "requantised": requantised(whole),
+        },
     )
 
 
@@ -85,4 +91,4 @@ def requantised(codec: LAC) -> list[list[int]]:
     ]
 
 
-EXPORTERS = (Exporter("codec_decoder", 20, codec_decoder),)
+EXPORTERS = (Exporter("codec_decoder", 20, codec_decoder, is_traced=True),)

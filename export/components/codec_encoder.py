@@ -11,6 +11,7 @@ from .component import (
     TRACE_BATCH,
     TRACE_FRAMES,
     Exporter,
+    Structure,
     TracedComponent,
     codec_of,
     seeded_normal,
@@ -40,7 +41,8 @@ class CodecEncoder(nn.Module):
 
 def codec_encoder(models: ModelSet, variant: str = "") -> TracedComponent:
     """Prepare the encoder."""
-    codec = sharing_copy(codec_of(models, "codec_encoder"))
+    whole = codec_of(models, "codec_encoder")
+    codec = sharing_copy(whole)
     dims = codec.dims
     samples = TRACE_FRAMES * dims.hop_length - dims.hop_length // 3
     return TracedComponent(
@@ -55,7 +57,8 @@ def codec_encoder(models: ModelSet, variant: str = "") -> TracedComponent:
             signature("latents", "float32", "batch", sum(dims.codebook_dims), "frames"),
         ),
         dims=dims,
-        facts={"context_frames": encoder_context(codec)},
+        structure=Structure("codec_encoder", variant, dims),
+        measured=lambda: {"context_frames": encoder_context(whole)},
     )
 
 
@@ -74,4 +77,4 @@ def encoder_context(codec: LAC) -> int:
     return context_frames("encoder", codec.encoder, torch.zeros(1, 1, hop), reached)
 
 
-EXPORTERS = (Exporter("codec_encoder", 10, codec_encoder),)
+EXPORTERS = (Exporter("codec_encoder", 10, codec_encoder, is_traced=True),)

@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +24,28 @@ Build = Callable[[GraphBuilder, Mapping[str, Var]], Mapping[str, Var]]
 
 
 @dataclass(frozen=True)
+class Structure:
+    """What the graph of a traced component depends on, of all that a checkpoint is.
+
+    Attributes:
+        codec: dimensions of the codec, if the component is made from one.
+        transformer: dimensions of the transformer, if it is one.
+    """
+
+    name: str
+    variant: str
+    codec: CodecDims | None
+    transformer: VampNetDims | None = None
+
+
+@dataclass(frozen=True)
 class Component:
     """One file to export.
 
     Attributes:
         variant: empty, or such as ``latents``.
         dims: dimensions of the checkpoint.
-        facts: what a caller must know beyond the signature (`configs.manifest`).
+        measured: finds the facts, where somebody asks for them.
     """
 
     name: str
@@ -37,12 +53,17 @@ class Component:
     inputs: tuple[TensorSignature, ...]
     outputs: tuple[TensorSignature, ...]
     dims: CodecDims | VampNetDims
-    facts: dict[str, Fact] = dataclasses.field(default_factory=dict, kw_only=True)
+    measured: Callable[[], dict[str, Fact]] = dataclasses.field(default=dict, kw_only=True)
 
     @property
     def id(self) -> str:
         """Name with variant, such as ``coarse.latents``."""
         return f"{self.name}.{self.variant}" if self.variant else self.name
+
+    @cached_property
+    def facts(self) -> dict[str, Fact]:
+        """What a caller must know beyond the signature (`configs.manifest`)."""
+        return self.measured()
 
     def dims_record(self) -> dict[str, int | tuple[int, ...]]:
         """Return the dimensions as plain values."""
@@ -54,10 +75,12 @@ class TracedComponent(Component):
     """A network, exported by tracing its module.
 
     Attributes:
+        structure: what other components with the same graph have in common.
         module: the module to trace; passes change it in place.
         example: traced input, seeded.
     """
 
+    structure: Structure
     module: nn.Module
     passes: Sequence[ModulePass]
     example: tuple[Tensor, ...]
@@ -82,6 +105,7 @@ class Exporter:
             transformers, the rates in Hz of audio beside the codec's own (None for the usual
             ones) and the codec's dimensions, if there is one.
         is_variant: whether there is a variant of this name.
+        is_traced: whether it is a network, and has a graph that is traced.
     """
 
     name: str
@@ -92,6 +116,7 @@ class Exporter:
         lambda inputs, rates, dims: [""]
     )
     is_variant: Callable[[str], bool] = lambda variant: not variant
+    is_traced: bool = False
 
 
 def codec_of(models: ModelSet, name: str) -> LAC:

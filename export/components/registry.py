@@ -6,16 +6,16 @@ found by itself; nothing else names them all.
 
 import importlib
 import pkgutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.configs.names import CODEC
 from vampnet_onnx.export import components
-from vampnet_onnx.models import CodecDims, ModelSet
+from vampnet_onnx.models import LAC, CodecDims, ModelSet, VampNet, VampNetDims
 
-from .component import Component, Exporter
+from .component import Component, Exporter, Structure, TracedComponent
 
 
 def _found() -> list[Exporter]:
@@ -81,3 +81,22 @@ def build_component(name: str, models: ModelSet, *, variant: str = "") -> Compon
         InputError: the checkpoints it is made from are not there.
     """
     return _TABLE[name].build(models, variant)
+
+
+def structure_of(
+    name: str, variant: str, codec: CodecDims | None, transformers: Mapping[str, VampNetDims]
+) -> Structure | None:
+    """Return what a component's graph depends on; None where it is built, not traced."""
+    if not _TABLE[name].is_traced:
+        return None
+    return Structure(name, variant, codec, transformers.get(name))
+
+
+def component_of(
+    structure: Structure, codec: LAC | None, transformer: VampNet | None
+) -> TracedComponent:
+    """Prepare a component of networks of one's own; there need be no files of them."""
+    models = {} if transformer is None else {structure.name: transformer}
+    made = _TABLE[structure.name].build(ModelSet(Path(), codec, models), structure.variant)
+    assert isinstance(made, TracedComponent), structure
+    return made

@@ -22,6 +22,7 @@ from .component import (
     TRACE_BATCH,
     TRACE_FRAMES,
     Exporter,
+    Structure,
     TracedComponent,
     seeded_codes,
     seeded_normal,
@@ -82,21 +83,21 @@ def transformer(name: str, models: ModelSet, variant: str = "") -> TracedCompone
     """
     if name not in models.transformers:
         raise InputError(f"{models.folder}: no {name}.pth, which {name} is made from")
-    model = sharing_copy(models.transformers[name])
+    model, codec = sharing_copy(models.transformers[name]), models.codec
     dims = model.dims
     if variant == LATENTS:
         width = dims.n_codebooks * dims.latent_dim
         quantizer = None
         example = seeded_normal(TRACE_BATCH, width, TRACE_FRAMES)
         given = signature(LATENTS, "float32", "batch", width, "frames")
-    elif models.codec is None:
+    elif codec is None:
         raise InputError(
             f"{models.folder}: {name} looks codes up in the codec's tables, but there is no"
             " codec.pth; give it with --codec FILE, or export the entry by latents with"
             " --input latents"
         )
     else:
-        quantizer = models.codec.quantizer
+        quantizer = codec.quantizer
         example = seeded_codes(dims.n_codebooks, dims.vocab_size + 1)
         given = signature("codes", "int64", "batch", dims.n_codebooks, "frames")
     folding = [] if quantizer is None else [FoldCodebooksIntoEmbedding()]
@@ -115,6 +116,7 @@ def transformer(name: str, models: ModelSet, variant: str = "") -> TracedCompone
         inputs=(given,),
         outputs=(signature("logits", "float32", "batch", dims.vocab_size, "positions"),),
         dims=dims,
+        structure=Structure(name, variant, None if codec is None else codec.dims, dims),
     )
 
 
@@ -128,6 +130,7 @@ EXPORTERS = tuple(
             LATENTS if entry == LATENTS else "" for entry in inputs
         ],
         is_variant=lambda variant: variant in ("", LATENTS),
+        is_traced=True,
     )
     for i, name in enumerate(TRANSFORMERS)
 )

@@ -103,6 +103,8 @@ def check_graph(model: ir.Model, opset: int) -> None:
             raise PassError(f"unused weight in the file: {name}")
         if value.const_value is None:
             raise PassError(f"weight without a value: {name}")
+        if isinstance(value.const_value, ir.LazyTensor):
+            continue  # is looked at where it is computed
         array = value.const_value.numpy()
         # A scalar infinity is what an excluded entry is set to, not a weight.
         forbidden = np.isnan if array.ndim == 0 else lambda x: ~np.isfinite(x)

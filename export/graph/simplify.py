@@ -7,6 +7,7 @@ from onnx_ir.passes import common
 from vampnet_onnx.export.passes.base import GraphPass, PassError, PassResult
 
 from .module_paths import MODULE_KEY, paths_by_output, restore_paths
+from .weights import put_back, take_out
 
 # Rules that merge nodes of several modules into one.  A person who looks for the layer that
 # broke needs one node a layer; runtimes do these fusions themselves when they load a file.
@@ -42,7 +43,7 @@ class Simplify(GraphPass):
         before = len(model.graph)
         common.CommonSubexpressionEliminationPass()(model)
         paths = paths_by_output(model)
-        outside = _take_out(model, self.parameters)
+        outside = take_out(model, self.parameters)
         proto, valid = onnxsim.simplify(
             ir.to_proto(model), skipped_optimizers=_SKIPPED_RULES, certify=False
         )
@@ -58,7 +59,7 @@ class Simplify(GraphPass):
             common.RemoveUnusedOpsetsPass(),
         ):
             item(simplified)
-        _put_back(simplified, outside)
+        put_back(simplified, outside)
         simplified.graph.sort()
         model.graph = simplified.graph
         after = len(model.graph)
@@ -88,23 +89,3 @@ class Simplify(GraphPass):
             for name, value in model.graph.initializers.items()
             if name in self.parameters and value.uses()
         }
-
-
-def _take_out(model: ir.Model, names: frozenset[str]) -> dict[str, ir.TensorProtocol]:
-    outside = {}
-    for name, value in list(model.graph.initializers.items()):
-        tensor = value.const_value
-        if name in names and tensor is not None:
-            outside[name] = tensor
-            del model.graph.initializers[name]
-            value.const_value = None
-            model.graph.inputs.append(value)
-    return outside
-
-
-def _put_back(model: ir.Model, outside: dict[str, ir.TensorProtocol]) -> None:
-    for value in [v for v in model.graph.inputs if v.name in outside]:
-        model.graph.inputs.remove(value)
-        if value.uses():
-            value.const_value = outside[str(value.name)]
-            model.graph.register_initializer(value)

@@ -124,6 +124,17 @@ class ReplaceEvery(ModulePass, Generic[M]):
         )
 
 
+def apply_passes(subject: S, passes: Sequence[Pass[S]]) -> list[PassRecord]:
+    """Run passes in order, each with its requirements and promises checked.
+
+    What a pass over modules does to numbers is proved apart (`export.proof`).
+
+    Raises:
+        PassError: one of them does not hold.
+    """
+    return [_applied(item, subject) for item in passes]
+
+
 def run_module_passes(
     module: nn.Module, passes: Sequence[ModulePass], example: tuple[Tensor, ...]
 ) -> list[PassRecord]:
@@ -138,9 +149,7 @@ def run_module_passes(
         NotFiniteError: there is nothing to compare a pass's result with.
     """
     records = []
-    before = _outputs(module, example)
-    if not all(bool(torch.isfinite(value).all()) for value in before):
-        raise NotFiniteError("outputs are NaN or infinite before any pass")
+    before = finite_outputs(module, example)
     for item in passes:
         records.append(_applied(item, module))
         after = _outputs(module, example)
@@ -155,13 +164,16 @@ def run_module_passes(
     return records
 
 
-def run_graph_passes(model: ir.Model, passes: Sequence[GraphPass]) -> list[PassRecord]:
-    """Run passes in order, each with its requirements and promises checked.
+def finite_outputs(module: nn.Module, example: tuple[Tensor, ...]) -> list[Tensor]:
+    """Return what a module computes of an input.
 
     Raises:
-        PassError: one of them does not hold.
+        NotFiniteError: it is not finite.
     """
-    return [_applied(item, model) for item in passes]
+    found = _outputs(module, example)
+    if not all(bool(torch.isfinite(value).all()) for value in found):
+        raise NotFiniteError("outputs are NaN or infinite before any pass")
+    return found
 
 
 def frozen(value: Tensor) -> nn.Parameter:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -20,9 +21,12 @@ from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.manifest import Manifest, TensorSignature
+from vampnet_onnx.export import graphs
 from vampnet_onnx.export.components.registry import COMPONENTS
 from vampnet_onnx.export.export_set import METADATA_PREFIX, export_set
+from vampnet_onnx.export.graph_cache import GraphCache
 from vampnet_onnx.models import Checkpoints, open_models
+from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -380,3 +384,75 @@ def test_a_rate_of_no_use_is_refused_with_what_to_do(tmp_path: Path) -> None:
             tmp_path,
             progress=lambda *_: None,
         )
+
+
+# Graphs that are kept, or made by several processes.
+
+
+def bytes_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_kept_graphs_and_several_processes_give_the_bytes_of_an_export_from_scratch(
+    nano: Path, nano_artifacts: Artifacts, tmp_path: Path
+) -> None:
+    wanted, cache = bytes_of(nano_artifacts.folder), GraphCache(tmp_path / "graphs")
+    for number, (jobs, fresh) in enumerate(((2, True), (1, False))):
+        folder, told = tmp_path / str(number), list[str]()
+        folder.mkdir()
+        export_set(
+            config_for(nano, components=NETWORKS),
+            Checkpoints(nano),
+            folder,
+            made=lambda name, _, told=told: told.append(name),  # type: ignore[misc]
+            cache=cache,
+            jobs=jobs,
+            progress=lambda *_: None,
+        )
+        assert bytes_of(folder) == wanted
+        assert len(told) == (6 if fresh else 0)  # what was kept proves nothing of now
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_of_golden_sets_too(name: str, tmp_path: Path) -> None:
+    cache = GraphCache(tmp_path / "graphs")
+    for number, kept in enumerate((None, cache, cache)):
+        (tmp_path / str(number)).mkdir()
+        export_set(
+            config_for(
+                GOLDEN / name, components=("codec_decoder", "coarse"), inputs=["codes"]
+            ),
+            Checkpoints(GOLDEN / name),
+            tmp_path / str(number),
+            cache=kept,
+            progress=lambda *_: None,
+        )
+    assert bytes_of(tmp_path / "0") == bytes_of(tmp_path / "1") == bytes_of(tmp_path / "2")
+
+
+def test_another_checkpoint_of_the_same_dimensions_uses_the_graph(
+    nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_random_file(tmp_path / "set" / "coarse.pth", NANO["coarse"], seed=5)
+    shutil.copy(nano / "codec.pth", tmp_path / "set")
+    cache, files = GraphCache(tmp_path / "graphs"), list[bytes]()
+    asked = (
+        (nano, cache),  # fills the cache
+        (tmp_path / "set", cache),
+        (tmp_path / "set", None),
+    )
+    for number, (checkpoint, kept) in enumerate(asked):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with monkeypatch.context() as patch:
+            if number == 1:
+                patch.setattr(graphs, "graph_of", None)
+            export_set(
+                config_for(checkpoint, components=("coarse",), inputs=["codes"]),
+                Checkpoints(checkpoint),
+                folder,
+                cache=kept,
+                progress=lambda *_: None,
+            )
+        files.append((folder / "coarse.onnx").read_bytes())
+    assert files[0] != files[1] == files[2]

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from vampnet_onnx.configs.manifest import TensorSignature
-from vampnet_onnx.export import exporter
 from vampnet_onnx.export.adapters import OpenForAdapters
 from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component
@@ -25,7 +24,8 @@ from vampnet_onnx.export.graph import (
     Simplify,
 )
 from vampnet_onnx.export.passes import PassResult, run_module_passes
-from vampnet_onnx.export.passes.base import GraphPass, PassError, run_graph_passes
+from vampnet_onnx.export.passes.base import GraphPass, PassError, apply_passes
+from vampnet_onnx.export.trace import trace
 from vampnet_onnx.models import open_models
 
 
@@ -43,7 +43,7 @@ def coarse(nano: Path) -> TracedComponent:
 def traced(coarse: TracedComponent) -> ir.Model:
     """Its graph as torch's exporter gives it; tests take a copy."""
     with torch.no_grad():
-        return exporter._trace(coarse, 20)
+        return trace(coarse, coarse.module, 20)
 
 
 def passes_of(component: TracedComponent) -> list[GraphPass]:
@@ -106,7 +106,7 @@ def inline_a_weight(model: ir.Model) -> None:
 def change_a_weight(model: ir.Model) -> None:
     weight = weight_of(model)
     assert weight.const_value is not None
-    weight.const_value = ir.tensor(weight.const_value.numpy() * 2)
+    weight.const_value = ir.tensor(np.zeros(weight.const_value.shape.numpy(), np.float32))
 
 
 def move_a_weight(model: ir.Model) -> None:
@@ -176,7 +176,7 @@ def test_a_pass_that_breaks_its_promise_is_refused(
 ) -> None:
     model, passes = traced.clone(), passes_of(coarse)
     at = [type(item) for item in passes].index(kind)
-    run_graph_passes(model, passes[:at])
+    apply_passes(model, passes[:at])
     broken, sound = passes[at], passes[at].call
 
     def call(graph: ir.Model) -> PassResult:
@@ -186,14 +186,14 @@ def test_a_pass_that_breaks_its_promise_is_refused(
 
     broken.call = call  # type: ignore[method-assign]
     with pytest.raises(PassError, match=said):
-        run_graph_passes(model, [broken])
+        apply_passes(model, [broken])
 
 
 def test_sound_passes_hold_what_they_promise(
     coarse: TracedComponent, traced: ir.Model
 ) -> None:
     passes = passes_of(coarse)
-    records = run_graph_passes(traced.clone(), passes)
+    records = apply_passes(traced.clone(), passes)
     assert [record.name for record in records] == [type(item).__name__ for item in passes]
     assert all(record.changed and record.details for record in records)
 
@@ -208,8 +208,8 @@ def test_what_a_pass_requires_is_checked_before_it_runs(
         (SetSignature((), coarse.outputs), "not the signature's names"),
     ):
         with pytest.raises(PassError, match=said):
-            run_graph_passes(traced.clone(), [item])
+            apply_passes(traced.clone(), [item])
     kept = traced.clone()
-    run_graph_passes(kept, [KeepModulePaths()])
+    apply_passes(kept, [KeepModulePaths()])
     with pytest.raises(PassError, match="no note of the module"):
-        run_graph_passes(kept, [KeepModulePaths()])
+        apply_passes(kept, [KeepModulePaths()])

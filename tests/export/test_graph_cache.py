@@ -1,0 +1,144 @@
+"""Graphs that are kept: what is damaged, foreign or of another source is never used."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from vampnet_onnx.configs.manifest import PassRecord
+from vampnet_onnx.export import graph_cache
+from vampnet_onnx.export.components.component import Structure
+from vampnet_onnx.export.graph_cache import GraphCache, cache_folder
+from vampnet_onnx.export.trace import GraphRequest, OpenGraph
+from vampnet_onnx.models import CodecDims
+from vampnet_onnx.models.checkpoints.random_checkpoint import sizes
+
+DIMS = CodecDims.from_kwargs(sizes()["demo"]["codec"], "sizes.toml")
+ASKED = GraphRequest(Structure("codec_encoder", "", DIMS), 20)
+OTHER = GraphRequest(Structure("codec_decoder", "", DIMS), 20)
+PASSES = (PassRecord(name="Simplify", changed=3, details="é"),)
+GRAPH = OpenGraph(bytes(range(256)) * 4, ("a.weight", "b.bias"), PASSES)
+
+
+@pytest.fixture
+def notes() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def cache(tmp_path: Path, notes: list[str]) -> GraphCache:
+    return GraphCache(tmp_path / "graphs", notes.append)
+
+
+def entry(tmp_path: Path) -> Path:
+    (found,) = (tmp_path / "graphs").iterdir()
+    return found
+
+
+def test_a_kept_graph_is_the_one_that_was_given(cache: GraphCache, notes: list[str]) -> None:
+    assert cache.get(ASKED) is None
+    cache.keep(ASKED, GRAPH)
+    assert cache.get(ASKED) == GRAPH and cache.get(OTHER) is None
+    assert cache.get(GraphRequest(ASKED.structure, 21)) is None
+    assert notes == []
+
+
+@pytest.mark.parametrize("at", [0, 5, 25, 60, 90, 200, -1500, -1100, -1])
+def test_a_damaged_entry_is_not_used_and_made_again(
+    cache: GraphCache, tmp_path: Path, notes: list[str], at: int
+) -> None:
+    cache.keep(ASKED, GRAPH)
+    path = entry(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[at] ^= 1
+    path.write_bytes(content)
+    assert cache.get(ASKED) is None
+    assert notes == [f"{path}: damaged; the graph is made again"]
+    cache.keep(ASKED, GRAPH)
+    assert cache.get(ASKED) == GRAPH
+
+
+@pytest.mark.parametrize("left", [0, 10, 80, 300, -1])
+def test_a_cut_entry_is_not_used(
+    cache: GraphCache, tmp_path: Path, notes: list[str], left: int
+) -> None:
+    cache.keep(ASKED, GRAPH)
+    path = entry(tmp_path)
+    path.write_bytes(path.read_bytes()[:left])
+    assert cache.get(ASKED) is None and "damaged" in notes[0]
+
+
+def test_an_entry_under_anothers_name_is_not_used(
+    cache: GraphCache, tmp_path: Path, notes: list[str]
+) -> None:
+    cache.keep(OTHER, GRAPH)
+    other = entry(tmp_path)
+    cache.keep(ASKED, GRAPH)
+    for path in (tmp_path / "graphs").iterdir():
+        path.write_bytes(other.read_bytes())
+    assert cache.get(ASKED) is None and "of another graph" in notes[0]
+    assert cache.get(OTHER) == GRAPH
+
+
+@pytest.mark.parametrize("what", ["source_hash", "toolchain", "machine"])
+def test_another_source_or_tool_or_machine_has_graphs_of_its_own(
+    cache: GraphCache, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    cache.keep(ASKED, GRAPH)
+    if what == "machine":
+        monkeypatch.setattr(graph_cache.platform, "machine", lambda: "riscv")
+    else:
+        value = "0" * 64 if what == "source_hash" else {"torch": "1.0"}
+        monkeypatch.setattr(graph_cache, what, lambda: value)
+    assert cache.get(ASKED) is None
+    monkeypatch.undo()
+    assert cache.get(ASKED) == GRAPH
+
+
+def test_a_folder_that_cannot_be_written_stops_nothing(
+    tmp_path: Path, notes: list[str]
+) -> None:
+    (tmp_path / "graphs").write_text("a file")
+    cache = GraphCache(tmp_path / "graphs", notes.append)
+    assert cache.get(ASKED) is None
+    cache.keep(ASKED, GRAPH)
+    assert any("codec_encoder is not kept" in note for note in notes)
+
+
+def test_the_graphs_not_used_for_longest_go(tmp_path: Path) -> None:
+    cache = GraphCache(tmp_path / "graphs", most_bytes=5000)
+    asked = [GraphRequest(ASKED.structure, opset) for opset in range(18, 24)]
+    for age, request in enumerate(asked):
+        cache.keep(request, GRAPH)
+        newest = max((tmp_path / "graphs").iterdir(), key=lambda path: path.stat().st_mtime_ns)
+        os.utime(newest, (1000 + age, 1000 + age))
+        assert cache.get(asked[0]) == GRAPH  # and so used just now
+    found = [cache.get(request) is not None for request in asked]
+    assert found[0] and found[-1] and not all(found)
+    assert sum(path.stat().st_size for path in (tmp_path / "graphs").iterdir()) <= 5000
+
+
+def test_runs_at_once_do_not_hinder_each_other(tmp_path: Path, notes: list[str]) -> None:
+    def use(_: int) -> bool:
+        cache = GraphCache(tmp_path / "graphs", notes.append, most_bytes=4000)
+        cache.keep(ASKED, GRAPH)
+        cache.keep(OTHER, GRAPH)
+        return cache.get(ASKED) in (GRAPH, None)
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(use, range(40)))
+    assert notes == []
+
+
+def test_the_folder_is_the_users_unless_another_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VAMPNET_ONNX_CACHE", str(tmp_path))
+    assert cache_folder() == tmp_path
+    monkeypatch.delenv("VAMPNET_ONNX_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    if os.name == "posix" and os.uname().sysname == "Linux":
+        assert cache_folder() == tmp_path / "cache" / "vampnet-onnx"

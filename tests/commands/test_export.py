@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.checkpoint_files import with_kwargs
-from tests.support.command_line import Cli, files_below, refused
+from tests.support.command_line import Cli, files_below, is_progress, refused
 from tests.support.runs import training_run
 
 
@@ -136,3 +136,28 @@ def test_a_lora_file_of_a_compiled_model_is_merged_and_said(
         given = ("--checkpoint", nano, *lora, *only, "--seeds", "0")
         report = ("--report", tmp_path / "report")
         assert cli("verify", made.json["artifacts"], *given, *report).code == 0
+
+
+def test_graphs_are_kept_unless_no_cache_is_asked_for(
+    cli: Cli, nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graphs = tmp_path / "graphs"
+    monkeypatch.setenv("VAMPNET_ONNX_CACHE", str(graphs))
+
+    def export(out: str, *options: object) -> tuple[str, bytes]:
+        where = ("--out", tmp_path / out, "--component", "coarse", *options)
+        done = cli("export", "--checkpoint", nano, *where)
+        assert done.code == 0, done
+        said = [line for line in done.err.splitlines() if not is_progress(line)]
+        return "\n".join(said), (tmp_path / out / "nano" / "v1" / "coarse.onnx").read_bytes()
+
+    scratch = export("a", "--no-cache")
+    assert scratch[0] == "" and not graphs.exists()
+    assert export("b") == scratch
+    (entry,) = graphs.iterdir()
+    kept = entry.read_bytes()
+    entry.write_bytes(kept[:-1])
+    said, found = export("c", "--jobs", 1)
+    assert said == f"note: {entry}: damaged; the graph is made again"
+    assert found == scratch[1] and entry.read_bytes() == kept
+    assert export("d") == scratch

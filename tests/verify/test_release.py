@@ -1,13 +1,19 @@
-"""A release opens its checkpoints once."""
+"""A release opens its checkpoints once, and audits what comes of a kept graph."""
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
+import onnx
 import pytest
 
 from tests.support.checkpoint_files import count_readings, lora_of, saved
 from vampnet_onnx.configs.config import config_from
+from vampnet_onnx.export.components.registry import structure_of
+from vampnet_onnx.export.graph_cache import GraphCache
+from vampnet_onnx.export.trace import GraphRequest, graph_of
+from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.verify.release import release_set
 
 
@@ -40,3 +46,41 @@ def test_a_release_hashes_a_file_once_and_looks_at_its_weights_once(
     opened = calls["unpickle"]
     assert opened["codec.pth"] == 2
     assert max(opened.values()) <= 4
+
+
+def test_what_comes_of_a_kept_graph_is_audited_against_one_made_now(
+    nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who could write a sound entry of a graph that is not what would be made now."""
+    checkpoints = Checkpoints(nano)
+    structure = structure_of("coarse", "", checkpoints.codec_dims, checkpoints.dims)
+    assert structure is not None
+    asked = GraphRequest(structure, 20)
+    sound = graph_of(asked)
+    model = onnx.ModelProto.FromString(sound.model)
+    added = next(node for node in model.graph.node if node.op_type == "Add")
+    added.input[:] = reversed(added.input)  # which changes no number
+    monkeypatch.setenv("VAMPNET_ONNX_CACHE", str(tmp_path / "graphs"))
+    other = dataclasses.replace(sound, model=model.SerializeToString())
+    config = config_from(
+        {
+            "model": "mine",
+            "checkpoint": {"path": nano},
+            "export": {"components": ["coarse"]},
+            "verify": {"seeds": [0], "frames": [3], "batches": [1]},
+        },
+        source="my.toml",
+    )
+    found = {}
+    for name, graph in (("sound", sound), ("other", other)):
+        GraphCache(tmp_path / "graphs").keep(asked, graph)
+        outcome = release_set(
+            config,
+            artifacts=tmp_path / name,
+            report=tmp_path / f"report-{name}",
+            progress=lambda _name, _done, _total: None,
+        )
+        (component,) = outcome.report.components
+        (audit,) = [gate for gate in component.gates if gate.name == "audit"]
+        found[name] = audit.verdict
+    assert found == {"sound": "PASS", "other": "FAIL"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,3 +21,24 @@ def test_cores_are_those_that_this_process_may_use(monkeypatch: pytest.MonkeyPat
     assert machine.cores() == len(os.sched_getaffinity(0))
     monkeypatch.delattr(os, "sched_getaffinity")
     assert machine.cores() == os.cpu_count()
+
+
+def test_available_memory_is_what_the_system_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    left = machine.available_memory()
+    assert left is not None and 0 < left < 1 << 50
+    files = {"/proc/meminfo": "MemTotal: 9 kB\nMemAvailable:    5 kB\n"}
+
+    class Files(type(Path())):  # type: ignore[misc]
+        def read_text(self) -> str:  # type: ignore[override]
+            if str(self) not in files:
+                raise FileNotFoundError
+            return files[str(self)]
+
+    monkeypatch.setattr(machine, "Path", Files)
+    assert machine.available_memory() == 5 * 1024
+    files |= {"/sys/fs/cgroup/memory.max": "max", "/sys/fs/cgroup/memory.current": "100"}
+    assert machine.available_memory() == 5 * 1024
+    files["/sys/fs/cgroup/memory.max"] = "1100"
+    assert machine.available_memory() == 1000
+    files.clear()
+    assert machine.available_memory() is None

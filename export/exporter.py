@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vampnet_onnx.configs.manifest import PassRecord
 
@@ -97,7 +97,7 @@ def _filled(component: Component, graph: OpenGraph, module: nn.Module) -> ir.Mod
     weights: dict[str, ir.TensorProtocol] = {}
     for name in graph.weights:
         value, parameter = inputs[name], parameters.get(name)
-        if not isinstance(parameter, Deferred):
+        if parameter is None:
             raise PassError(f"the graph takes {name}, which {component.id} does not have")
         if value.shape != tuple(parameter.shape) or value.dtype != ir.DataType.FLOAT:
             raise PassError(
@@ -116,10 +116,11 @@ def _filled(component: Component, graph: OpenGraph, module: nn.Module) -> ir.Mod
     return model
 
 
-def _computed(name: str, parameter: Deferred) -> Callable[[], ir.TensorProtocol]:
+def _computed(name: str, parameter: Tensor) -> Callable[[], ir.TensorProtocol]:
     def compute() -> ir.TensorProtocol:
         with torch.no_grad():
-            value = parameter.compute().numpy()
+            own = parameter.compute() if isinstance(parameter, Deferred) else parameter
+            value = own.detach().numpy()
         if not np.isfinite(value).all():
             raise PassError(f"non-finite weight in the file: {name}")
         return ir.Tensor(value, name=name)

@@ -11,6 +11,8 @@ import queue
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import traceback
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, Any, Self
@@ -25,10 +27,11 @@ from .trace import GraphRequest, OpenGraph, graph_of
 
 _PROCESS_BYTES = 1 << 30  # what one of them takes at its most, 0.6 GB, and some to spare
 _LAST_WORDS = 2000  # letters
+_LOOK_S = 0.5
 
 _START = (
     "import sys; sys.path[:] = {path!r};"
-    " from vampnet_onnx.export.processes import serve; serve()"
+    " from vampnet_onnx.export.processes import serve; serve({first})"
 )
 
 
@@ -90,7 +93,7 @@ class _Process:
     def __init__(self) -> None:
         self._words: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 closed in `end`
         self._process = subprocess.Popen(
-            [sys.executable, "-c", _START.format(path=sys.path)],
+            [sys.executable, "-c", _START.format(path=sys.path, first=os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
@@ -136,11 +139,16 @@ class _Process:
         return RuntimeError(f"a process ended ({code}) at the graph of {name}: {words}")
 
 
-def serve() -> None:
-    """Make the graphs that standard input asks for, until it ends."""
+def serve(first: int) -> None:
+    """Make the graphs that standard input asks for, until it ends.
+
+    Args:
+        first: id of the process that asks.
+    """
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a library prints
     torch.set_num_threads(1)
+    threading.Thread(target=_end_with_the_first, args=(first,), daemon=True).start()
     while True:
         try:
             request: GraphRequest = pickle.load(sys.stdin.buffer)
@@ -155,3 +163,10 @@ def serve() -> None:
             answer = traceback.format_exc()
         pickle.dump(answer, answers)
         answers.flush()
+
+
+def _end_with_the_first(first: int) -> None:
+    """End this process where the first one was killed, which ends it otherwise."""
+    while os.getppid() == first:
+        time.sleep(_LOOK_S)
+    os._exit(1)

@@ -169,7 +169,7 @@ def test_a_file_that_changes_while_it_is_read_is_refused(
     opened = open_artifacts(home) if hashed == "before" else open_unhashed(home)
     with (
         pytest.raises(
-            InputError, match="was changed while|its content is not|missing|be read"
+            InputError, match=r"was changed while|its content is not|missing|be read"
         ),
         opened.sealed(record_of(opened, "coarse").file),
     ):

@@ -13,6 +13,7 @@ import pytest
 from tests.support.exports import compute, export_to, record_of
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.export import onnx_file
 from vampnet_onnx.export.onnx_file import read_graph
 
 
@@ -46,6 +47,19 @@ def test_external_data_goes_beside_the_graph_and_gives_the_same_numbers(
     (tmp_path / "v1" / record.data.name).write_bytes(b"x" * record.data.size)
     with pytest.raises(InputError, match=re.escape("coarse.onnx.data")):
         open_artifacts(tmp_path / "v1")
+
+
+@pytest.mark.parametrize("external", [True, False])
+def test_weights_go_to_a_file_of_their_own_from_a_size_on(
+    nano_artifacts: Artifacts, tmp_path: Path, external: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = read_graph(nano_artifacts.folder / "coarse.onnx")
+    values = [value.const_value for value in model.graph.initializers.values()]
+    size = sum(value.nbytes for value in values if value is not None)
+    least = size if external else size + 1
+    monkeypatch.setattr(onnx_file, "EXTERNAL_FROM_BYTES", least)
+    _, data = onnx_file.save_graph(model, tmp_path / "coarse.onnx")
+    assert (data is not None) == external == (tmp_path / "coarse.onnx.data").exists()
 
 
 # What is read.

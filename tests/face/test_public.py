@@ -12,7 +12,10 @@ import onnx
 import pytest
 
 import vampnet_onnx
+from tests.support.exports import with_weights_outside
 from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.config import load_gates
+from vampnet_onnx.verify.versions import compare_versions
 
 CHANGED = "transformer.layers.0.feed_forward.w_1"
 HEAVY = "{'torch', 'onnx', 'onnx_ir', 'matplotlib'} & {*sys.modules}"
@@ -157,3 +160,20 @@ def test_what_does_not_fit_is_refused_in_the_words_of_the_commands(
     assert callable(call)
     with pytest.raises(vampnet_onnx.InputError, match=says):
         call(tmp_path, made)
+
+
+def test_weights_outside_are_verified_localised_and_compared_as_those_within(
+    made: Artifacts, nano: Path, tmp_path: Path
+) -> None:
+    outside = with_weights_outside(made.folder, tmp_path / "v1")
+    (record,) = outside.manifest.components
+    assert record.data is not None and record.data.size > record.file.size
+    report = vampnet_onnx.verify_export(
+        outside, nano, components="coarse", seeds=[0], jobs=1, quick=True
+    )
+    assert report.verdict == "PASS"
+    assert not vampnet_onnx.localise_error(outside, nano).localisation.culprits
+    assert not vampnet_onnx.localise_error(made, new=outside.folder).localisation.culprits
+    (change,) = compare_versions(made, outside, gates=load_gates()).components
+    assert not change.same_file and not change.graph
+    assert change.gates and all(gate.holds for gate in change.gates)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from tests.support.exports import with_weights_outside
 from tests.support.pipeline_inputs import codes_for, noise_like
 from vampnet_onnx.configs.settings import mask_settings, vamp_settings
 from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
@@ -106,3 +107,14 @@ def test_prepared_audio_vamped_codes_and_pipelines_say_what_they_are(
     assert repr(made) == "<Vamped: 1 of 5 codebooks, 40 frames>"
     said = repr(pipeline_a)
     assert said.startswith("<VampPipeline of golden-a v1 (not verified): 8000 Hz, 5 codebooks")
+
+
+def test_weights_outside_give_what_those_within_give(
+    pipeline_a: VampPipeline, exported_a: Path, tmp_path: Path
+) -> None:
+    outside = VampPipeline(with_weights_outside(exported_a, tmp_path / "v1"))
+    audio = noise_like(1, 3200)
+    found, made = outside.process_audio(audio, 8000, seed=0)
+    expected, same = pipeline_a.process_audio(audio, 8000, seed=0)
+    np.testing.assert_array_equal(made.tokens, same.tokens)
+    np.testing.assert_array_equal(found, expected)

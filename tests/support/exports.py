@@ -19,7 +19,7 @@ from vampnet_onnx.export.adapters import Adapter
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.export_set import export_set
 from vampnet_onnx.export.exporter import Exported, export_component
-from vampnet_onnx.export.onnx_file import save_graph
+from vampnet_onnx.export.onnx_file import read_graph, save_graph
 from vampnet_onnx.models import Checkpoints, ModelSet, open_models
 
 
@@ -106,3 +106,16 @@ def session_of(artifacts: Artifacts, name: str) -> Any:
     if key not in _OPENED:
         _OPENED[key] = session(artifacts.path(record_of(artifacts, name)))
     return _OPENED[key]
+
+
+def with_weights_outside(folder: Path, target: Path) -> Artifacts:
+    """Copy a version and put all its weights into files of their own, as the manifest says."""
+    shutil.copytree(folder, target)
+    manifest = json.loads((target / "manifest.json").read_text())
+    for record in manifest["components"]:
+        path = target / record["file"]["name"]
+        file, data = save_graph(read_graph(path), path, external=True)
+        record["file"] = file.model_dump(mode="json")
+        record["data"] = data.model_dump(mode="json") if data is not None else None
+    (target / "manifest.json").write_text(json.dumps(manifest))
+    return open_artifacts(target)

@@ -167,7 +167,7 @@ def test_weights_outside_are_verified_localised_and_compared_as_those_within(
 ) -> None:
     outside = with_weights_outside(made.folder, tmp_path / "v1")
     (record,) = outside.manifest.components
-    assert record.data is not None and record.data.size > record.file.size
+    assert record.data is not None and record.data.size > 20_000
     report = vampnet_onnx.verify_export(
         outside, nano, components="coarse", seeds=[0], jobs=1, quick=True
     )

@@ -55,11 +55,13 @@ def _lines(row: Row) -> Iterator[list[str]]:
 
 
 def seconds(timing: Timing) -> str:
-    """Return a median with half the width of its interval: ``2.17 s ±0.03``."""
+    """Return a median with half the width of its interval, of several: ``2.17 s ±0.03``."""
     took = timing.seconds
     unit, scale = ("s", 1.0) if took.median >= 1 else ("ms", 1e3)
-    half = (took.high - took.low) / 2 * scale
-    return f"{took.median * scale:.3g} {unit} ±{half:.2g}"
+    told = f"{took.median * scale:.3g} {unit}"
+    if len(timing.rounds) == 1:
+        return told
+    return f"{told} ±{(took.high - took.low) / 2 * scale:.2g}"
 
 
 def times(ratio: Ratio | None) -> str:

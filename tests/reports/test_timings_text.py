@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.support.timings_samples import sample_bench
+from tests.support.timings_samples import sample_bench, timing
 from vampnet_onnx.reports.timings import Ratio
-from vampnet_onnx.reports.timings_text import UNCLEAR, grids, memory, times
+from vampnet_onnx.reports.timings_text import UNCLEAR, grids, memory, seconds, times
 
 
 def test_a_part_is_a_table_with_a_line_a_contestant() -> None:
@@ -30,3 +30,8 @@ def test_a_ratio_that_is_not_clear_has_no_number() -> None:
 
 def test_memory_has_the_unit_that_suits_it() -> None:
     assert (memory(2_670_000_000), memory(54_000_000)) == ("2.67 GB", "54 MB")
+
+
+def test_one_round_has_no_spread() -> None:
+    once = timing("onnx", 0.25).model_copy(update={"rounds": [0.25]})
+    assert (seconds(once), seconds(timing("onnx", 0.25))) == ("250 ms", "250 ms ±2.5")

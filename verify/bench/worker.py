@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import gc
+import itertools
 import json
 import os
 import platform
@@ -19,7 +20,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +36,8 @@ PLACES = {
         ("simplify", ("graph/simplify.py", "/onnxsim/")),
         ("trace", ("/torch/export/", "/torch/onnx/", "/torch/_export/", "/onnxscript/")),
         ("write", ("export/onnx_file.py", "configs/store.py")),
-        ("check", ("export/passes/base.py",)),
+        ("prove", ("export/passes/base.py", "export/proof.py")),
+        ("cache", ("export/graph_cache.py",)),
         ("passes", ("/export/passes/", "/export/graph/", "export/fingerprint.py")),
         ("read", ("/models/checkpoints/",)),
         ("hash", ("files.py:sha256",)),
@@ -55,6 +56,8 @@ PLACES = {
         ("read", ("/models/checkpoints/",)),
     ),
 }
+# So many looks between two at the memory of the processes that this one started.
+_LOOKS = 20
 # The innermost function of a thread that waits: for another one, or for a process.
 _WAITING = ("threading.py", "queue.py", "selectors.py", "connection.py", "subprocess.py")
 _WAITS = "wait for others"
@@ -247,18 +250,18 @@ class Work:
         from vampnet_onnx import export_checkpoints
 
         _forget_peak()
-        with _sampled("export") as seconds:
+        with _sampled("export") as found:
             made = export_checkpoints(checkpoint, out, model="bench", codec=codec)
-        return {"seconds": seconds, "memory": _peak(), "folder": str(made.folder)}
+        return {**found, "folder": str(made.folder)}
 
     def verify(self, checkpoint: str, codec: str | None, files: str) -> dict[str, Any]:
         """Verify a version over the cases of one seed."""
         from vampnet_onnx import verify_export
 
         _forget_peak()
-        with _sampled("verify") as seconds:
+        with _sampled("verify") as found:
             report = verify_export(files, checkpoint, codec=codec, seeds=[0], localise=False)
-        return {"seconds": seconds, "memory": _peak(), "verdict": report.verdict.value}
+        return {**found, "verdict": report.verdict.value}
 
 
 class Clock:
@@ -436,15 +439,18 @@ def _product(threads: int) -> Any:
 
 
 @contextmanager
-def _sampled(job: str) -> Iterator[dict[str, float]]:
-    """Give the seconds by phase of what runs in the block, by looking where its threads are.
+def _sampled(job: str) -> Iterator[dict[str, Any]]:
+    """Give seconds by phase and memory of what runs in the block, by looking at its threads.
 
-    Phases of several threads overlap; the total is that of the clock.
+    Phases of several threads overlap; the total is that of the clock.  What other processes
+    do is their time to wait here; their memory is added.
     """
     seconds: dict[str, float] = collections.defaultdict(float)
+    memory = [0]
     ended, began = threading.Event(), time.perf_counter()
-    found: dict[str, float] = {}
-    watcher = threading.Thread(target=partial(_watch, job, seconds, ended), daemon=True)
+    found: dict[str, Any] = {}
+    arguments = (job, seconds, memory, ended)
+    watcher = threading.Thread(target=_watch, args=arguments, daemon=True)
     watcher.start()
     try:
         yield found
@@ -452,12 +458,18 @@ def _sampled(job: str) -> Iterator[dict[str, float]]:
         total = time.perf_counter() - began
         ended.set()
         watcher.join()
-        found.update(seconds, total=total)
+        own = _peak()
+        found["seconds"] = {**seconds, "total": total}
+        found["memory"] = None if own is None else max(own, *memory)
 
 
-def _watch(job: str, seconds: dict[str, float], ended: threading.Event) -> None:
+def _watch(
+    job: str, seconds: dict[str, float], memory: list[int], ended: threading.Event
+) -> None:
     own, last = threading.get_ident(), time.perf_counter()
-    while not ended.wait(_INTERVAL_S):
+    for look in itertools.count():
+        if ended.wait(_INTERVAL_S):
+            return
         now = time.perf_counter()
         others = [frame for i, frame in sys._current_frames().items() if i != own]
         places = {_place(job, frame) for frame in others}
@@ -465,6 +477,21 @@ def _watch(job: str, seconds: dict[str, float], ended: threading.Event) -> None:
         for place in places - {"", _WAITS} or places - {""} or {"other"}:
             seconds[place] += now - last
         last = now
+        if look % _LOOKS == 0:
+            memory.append(_of_family(os.getpid()))
+
+
+def _of_family(process: int) -> int:
+    """Return the bytes that a process and those it started have now, where that is told."""
+    place, total = Path(f"/proc/{process}"), 0
+    try:
+        for line in (place / "status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                total = int(line.split()[1]) * 1024
+        listed = [task.read_text() for task in place.glob("task/*/children")]
+    except OSError:  # it has ended, or there is no such place
+        return total
+    return total + sum(_of_family(int(child)) for text in listed for child in text.split())
 
 
 def _place(job: str, frame: Any) -> str:

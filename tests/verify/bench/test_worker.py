@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -66,3 +69,29 @@ def test_phases_follow_one_another(monkeypatch: pytest.MonkeyPatch) -> None:
     for phase in ("open", "coarse", "open"):
         clock.ends(phase)
     assert clock.seconds == {"open": 1.5, "coarse": 2.5}
+
+
+def test_memory_is_that_of_the_processes_it_started_as_well() -> None:
+    """A child that holds 300 MB and one that holds nothing."""
+    hold = (
+        "import sys; held = bytearray(300 << 20); print('held', flush=True); sys.stdin.read()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", hold], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    child.stdout.readline()
+    with_it = worker._of_family(os.getpid())
+    child.communicate()
+    assert with_it - worker._of_family(os.getpid()) > 250 << 20
+    assert worker._of_family(child.pid) == 0
+
+
+def test_what_is_sampled_adds_up_to_phases_and_a_total() -> None:
+    with worker._sampled("verify") as found:
+        time.sleep(0.1)
+    seconds = found["seconds"]
+    assert seconds["total"] >= 0.1 and found["memory"] is not None
+    assert set(seconds) <= {*(place for place, _ in PLACES["verify"]), "other", "total"} | {
+        "wait for others"
+    }

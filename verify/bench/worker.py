@@ -36,7 +36,7 @@ PLACES = {
         ("simplify", ("graph/simplify.py", "/onnxsim/")),
         ("trace", ("/torch/export/", "/torch/onnx/", "/torch/_export/", "/onnxscript/")),
         ("write", ("export/onnx_file.py", "configs/store.py")),
-        ("prove", ("export/passes/base.py", "export/proof.py")),
+        ("prove", ("passes/base.py:_outputs", "passes/base.py:finite", "export/proof.py")),
         ("cache", ("export/graph_cache.py",)),
         ("passes", ("/export/passes/", "/export/graph/", "export/fingerprint.py")),
         ("read", ("/models/checkpoints/",)),

@@ -32,6 +32,13 @@ def export(
         list[int] | None,
         typer.Option("--rate", help="Rate in Hz that audio may come at; repeatable."),
     ] = None,
+    variants: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMS",
+            help="Forms of the transformers, such as fp32,int8: fp32, int8, w8, w4.",
+        ),
+    ] = None,
     opset: Annotated[
         int | None,
         typer.Option(help="ONNX opset, 18 to 23; 22 needs ONNX Runtime 1.21, 23 needs 1.23."),
@@ -71,6 +78,8 @@ def export(
       vampnet-onnx export --checkpoint checkpoints/mine \
           --input latents --component coarse
 
+      vampnet-onnx export --checkpoint checkpoints/mine --variants fp32,int8
+
       vampnet-onnx export --checkpoint checkpoints/mine \
           --lora style.pth --lora-adapters
 
@@ -89,6 +98,7 @@ def export(
             components=component,
             inputs=inputs,
             rates=rates,
+            variants=variants.split(",") if variants else None,
             opset=opset,
             external_data=external_data or None,
             codec=codec,

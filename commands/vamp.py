@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -96,6 +96,10 @@ def vamp(
         Whole, _made("Draw from so many entries; needs --mode corrected.")
     ] = None,
     adapter: Annotated[str | None, _made("Low-rank update to switch to, by name.")] = None,
+    variant: Annotated[
+        Literal["fp32", "int8", "w8", "w4"],
+        _made("Form of the transformers; others than fp32 change the tokens."),
+    ] = "fp32",
     mode: Annotated[Mode, _made("Keep the published quirks, or mend them.")] = Mode.REFERENCE,
     feedback_steps: Annotated[Whole, _made("Times coarse is fed its own result.")] = None,
     time_stretch_factor: Annotated[
@@ -130,6 +134,8 @@ def vamp(
 
       vampnet-onnx vamp in.wav out.flac --artifacts artifacts \
           --periodic-prompt 13 --seed 4
+
+      vampnet-onnx vamp in.wav out.wav --artifacts artifacts --variant int8
     """
     given = {name: value for name, value in locals().items() if value is not None}
     from vampnet_onnx.configs.verification import version_to_use
@@ -154,7 +160,7 @@ def vamp(
     started, results = time.monotonic(), told_on(target, as_json=as_json)
     with spinner("opening"):
         chosen = version_to_use(artifacts)
-        pipeline = VampPipeline.open(chosen.folder, threads=threads)
+        pipeline = VampPipeline.open(chosen.folder, threads=threads, variant=variant)
         pipeline.switch_adapter(adapter)
     with progress_bar() as bar:
         written = vamp_file(pipeline, job, progress=bar, say=remark)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from .errors import InputError, nearest
-from .names import TRANSFORMERS, TransformerName
+from .names import TRANSFORMERS, TransformerName, entry_and_form, variant_of
 from .packaged import packaged_set, shipped
 
 DEMO = "demo.toml"
@@ -35,7 +35,7 @@ def _is_component(name: object) -> object:
     """Accept a component: what gates.toml has gates of, by its name."""
     known = list[str]()
     for kind in shipped("gates.toml"):
-        if kind not in (*_SETTINGS, "every", "generation"):
+        if kind not in (*_SETTINGS, "every", "generation") and "." not in kind:
             known += TRANSFORMERS if kind == "transformer" else [kind]
     if name not in known:
         *first, last = map(repr, known)
@@ -79,6 +79,7 @@ class ExportSection(_Section):
 
     components: Annotated[list[ComponentName], Field(min_length=1)] | None = None
     inputs: Annotated[list[Literal["codes", "latents"]], Field(min_length=1)]
+    variants: Annotated[list[Literal["fp32", "int8", "w8", "w4"]], Field(min_length=1)]
     rates: list[Count] | None = None
     opset: Annotated[int, Field(ge=18, le=23, strict=True)]
     external_data: Annotated[bool, Field(strict=True)]
@@ -177,9 +178,11 @@ class Gates(_Section):
     headroom: HeadroomRule
     kinds: dict[str, dict[str, GateRule]]
 
-    def for_component(self, name: str) -> dict[str, GateRule]:
-        """Return the gates of a component by metric."""
-        return self.kinds["transformer" if name in TRANSFORMERS else name]
+    def for_component(self, name: str, variant: str = "") -> dict[str, GateRule]:
+        """Return the gates of a component by metric; a form of a transformer has its own."""
+        if name not in TRANSFORMERS:
+            return self.kinds[name]
+        return self.kinds[variant_of("transformer", entry_and_form(variant)[1])]
 
 
 class GoldenRule(_Section):

@@ -117,7 +117,8 @@ class ComponentRecord(Record):
     """One exported component.
 
     Attributes:
-        variant: empty for the standard entry point, else such as ``latents``.
+        variant: empty for the standard one, else such as ``latents``, ``int8`` or
+            ``latents.int8``.
         file: the graph; `data` is its external data, if it has any.
         dims: of the checkpoint.
         facts: what a caller must know beyond the signature: `context_frames`, how many frames
@@ -125,6 +126,8 @@ class ComponentRecord(Record):
             published decoding replaces, as [codebook, code, new code]; `loudness_stride`,
             samples from one gating block to the next; `resampling`, as [reduced old rate,
             reduced new rate, input samples needed on each side].
+        left: of a form that rounds weights, those that it leaves in float32, each with the
+            relative error that its product would have had.
     """
 
     name: str
@@ -137,6 +140,7 @@ class ComponentRecord(Record):
     dims: dict[str, Number | tuple[Number, ...]]
     facts: dict[str, Fact] = {}
     passes: tuple[PassRecord, ...]
+    left: dict[str, float] = {}
 
     @property
     def id(self) -> str:
@@ -199,6 +203,7 @@ class ComponentRecord(Record):
             ("opset", self.opset),
             ("dims", self.dims),
             ("facts", self.facts),
+            ("left", self.left),
         ):
             wanted = mine if isinstance(mine, str) else json.dumps(mine, sort_keys=True)
             found = metadata.get(METADATA_PREFIX + key, wanted)

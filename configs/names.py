@@ -6,3 +6,21 @@ TransformerName = Literal["coarse", "c2f"]
 
 CODEC = "codec"
 TRANSFORMERS: tuple[str, ...] = get_args(TransformerName)
+
+FLOAT32 = "fp32"
+FORMS = ("int8", "w8", "w4")
+"""Forms of a transformer beside float32: what its products are computed from."""
+
+
+def entry_and_form(variant: str) -> tuple[str, str]:
+    """Return what the variant of a transformer says: its entry and its form.
+
+    Both are empty for the standard one: codes, in float32.
+    """
+    entry, _, form = variant.rpartition(".")
+    return (entry, form) if form in FORMS else (variant, "")
+
+
+def variant_of(entry: str, form: str) -> str:
+    """Return the variant of an entry in a form: the inverse of `entry_and_form`."""
+    return ".".join(filter(None, (entry, form)))

@@ -15,6 +15,7 @@ from vampnet_onnx.configs.manifest import (
     Manifest,
     SourceRecord,
 )
+from vampnet_onnx.configs.names import FLOAT32, TRANSFORMERS, variant_of
 from vampnet_onnx.configs.store import write_manifest
 from vampnet_onnx.models import Checkpoints, ModelSet
 
@@ -75,7 +76,7 @@ def export_set(
         for part in parts
         if (structure := structure_of(*part, checkpoints.codec_dims, checkpoints.dims))
     }
-    with Graphs([*requests.values()], cache=cache, jobs=jobs) as graphs:
+    with Graphs(list(dict.fromkeys(requests.values())), cache=cache, jobs=jobs) as graphs:
         # What needs no graph traced comes first: others are at that meanwhile.
         for done, part in enumerate(sorted(parts, key=lambda part: part in requests)):
             name, variant = part
@@ -151,11 +152,13 @@ def _parts(
     for path in checkpoints.lora.values():
         checkpoints.read_lora(path)  # now rather than after the minutes that others take
     inputs, rates, dims = config.export.inputs, config.export.rates, checkpoints.codec_dims
+    forms = ["" if form == FLOAT32 else form for form in config.export.variants]
     return [
-        (name, variant)
+        (name, variant_of(variant, form))
         for name in COMPONENTS
         if name in wanted
         for variant in variants(name, inputs=inputs, rates=rates, dims=dims)
+        for form in (forms if name in TRANSFORMERS else [""])
     ]
 
 
@@ -192,6 +195,8 @@ def annotate(
         "outputs": [item.model_dump(mode="json") for item in component.outputs],
         "facts": component.facts,
     }
+    if exported.left:
+        facts["left"] = dict(exported.left)
     for key, value in sorted(facts.items()):
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         exported.model.metadata_props[METADATA_PREFIX + key] = text
@@ -213,4 +218,5 @@ def component_record(
         dims=component.dims_record(),
         facts=component.facts,
         passes=exported.passes,
+        left=dict(exported.left),
     )

@@ -6,8 +6,8 @@ Nothing is caught and nothing falls back: a pass that does not hold, an axis tha
 weight left over stops the export.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from vampnet_onnx.configs.manifest import PassRecord
+from vampnet_onnx.configs.packaged import shipped
 
 from .adapters import OpenForAdapters
 from .components.component import BuiltComponent, Component, TracedComponent
@@ -24,6 +25,7 @@ from .graph.weights import put_back
 from .passes.base import PassError, apply_passes, finite_outputs
 from .runtime import require_runtime
 from .trace import OpenGraph, opened, traced_graph
+from .variants.forms import FORMS, errors_of_products, left_in_float32, make_form
 
 DEFAULT_OPSET = 20
 PRODUCER = "vampnet-onnx"
@@ -31,12 +33,17 @@ PRODUCER = "vampnet-onnx"
 
 @dataclass(frozen=True)
 class Exported:
-    """A graph in memory, its weights on disk, and the passes that made it."""
+    """A graph in memory, its weights on disk, and the passes that made it.
+
+    Attributes:
+        left: weights that a form left in float32, see `configs.manifest.ComponentRecord`.
+    """
 
     component: Component
     model: ir.Model
     opset: int
     passes: tuple[PassRecord, ...]
+    left: Mapping[str, float] = field(default_factory=dict)
 
 
 def export_component(
@@ -45,6 +52,7 @@ def export_component(
     opset: int = DEFAULT_OPSET,
     adaptable: bool = False,
     graph: Callable[[], OpenGraph] | None = None,
+    left: Mapping[str, float] | None = None,
 ) -> Exported:
     """Export one component.
 
@@ -53,6 +61,7 @@ def export_component(
         opset: of the default domain, 18 to 23.
         adaptable: give the layers that LoRA reaches inputs for adapters.
         graph: gives the component's graph, if somebody has it; else it is traced here.
+        left: weights that a form leaves in float32; None measures which they should be.
 
     Raises:
         PassError: a transform did not hold what it promises.
@@ -73,11 +82,30 @@ def export_component(
         raise TypeError(f"{component.id} is neither traced nor built")
     if adaptable:
         records += apply_passes(model, [OpenForAdapters()])
-    check_graph(model, opset)
+    domains: frozenset[str] = frozenset()
+    if isinstance(component, TracedComponent) and component.form:
+        form = FORMS[component.form]
+        if left is None:
+            left = _too_far_off(component, model)
+        records += make_form(model, form, frozenset(left))
+        domains = form.domains
+    check_graph(model, opset, domains)
     model.ir_version = ir_version_of(opset)
     model.producer_name = PRODUCER
     model.producer_version = None
-    return Exported(component, model, opset, tuple(records))
+    return Exported(component, model, opset, tuple(records), left or {})
+
+
+def _too_far_off(component: TracedComponent, model: ir.Model) -> dict[str, float]:
+    """Return the weights whose products a form may not round, with their errors."""
+    form = FORMS[component.form]
+    inputs = {
+        item.name: value.numpy()
+        for item, value in zip(component.inputs, component.example, strict=True)
+    }
+    errors = errors_of_products(model, form, inputs)
+    limit = shipped("forms.toml")[form.name]["largest_error"]
+    return {name: errors[name] for name in sorted(left_in_float32(errors, limit))}
 
 
 def _build(component: BuiltComponent, opset: int) -> tuple[ir.Model, list[PassRecord]]:

@@ -63,4 +63,5 @@ class Graphs:
         graph = graph_of(request) if making is None else making.result()
         if self._cache is not None:
             self._cache.keep(request, graph)
+        self._kept[request] = graph  # another form of the component asks for it again
         return graph

@@ -20,6 +20,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vampnet_onnx.configs.artifacts import Artifacts, open_unhashed
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.names import FLOAT32, FORMS
 from vampnet_onnx.configs.settings import (
     BeatSettings,
     MaskSettings,
@@ -100,22 +102,29 @@ class Variation:
 class VampPipeline:
     """Runs the components of one artifact version."""
 
-    def __init__(self, artifacts: Artifacts, *, threads: int = 0) -> None:
+    def __init__(
+        self, artifacts: Artifacts, *, threads: int = 0, variant: str = FLOAT32
+    ) -> None:
         """Check that the components fit each other; they are loaded when first needed.
 
         Args:
             artifacts: of `open_artifacts`, or of `open_unhashed`: a file that was not hashed
                 yet is while it is loaded.
             threads: of ONNX Runtime; 0 leaves the choice to it.
+            variant: form of the transformers, ``fp32``, ``int8``, ``w8`` or ``w4``.
 
         Raises:
-            InputError: the components are of different sets.
+            InputError: the components are of different sets, or no such variant.
         """
-        self.components = Components(artifacts, threads=threads)
+        if variant not in (FLOAT32, *FORMS):
+            known = ", ".join((FLOAT32, *FORMS))
+            raise InputError(f"variant {variant!r}: there is none; known are {known}")
+        form = "" if variant == FLOAT32 else variant
+        self.components = Components(artifacts, threads=threads, form=form)
         self.codec = self.components.codec
 
     @classmethod
-    def open(cls, path: Path | str, *, threads: int = 0) -> Self:
+    def open(cls, path: Path | str, *, threads: int = 0, variant: str = FLOAT32) -> Self:
         """Open a version's folder, or of a model or a store the newest verified version.
 
         Where none is verified it is the newest; its `repr` says which it was.  The content
@@ -126,7 +135,8 @@ class VampPipeline:
             InputError: nothing there, a damaged manifest, a file missing or of a wrong size,
                 or components of different sets.
         """
-        return cls(open_unhashed(version_to_use(Path(path)).folder), threads=threads)
+        chosen = open_unhashed(version_to_use(Path(path)).folder)
+        return cls(chosen, threads=threads, variant=variant)
 
     def __repr__(self) -> str:
         artifacts, codec = self.components.artifacts, self.codec
@@ -156,7 +166,7 @@ class VampPipeline:
         """
         self.begin(coarse_only=coarse_only, sample_rate=sample_rate)
         if not coarse_only:
-            self.components.session("c2f")
+            self.components.session(self.components.identifier("c2f"))
 
     def begin(self, *, coarse_only: bool = False, sample_rate: int | None = None) -> None:
         """Load what audio to audio needs, as `require` does, and ``c2f`` beside the work.
@@ -164,10 +174,12 @@ class VampPipeline:
         That of ``c2f`` which does not show here stops the generation.
         """
         processor = processor_for(self.codec, sample_rate or self.codec.sample_rate)
-        first = (*_NEEDED, processor)
-        self.components.load(*first, *(() if coarse_only else ("c2f",)))
-        for name in first:
-            self.components.session(name)
+        parts = self.components
+        names = (*_NEEDED, processor, *(() if coarse_only else ("c2f",)))
+        wanted = [parts.identifier(name) for name in names]
+        parts.load(*wanted)
+        for identifier in wanted[: len(_NEEDED) + 1]:
+            parts.session(identifier)
 
     def prepare(self, audio: ArrayLike, sample_rate: int) -> Prepared:
         """Prepare audio for the codec; see `pipeline.steps.preparation.prepare`."""
@@ -227,7 +239,8 @@ class VampPipeline:
             progress: told component, steps done and steps in all.
         """
         parts = self.components
-        parts.load("coarse", "sampler", *(() if coarse_only else ("c2f",)))
+        names = ("coarse", "sampler", *(() if coarse_only else ("c2f",)))
+        parts.load(*map(parts.identifier, names))
 
         def told(name: str, done: int, total: int) -> None:
             parts.require_sound()  # of c2f, rather than when coarse is done

@@ -104,6 +104,19 @@ def exported_a(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def forms_a(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of golden set a in float32 and in int8, with what audio to audio needs."""
+    options = {"model": "golden-a", "inputs": ("codes",), "rates": ()}
+    options |= {"variants": ("fp32", "int8")}
+    folder = made_once(
+        tmp_path_factory,
+        "golden-a-forms",
+        lambda new: export_to(new / "v1", GOLDEN / "a", **options),
+    )
+    return folder / "v1"
+
+
+@pytest.fixture(scope="session")
 def pipeline_a(exported_a: Path) -> VampPipeline:
     return VampPipeline.open(exported_a)
 

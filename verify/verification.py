@@ -242,7 +242,8 @@ class _Run:
         if subject_of(record).needs:
             return {}
         found = {}
-        if not self.quick:
+        rules = self.gates.for_component(record.name, record.variant)
+        if not self.quick and "modules" in rules:
             found["modules"] = modules(
                 opened.models,
                 record,

@@ -222,7 +222,7 @@ def _measured(
         SignatureError: outputs are not of one type and shape, or the new one has none.
     """
     record, sessions = old[0], [_opened(side) for side in (old, new)]
-    rules = gates.for_component(record.name)
+    rules = gates.for_component(record.name, record.variant)
     worst: dict[str, tuple[float, Case]] = {}
     subject = subject_of(record)
     cases = subject.cases(record, MATRIX)

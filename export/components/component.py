@@ -43,7 +43,7 @@ class Component:
     """One file to export.
 
     Attributes:
-        variant: empty, or such as ``latents``.
+        variant: empty, or such as ``latents`` or ``int8``.
         dims: dimensions of the checkpoint.
         measured: finds the facts, where somebody asks for them.
     """
@@ -78,12 +78,14 @@ class TracedComponent(Component):
         structure: what other components with the same graph have in common.
         module: the module to trace; passes change it in place.
         example: traced input, seeded.
+        form: that is made of the graph, of `export.variants`; empty for float32.
     """
 
     structure: Structure
     module: nn.Module
     passes: Sequence[ModulePass]
     example: tuple[Tensor, ...]
+    form: str = ""
 
 
 @dataclass(frozen=True)

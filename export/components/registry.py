@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.configs.names import CODEC
+from vampnet_onnx.configs.names import CODEC, entry_and_form
 from vampnet_onnx.export import components
 from vampnet_onnx.models import LAC, CodecDims, ModelSet, VampNet, VampNetDims
 
@@ -89,7 +89,8 @@ def structure_of(
     """Return what a component's graph depends on; None where it is built, not traced."""
     if not _TABLE[name].is_traced:
         return None
-    return Structure(name, variant, codec, transformers.get(name))
+    entry, _ = entry_and_form(variant)  # a form is made of the same graph
+    return Structure(name, entry, codec, transformers.get(name))
 
 
 def component_of(

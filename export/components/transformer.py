@@ -5,7 +5,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.names import TRANSFORMERS
+from vampnet_onnx.configs.names import TRANSFORMERS, entry_and_form
 from vampnet_onnx.export.passes import (
     FoldCodebooksIntoEmbedding,
     FoldWeightNorm,
@@ -85,7 +85,8 @@ def transformer(name: str, models: ModelSet, variant: str = "") -> TracedCompone
         raise InputError(f"{models.folder}: no {name}.pth, which {name} is made from")
     model, codec = sharing_copy(models.transformers[name]), models.codec
     dims = model.dims
-    if variant == LATENTS:
+    entry, form = entry_and_form(variant)
+    if entry == LATENTS:
         width = dims.n_codebooks * dims.latent_dim
         quantizer = None
         example = seeded_normal(TRACE_BATCH, width, TRACE_FRAMES)
@@ -116,7 +117,8 @@ def transformer(name: str, models: ModelSet, variant: str = "") -> TracedCompone
         inputs=(given,),
         outputs=(signature("logits", "float32", "batch", dims.vocab_size, "positions"),),
         dims=dims,
-        structure=Structure(name, variant, None if codec is None else codec.dims, dims),
+        structure=Structure(name, entry, None if codec is None else codec.dims, dims),
+        form=form,
     )
 
 
@@ -129,7 +131,7 @@ EXPORTERS = tuple(
         variants=lambda inputs, rates, dims: [
             LATENTS if entry == LATENTS else "" for entry in inputs
         ],
-        is_variant=lambda variant: variant in ("", LATENTS),
+        is_variant=lambda variant: entry_and_form(variant)[0] in ("", LATENTS),
         is_traced=True,
     )
     for i, name in enumerate(TRANSFORMERS)

@@ -79,20 +79,23 @@ def ir_version_of(opset: int) -> int:
     return int(onnx.helper.find_min_ir_version_for(imports))
 
 
-def check_graph(model: ir.Model, opset: int) -> None:
+def check_graph(model: ir.Model, opset: int, domains: frozenset[str] = frozenset()) -> None:
     """Check that nothing is in the graph that has no place there.
+
+    Args:
+        domains: of operators that may be there beside the standard ones.
 
     Raises:
         PassError: another opset, another domain, a random operator, a nested function, a
             leftover of weight norm, LoRA or FiLM, a non-finite weight, an unused weight or a
             node without module path.
     """
-    if model.opset_imports != {"": opset}:
+    if model.opset_imports != {"": opset, **dict.fromkeys(domains, 1)}:
         raise PassError(f"opsets are {model.opset_imports}, should be the default at {opset}")
     if model.functions:
         raise PassError(f"functions left in the model: {list(model.functions)}")
     for node in model.graph.all_nodes():
-        if node.domain or node.op_type in _RANDOM_OPERATORS:
+        if node.domain not in {"", *domains} or node.op_type in _RANDOM_OPERATORS:
             raise PassError(f"node {node.name} is a {node.domain}::{node.op_type}")
         if MODULE_KEY not in node.metadata_props:
             raise PassError(f"node {node.name} has lost its module path")

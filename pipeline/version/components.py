@@ -27,8 +27,9 @@ from vampnet_onnx.configs.manifest import (
     ComponentRecord,
     Fact,
 )
-from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
+from vampnet_onnx.configs.names import CODEC, FLOAT32, FORMS, TRANSFORMERS, variant_of
 
+from .products import require_exact_products
 from .session import Session, open_session
 
 _CODEC_FILE = "codec.pth"
@@ -75,24 +76,30 @@ class Transformer:
 class Components:
     """Opens components and keeps them."""
 
-    def __init__(self, artifacts: Artifacts, *, threads: int = 0) -> None:
+    def __init__(self, artifacts: Artifacts, *, threads: int = 0, form: str = "") -> None:
         """Check that the parts fit each other, by the manifest.
 
         Args:
+            form: of the transformers; empty for float32.
             threads: of ONNX Runtime; 0 leaves the choice to it.
 
         Raises:
-            InputError: the parts are of different sets.
+            InputError: the parts are of different sets, or this processor computes products
+                of integers wrong that the form needs.
         """
-        self.artifacts = artifacts
+        if form == "int8":
+            require_exact_products(form)
+        self.artifacts, self._form = artifacts, form
         self._threads = threads
         self._open: dict[tuple[str, int], Future[Session]] = {}
         self._loaders = ThreadPoolExecutor(cores(), "load")
         self._adapters: dict[str, AdapterRecord] = {}
         self.codec = _codec_of(artifacts)
         self.codec_hash = _codec_hash(artifacts)
-        for record in filter(None, map(artifacts.manifest.component, TRANSFORMERS)):
-            self._check_transformer(record)
+        for name in TRANSFORMERS:
+            record = artifacts.manifest.component(self.identifier(name))
+            if record is not None:
+                self._check_transformer(record)
 
     def record(self, identifier: str) -> ComponentRecord:
         """Return what the manifest says of a component.
@@ -192,16 +199,21 @@ class Components:
             with self.artifacts.sealed(*([] if adapter is None else [adapter.file])):
                 session.use_adapter(path)
 
+    def identifier(self, name: str) -> str:
+        """Return what a component is called in the form that is used, as ``coarse.int8``."""
+        return variant_of(name, self._form) if name in TRANSFORMERS else name
+
     def transformer(self, name: str) -> Transformer:
         """Return a transformer, ``coarse`` or ``c2f``, opened when it first runs.
 
         Raises:
             InputError: it is not among the artifacts.
         """
-        record = self.record(name)
+        identifier = self.identifier(name)
+        record = self.record(identifier)
         return Transformer(
             name=name,
-            session=partial(self.session, name),
+            session=partial(self.session, identifier),
             n_codebooks=record.dim("n_codebooks"),
             n_conditioning_codebooks=record.dim("n_conditioning_codebooks", least=0),
             mask_token=record.dim("vocab_size"),
@@ -328,6 +340,11 @@ def _codec_of(artifacts: Artifacts) -> Codec:
 
 def _way_out(identifier: str) -> str:
     name, _, variant = identifier.partition(".")
+    if variant in FORMS:
+        return (
+            f"export it (vampnet-onnx export --checkpoint DIR --variants {FLOAT32},{variant}),"
+            " or leave --variant out"
+        )
     if name == "c2f":
         return (
             "export it (vampnet-onnx export --checkpoint DIR, with c2f.pth in DIR), or ask for"

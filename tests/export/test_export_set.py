@@ -21,6 +21,7 @@ from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.manifest import Manifest, TensorSignature
+from vampnet_onnx.configs.store import read_manifest
 from vampnet_onnx.export import graphs
 from vampnet_onnx.export.components.registry import COMPONENTS
 from vampnet_onnx.export.export_set import METADATA_PREFIX, export_set
@@ -456,3 +457,14 @@ def test_another_checkpoint_of_the_same_dimensions_uses_the_graph(
             )
         files.append((folder / "coarse.onnx").read_bytes())
     assert files[0] != files[1] == files[2]
+
+
+def test_forms_stand_beside_the_float32_files_and_are_smaller(forms_a: Path) -> None:
+    found = {record.id: record for record in read_manifest(forms_a).components}
+    for name in ("coarse", "c2f"):
+        plain, small = found[name], found[f"{name}.int8"]
+        assert small.variant == "int8" and small.dims == plain.dims
+        assert small.size < 0.7 * plain.size
+        assert (small.inputs, small.outputs) == (plain.inputs, plain.outputs)
+        assert small.left == {}  # with what error, where any is left
+    assert all(not record.variant for record in found.values() if "int8" not in record.id)

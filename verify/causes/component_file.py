@@ -99,6 +99,7 @@ def _plain(path: Path, component: str | None) -> ComponentFile:
             variant=found["variant"],
             file=FileRecord.of(path),
             opset=int(found["opset"]),
+            left=json.loads(found.get("left", "{}")),
             **{key: json.loads(found[key]) for key in ("inputs", "outputs", "dims", "passes")},
         )
         sources = tuple(SourceRecord(**item) for item in json.loads(found["sources"]))

@@ -27,7 +27,9 @@ def fresh_export(models: ModelSet, record: ComponentRecord, *, adaptable: bool) 
         PassError: a transform does not hold what it promises.
     """
     component = build_component(record.name, models, variant=record.variant)
-    return export_component(component, opset=record.opset, adaptable=adaptable).model
+    return export_component(
+        component, opset=record.opset, adaptable=adaptable, left=record.left
+    ).model
 
 
 def file_changes(models: ModelSet, record: ComponentRecord, path: Path) -> tuple[Change, ...]:

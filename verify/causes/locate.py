@@ -281,16 +281,18 @@ def reference_source(
 ) -> Iterator[Source]:
     """Give the reference of a component as the side of a walk that is taken as right.
 
-    What is built has no modules in PyTorch: there it is what is built for the checkpoint now.
+    What is built has no modules in PyTorch, and a form that rounds weights has none that
+    compute the same: there it is what is made for the checkpoint now.
     """
     component = build_component(record.name, models, variant=record.variant)
-    if isinstance(component, TracedComponent):
+    if isinstance(component, TracedComponent) and not component.form:
         left = partial(_left_by_passes, models, record)
         yield TorchSource(component.module.eval(), inputs, left)
         return
     with temporary_folder() as folder:
-        path = Path(folder) / "built.onnx"
-        save_graph(export_component(component, opset=record.opset).model, path)
+        path = Path(folder) / "made.onnx"
+        made = export_component(component, opset=record.opset, left=record.left)
+        save_graph(made.model, path)
         yield GraphSource(GraphModules(path), inputs, same_names=True)
 
 

@@ -109,7 +109,9 @@ def audit(
     if held in (made, _EXPORTED.get(key)):
         return _with_facts(Measured(0), wrong)
     kept = _Kept(component.module if isinstance(component, TracedComponent) else None)
-    exported = export_component(component, opset=record.opset, adaptable=adaptable)
+    exported = export_component(
+        component, opset=record.opset, adaptable=adaptable, left=record.left
+    )
     fresh = fingerprint(exported.model)
     if models.sources:  # else nothing says which checkpoint it was
         _EXPORTED[key] = fresh

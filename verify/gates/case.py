@@ -63,7 +63,7 @@ class Outcome:
 def run_case(case: Case, sides: Sides, gates: Gates) -> Outcome:
     """Run one case on both sides."""
     record, reference = sides.record, sides.reference
-    subject, rules = subject_of(record), gates.for_component(record.name)
+    subject, rules = subject_of(record), gates.for_component(record.name, record.variant)
     limits = {name: rule.limit for name, rule in rules.items()}
     try:
         expected = reference.run(record, case)

@@ -55,7 +55,7 @@ def check_component(
     Returns:
         What was found; of an interrupt, what was found until then.
     """
-    rules = gates.for_component(sides.record.name)
+    rules = gates.for_component(sides.record.name, sides.record.variant)
     rules = {n: rule for n, rule in rules.items() if n in of_file or n not in FILE_GATES}
     every = sides.reference.cases(sides.record, matrix)
     cases = only or every
@@ -98,7 +98,8 @@ def _of_the_whole(
     sides: Sides, cases: Sequence[Case], gates: Gates, outcomes: Sequence[Outcome]
 ) -> dict[str, Measured]:
     """Return what is measured of all cases at once."""
-    rule = gates.for_component(sides.record.name).get("input_sensitivity")
+    rules = gates.for_component(sides.record.name, sides.record.variant)
+    rule = rules.get("input_sensitivity")
     sensitivity = input_sensitivity(sides, cases[-1], rule.limit if rule else 0.0)
     vacuous = vacuous_limits(sides, cases, gates)
     identical = identical_sides(sides.record, outcomes)

@@ -69,7 +69,7 @@ def vacuous_limits(sides: Sides, cases: Sequence[Case], gates: Gates) -> list[st
     at a time and compared with themselves.
     """
     record, reference, subject = sides.record, sides.reference, subject_of(sides.record)
-    every = gates.for_component(record.name)
+    every = gates.for_component(record.name, record.variant)
     rules = {name: rule for name, rule in every.items() if name not in _NOT_BY_SHUFFLING}
     refused, measured = set[str](), set[str]()
     earlier = list[Arrays]()

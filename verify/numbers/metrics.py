@@ -6,8 +6,13 @@ gates treat NaN as failure.
 
 import numpy as np
 
+from .ties import top_two_margin
+
 # A silent reference has no scale of its own; below this its norm counts as zero.
 _SILENCE = 1e-30
+
+# A best entry that is more than this many times as likely as the second is no near-tie.
+_CLEAR = 1.5
 
 
 def max_abs(reference: np.ndarray, export: np.ndarray) -> float:
@@ -50,11 +55,23 @@ def pearson(reference: np.ndarray, export: np.ndarray) -> float:
         return float(r @ e / scale)
 
 
-def kl_divergence(reference: np.ndarray, export: np.ndarray, axis: int) -> float:
-    """Return the mean KL divergence in nats of softmax(export) from softmax(reference)."""
+def form_metrics(reference: np.ndarray, export: np.ndarray, axis: int) -> dict[str, float]:
+    """Return what rounding weights does to distributions over an axis of logits.
+
+    `kl_nats` is the mean KL divergence of the export from the reference, `kl_high` its 99 %
+    quantile; `disagreement` the share of distributions with another best entry, of those where
+    the reference's best has at least `_CLEAR` times the probability of its second.
+    """
     with np.errstate(invalid="ignore"):
         p, q = (_log_softmax(x.astype(np.float64), axis) for x in (reference, export))
-        return float((np.exp(p) * (p - q)).sum(axis=axis).mean())
+        each = (np.exp(p) * (p - q)).sum(axis=axis)
+    clear = top_two_margin(p, axis) >= np.log(_CLEAR)
+    other = (p.argmax(axis=axis) != q.argmax(axis=axis)) & clear
+    return {
+        "kl_nats": float(each.mean()),
+        "kl_high": float(np.quantile(each, 0.99)),
+        "disagreement": float(other.sum()) / max(1, int(clear.sum())),
+    }
 
 
 def count_nonfinite(values: np.ndarray) -> int:

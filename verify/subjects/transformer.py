@@ -8,7 +8,7 @@ from torch import Tensor
 
 from vampnet_onnx.configs.config import Ties, VerifySection
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.configs.names import TRANSFORMERS
+from vampnet_onnx.configs.names import TRANSFORMERS, entry_and_form
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.models.networks.vampnet import MAX_DISTANCE
 from vampnet_onnx.verify.numbers import metrics
@@ -53,7 +53,7 @@ class Transformer(Subject):
         """
         random = Random(case.id)
         books, vocab = record.dim("n_codebooks"), record.dim("vocab_size")
-        if record.variant:
+        if _entry(record):
             width = books * record.dim("latent_dim")
             unit = random.unit((case.batch, width, case.length))
             return {"latents": (unit - np.float32(0.5)) * np.float32(4)}
@@ -68,7 +68,7 @@ class Transformer(Subject):
     ) -> Computed:
         """Predict."""
         model, (given,) = models.transformers[record.name], tensors(inputs, models)
-        if record.variant:
+        if _entry(record):
             logits = model(given)
         else:
             logits = model.forward_codes(given, codec_of(models).quantizer)
@@ -81,7 +81,7 @@ class Transformer(Subject):
         """Embed every code of every codebook and the mask token; reach every distance."""
         codes = every_code(record.dim("n_codebooks"), record.dim("vocab_size"))
         frames = {_POSITION_BIAS: (MAX_DISTANCE + 12,)}  # past the last bucket
-        return frames if record.variant else {**frames, "embedding": (codes,)}
+        return frames if _entry(record) else {**frames, "embedding": (codes,)}
 
     def margins(self, outputs: Outputs, tables: Sequence[np.ndarray]) -> np.ndarray:
         """Return how far ahead the most likely token is, float [batch, positions]."""
@@ -111,7 +111,7 @@ class Transformer(Subject):
         return Comparison(
             metrics={
                 **metrics.float_metrics(r, e),
-                "kl_nats": metrics.kl_divergence(r, e, axis=1),
+                **metrics.form_metrics(r, e, axis=1),
                 **metrics.nonfinite(r, e),
                 **token_metrics(found),
             },
@@ -130,7 +130,7 @@ class Transformer(Subject):
         return Published(
             record.name,
             "logits",
-            record.variant or "codes",
+            _entry(record) or "codes",
             ("logits",),
             _between_layers,
             parameters={"model": record.name},
@@ -138,6 +138,10 @@ class Transformer(Subject):
 
 
 SUBJECTS = (Transformer(),)
+
+
+def _entry(record: ComponentRecord) -> str:
+    return entry_and_form(record.variant)[0]
 
 
 def _between_layers(recorded: Array, _outputs: Outputs) -> Parts:

@@ -141,3 +141,25 @@ def test_a_component_opens_once_for_each_number_of_threads(exported_a: Path) -> 
     assert all_of_them is parts.session("sampler", threads=2) is not one
     assert parts.threads == 2
     assert Components(open_artifacts(exported_a)).threads == cores()
+
+
+def test_a_form_is_used_when_it_is_asked_for_and_only_then(forms_a: Path) -> None:
+    tokens = {}
+    for variant in ("fp32", "int8"):
+        pipeline = VampPipeline.open(forms_a, variant=variant)
+        pipeline.require()
+        found = pipeline.components.transformer("coarse").session().path.name
+        assert found == ("coarse.onnx" if variant == "fp32" else "coarse.int8.onnx")
+        codes = codes_for(pipeline)
+        made = pipeline.vamp(codes, np.ones_like(codes), noise=PhiloxNoise(0))
+        tokens[variant] = made.tokens
+    assert not np.array_equal(tokens["fp32"], tokens["int8"])
+
+
+def test_a_form_that_is_not_there_says_how_to_make_it(exported_a: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no .*\.int8; .*--variants fp32,int8"):
+        VampPipeline.open(exported_a, variant="int8").require()
+    with pytest.raises(
+        InputError, match="variant 'int9': there is none; known are fp32, int8"
+    ):
+        VampPipeline.open(exported_a, variant="int9")

@@ -5,19 +5,23 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx_ir as ir
 import pytest
 
-from tests.support.edited import scaled
+from tests.support.edited import edited, scaled
 from tests.support.exports import only, record_of
 from tests.support.planting import Sound
-from vampnet_onnx.configs.artifacts import Artifacts
+from tests.support.sets import GoldenSet
+from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.store import write_manifest
 from vampnet_onnx.export.onnx_file import save_graph
+from vampnet_onnx.models import open_models
 from vampnet_onnx.verify.causes.component_file import open_component
-from vampnet_onnx.verify.causes.locate import localise_error
+from vampnet_onnx.verify.causes.locate import localise_error, locate
+from vampnet_onnx.verify.subjects.registry import subject_of
 from vampnet_onnx.verify.versions import compare_versions
 
 
@@ -71,3 +75,16 @@ def test_weights_in_a_file_that_the_manifest_does_not_list_are_refused(
         open_component(new, "coarse")
     with pytest.raises(InputError, match="lists no file as its data"):
         compare_versions(old, new, gates=load_gates())
+
+
+def test_a_form_is_walked_beside_the_same_form_of_its_checkpoint(
+    forms_a: Path, golden_a: GoldenSet, tmp_path: Path
+) -> None:
+    record = record_of(open_artifacts(forms_a), "coarse.int8")
+    sound, models = forms_a / record.file.name, open_models(golden_a.folder)
+    case = subject_of(record).one_case(record, seed=0, batch=1, frames=13)
+    inputs = subject_of(record).inputs(record, case)
+    assert not locate(models, record, sound, inputs).culprits
+    layer = "transformer.layers.0.self_attn.fc"
+    off = edited(sound, f"{layer}.weight_scales", lambda x: x * np.float32(1.05), tmp_path)
+    assert list(locate(models, record, off, inputs).culprits) == [layer]

@@ -13,16 +13,17 @@ import pytest
 
 from tests.support.edited import edited, replanted
 from tests.support.exports import exported, record_of
-from vampnet_onnx.configs.artifacts import Artifacts
+from tests.support.sets import GoldenSet
+from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.export.components.component import Component
 from vampnet_onnx.export.export_set import component_record
 from vampnet_onnx.export.exporter import Exported, export_component
 from vampnet_onnx.export.fingerprint import fingerprint
-from vampnet_onnx.export.onnx_file import save_graph
+from vampnet_onnx.export.onnx_file import read_graph, save_graph
 from vampnet_onnx.export.runtime import OPSETS, loads
-from vampnet_onnx.models import ModelSet
+from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.verify.gates import audit as gate
 from vampnet_onnx.verify.gates.audit import Origin, audit
 from vampnet_onnx.verify.gates.measured import Measured
@@ -42,7 +43,7 @@ def _exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """An export takes seconds, and an audit leaves it as it is."""
 
     def export(component: Component, **options: object) -> Exported:
-        key = (component.id, *sorted(options.items()))
+        key = (component.id, *sorted(map(str, options.items())))
         if key not in _EXPORTED:
             _EXPORTED[key] = export_component(component, **options)  # type: ignore[arg-type]
         return _EXPORTED[key]
@@ -322,3 +323,20 @@ def test_the_origin_says_what_was_another_then(
 ) -> None:
     found = Origin.of(source, {"torch": torch}, ours="a", tools={"torch": "2"})
     assert found.differs == says
+
+
+@pytest.mark.parametrize("name, factor", [("", 1), ("self_attn.fc", 1.05), ("w_2", 2)])
+def test_a_form_is_held_to_the_same_form_of_its_checkpoint(
+    forms_a: Path, golden_a: GoldenSet, tmp_path: Path, name: str, factor: float
+) -> None:
+    """A scale that is 5 % off hides behind the rounding of all others, but not here."""
+    record = record_of(open_artifacts(forms_a), "coarse.int8")
+    path = forms_a / record.file.name
+    if name:
+        weights = read_graph(path).graph.initializers
+        scales = next(w for w in weights if name in w and w.endswith("_scales"))
+        path = edited(path, scales, lambda value: value * np.float32(factor), tmp_path)
+    models = open_models(golden_a.folder)
+    found = audit(models, record, path, load_gates().audit, origin=SAME)
+    assert found.value == bool(name)
+    assert all(name in module for module in found.modules)

@@ -122,16 +122,16 @@ def test_a_constant_array_correlates_with_itself_only(x: np.ndarray) -> None:
 def test_kl_is_zero_for_the_same_distribution_and_positive_otherwise(
     logits: np.ndarray, shift: float
 ) -> None:
-    assert metrics.kl_divergence(logits, logits, axis=1) == 0
+    assert metrics.form_metrics(logits, logits, axis=1)["kl_nats"] == 0
     same = logits.astype(np.float64) + shift  # softmax knows no offset
-    assert metrics.kl_divergence(logits, same, axis=1) == pytest.approx(0, abs=1e-9)
-    assert metrics.kl_divergence(logits, -logits, axis=1) >= -1e-12
+    assert metrics.form_metrics(logits, same, axis=1)["kl_nats"] == pytest.approx(0, abs=1e-9)
+    assert metrics.form_metrics(logits, -logits, axis=1)["kl_nats"] >= -1e-12
 
 
 def test_kl_of_a_known_pair() -> None:
     p, q = np.log([[0.5, 0.5]]), np.log([[0.9, 0.1]])
     expected = 0.5 * math.log(0.5 / 0.9) + 0.5 * math.log(0.5 / 0.1)
-    assert metrics.kl_divergence(p, q, axis=1) == pytest.approx(expected)
+    assert metrics.form_metrics(p, q, axis=1)["kl_nats"] == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("metric", [*DISTANCES, *SIMILARITIES])
@@ -153,4 +153,12 @@ def test_metrics_warn_of_nothing_a_person_would_have_to_read() -> None:
         for metric in (*DISTANCES, *SIMILARITIES):
             assert math.isnan(metric(bad, bad))
             assert not math.isnan(metric(np.zeros(3, np.float32), np.zeros(3, np.float32)))
-        assert math.isnan(metrics.kl_divergence(bad[None], bad[None], axis=1))
+        assert math.isnan(metrics.form_metrics(bad[None], bad[None], axis=1)["kl_nats"])
+
+
+def test_another_best_entry_counts_where_it_was_clear_alone() -> None:
+    reference = np.log([[0.6, 0.2, 0.2], [0.35, 0.33, 0.32], [0.9, 0.05, 0.05]])
+    export = np.log([[0.2, 0.6, 0.2], [0.33, 0.35, 0.32], [0.9, 0.05, 0.05]])
+    found = metrics.form_metrics(reference, export, axis=1)
+    assert found["disagreement"] == 0.5
+    assert 0 < found["kl_nats"] < found["kl_high"]

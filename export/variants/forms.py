@@ -1,0 +1,165 @@
+"""The table of forms, and how one is made of a transformer's float32 graph."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx_ir as ir
+import onnxruntime as ort
+from onnx_ir.passes import common
+
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.manifest import PassRecord
+from vampnet_onnx.export.graph import CanonicalNames
+from vampnet_onnx.export.passes.base import GraphPass, PassError, apply_passes
+
+from .attention import DivideInNorms, QuantiseScores, SplitGates
+from .quantise import (
+    MICROSOFT,
+    Floats,
+    QuantiseProducts,
+    RoundWeights,
+    quantised_product,
+    rounded_product,
+)
+from .rewriting import products, weight_names, weight_of
+
+# Of the weights of the float32 form, at most; 8 bits take 0.26 to 0.29 of them.
+_SMALLER = 0.75
+
+
+@dataclass(frozen=True)
+class Form:
+    """A way to write a transformer.
+
+    Attributes:
+        operator: that makes it what it is; a graph without one is an error.
+        domains: of operators that are no standard ones.
+        passes: makes it, but for products with the weights of these names.
+        product: what one of its products computes, of float32 [rows, in] and [in, out].
+    """
+
+    name: str
+    operator: str
+    domains: frozenset[str]
+    passes: Callable[[frozenset[str]], list[GraphPass]]
+    product: Callable[[Floats, Floats], Floats]
+
+
+_INT8 = Form(
+    "int8",
+    "MatMulInteger",
+    frozenset(),
+    lambda left: [DivideInNorms(), QuantiseScores(), SplitGates(), QuantiseProducts(left)],
+    quantised_product,
+)
+
+
+def _weights_only(name: str, bits: int, block: int) -> Form:
+    return Form(
+        name,
+        "MatMulNBits",
+        frozenset({MICROSOFT}),
+        lambda left: [
+            DivideInNorms(),
+            SplitGates(),
+            RoundWeights(left, bits=bits, block=block),
+        ],
+        rounded_product(bits, block),
+    )
+
+
+FORMS = {
+    form.name: form
+    for form in (_INT8, _weights_only("w8", 8, 128), _weights_only("w4", 4, 32))
+}
+"""Every form but float32, by name."""
+
+
+def make_form(model: ir.Model, form: Form, left: frozenset[str]) -> list[PassRecord]:
+    """Make a form of a float32 graph, in place.
+
+    Args:
+        left: names of the weights whose products stay in float32, as `left_in_float32` says.
+
+    Raises:
+        PassError: a pass does not hold, or the result has no operator of its kind.
+        InputError: the result is not smaller, as of a model that is narrower than a block.
+    """
+    before = _bytes(model)
+    unknown = left - {weight_of(node)[0] for node in products(model.graph)}
+    records = apply_passes(model, form.passes(left))
+    common.RemoveUnusedNodesPass()(model)
+    model.graph.sort()
+    records += apply_passes(model, [CanonicalNames(weight_names(model.graph))])
+    unknown -= {weight_of(node)[0] for node in products(model.graph)}
+    if unknown:
+        raise PassError(f"the graph has no product with {', '.join(sorted(unknown))}")
+    if all(node.op_type != form.operator for node in model.graph):
+        raise PassError(f"{form.name}: the graph has no {form.operator}")
+    if not _bytes(model) <= _SMALLER * before:
+        raise InputError(
+            f"{form.name}: {_bytes(model)} bytes of weights, {before} in float32; it is not"
+            " smaller, so leave it out of --variants"
+        )
+    return records
+
+
+def errors_of_products(
+    model: ir.Model, form: Form, inputs: Mapping[str, np.ndarray]
+) -> dict[str, float]:
+    """Return how far each product of a form is from the float32 one on the same input.
+
+    Args:
+        model: the float32 graph; left as it is.
+        inputs: to run it on.
+
+    Returns:
+        Relative L2 error, by the name of the weight.
+    """
+    made = model.clone()
+    apply_passes(made, [item for item in form.passes(frozenset()) if _keeps_floats(item)])
+    feeds, taken = (
+        dict(inputs),
+        {weight_of(node)[0]: node.inputs[0] for node in products(made.graph)},
+    )
+    names = {weight: str(value.name) for weight, value in taken.items() if value is not None}
+    for name, value in list(made.graph.initializers.items()):
+        if not value.is_graph_input() and value.const_value is not None:
+            feeds[name] = value.const_value.numpy()
+            del made.graph.initializers[name]
+            value.const_value = None
+            made.graph.inputs.append(value)
+    made.graph.outputs[:] = list(dict.fromkeys(v for v in taken.values() if v is not None))
+    common.RemoveUnusedNodesPass()(made)
+    options = ort.SessionOptions()
+    options.log_severity_level = 4  # errors come as exceptions
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = ort.InferenceSession(
+        ir.to_proto(made).SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    wanted = [item.name for item in session.get_outputs()]
+    given = {item.name: feeds[item.name] for item in session.get_inputs()}
+    found = dict(zip(wanted, session.run(wanted, given), strict=True))
+    errors = {}
+    for name, activation in names.items():
+        x, weight = found[activation], feeds[name]
+        rows = x.reshape(-1, x.shape[-1])
+        exact = rows @ weight
+        error = np.linalg.norm(form.product(rows, weight) - exact)
+        errors[name] = float(error / np.linalg.norm(exact))
+    return errors
+
+
+def left_in_float32(errors: Mapping[str, float], limit: float) -> frozenset[str]:
+    """Return the weights whose products are farther off than a limit."""
+    return frozenset(name for name, error in errors.items() if not error <= limit)
+
+
+def _keeps_floats(item: GraphPass) -> bool:
+    return isinstance(item, (DivideInNorms, SplitGates))
+
+
+def _bytes(model: ir.Model) -> int:
+    values = (value.const_value for value in model.graph.initializers.values())
+    return sum(tensor.nbytes for tensor in values if tensor is not None)

@@ -1,5 +1,6 @@
 """A folder of checkpoints to a staged version: every component, its facts, the manifest."""
 
+import gc
 import json
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -111,7 +112,10 @@ def export_set(
             path = staged / f"{component.id}.onnx"
             file, data = save_graph(exported.model, path, external=config.export.external_data)
             records[part] = component_record(exported, file, data)
-            del component, exported  # and the weights with them
+            # A graph's nodes and values know each other: cycles, which keep a gigabyte of
+            # mapped weights alive until they are collected.
+            del component, exported
+            gc.collect()
     progress("manifest", len(parts), len(parts))
     manifest = Manifest(
         model=config.model,

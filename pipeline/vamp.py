@@ -45,6 +45,10 @@ from .version.components import Codec, Components
 _NEEDED = ("coarse", "codec_encoder", "codec_decoder", "mask_generator", "sampler")
 
 
+def _fine(coarse_only: bool) -> tuple[str, ...]:
+    return () if coarse_only else ("c2f",)
+
+
 @dataclass(frozen=True)
 class Variation:
     """What was made of a clip, channel by channel: one channel unless stereo was kept.
@@ -164,22 +168,28 @@ class VampPipeline:
         Raises:
             InputError: a component is missing, changed or of another model.
         """
-        self.begin(coarse_only=coarse_only, sample_rate=sample_rate)
-        if not coarse_only:
-            self.components.session(self.components.identifier("c2f"))
+        self._load(self._needed(sample_rate) + _fine(coarse_only))
 
     def begin(self, *, coarse_only: bool = False, sample_rate: int | None = None) -> None:
         """Load what audio to audio needs, as `require` does, and ``c2f`` beside the work.
 
-        That of ``c2f`` which does not show here stops the generation.
+        What is wrong with ``c2f`` and does not show here stops the generation.
         """
-        processor = processor_for(self.codec, sample_rate or self.codec.sample_rate)
+        self._load(self._needed(sample_rate), behind=_fine(coarse_only))
+
+    def _needed(self, sample_rate: int | None) -> tuple[str, ...]:
+        return (*_NEEDED, processor_for(self.codec, sample_rate or self.codec.sample_rate))
+
+    def _load(self, names: tuple[str, ...], *, behind: tuple[str, ...] = ()) -> None:
+        """Load components, and then begin to load those that are needed later."""
         parts = self.components
-        names = (*_NEEDED, processor, *(() if coarse_only else ("c2f",)))
-        wanted = [parts.identifier(name) for name in names]
-        parts.load(*wanted)
-        for identifier in wanted[: len(_NEEDED) + 1]:
+        first, later = [[parts.identifier(n) for n in group] for group in (names, behind)]
+        for identifier in later:
+            parts.record(identifier)
+        parts.load(*first)
+        for identifier in first:
             parts.session(identifier)
+        parts.load(*later)
 
     def prepare(self, audio: ArrayLike, sample_rate: int) -> Prepared:
         """Prepare audio for the codec; see `pipeline.steps.preparation.prepare`."""
@@ -239,8 +249,7 @@ class VampPipeline:
             progress: told component, steps done and steps in all.
         """
         parts = self.components
-        names = ("coarse", "sampler", *(() if coarse_only else ("c2f",)))
-        parts.load(*map(parts.identifier, names))
+        self._load(("coarse", "sampler"), behind=_fine(coarse_only))
 
         def told(name: str, done: int, total: int) -> None:
             parts.require_sound()  # of c2f, rather than when coarse is done

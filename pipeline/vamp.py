@@ -5,7 +5,7 @@
 `VampPipeline` is what a program uses; each of its methods is one of these steps and runs one
 component, and `process_audio` is all of them.
 
-Memory: files are read, prepared, encoded, decoded and written in windows of 5 to 10 seconds,
+Memory: files are read, prepared, encoded, decoded and written in windows of a few seconds,
 and generation works on the published chunks, so what grows with the length is the codes alone
 (8 bytes a code; 6 kB a second in the released codec).  Onset detection and spectrograms
 hold the whole audio, 4 bytes a sample, and `process_audio` and `prepare` what they are given.

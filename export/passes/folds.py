@@ -10,7 +10,10 @@ from .base import ReplaceEvery, frozen
 
 
 class FoldedSnake(nn.Module):
-    """x + inverse * sin(alpha x)^2 with the inverse stored."""
+    """x + inverse * sin(alpha x)^2 with the inverse stored.
+
+    The square is a product: ONNX Runtime's Pow takes half as long again, and gives the same.
+    """
 
     def __init__(self, alpha: Tensor, inverse: Tensor) -> None:
         super().__init__()
@@ -19,7 +22,8 @@ class FoldedSnake(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Activate x (float [B, C, T])."""
-        return x + self.inverse * torch.sin(self.alpha * x).pow(2)
+        sine = torch.sin(self.alpha * x)
+        return x + self.inverse * (sine * sine)
 
 
 class FoldSnake(ReplaceEvery[Snake1d]):

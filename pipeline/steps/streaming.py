@@ -11,9 +11,11 @@ padding there is that of the whole.
     window 3                  [context|size]
 """
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +23,8 @@ from numpy.typing import NDArray
 from vampnet_onnx.configs.errors import InputError
 
 Array = NDArray[Any]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -50,21 +54,101 @@ def windows(stream: Iterable[Array], *, size: int, context: int) -> Iterator[Win
         Windows whose counted stretches, joined, are the stream.  At most
         size + 2 * context positions and the longest array of the stream are held.
     """
-    held: Array | None = None
-    lead = 0  # positions held that have been counted already
+    uncut = _Uncut(context)
     for block in stream:
-        held = block if held is None else np.concatenate([held, block], axis=-1)
-        while held.shape[-1] >= lead + size + context + 1:
-            yield Window(held[..., : lead + size + context], lead, lead + size)
-            kept = min(lead + size, context)
-            held = held[..., lead + size - kept :]
-            lead = kept
-    while held is not None and held.shape[-1] > lead:
-        stop = min(lead + size, held.shape[-1])
-        yield Window(held[..., : stop + context], lead, stop)
-        kept = min(stop, context)
-        held = held[..., stop - kept :]
-        lead = kept
+        uncut.add(block)
+        while uncut.left > size + context:
+            yield uncut.cut(size)
+    while uncut.left:
+        yield uncut.cut(min(size, uncut.left))
+
+
+def even_windows(
+    stream: Iterable[Array], *, size: int, context: int, unit: int = 1
+) -> Iterator[Window]:
+    """Cut a stream into one window or an even number of them, so that two at once end at once.
+
+    Where they lie depends on the stream's length alone.  A stream shorter than two sizes is
+    one window.  Of a longer one windows hold `size`, until what is left is two to five sizes:
+    that is cut into two or four alike.
+
+    Args:
+        stream: arrays [..., n] of any lengths n, the same otherwise.
+        size: units of each window that count.
+        context: units given on each side, where there are so many.
+        unit: positions that stay together.
+
+    Yields:
+        Windows as of `windows`.  At most five sizes, two contexts and the longest array of
+        the stream are held.
+    """
+    uncut = _Uncut(context * unit)
+    for block in stream:
+        uncut.add(block)
+        while uncut.left >= max(5 * size, 2 * size + context) * unit:
+            yield uncut.cut(size * unit)
+            yield uncut.cut(size * unit)
+    units = -(-uncut.left // unit)
+    number = 1 if units < 2 * size else 2 * ((units + size) // (2 * size))
+    for more in range(number, 0, -1) if units else ():
+        count = -(-units // more)
+        yield uncut.cut(min(count * unit, uncut.left))
+        units -= count
+
+
+class _Uncut:
+    """What of a stream is not cut yet, with what is in front of it."""
+
+    def __init__(self, context: int) -> None:
+        self._held: Array | None = None
+        self._context = context
+        self._lead = 0  # positions held that have been counted already
+
+    @property
+    def left(self) -> int:
+        """Return the positions that have not been counted."""
+        return 0 if self._held is None else self._held.shape[-1] - self._lead
+
+    def add(self, block: Array) -> None:
+        """Take the next array [..., n] of the stream."""
+        held = self._held
+        self._held = block if held is None else np.concatenate([held, block], axis=-1)
+
+    def cut(self, count: int) -> Window:
+        """Return the window of the next positions, of which so many are held."""
+        assert self._held is not None
+        stop = self._lead + count
+        window = Window(self._held[..., : stop + self._context], self._lead, stop)
+        self._lead = min(stop, self._context)
+        self._held = self._held[..., stop - self._lead :]
+        return window
+
+
+def at_once(
+    run: Callable[[Item], Result], items: Iterable[Item], *, most: int
+) -> Iterator[Result]:
+    """Compute items in threads, several at once.
+
+    The first error, of an item, of the stream of them or of who takes the results, ends all
+    of it once what is running has run; nothing more begins.
+
+    Args:
+        most: items at once.  One more is held, so that no thread waits for it.
+
+    Yields:
+        The results in the order of the items.
+    """
+    waiting = deque[Future[Result]]()
+    with ThreadPoolExecutor(most, "window") as pool:
+        try:
+            for item in items:
+                if len(waiting) > most:
+                    yield waiting.popleft().result()
+                waiting.append(pool.submit(run, item))
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def pieces(array: Array, size: int) -> Iterator[Array]:

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
 from tests.support.pipeline_inputs import codes_for, noise_like
 from tests.support.sets import GoldenSet, assert_within
+from vampnet_onnx.configs.artifacts import open_artifacts
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.export.components.codec_decoder import requantised
 from vampnet_onnx.models import open_models
-from vampnet_onnx.pipeline.steps import codec as pipeline_codec
+from vampnet_onnx.pipeline.steps import codec as codec_step
+from vampnet_onnx.pipeline.steps.codec import decode_stream, encode_stream
 from vampnet_onnx.pipeline.steps.streaming import joined, pieces
 from vampnet_onnx.pipeline.vamp import VampPipeline
 from vampnet_onnx.pipeline.version.components import Components
+from vampnet_onnx.pipeline.version.session import Session
 
 AUDIO_TOLERANCE = 2e-4  # of the peak: the published float32 decode is 7e-5 from float64
 
@@ -24,14 +32,93 @@ def test_windows_encode_and_decode_as_the_whole_does(pipeline: VampPipeline) -> 
     codes = parts.session("codec_encoder").run({"audio": audio})["codes"]
     decoded = parts.session("codec_decoder").run({"codes": codes})["audio"]
     for frames in (1, 7, 40):
-        window_s = (frames - 0.5) * codec.hop_length / codec.sample_rate
-        found = joined(
-            pipeline_codec.encode_stream(parts, pieces(audio, 1000), window_s=window_s)
-        )
+        found = joined(encode_stream(parts, pieces(audio, 1000), frames=frames))
         np.testing.assert_array_equal(found, codes)
-        back = joined(pipeline_codec.decode_stream(parts, pieces(codes, 3), window_s=window_s))
+        back = joined(decode_stream(parts, pieces(codes, 3), frames=frames))
         # Rounding: the decoder of set b turns another order of sums into 1e-4.
         assert_within(back, decoded, AUDIO_TOLERANCE)
+
+
+def test_any_number_of_threads_gives_the_same_codes_and_audio(exported: Path) -> None:
+    """Bit for bit where windows run at once: each runs on one thread."""
+    artifacts = open_artifacts(exported)
+    first: tuple[np.ndarray, np.ndarray] | None = None
+    for threads in range(1, 9):
+        parts = Components(artifacts, threads=threads)
+        audio = noise_like(2, 1, 90 * parts.codec.hop_length)
+        codes = joined(encode_stream(parts, [audio], frames=9))
+        found = codes, joined(decode_stream(parts, [codes], frames=9))
+        first = first or found
+        for one, other in zip(first, found, strict=True):
+            np.testing.assert_array_equal(one, other)
+        whole = joined(encode_stream(parts, [audio], frames=90))
+        np.testing.assert_array_equal(whole, codes)
+
+
+@pytest.mark.parametrize(
+    ("threads", "length", "batch", "used", "most"),
+    [
+        (1, 45, 1, {1}, 1),
+        (3, 17, 1, {3}, 1),  # shorter than two windows: all threads for one
+        (3, 18, 1, {1}, 2),
+        (3, 45, 1, {1}, 3),
+        (4, 18, 1, {4}, 2),  # two windows leave threads idle, unless they share them
+        (4, 27, 1, {1}, 4),
+        (3, 45, 4, {1}, 2),  # of four channels, memory for two
+        (3, 45, 9, {3}, 1),
+    ],
+)
+def test_as_many_windows_run_at_once_as_there_are_threads_and_memory_for(
+    exported_a: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    threads: int,
+    length: int,
+    batch: int,
+    used: set[int],
+    most: int,
+) -> None:
+    parts = Components(open_artifacts(exported_a), threads=threads)
+    monkeypatch.setattr(codec_step, "_AT_ONCE_S", 8 * parts.codec.seconds_of(9))
+    opened, running, seen = set[int](), list[int](), list[int]()
+    session, run = Components.session, Session.run
+    together = threading.Barrier(most)
+
+    def watched_session(self: Components, name: str, *, threads: int | None = None) -> Session:
+        opened.add(parts.threads if threads is None else threads)
+        return session(self, name, threads=threads)
+
+    def watched_run(self: Session, *given: Any, **options: Any) -> Any:
+        running.append(1)
+        together.wait(10)
+        seen.append(len(running))
+        try:
+            return run(self, *given, **options)
+        finally:
+            running.pop()
+
+    monkeypatch.setattr(Components, "session", watched_session)
+    monkeypatch.setattr(Session, "run", watched_run)
+    codes = np.zeros((batch, 2, length), np.int64)
+    assert joined(decode_stream(parts, [codes], frames=9)).shape[-1] == length * 64
+    assert opened == used and max(seen) == most
+
+
+def test_an_error_in_one_window_is_the_only_one(
+    exported_a: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, runs = Components(open_artifacts(exported_a), threads=4), list[int]()
+
+    def fails(_self: Session, inputs: Any) -> Any:
+        runs.append(inputs["codes"].shape[-1])
+        raise InputError("codec_decoder.onnx: does not run: no")
+
+    monkeypatch.setattr(Session, "run", fails)
+    codes = np.zeros((1, 2, 900), np.int64)
+    with pytest.raises(InputError, match="does not run: no") as raised:
+        joined(decode_stream(parts, [codes], frames=9))
+    assert raised.value.__context__ is None
+    assert len(runs) <= 6  # of a hundred windows
+    assert not [thread for thread in threading.enumerate() if "window" in thread.name]
 
 
 def test_rows_that_point_the_same_way_are_decoded_as_the_first(

@@ -12,7 +12,7 @@ import typer
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.extras import require_export_tools
 
-from .options import Json, Unsealed
+from .options import Json, Provider, Runs, Tf32, Unsealed
 from .output import err, newest_of, out, print_json, progress_bar, spinner
 
 if TYPE_CHECKING:
@@ -29,6 +29,9 @@ def compare(
         str | None, typer.Option(help="Adapter to switch on in the new version, by name.")
     ] = None,
     unsealed: Unsealed = False,
+    provider: Provider = "cpu",
+    runtime: Runs = "onnxruntime",
+    tf32: Tf32 = False,
     as_json: Json = False,
 ) -> None:
     """Compare two artifact versions: their files, and what they compute.
@@ -45,13 +48,19 @@ def compare(
     """
     require_export_tools()
     from vampnet_onnx.configs.artifacts import open_artifacts
+    from vampnet_onnx.configs.runtime import Runtime
+    from vampnet_onnx.pipeline.version.providers import require_runtime
     from vampnet_onnx.verify.versions import compare_versions
 
+    asked = Runtime(runtime, provider, tf32=tf32)
+    require_runtime(asked)
     compared = newest_of(old, new)
     with spinner("checking hashes"):
         opened = [open_artifacts(path, unsealed=unsealed) for path in (old, new)]
     with progress_bar() as bar:
-        found = compare_versions(*opened, gates=load_gates(), adapter=adapter, progress=bar)
+        found = compare_versions(
+            *opened, gates=load_gates(), adapter=adapter, runtime=asked, progress=bar
+        )
     unvouched = [str(made.folder / name) for made in opened for name in made.changed]
     if as_json:
         print_json(

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Artifacts, AudioOut, Json, Threads
+from .options import Artifacts, AudioOut, Json, Provider, Runs, Tf32, Threads
 from .output import print_files, print_version, spinner, told_on, version_facts
 
 
@@ -20,6 +20,9 @@ def decode(
     target: AudioOut,
     artifacts: Artifacts,
     threads: Threads = 0,
+    provider: Provider = "cpu",
+    runtime: Runs = "onnxruntime",
+    tf32: Tf32 = False,
     as_json: Json = False,
 ) -> None:
     """Turn codes into audio, the way the published package does.
@@ -34,7 +37,9 @@ def decode(
     results = told_on(target, as_json=as_json)
     with spinner("decoding"):
         chosen = version_to_use(artifacts)
-        pipeline = VampPipeline.open(chosen.folder, threads=threads)
+        pipeline = VampPipeline.open(
+            chosen.folder, threads=threads, provider=provider, runtime=runtime, tf32=tf32
+        )
         written = decode_file(pipeline, source, target)
-    print_version(chosen)
-    print_files(written, as_json=as_json, to=results, **version_facts(chosen))
+    print_version(chosen, runs := pipeline.where_it_runs())
+    print_files(written, as_json=as_json, to=results, **version_facts(chosen, runs))

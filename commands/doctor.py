@@ -64,6 +64,7 @@ def examine() -> list[Finding]:
         Finding("python", platform.python_version(), True),
         *(_package(*names) for names in (_ALWAYS | EXPORT_TOOLS).items()),
         *(_optional(package) for package in OPTIONAL),
+        *_providers(),
         Finding("cores", str(cores()), True),
         Finding(
             "disk here",
@@ -74,6 +75,20 @@ def examine() -> list[Finding]:
         Finding("folder here", str(here), os.access(here, os.W_OK), "not writable"),
         Finding("hub", os.environ.get("HF_ENDPOINT", "the library's own"), True),
     ]
+
+
+def _providers() -> list[Finding]:
+    """Say what ONNX Runtime can run on here; two packages of it overwrite each other."""
+    if not is_installed("onnxruntime"):
+        return []
+    from vampnet_onnx.pipeline.version.providers import installed_runtimes, providers_here
+
+    packages, found = installed_runtimes(), ", ".join(providers_here())
+    if len(packages) < 2:
+        return [Finding("providers", found, True)]
+    names = " ".join(packages)
+    way = f"keep one: pip uninstall --yes {names}, then install that one again"
+    return [Finding("providers", f"{found}, of {' and '.join(packages)} at once", False, way)]
 
 
 def _package(package: str, module: str) -> Finding:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Artifacts, AudioIn, Json, Threads
+from .options import Artifacts, AudioIn, Json, Provider, Runs, Tf32, Threads
 from .output import print_json, print_version, remark, spinner, told_on, version_facts
 
 
@@ -19,6 +19,9 @@ def encode(
         bool, typer.Option("--keep-stereo", help="Encode each channel, not their mean.")
     ] = False,
     threads: Threads = 0,
+    provider: Provider = "cpu",
+    runtime: Runs = "onnxruntime",
+    tf32: Tf32 = False,
     as_json: Json = False,
 ) -> None:
     """Turn audio into codes: prepared as the published package prepares it, then encoded.
@@ -33,11 +36,13 @@ def encode(
     results = told_on(target, as_json=as_json)
     with spinner("encoding"):
         chosen = version_to_use(artifacts)
-        pipeline = VampPipeline.open(chosen.folder, threads=threads)
+        pipeline = VampPipeline.open(
+            chosen.folder, threads=threads, provider=provider, runtime=runtime, tf32=tf32
+        )
         shape = encode_file(pipeline, source, target, keep_stereo=keep_stereo, say=remark)
-    print_version(chosen)
+    print_version(chosen, runs := pipeline.where_it_runs())
     if as_json:
-        facts = version_facts(chosen)
+        facts = version_facts(chosen, runs)
         print_json({"files": [str(target)], "shape": list(shape), **facts})
     else:
         results.print(f"  {target}  {shape[2]} codebooks, {shape[3]} frames", markup=False)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.extras import require_export_tools
 
-from .options import Codec, Json, UpstreamPython
+from .options import Codec, Json, Provider, Runs, Tf32, UpstreamPython
 from .output import cost, err, out, print_cost, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -35,6 +36,9 @@ def check(
             help="Hold these exported files to the set, instead of this project's models.",
         ),
     ] = None,
+    provider: Provider = "cpu",
+    runtime: Runs = "onnxruntime",
+    tf32: Tf32 = False,
     as_json: Json = False,
 ) -> None:
     """Compare this project's models, or exported files, with recorded sets, case by case.
@@ -50,17 +54,25 @@ def check(
     """
     require_export_tools()
     from vampnet_onnx.configs.artifacts import open_artifacts
+    from vampnet_onnx.configs.runtime import Runtime
     from vampnet_onnx.verify.golden.check import check_set
     from vampnet_onnx.verify.golden.of_files import PipelineRun
     from vampnet_onnx.verify.golden.of_models import ModelRun
     from vampnet_onnx.verify.sides.recorded import RecordedSet
 
+    asked = Runtime(runtime, provider, tf32=tf32)
+    if artifacts is None and not asked.is_usual:
+        raise InputError(
+            f"{' '.join(asked.words())} goes with --artifacts, which is run there"
+        )
     opened = open_artifacts(artifacts) if artifacts is not None else None
     started = time.monotonic()
     found: dict[str, list[Finding]] = {}
     for folder in folders:
         with progress_bar() as bar:
-            run = PipelineRun(RecordedSet(folder), opened) if opened else ModelRun(folder)
+            run = (
+                PipelineRun(RecordedSet(folder), opened, asked) if opened else ModelRun(folder)
+            )
             found[str(folder)] = check_set(run, progress=bar)
     verdicts = {finding.verdict for findings in found.values() for finding in findings}
     failed = "FAIL" in verdicts

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.runtime import ProviderName, RuntimeName
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 AudioIn = Annotated[
@@ -50,7 +51,18 @@ Cases = Annotated[
     ),
 ]
 Threads = Annotated[
-    int, typer.Option(min=0, help="Threads of ONNX Runtime; 0 leaves the choice to it.")
+    int, typer.Option(min=0, help="Threads of the runtime; 0 leaves the choice to it.")
+]
+Provider = Annotated[
+    ProviderName,
+    typer.Option(help="Of ONNX Runtime; runs the networks wholly, or it is an error."),
+]
+Runs = Annotated[
+    RuntimeName, typer.Option("--runtime", help="What runs the networks, in float32.")
+]
+Tf32 = Annotated[
+    bool,
+    typer.Option("--tf32", help="Let a GPU round the factors of products to 10 bits."),
 ]
 ConfigOption = Annotated[
     Path | None,

@@ -13,7 +13,7 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -197,14 +197,21 @@ def _finite(value: object) -> object:
     return value
 
 
-def print_version(chosen: Chosen) -> None:
-    """Print which version is used, on standard error: results alone go to standard output."""
+def print_version(chosen: Chosen, runs: Sequence[str] = ()) -> None:
+    """Print which version is used, on standard error: results alone go to standard output.
+
+    Args:
+        runs: where components run, where that is not the usual.
+    """
     err.print(f"  {chosen}", markup=False)
+    for line in runs:
+        err.print(f"  {line}", markup=False)
 
 
-def version_facts(chosen: Chosen) -> dict[str, object]:
-    """Return which version is used, as JSON tells it."""
-    return {"artifacts": str(chosen.folder), "verified": chosen.verified}
+def version_facts(chosen: Chosen, runs: Sequence[str] = ()) -> dict[str, object]:
+    """Return which version is used, as JSON tells it; arguments as of `print_version`."""
+    facts: dict[str, object] = {"artifacts": str(chosen.folder), "verified": chosen.verified}
+    return {**facts, "runs": list(runs)} if runs else facts
 
 
 def newest_of(*paths: Path) -> list[str]:

@@ -20,7 +20,7 @@ from vampnet_onnx.configs.settings import (
     vamp_settings,
 )
 
-from .options import Artifacts, AudioIn, AudioOut, Json, Threads
+from .options import Artifacts, AudioIn, AudioOut, Json, Provider, Runs, Tf32, Threads
 from .output import (
     cost,
     print_cost,
@@ -122,6 +122,9 @@ def vamp(
         Path | None, _out("Draw codes, mask, spectrograms.", metavar="DIR")
     ] = None,
     threads: Threads = 0,
+    provider: Provider = "cpu",
+    runtime: Runs = "onnxruntime",
+    tf32: Tf32 = False,
     as_json: Json = False,
 ) -> None:
     r"""Make variations of audio, from exported components alone.
@@ -160,12 +163,19 @@ def vamp(
     started, results = time.monotonic(), told_on(target, as_json=as_json)
     with spinner("opening"):
         chosen = version_to_use(artifacts)
-        pipeline = VampPipeline.open(chosen.folder, threads=threads, variant=variant)
+        pipeline = VampPipeline.open(
+            chosen.folder,
+            threads=threads,
+            variant=variant,
+            provider=provider,
+            runtime=runtime,
+            tf32=tf32,
+        )
         pipeline.switch_adapter(adapter)
     with progress_bar() as bar:
         written = vamp_file(pipeline, job, progress=bar, say=remark)
-    print_version(chosen)
-    facts = {**version_facts(chosen), **cost(started)}
+    print_version(chosen, runs := pipeline.where_it_runs())
+    facts = {**version_facts(chosen, runs), **cost(started)}
     print_files(written, as_json=as_json, to=results, seed=seed, **facts)
     if not as_json:
         print_cost(started, to=results)

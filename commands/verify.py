@@ -19,6 +19,9 @@ from .options import (
     ConfigOption,
     Json,
     Lora,
+    Provider,
+    Runs,
+    Tf32,
     Unsealed,
     UpstreamPython,
     seed_list,
@@ -94,6 +97,9 @@ def verify(
         ),
     ] = "models",
     upstream_python: UpstreamPython = None,
+    provider: Provider = "cpu",
+    runtime: Runs = "onnxruntime",
+    tf32: Tf32 = False,
     as_json: Json = False,
 ) -> None:
     r"""Verify artifacts against the checkpoints they were made from, and report.
@@ -102,7 +108,9 @@ def verify(
     sizes on both sides. Exit code 1 means that a gate failed. Many seeds (0:2000) run in
     parallel; every seed that failed is listed with the command that runs it again. Where
     values are not finite, the report says which module and node made them, and whose fault
-    it is. An interrupt leaves the report of what was found until then.
+    it is. An interrupt leaves the report of what was found until then. On another provider or
+    runtime the same cases run; what is found there is said of it and changes nothing of what
+    the version counts as.
 
     Examples:
       vampnet-onnx verify artifacts --checkpoint checkpoints/mine --report report
@@ -139,6 +147,9 @@ def verify(
             unsealed=unsealed,
             reference=reference,
             upstream_python=upstream_python,
+            provider=provider,
+            runtime=runtime,
+            tf32=tf32,
             progress=bar,
             settled=lambda folder, line: version.update(artifacts=str(folder), standing=line),
         )

@@ -26,6 +26,7 @@ EXPORT_REMEDY = "install it with: pip install 'vampnet-onnx[export]'"
 OPTIONAL = {
     "librosa": ("onsets", "onset masks", "leave the onset mask width at 0"),
     "matplotlib": ("plots", "pictures", "leave out --plot"),
+    "openvino": ("openvino", "runs on OpenVINO", "leave out --runtime openvino"),
 }
 
 

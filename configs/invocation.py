@@ -4,11 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .runtime import USUAL, Runtime
 from .text import path_word, quoted
 
 # What commands know of it besides the artifacts, --checkpoint and --codec.
 _KNOWN: Mapping[str, frozenset[str]] = {
-    "verify": frozenset({"lora", "config", "unsealed", "reference", "upstream_python"}),
+    "verify": frozenset(
+        {"lora", "config", "unsealed", "reference", "upstream_python", "runtime"}
+    ),
     "localise": frozenset({"lora", "unsealed", "reference"}),
 }
 # Where a verification that is run again reports, so that it replaces no whole report.
@@ -28,6 +31,7 @@ class Given:
         config: a configuration file; its LoRA files are left out of `lora`'s options where a
             command reads them there.
         reference: what was compared with, if not our models.
+        runtime: that the artifacts ran on.
     """
 
     artifacts: Path
@@ -38,6 +42,7 @@ class Given:
     unsealed: bool = False
     reference: str = "models"
     upstream_python: str | Path | None = None
+    runtime: Runtime = USUAL
 
     def command(self, name: str, *more: str) -> str:
         """Return a command on the same artifacts that a shell takes as it is.
@@ -64,6 +69,8 @@ class Given:
             words += ["--upstream-python", str(self.upstream_python)]
         if name == "verify":
             words += ["--report", _AGAIN]
+        if "runtime" in known:
+            words += self.runtime.words()
         return shell_line(*words, *more)
 
 

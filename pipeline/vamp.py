@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 from vampnet_onnx.configs.artifacts import Artifacts, open_unhashed
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.names import FLOAT32, FORMS
+from vampnet_onnx.configs.runtime import ProviderName, Runtime, RuntimeName
 from vampnet_onnx.configs.settings import (
     BeatSettings,
     MaskSettings,
@@ -107,40 +108,62 @@ class VampPipeline:
     """Runs the components of one artifact version."""
 
     def __init__(
-        self, artifacts: Artifacts, *, threads: int = 0, variant: str = FLOAT32
+        self,
+        artifacts: Artifacts,
+        runtime: Runtime | None = None,
+        *,
+        variant: str = FLOAT32,
     ) -> None:
         """Check that the components fit each other; they are loaded when first needed.
 
         Args:
             artifacts: of `open_artifacts`, or of `open_unhashed`: a file that was not hashed
                 yet is while it is loaded.
-            threads: of ONNX Runtime; 0 leaves the choice to it.
+            runtime: ONNX Runtime on the CPU if left out.
             variant: form of the transformers, ``fp32``, ``int8``, ``w8`` or ``w4``.
 
         Raises:
             InputError: the components are of different sets, or no such variant.
+            EnvironmentLacksError: the runtime is not installed.
         """
         if variant not in (FLOAT32, *FORMS):
             known = ", ".join((FLOAT32, *FORMS))
             raise InputError(f"variant {variant!r}: there is none; known are {known}")
         form = "" if variant == FLOAT32 else variant
-        self.components = Components(artifacts, threads=threads, form=form)
+        self.components = Components(artifacts, runtime, form=form)
         self.codec = self.components.codec
 
     @classmethod
-    def open(cls, path: Path | str, *, threads: int = 0, variant: str = FLOAT32) -> Self:
+    def open(
+        cls,
+        path: Path | str,
+        *,
+        threads: int = 0,
+        variant: str = FLOAT32,
+        provider: ProviderName = "cpu",
+        runtime: RuntimeName = "onnxruntime",
+        tf32: bool = False,
+    ) -> Self:
         """Open a version's folder, or of a model or a store the newest verified version.
 
         Where none is verified it is the newest; its `repr` says which it was.  The content
         of a component's files is checked when the component is first needed, while it loads,
         and before it runs; `require` loads all that audio to audio needs.
 
+        Args:
+            threads: for one operator on the CPU; 0 leaves the choice to the runtime.
+            provider: of ONNX Runtime, that runs the networks wholly or not at all.
+            runtime: what runs the networks.
+            tf32: let a GPU round the factors of float32 products to 10 bits.
+
         Raises:
             InputError: nothing there, a damaged manifest, a file missing or of a wrong size,
                 or components of different sets.
+            EnvironmentLacksError: provider or runtime are not installed.
         """
-        chosen = open_unhashed(version_to_use(Path(path)).folder)
-        return cls(chosen, threads=threads, variant=variant)
+        chosen = Runtime(runtime, provider, threads, tf32)
+        opened = open_unhashed(version_to_use(Path(path)).folder)
+        return cls(opened, chosen, variant=variant)
 
     def __repr__(self) -> str:
         artifacts, codec = self.components.artifacts, self.codec
@@ -190,6 +213,10 @@ class VampPipeline:
         for identifier in first:
             parts.session(identifier)
         parts.load(*later)
+
+    def where_it_runs(self) -> list[str]:
+        """Say of every component that is open where it runs; nothing of the usual runtime."""
+        return self.components.where_they_run()
 
     def prepare(self, audio: ArrayLike, sample_rate: int) -> Prepared:
         """Prepare audio for the codec; see `pipeline.steps.preparation.prepare`."""

@@ -10,10 +10,12 @@ from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import VerifySection, load_gates, validated
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.invocation import Given
+from vampnet_onnx.configs.runtime import ProviderName, Runtime, RuntimeName
 from vampnet_onnx.configs.verification import last_verified
 from vampnet_onnx.export.options import Files, Names, listed, settings_from
 from vampnet_onnx.export.toolchain import toolchain
 from vampnet_onnx.models import Checkpoints, ModelSet
+from vampnet_onnx.pipeline.version.providers import require_runtime
 from vampnet_onnx.reports import Report
 
 from .gates.headroom import with_headroom
@@ -47,13 +49,17 @@ def verify_export(
     unsealed: bool = False,
     reference: Against = "models",
     upstream_python: str | Path | None = None,
+    provider: ProviderName = "cpu",
+    runtime: RuntimeName = "onnxruntime",
+    tf32: bool = False,
     progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
     settled: Callable[[Path, str], None] = lambda _folder, _standing: None,
 ) -> Report:
     """Verify artifacts against the checkpoints they were made from.
 
     A version that passes over the whole default matrix counts as verified from then on, until
-    it fails: ``verification.json`` beside its manifest says so.
+    it fails: ``verification.json`` beside its manifest says so.  That is said of ONNX Runtime
+    on the CPU: what is found on another runtime leaves it as it is.
 
     Args:
         artifacts: opened, or the folder of a version, a model or a store.
@@ -73,12 +79,19 @@ def verify_export(
         reference: what to compare with: our models, the published packages (``upstream``), or
             what a recorded set in the checkpoint folder holds (``golden``).
         upstream_python: interpreter that has the published packages; this one if left out.
+        provider: of ONNX Runtime, that runs the networks wholly or not at all.
+        runtime: what runs the networks.
+        tf32: let a GPU round the factors of float32 products to 10 bits.
         progress: told component, cases done and cases in all.
         settled: told which version it was, and whether it counts as verified.
 
     Raises:
         InputError: files, options or checkpoints do not fit each other.
+        EnvironmentLacksError: provider or runtime are not installed, or do not run all of a
+            network.
     """
+    asked = Runtime(runtime, provider, tf32=tf32)
+    require_runtime(asked)
     settings = settings_from(config, checkpoint, model="verify", codec=codec, lora=lora)
     source, matrix = settings.checkpoint.path, settings.verify
     if source is None:
@@ -122,14 +135,20 @@ def verify_export(
                 unsealed=unsealed or bool(artifacts.changed),
                 reference=reference,
                 upstream_python=upstream_python,
+                runtime=asked,
             ),
             localise_seconds=settings.localise.seconds if localise else None,
             jobs=jobs,
             exit_first=exit_first,
             quick=quick,
             oracle=oracle,
+            runtime=asked,
             progress=progress,
         )
+    folder = artifacts.folder
+    if not asked.is_usual:
+        settled(folder, f"is found on {asked}, and counts as what it did")
+        return report
     last = (
         last_verified(artifacts.folder.parent, artifacts.folder) if artifacts.version else None
     )
@@ -146,7 +165,6 @@ def verify_export(
     }
     reasons = [what for what, asked in less.items() if asked]
     reasons = reasons or shortfalls(report, artifacts.manifest, matrix, gates)
-    folder = artifacts.folder
     settled(folder, settle(folder, report, matrix=matrix, reasons=reasons))
     return report
 

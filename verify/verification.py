@@ -1,10 +1,9 @@
 """A whole verification: every component of an artifact version against the oracle."""
 
-import dataclasses
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 
 import torch
@@ -23,6 +22,7 @@ from vampnet_onnx.configs.manifest import (
     Manifest,
 )
 from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.export.components.registry import is_known, required_checkpoint
 from vampnet_onnx.export.fingerprint import Fingerprint
 from vampnet_onnx.export.toolchain import source_hash
@@ -62,6 +62,7 @@ def verify_artifacts(
     oracle: Callable[[ModelSet], Oracle] = Reference,
     made: Mapping[str, Fingerprint] = {},
     quick: bool = False,
+    runtime: Runtime | None = None,
     progress: Progress,
 ) -> Report:
     """Verify a version against the checkpoints it was made from.
@@ -82,6 +83,8 @@ def verify_artifacts(
         oracle: makes the reference from our models of the checkpoint.
         made: what was exported just now, by component, so that it need not be again.
         quick: do not look at modules one by one.
+        runtime: runs the export, with the matrix's threads; ONNX Runtime on the CPU if left
+            out.
         progress: told component, cases done and cases in all.
 
     Returns:
@@ -113,6 +116,7 @@ def verify_artifacts(
         exit_first,
         made,
         quick,
+        replace(runtime or Runtime(), threads=matrix.threads),
         progress,
     )
     components, left_out, stopped = list[Component](), list[str](), list[str]()
@@ -163,6 +167,7 @@ class _Run:
     exit_first: bool
     made: Mapping[str, Fingerprint]
     quick: bool
+    runtime: Runtime
     progress: Progress
 
     def open(self, record: ComponentRecord, oracle: Callable[[ModelSet], Oracle]) -> Suspect:
@@ -190,11 +195,11 @@ class _Run:
         for case in cases:
             opened.reference.require(record, case)
         of_file = self._of_file(opened)  # before a session holds all weights once more
-        found = self._by_cases(opened, cases, of_file)
+        found, ran = self._by_cases(opened, cases, of_file)
         components.append(found)
         if found.interrupted:
             raise Interrupted
-        notes = []
+        notes = [] if self.runtime.is_usual else [ran]
         if found.verdict is Verdict.FAIL and self.localise_seconds is not None:
             self.progress(f"why {record.id}", 0, 1)
             cause = _cause(
@@ -212,9 +217,11 @@ class _Run:
 
     def _by_cases(
         self, opened: Suspect, cases: Sequence[Case], of_file: Mapping[str, Measured]
-    ) -> Component:
-        record, adapters, threads = opened.record, opened.adapters, self.matrix.threads
-        export = open_export(self.artifacts, record, threads, adapters=adapters)
+    ) -> tuple[Component, str]:
+        record, adapters = opened.record, opened.adapters
+        export, mismatches, ran = open_export(
+            self.artifacts, record, self.runtime, adapters=adapters
+        )
         transformers = tuple(opened.models.transformers)
         job = Job(
             self.artifacts,
@@ -223,10 +230,10 @@ class _Run:
             self.checkpoints,
             transformers,
             self.gates,
-            threads,
+            self.runtime,
         )
-        return check_component(
-            Sides(record, opened.reference, *export),
+        found = check_component(
+            Sides(record, opened.reference, export, mismatches),
             matrix=self.matrix,
             gates=self.gates,
             only=cases,
@@ -235,6 +242,7 @@ class _Run:
             exit_first=self.exit_first,
             progress=partial(self.progress, record.id),
         )
+        return found, ran
 
     def _of_file(self, opened: Suspect) -> dict[str, Measured]:
         """Measure what there is to measure of a file itself; nothing of a whole."""
@@ -404,7 +412,7 @@ def _require_made_from(
         require_same_sources(models, known, artifacts.path(part))
         model = models.transformers.get(part.name, models.codec)
         assert model is not None
-        if dataclasses.asdict(model.dims) != part.dims:
+        if asdict(model.dims) != part.dims:
             raise InputError(
                 f"{artifacts.folder / MANIFEST_NAME}: the dimensions of {part.id} are not"
                 f" those of {models.folder}; the manifest was changed, export again"

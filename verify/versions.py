@@ -12,9 +12,10 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.external_data import require_own_data
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.manifest import ComponentRecord, PassRecord
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.export.components.registry import require_known
 from vampnet_onnx.export.onnx_file import read_component
-from vampnet_onnx.pipeline.version.session import Session
+from vampnet_onnx.pipeline.version.session import Opened, open_graph
 
 from .gates.case import SignatureError, rank, require_same_signature, satisfies
 from .localisation.changes import Change, graph_changes
@@ -95,6 +96,7 @@ def compare_versions(
     *,
     gates: Gates,
     adapter: str | None = None,
+    runtime: Runtime | None = None,
     progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
 ) -> VersionChange:
     """Compare a version with another one.
@@ -103,6 +105,7 @@ def compare_versions(
         gates: thresholds; metrics are the same as between an export and its checkpoint.
         adapter: of the new version, to be switched on in it: what it should do then is what
             a version does into which the same LoRA files were merged.
+        runtime: that both run on; ONNX Runtime on the CPU if left out.
         progress: told component, cases done and cases in all.
 
     Raises:
@@ -135,6 +138,7 @@ def compare_versions(
                 (records[name], old.path(records[name]), None),
                 (others[name], new.path(others[name]), switched.get(records[name].name)),
                 gates,
+                runtime,
                 partial(progress, name),
             )
             for name in both
@@ -147,7 +151,11 @@ _Side = tuple[ComponentRecord, Path, Path | None]
 
 
 def _compared(
-    old: _Side, new: _Side, gates: Gates, progress: Callable[[int, int], None]
+    old: _Side,
+    new: _Side,
+    gates: Gates,
+    runtime: Runtime | None,
+    progress: Callable[[int, int], None],
 ) -> ComponentChange:
     record, other = old[0], new[0]
     signature = [
@@ -170,7 +178,7 @@ def _compared(
     found, message = list[GateResult](), ""
     if not signature and not dims:
         try:
-            found = _measured(old, new, gates, progress)
+            found = _measured(old, new, gates, runtime, progress)
         except SignatureError as error:
             message = str(error)
     return ComponentChange(
@@ -214,14 +222,18 @@ def _pass_changes(before: Sequence[PassRecord], after: Sequence[PassRecord]) -> 
 
 
 def _measured(
-    old: _Side, new: _Side, gates: Gates, progress: Callable[[int, int], None]
+    old: _Side,
+    new: _Side,
+    gates: Gates,
+    runtime: Runtime | None,
+    progress: Callable[[int, int], None],
 ) -> list[GateResult]:
     """Run both on seeded cases.
 
     Raises:
         SignatureError: outputs are not of one type and shape, or the new one has none.
     """
-    record, sessions = old[0], [_opened(side) for side in (old, new)]
+    record, sessions = old[0], [_opened(side, runtime) for side in (old, new)]
     rules = gates.for_component(record.name, record.variant)
     worst: dict[str, tuple[float, Case]] = {}
     subject = subject_of(record)
@@ -245,11 +257,11 @@ def _measured(
     return [_judged(name, rules[name], *worst[name]) for name in rules if name in worst]
 
 
-def _opened(side: _Side) -> Session:
+def _opened(side: _Side, runtime: Runtime | None) -> Opened:
     record, path, adapter = side
     require_known(record, path.parent)
     require_own_data(record, path)
-    session = Session(path)
+    session = open_graph(path, record, runtime)
     record.require_facts(session.metadata, path)
     session.use_adapter(adapter)
     return session

@@ -11,7 +11,7 @@ which is the bytes of their files, and of those still loading once more at most.
 import json
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -28,9 +28,11 @@ from vampnet_onnx.configs.manifest import (
     Fact,
 )
 from vampnet_onnx.configs.names import CODEC, FLOAT32, FORMS, TRANSFORMERS, variant_of
+from vampnet_onnx.configs.runtime import Runtime
 
 from .products import require_exact_products
-from .session import Session, open_session
+from .providers import require_runtime, where_it_runs
+from .session import Opened, open_session
 
 _CODEC_FILE = "codec.pth"
 _NOT_OF_ONE_SET = "they are not of one set; export them together"
@@ -60,7 +62,7 @@ class Transformer:
     """A transformer; its session is asked for at every run, so it may still be loading."""
 
     name: str
-    session: Callable[[], Session]
+    session: Callable[[], Opened]
     n_codebooks: int  # in its input
     n_conditioning_codebooks: int  # leading ones that it does not predict
     mask_token: int
@@ -76,22 +78,26 @@ class Transformer:
 class Components:
     """Opens components and keeps them."""
 
-    def __init__(self, artifacts: Artifacts, *, threads: int = 0, form: str = "") -> None:
+    def __init__(
+        self, artifacts: Artifacts, runtime: Runtime | None = None, *, form: str = ""
+    ) -> None:
         """Check that the parts fit each other, by the manifest.
 
         Args:
+            runtime: ONNX Runtime on the CPU if left out.
             form: of the transformers; empty for float32.
-            threads: of ONNX Runtime; 0 leaves the choice to it.
 
         Raises:
             InputError: the parts are of different sets, or this processor computes products
                 of integers wrong that the form needs.
+            EnvironmentLacksError: the runtime is not installed.
         """
+        self.runtime = runtime or Runtime()
+        require_runtime(self.runtime)
         if form == "int8":
             require_exact_products(form)
         self.artifacts, self._form = artifacts, form
-        self._threads = threads
-        self._open: dict[tuple[str, int], Future[Session]] = {}
+        self._open: dict[tuple[str, int], Future[Opened]] = {}
         self._loaders = ThreadPoolExecutor(cores(), "load")
         self._adapters: dict[str, AdapterRecord] = {}
         self.codec = _codec_of(artifacts)
@@ -116,8 +122,11 @@ class Components:
 
     @property
     def threads(self) -> int:
-        """Return how many threads may compute at once: as asked for, or the cores."""
-        return self._threads or cores()
+        """Return how many threads may compute at once: as asked for, or the cores.
+
+        One for another provider: what it runs on is one device.
+        """
+        return 1 if self.runtime.provider != "cpu" else self.runtime.threads or cores()
 
     def load(self, *identifiers: str) -> None:
         """Begin to open components in the background, in this order.
@@ -126,7 +135,7 @@ class Components:
             InputError: one is not among the artifacts, or one begun earlier cannot be opened.
         """
         for record in [self.record(identifier) for identifier in identifiers]:
-            self._begin(record, self._threads)
+            self._begin(record, self.runtime.threads)
         self.require_sound()
 
     def require_sound(self) -> None:
@@ -139,7 +148,7 @@ class Components:
             if opening.done():
                 self.session(identifier, threads=threads)
 
-    def session(self, identifier: str, *, threads: int | None = None) -> Session:
+    def session(self, identifier: str, *, threads: int | None = None) -> Opened:
         """Return a component's session, opened at the first call.
 
         Args:
@@ -150,7 +159,7 @@ class Components:
                 checkpoints than the manifest says.
         """
         record = self.record(identifier)
-        opening = self._begin(record, self._threads if threads is None else threads)
+        opening = self._begin(record, self.runtime.threads if threads is None else threads)
         try:
             session = opening.result()
             self._switch(record, session)
@@ -159,7 +168,18 @@ class Components:
             raise
         return session
 
-    def _begin(self, record: ComponentRecord, threads: int) -> Future[Session]:
+    def where_they_run(self) -> list[str]:
+        """Say of every component that is open where it runs; nothing of the usual runtime."""
+        if self.runtime.is_usual:
+            return []
+        lines = [
+            where_it_runs(self.record(name), self.runtime, opening.result().placement)
+            for (name, _), opening in sorted(self._open.items(), key=lambda item: item[0])
+            if opening.done() and opening.exception() is None
+        ]
+        return list(dict.fromkeys(lines))
+
+    def _begin(self, record: ComponentRecord, threads: int) -> Future[Opened]:
         key = record.id, threads
         if key not in self._open:
             self._open[key] = self._loaders.submit(self._opened, record, threads)
@@ -171,8 +191,9 @@ class Components:
             if opening.cancel() or (opening.done() and opening.exception() is not None):
                 del self._open[key]
 
-    def _opened(self, record: ComponentRecord, threads: int) -> Session:
-        session = open_session(self.artifacts, record, threads=threads)
+    def _opened(self, record: ComponentRecord, threads: int) -> Opened:
+        runtime = replace(self.runtime, threads=threads)
+        session = open_session(self.artifacts, record, runtime)
         record.require_facts(session.metadata, session.path)
         self._check_origin(record.id, session)
         _check_signature(record, session)
@@ -191,7 +212,7 @@ class Components:
         self._adapters = {adapter.component: adapter for adapter in adapters}
         self.require_sound()
 
-    def _switch(self, record: ComponentRecord, session: Session) -> None:
+    def _switch(self, record: ComponentRecord, session: Opened) -> None:
         """Switch a session to the adapter in use."""
         adapter = self._adapters.get(record.name)
         path = None if adapter is None else self.artifacts.folder / adapter.file.name
@@ -267,7 +288,7 @@ class Components:
                 f" {_NOT_OF_ONE_SET}"
             )
 
-    def _check_origin(self, identifier: str, session: Session) -> None:
+    def _check_origin(self, identifier: str, session: Opened) -> None:
         """Compare a file's own metadata with the manifest."""
         manifest, facts = self.artifacts.manifest, session.metadata
         model = facts.get(f"{METADATA_PREFIX}model", "")
@@ -289,7 +310,7 @@ class Components:
         )
 
 
-def _check_signature(record: ComponentRecord, session: Session) -> None:
+def _check_signature(record: ComponentRecord, session: Opened) -> None:
     """Refuse a file that does not take and give what the manifest says."""
     wanted, found = (record.inputs, record.outputs), (session.inputs, session.outputs)
     if wanted != found:

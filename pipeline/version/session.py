@@ -1,8 +1,9 @@
-"""An ONNX Runtime session over one artifact, with names checked on the way in."""
+"""A session over one artifact, with names checked on the way in."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import onnxruntime as ort
@@ -12,6 +13,9 @@ from vampnet_onnx.configs.errors import InputError, said
 from vampnet_onnx.configs.external_data import require_own_data
 from vampnet_onnx.configs.files import plainly_named
 from vampnet_onnx.configs.manifest import ComponentRecord, TensorSignature
+from vampnet_onnx.configs.runtime import Runtime
+
+from .providers import PROVIDERS, Node, profiled, require_placed, runtime_for
 
 # What ONNX Runtime calls the element types that are not called as in NumPy.
 _DTYPES = {"float": "float32", "double": "float64"}
@@ -24,38 +28,62 @@ class Graph(Protocol):
         """Compute every output."""
 
 
-class Session:
-    """Runs one graph on the CPU."""
+class Opened(Graph, Protocol):
+    """A component's graph, opened by some runtime.
 
-    def __init__(self, path: Path, *, threads: int = 0) -> None:
-        """Load a graph.
+    Attributes:
+        metadata: of the file.
+        adapter: file of the low-rank update in use.
+        placement: how many nodes ran on each provider of ONNX Runtime; empty where nothing
+            but the CPU was asked for.
+    """
+
+    path: Path
+    inputs: tuple[TensorSignature, ...]
+    outputs: tuple[TensorSignature, ...]
+    metadata: dict[str, str]
+    adapter: Path | None
+    placement: dict[str, int]
+
+    def use_adapter(self, path: Path | None) -> None:
+        """Switch to a low-rank update of the graph's weights, or back to none."""
+
+    def run(
+        self, inputs: Mapping[str, np.ndarray], *, only: Sequence[str] | None = None
+    ) -> dict[str, np.ndarray]:
+        """Compute every output, or those of `only` and nothing else."""
+
+
+class Session:
+    """Runs one graph on ONNX Runtime."""
+
+    def __init__(self, path: Path, runtime: Runtime | None = None) -> None:
+        """Load a graph; on a provider it runs once, to see where every node runs.
 
         Args:
-            threads: for one operator; 0 leaves the choice to ONNX Runtime.
+            runtime: ONNX Runtime's own choice of threads on the CPU if left out.
 
         Raises:
             InputError: ONNX Runtime cannot load the file.
+            EnvironmentLacksError: the provider does not run all of it; see `providers`.
         """
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        # Idle threads that spin slow down whatever else runs, PyTorch above all.
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        options.log_severity_level = 4  # errors come as exceptions
+        runtime = runtime or Runtime()
+        options, provider = _options(runtime.threads), PROVIDERS[runtime.provider]
+        nodes = list[Node]()
         try:
-            # Its fallback prints on standard output, and tries the same again.
-            with plainly_named(path) as file:
-                self._session = ort.InferenceSession(
-                    str(file), options, providers=["CPUExecutionProvider"], enable_fallback=0
-                )
-            # Names may be no UTF-8.
-            self.inputs = tuple(map(_signature, self._session.get_inputs()))
-            self.outputs = tuple(map(_signature, self._session.get_outputs()))
-            facts = self._session.get_modelmeta().custom_metadata_map
+            if runtime.is_usual:
+                self._session = _load(path, options, ["CPUExecutionProvider"])
+            else:
+                wanted = [(provider.name, provider.options(runtime)), "CPUExecutionProvider"]
+                self._session, nodes = profiled(lambda o: _load(path, o, wanted), options)
+            described = _described(self._session)
         except Exception as error:  # ONNX Runtime's errors share no other base
             message = f"{path}: ONNX Runtime {ort.__version__} cannot load it: {said(error)}"
             raise InputError(message) from error
+        self.placement = {} if runtime.is_usual else require_placed(nodes, provider, path.name)
         self.path = path
-        self.metadata: dict[str, str] = facts
+        self.inputs, self.outputs = described.inputs, described.outputs
+        self.metadata = described.metadata
         self.adapter: Path | None = None
         self._adapter: ort.LoraAdapter | None = None
 
@@ -100,22 +128,83 @@ class Session:
         return dict(zip(wanted, values, strict=True))
 
 
-def open_session(
-    artifacts: Artifacts, record: ComponentRecord, *, threads: int = 0
-) -> Session:
-    """Load a component, held to the hashes of the manifest while it loads.
+@dataclass(frozen=True)
+class Described:
+    """What a file says of itself."""
 
-    Args:
-        threads: as of `Session`.
+    inputs: tuple[TensorSignature, ...]
+    outputs: tuple[TensorSignature, ...]
+    metadata: dict[str, str]
+
+
+def describe(path: Path) -> Described:
+    """Read what a graph takes and gives, and its metadata, without making it fit to run.
 
     Raises:
-        InputError: a file is missing or changed, ONNX Runtime cannot load it, or it takes
+        InputError: ONNX Runtime cannot load the file.
+    """
+    options = _options(1)
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.add_session_config_entry("session.disable_prepacking", "1")
+    try:
+        return _described(_load(path, options, ["CPUExecutionProvider"]))
+    except Exception as error:  # ONNX Runtime's errors share no other base
+        raise InputError(f"{path}: ONNX Runtime cannot load it: {said(error)}") from error
+
+
+def open_session(
+    artifacts: Artifacts, record: ComponentRecord, runtime: Runtime | None = None
+) -> Opened:
+    """Load a component where it belongs, held to the manifest's hashes while it loads.
+
+    Args:
+        runtime: asked for; what runs on the CPU on purpose runs there, see `runtime_for`.
+
+    Raises:
+        InputError: a file is missing or changed, the runtime cannot load it, or it takes
             weights from a file that the manifest does not list.
+        EnvironmentLacksError: a provider does not run all of it.
     """
     path = artifacts.path(record)
     with artifacts.sealed(*record.files):
         require_own_data(record, path)
-        return Session(path, threads=threads)
+        return open_graph(path, record, runtime)
+
+
+def open_graph(path: Path, record: ComponentRecord, runtime: Runtime | None = None) -> Opened:
+    """Load a component's file where it belongs, whatever its hash; see `open_session`."""
+    runtime = runtime_for(record.name, runtime or Runtime())
+    if runtime.name == "openvino":
+        from .openvino import OpenVinoSession
+
+        return OpenVinoSession(path, threads=runtime.threads)
+    return Session(path, runtime)
+
+
+def _options(threads: int) -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    # Idle threads that spin slow down whatever else runs, PyTorch above all.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # errors come as exceptions
+    return options
+
+
+def _load(
+    path: Path, options: ort.SessionOptions, providers: list[Any]
+) -> ort.InferenceSession:
+    # Its fallback prints on standard output, and tries the same again.
+    with plainly_named(path) as file:
+        return ort.InferenceSession(str(file), options, providers=providers, enable_fallback=0)
+
+
+def _described(session: ort.InferenceSession) -> Described:
+    # Names may be no UTF-8.
+    return Described(
+        tuple(map(_signature, session.get_inputs())),
+        tuple(map(_signature, session.get_outputs())),
+        session.get_modelmeta().custom_metadata_map,
+    )
 
 
 def _signature(item: ort.NodeArg) -> TensorSignature:

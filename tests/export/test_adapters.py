@@ -17,6 +17,7 @@ from tests.support.exports import export_to, record_of
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_config, load_gates
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.export.adapters import Adapter, adapter_tensors, write_adapter
 from vampnet_onnx.export.components.component import Component
 from vampnet_onnx.export.exporter import Exported, export_component
@@ -84,7 +85,7 @@ def codes_for(name: str) -> np.ndarray:
 
 
 def logits(artifacts: Artifacts, name: str, adapter: str | None) -> np.ndarray:
-    session = Session(artifacts.path(record_of(artifacts, name)), threads=1)
+    session = Session(artifacts.path(record_of(artifacts, name)), Runtime(threads=1))
     if adapter is not None:
         record = artifacts.manifest.adapter(name, adapter)
         assert record is not None
@@ -212,7 +213,7 @@ def test_comparing_with_an_unknown_adapter_is_refused(
 
 
 def test_switching_leaves_nothing_behind(adaptable: Artifacts) -> None:
-    session = Session(adaptable.path(record_of(adaptable, "coarse")), threads=1)
+    session = Session(adaptable.path(record_of(adaptable, "coarse")), Runtime(threads=1))
     files = {
         a.name: adaptable.folder / a.file.name
         for a in adaptable.manifest.adapters
@@ -384,7 +385,7 @@ def test_localisation_names_the_layer_of_which_an_adapter_is_wrong(
 
 
 def test_an_adapter_is_switched_on_by_name_in_whole_pipelines(adaptable: Artifacts) -> None:
-    parts = Components(adaptable, threads=1)
+    parts = Components(adaptable, Runtime(threads=1))
     before = parts.transformer("coarse").logits(codes_for("coarse"))
     parts.switch_adapter("choir")
     assert np.array_equal(

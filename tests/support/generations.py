@@ -7,6 +7,7 @@ import numpy as np
 from tests.support.records import matrix
 from tests.support.sets import NETWORKS
 from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.sides.models import Reference
 from vampnet_onnx.verify.subjects.case import Computed
@@ -25,4 +26,6 @@ def both_sides(
     case = GENERATION.cases(record, matrix(seeds=[0, 1, 2]))[setting]
     inputs = GENERATION.inputs(record, case)
     reference = Reference(models).run(record, case)
-    return reference, exported_generation(artifacts, record, threads=1)(inputs)
+    return reference, exported_generation(artifacts, record, runtime=Runtime(threads=1))(
+        inputs
+    )

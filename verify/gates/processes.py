@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context, parent_process
 
 import torch
@@ -21,6 +21,7 @@ from vampnet_onnx.configs.config import Gates
 from vampnet_onnx.configs.errors import EnvironmentLacksError
 from vampnet_onnx.configs.machine import cores
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.verify.sides.export import open_export
 from vampnet_onnx.verify.sides.models import Reference
@@ -41,7 +42,7 @@ class Job:
 
     Attributes:
         transformers: to open beside the codec.
-        threads: of ONNX Runtime and PyTorch each.
+        runtime: of the export; PyTorch has as many threads.
     """
 
     artifacts: Artifacts
@@ -50,7 +51,7 @@ class Job:
     checkpoints: Checkpoints
     transformers: tuple[str, ...]
     gates: Gates
-    threads: int
+    runtime: Runtime
 
 
 def jobs_for(seeds: int, threads: int) -> int:
@@ -106,10 +107,10 @@ _opened: tuple[Sides, Gates] | None = None  # of this process
 
 def _open(job: Job) -> None:
     global _opened
-    threads = job.threads or 1
-    start_process(threads)
+    runtime = replace(job.runtime, threads=job.runtime.threads or 1)
+    start_process(runtime.threads)
     models = job.checkpoints.models_for(job.transformers, merged=True)
-    export, _ = open_export(job.artifacts, job.record, threads, adapters=job.adapters)
+    export, _, _ = open_export(job.artifacts, job.record, runtime, adapters=job.adapters)
     _opened = Sides(job.record, Reference(models), export), job.gates
 
 

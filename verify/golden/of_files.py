@@ -5,6 +5,7 @@ import numpy as np
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.models.behaviour.noise import TorchNoise
 from vampnet_onnx.pipeline.steps.generate import generate
 from vampnet_onnx.pipeline.steps.noise import Floats
@@ -35,8 +36,10 @@ class PipelineRun(Run):
 
     whole = False
 
-    def __init__(self, recorded: RecordedSet, artifacts: Artifacts) -> None:
-        """Take a set and the artifacts.
+    def __init__(
+        self, recorded: RecordedSet, artifacts: Artifacts, runtime: Runtime | None = None
+    ) -> None:
+        """Take a set, the artifacts and what runs them.
 
         Raises:
             InputError: the artifacts were made from other checkpoints.
@@ -49,7 +52,7 @@ class PipelineRun(Run):
                     f"{artifacts.folder}: was not made from {path}; export the set's own"
                     " checkpoints (vampnet-onnx export --checkpoint DIR)"
                 )
-        self.pipeline = VampPipeline(artifacts)
+        self.pipeline = VampPipeline(artifacts, runtime)
 
 
 def _encode(run: PipelineRun, case: str) -> Computed:

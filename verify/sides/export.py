@@ -12,8 +12,10 @@ from vampnet_onnx.configs.manifest import (
     Manifest,
     SourceRecord,
 )
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.models import ModelSet
-from vampnet_onnx.pipeline.version.session import Session, open_session
+from vampnet_onnx.pipeline.version.providers import where_it_runs
+from vampnet_onnx.pipeline.version.session import Opened, open_session
 from vampnet_onnx.verify.subjects.case import RunExport
 from vampnet_onnx.verify.subjects.registry import subject_of
 
@@ -21,14 +23,11 @@ from vampnet_onnx.verify.subjects.registry import subject_of
 def open_export(
     artifacts: Artifacts,
     record: ComponentRecord,
-    threads: int,
+    runtime: Runtime,
     *,
     adapters: Sequence[AdapterRecord] = (),
-) -> tuple[RunExport, list[str]]:
-    """Return what runs a component, and how its signature differs from the manifest's.
-
-    Args:
-        threads: of ONNX Runtime; 0 leaves the choice to it.
+) -> tuple[RunExport, list[str], str]:
+    """Return what runs a component, how its signature differs, and where it runs, in words.
 
     Raises:
         InputError: a file changed since its hash was checked, takes weights from one that
@@ -36,11 +35,16 @@ def open_export(
     """
     subject = subject_of(record)
     if subject.needs:
-        return subject.run_whole(artifacts, record, adapters, threads), []
-    session = open_session(artifacts, record, threads=threads)
+        return (
+            subject.run_whole(artifacts, record, adapters, runtime),
+            [],
+            f"{record.id}: see its parts",
+        )
+    session = open_session(artifacts, record, runtime)
     for adapter in adapters:
         session.use_adapter(artifacts.folder / adapter.file.name)
-    return session.run, signature_mismatches(record, session)
+    ran = where_it_runs(record, runtime, session.placement)
+    return session.run, signature_mismatches(record, session), ran
 
 
 def adapters_of(
@@ -58,7 +62,7 @@ def adapters_of(
     ]
 
 
-def signature_mismatches(record: ComponentRecord, session: Session) -> list[str]:
+def signature_mismatches(record: ComponentRecord, session: Opened) -> list[str]:
     """Return how a file's inputs and outputs differ from what the manifest says of them."""
     lines = []
     for kind, wanted, found in (

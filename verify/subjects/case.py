@@ -20,6 +20,7 @@ from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Ties, VerifySection
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, Manifest
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.numbers.metrics import nonfinite_message
 from vampnet_onnx.verify.numbers.ties import TokenDifferences, margin_words
@@ -279,7 +280,7 @@ class Subject:
         artifacts: Artifacts,
         record: ComponentRecord,
         adapters: Sequence[AdapterRecord],
-        threads: int,
+        runtime: Runtime,
     ) -> RunExport:
         """Return what runs a whole on the artifacts, with adapters switched on."""
         raise NotImplementedError

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.configs.settings import GenerationSettings, VampSettings
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.models.behaviour import interface, sampling
@@ -35,10 +36,10 @@ def exported_generation(
     record: ComponentRecord,
     *,
     adapters: Sequence[AdapterRecord] = (),
-    threads: int = 0,
+    runtime: Runtime | None = None,
 ) -> RunExport:
     """Return what generates on opened artifacts; inputs and outputs as `run_generation`."""
-    pipeline = VampPipeline(artifacts, threads=threads)
+    pipeline = VampPipeline(artifacts, runtime)
     parts = pipeline.components
     parts.use_adapters(adapters)
 

@@ -11,6 +11,7 @@ import numpy as np
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Ties, VerifySection
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, FileRecord, Manifest
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.subjects.case import (
     Arrays,
@@ -123,10 +124,10 @@ class Generation(Subject):
         artifacts: Artifacts,
         record: ComponentRecord,
         adapters: Sequence[AdapterRecord],
-        threads: int,
+        runtime: Runtime,
     ) -> RunExport:
         """Return what generates on the pipeline."""
-        return exported_generation(artifacts, record, adapters=adapters, threads=threads)
+        return exported_generation(artifacts, record, adapters=adapters, runtime=runtime)
 
     def _parts(self, manifest: Manifest) -> list[ComponentRecord]:
         found = (manifest.component(name) for name in (*self.needs, _FINE))

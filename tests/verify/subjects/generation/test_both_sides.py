@@ -9,6 +9,7 @@ from tests.support.generations import GENERATION, both_sides
 from tests.support.records import matrix
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import load_gates
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.pipeline.steps import generate as pipeline_generate
 from vampnet_onnx.reports import Component, Verdict
@@ -22,7 +23,7 @@ from vampnet_onnx.verify.subjects.generation.plan import SETTINGS
 def check(artifacts: Artifacts, models: ModelSet, seeds: list[int]) -> Component:
     record = GENERATION.whole(artifacts.manifest)
     assert record is not None
-    run = exported_generation(artifacts, record, threads=1)
+    run = exported_generation(artifacts, record, runtime=Runtime(threads=1))
     sides = Sides(record, Reference(models), run)
     return check_component(sides, matrix=matrix(seeds=seeds), gates=load_gates())
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
     from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError, NotFiniteError
+    from vampnet_onnx.configs.runtime import Runtime
     from vampnet_onnx.configs.settings import (
         generation_settings,
         mask_settings,
@@ -48,6 +49,7 @@ __all__ = [
     "ModuleWalk",
     "NotFiniteError",
     "Report",
+    "Runtime",
     "VampPipeline",
     "Variation",
     "__version__",
@@ -66,6 +68,7 @@ __all__ = [
 
 _HOMES = {
     "configs.artifacts": ("Artifacts", "open_artifacts"),
+    "configs.runtime": ("Runtime",),
     "configs.errors": ("EnvironmentLacksError", "InputError", "NotFiniteError"),
     "configs.settings": ("generation_settings", "mask_settings", "vamp_settings"),
     "export.jobs": ("export_checkpoints",),

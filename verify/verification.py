@@ -205,6 +205,11 @@ class _Run:
             cause = _cause(
                 found, opened, components, self.given, self.localise_seconds, of_file
             )
+            if not self.runtime.is_usual and not cause.module:
+                told = (
+                    f"{cause.what}, walked on ONNX Runtime's CPU; it fails on {self.runtime}"
+                )
+                cause = cause.model_copy(update={"what": told})
             components[-1] = found = found.model_copy(update={"causes": [cause]})
             self.progress(f"why {record.id}", 1, 1)
             notes += describe_nonfinite(found)

@@ -1,4 +1,4 @@
-"""A provider runs a network wholly, or it is an error: what ran where is read, node by node."""
+"""A provider runs a network wholly, or it is an error: where each node ran is read."""
 
 from __future__ import annotations
 

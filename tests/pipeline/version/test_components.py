@@ -18,6 +18,7 @@ from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.machine import cores
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
 from vampnet_onnx.pipeline.vamp import VampPipeline
 from vampnet_onnx.pipeline.version.components import Codec, Components
@@ -135,7 +136,7 @@ def test_a_graph_that_does_not_run_is_named(exported_a: Path) -> None:
 
 
 def test_a_component_opens_once_for_each_number_of_threads(exported_a: Path) -> None:
-    parts = Components(open_artifacts(exported_a), threads=2)
+    parts = Components(open_artifacts(exported_a), Runtime(threads=2))
     one, all_of_them = parts.session("sampler", threads=1), parts.session("sampler")
     assert one is parts.session("sampler", threads=1)
     assert all_of_them is parts.session("sampler", threads=2) is not one

@@ -160,9 +160,13 @@ class Work:
 
         artifacts = open_artifacts(Path(files))
         (record,) = [c for c in artifacts.manifest.components if c.id == component]
-        if hasattr(session, "open_session"):
-            return session.open_session(artifacts, record, threads=self.cores).run
-        return session.Session(artifacts.path(record), threads=self.cores).run
+        try:
+            from vampnet_onnx.configs.runtime import Runtime
+        except ImportError:  # a version that knows of one runtime only
+            alone: Any = session.Session
+            run: Run = alone(artifacts.path(record), threads=self.cores).run
+            return run
+        return session.open_session(artifacts, record, Runtime(threads=self.cores)).run
 
     def _graph_torch(
         self, files: str, component: str, codec: str | None, compiled: bool = False

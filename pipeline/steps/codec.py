@@ -18,7 +18,7 @@ import numpy as np
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.pipeline.version.components import Components
-from vampnet_onnx.pipeline.version.session import Session
+from vampnet_onnx.pipeline.version.session import Opened
 
 from .checks import require_codes
 from .noise import Floats, Integers
@@ -57,7 +57,7 @@ def encode_stream(
     context = components.number("codec_encoder", "context_frames")
     size = frames or _size(context)
 
-    def encode(session: Session, window: Window) -> Integers:
+    def encode(session: Opened, window: Window) -> Integers:
         codes = session.run({"audio": window.data})["codes"]
         return codes[..., window.start // hop : -(-window.stop // hop)]
 
@@ -88,7 +88,7 @@ def decode_stream(
     size = frames or _size(context)
     replaced = _replacements(components)
 
-    def decode(session: Session, window: Window) -> Floats:
+    def decode(session: Opened, window: Window) -> Floats:
         audio = session.run({"codes": window.data})["audio"]
         return audio[..., window.start * hop : window.stop * hop]
 
@@ -113,7 +113,7 @@ def _size(context: int) -> int:
 def _computed(
     components: Components,
     identifier: str,
-    compute: Callable[[Session, Window], Array],
+    compute: Callable[[Opened, Window], Array],
     cut: Iterator[Window],
     *,
     size: int,

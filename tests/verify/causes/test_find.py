@@ -103,4 +103,4 @@ def test_a_whole_fails_since_a_part_does_or_says_where_the_sides_part() -> None:
     assert after.consequence_of == "coarse"
     alone = consequence_of(whole, [], Given(Path("v1")))
     assert not alone.consequence_of and "step 2 of 8" in alone.what
-    assert alone.command == f"vampnet-onnx verify v1 --case {case}"
+    assert alone.command == f"vampnet-onnx verify v1 --report report-again --case {case}"

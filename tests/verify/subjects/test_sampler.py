@@ -16,6 +16,7 @@ from vampnet_onnx.models.behaviour.sampling import filter_logits
 from vampnet_onnx.verify.subjects.case import Arrays, Case, Computed
 from vampnet_onnx.verify.subjects.decisions import Decisions, kept_entries
 from vampnet_onnx.verify.subjects.registry import subject_of
+from vampnet_onnx.verify.subjects.sampler import _sampler_message
 
 VOCAB = 16
 RECORD = component("sampler").model_copy(
@@ -134,3 +135,20 @@ def test_entries_kept_are_those_of_the_filters_but_for_the_edge(
     # Within a tolerance of the threshold an entry may be kept or not.
     possible, certain = kept_entries(logits.double(), settings, 0.05)
     assert filters.keys() == {"top_k"} or (possible & ~certain).any()
+
+
+@pytest.mark.parametrize(
+    "reference, export, margin, words",
+    [
+        (-2.31, -2.32, 0.5, "confidence -2.31 against -2.32, margin 0.5"),
+        (1.0, 1 + 2**-23, 0.5, "confidence 1 against 1.00000012, margin 0.5"),
+        (-2.31, -2.31, np.inf, "confidence -2.31 on both sides, with no tie possible"),
+    ],
+)
+def test_the_message_tells_two_confidences_apart_and_names_no_endless_margin(
+    reference: float, export: float, margin: float, words: str
+) -> None:
+    one = np.ones((1, 1), bool)
+    sides = (np.full((1, 1), value, np.float32) for value in (reference, export))
+    margins = np.full((1, 1), margin)
+    assert words in _sampler_message(one, one, margins, margins, *sides)

@@ -14,6 +14,7 @@ from tests.support.pipeline_inputs import codes_for, noise_like
 from tests.support.sets import GoldenSet, assert_within
 from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.export.components.codec_decoder import requantised
 from vampnet_onnx.models import open_models
 from vampnet_onnx.pipeline.steps import codec as codec_step
@@ -44,7 +45,7 @@ def test_any_number_of_threads_gives_the_same_codes_and_audio(exported: Path) ->
     artifacts = open_artifacts(exported)
     first: tuple[np.ndarray, np.ndarray] | None = None
     for threads in range(1, 9):
-        parts = Components(artifacts, threads=threads)
+        parts = Components(artifacts, Runtime(threads=threads))
         audio = noise_like(2, 1, 90 * parts.codec.hop_length)
         codes = joined(encode_stream(parts, [audio], frames=9))
         found = codes, joined(decode_stream(parts, [codes], frames=9))
@@ -77,7 +78,7 @@ def test_as_many_windows_run_at_once_as_there_are_threads_and_memory_for(
     used: set[int],
     most: int,
 ) -> None:
-    parts = Components(open_artifacts(exported_a), threads=threads)
+    parts = Components(open_artifacts(exported_a), Runtime(threads=threads))
     monkeypatch.setattr(codec_step, "_AT_ONCE_S", 8 * parts.codec.seconds_of(9))
     opened, running, seen = set[int](), list[int](), list[int]()
     session, run = Components.session, Session.run
@@ -106,7 +107,7 @@ def test_as_many_windows_run_at_once_as_there_are_threads_and_memory_for(
 def test_an_error_in_one_window_is_the_only_one(
     exported_a: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    parts, runs = Components(open_artifacts(exported_a), threads=4), list[int]()
+    parts, runs = Components(open_artifacts(exported_a), Runtime(threads=4)), list[int]()
 
     def fails(_self: Session, inputs: Any) -> Any:
         runs.append(inputs["codes"].shape[-1])

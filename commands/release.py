@@ -10,6 +10,7 @@ import typer
 
 from vampnet_onnx.configs.config import load_config
 from vampnet_onnx.configs.extras import require_export_tools
+from vampnet_onnx.configs.machine import use_large_pages
 
 from .options import GraphJobs, Json, NoCache
 from .output import (
@@ -54,6 +55,7 @@ def release(
       vampnet-onnx release my-model.toml --report report
     """
     require_export_tools()
+    use_large_pages()
     from vampnet_onnx.reports import has_report
     from vampnet_onnx.verify.release import release_set
 

@@ -10,6 +10,7 @@ import typer
 
 from vampnet_onnx.configs.extras import require_export_tools
 from vampnet_onnx.configs.interrupts import EXIT_CODE
+from vampnet_onnx.configs.machine import use_large_pages
 
 from .options import (
     ArtifactsArgument,
@@ -122,6 +123,7 @@ def verify(
           --upstream-python build/upstream/bin/python
     """
     require_export_tools()
+    use_large_pages()
     from vampnet_onnx.reports import has_report, require_report_place, write_reports
     from vampnet_onnx.verify.jobs import verify_export
 

@@ -1,8 +1,9 @@
 """A whole verification: every component of an artifact version against the oracle."""
 
+import gc
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 
@@ -31,7 +32,9 @@ from vampnet_onnx.reports import Cause, Component, Report, Verdict
 
 from .causes.find import Suspect, consequence_of, describe_nonfinite, find_cause
 from .gates.adapter_files import audit_adapter, with_adapters
+from .gates.at_once import Threads, beforehand, in_threads
 from .gates.audit import Origin, audit
+from .gates.case import Outcome
 from .gates.component import check_component
 from .gates.measured import Measured
 from .gates.modules import modules
@@ -128,6 +131,8 @@ def verify_artifacts(
             described = opened.reference.description
             if only or opened.reference.knows(record):
                 own = [case for case in cases if case.component == record.id]
+                if subject_of(record).needs and not own and jobs == 1:
+                    opened = run.without_models(opened)
                 notes += run.verify(opened, own, components)
             else:
                 left_out.append(record.id)
@@ -180,6 +185,17 @@ class _Run:
         unadapted = partial(_unadapted, record, checkpoints, models, adapters)
         return Suspect(artifacts, record, oracle(models), models, unadapted, adapters)
 
+    def without_models(self, opened: Suspect) -> Suspect:
+        """Compute the reference of a whole now, and give its models back.
+
+        The models of several components and their files do not go into the memory together.
+        """
+        record, reference = opened.record, opened.reference
+        every = reference.cases(record, self.matrix)
+        kept = beforehand(reference, record, every, Threads.of(self.matrix.threads))
+        bare = self.checkpoints.models_for((), merged=True)
+        return replace(opened, reference=kept, models=bare, unadapted=lambda: bare)
+
     def verify(
         self, opened: Suspect, cases: Sequence[Case], components: list[Component]
     ) -> list[str]:
@@ -223,40 +239,49 @@ class _Run:
     def _by_cases(
         self, opened: Suspect, cases: Sequence[Case], of_file: Mapping[str, Measured]
     ) -> tuple[Component, str]:
-        record, adapters = opened.record, opened.adapters
-        export, mismatches, ran = open_export(
-            self.artifacts, record, self.runtime, adapters=adapters
-        )
-        transformers = tuple(opened.models.transformers)
-        job = Job(
-            self.artifacts,
-            record,
-            adapters,
-            self.checkpoints,
-            transformers,
-            self.gates,
-            self.runtime,
-        )
-        found = check_component(
-            Sides(record, opened.reference, export, mismatches),
-            matrix=self.matrix,
-            gates=self.gates,
-            only=cases,
-            of_file=of_file,
-            run_cases=in_processes(job, self.jobs) if self.jobs > 1 else None,
-            exit_first=self.exit_first,
-            progress=partial(self.progress, record.id),
-        )
+        record, adapters, runtime = opened.record, opened.adapters, self.runtime
+        # A whole's steps use all cores by themselves; of other runtimes nobody knows.
+        by_itself = bool(subject_of(record).needs) or not runtime.is_usual
+        at_work = Threads.of(runtime.threads)
+        one = runtime if by_itself else replace(runtime, threads=at_work.each)
+        export, mismatches, ran = open_export(self.artifacts, record, one, adapters=adapters)
+        sides = Sides(record, opened.reference, export, mismatches)
+        run_cases: Callable[[Sequence[Case]], Iterator[Outcome]] | None = None
+        if self.jobs > 1:
+            transformers = tuple(opened.models.transformers)
+            job = Job(
+                self.artifacts,
+                record,
+                adapters,
+                self.checkpoints,
+                transformers,
+                self.gates,
+                runtime,
+            )
+            run_cases = in_processes(job, self.jobs)
+        elif not by_itself:
+            run_cases = in_threads(sides, self.gates, at_work)
+        with nullcontext() if by_itself else at_work.of_torch():
+            found = check_component(
+                sides,
+                matrix=self.matrix,
+                gates=self.gates,
+                only=cases,
+                of_file=of_file,
+                run_cases=run_cases,
+                exit_first=self.exit_first,
+                progress=partial(self.progress, record.id),
+            )
         return found, ran
 
     def _of_file(self, opened: Suspect) -> dict[str, Measured]:
         """Measure what there is to measure of a file itself; nothing of a whole."""
-        record, manifest = opened.record, self.artifacts.manifest
+        record = opened.record
         if subject_of(record).needs:
             return {}
         found = {}
-        rules = self.gates.for_component(record.name, record.variant)
-        if not self.quick and "modules" in rules:
+        asked = self.gates.for_component(record.name, record.variant)
+        if not self.quick and "modules" in asked:
             found["modules"] = modules(
                 opened.models,
                 record,
@@ -264,6 +289,15 @@ class _Run:
                 self.gates.modules,
                 adapters=opened.adapter_files,
             )
+        gc.collect()  # graphs hold themselves in circles, and their weights with them
+        if "audit" in asked:
+            found["audit"] = self._audited(opened)
+            gc.collect()
+        return found
+
+    def _audited(self, opened: Suspect) -> Measured:
+        """Audit a component's file, and those of its adapters."""
+        record, manifest = opened.record, self.artifacts.manifest
         origin = Origin.of(
             manifest.source, manifest.toolchain, ours=source_hash(), tools=self.toolchain
         )
@@ -276,8 +310,7 @@ class _Run:
             adaptable=any(item.component == record.name for item in manifest.adapters),
             made=self.made.get(record.id),
         )
-        found["audit"] = self._with_adapters(of_graph, opened, origin)
-        return found
+        return self._with_adapters(of_graph, opened, origin)
 
     def _with_adapters(self, of_graph: Measured, opened: Suspect, origin: Origin) -> Measured:
         """Audit the adapter files of a component, those whose LoRA file was given."""

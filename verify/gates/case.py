@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from vampnet_onnx.configs.config import GateRule, Gates
 from vampnet_onnx.reports.summary import share_of_limit
 from vampnet_onnx.verify.sides.oracle import Sides
-from vampnet_onnx.verify.subjects.case import Case, Comparison, Outputs
+from vampnet_onnx.verify.subjects.case import Arrays, Case, Comparison, Computed, Outputs
 from vampnet_onnx.verify.subjects.registry import subject_of
 
 from .rounding import measure_rounding, measured_ties, widened_limit
@@ -61,16 +61,43 @@ class Outcome:
 
 
 def run_case(case: Case, sides: Sides, gates: Gates) -> Outcome:
-    """Run one case on both sides."""
+    """Run one case on both sides, one after the other, and judge it."""
+    return judge(case, sides, gates, *both_sides(case, sides))
+
+
+def both_sides(
+    case: Case, sides: Sides
+) -> tuple[Callable[[], Computed], Callable[[], Arrays]]:
+    """Return what computes a case on the reference's side, and on the export's."""
     record, reference = sides.record, sides.reference
+    return (
+        lambda: reference.run(record, case),
+        lambda: sides.export(reference.inputs(record, case)),
+    )
+
+
+def judge(
+    case: Case,
+    sides: Sides,
+    gates: Gates,
+    reference: Callable[[], Computed],
+    export: Callable[[], Arrays],
+) -> Outcome:
+    """Judge one case.
+
+    Args:
+        reference: gives what the reference computes of it, or raises what it raised.
+        export: gives what the export computes of it, likewise.
+    """
+    record = sides.record
     subject, rules = subject_of(record), gates.for_component(record.name, record.variant)
     limits = {name: rule.limit for name, rule in rules.items()}
     try:
-        expected = reference.run(record, case)
+        expected = reference()
     except FloatingPointError as error:
         return Outcome(case, None, limits, message=f"the reference failed: {error}")
     try:
-        found = sides.export(reference.inputs(record, case))
+        found = export()
     except Exception as error:  # ONNX Runtime's errors share no other base
         return Outcome(case, None, limits, message=f"the artifact failed to run: {error}")
     try:
@@ -81,7 +108,8 @@ def run_case(case: Case, sides: Sides, gates: Gates) -> Outcome:
     if subject.has_rounding and (
         broken(comparison, rules, limits) or _tokens_differ(comparison)
     ):
-        rounding = measure_rounding(record, expected, reference.in_float64.run(record, case))
+        double = sides.reference.in_float64.run(record, case)
+        rounding = measure_rounding(record, expected, double)
         ties = measured_ties(gates.ties, rounding, gates.noise)
         comparison = subject.compare(record, expected, found, ties)
         limits = {

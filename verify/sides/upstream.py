@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
@@ -46,6 +47,7 @@ class Worker:
         self._process = process
         self._python = python
         self._folder = folder
+        self._at_work = threading.Lock()
 
     def call(
         self, operation: str, arrays: Mapping[str, np.ndarray] | None = None, **parameters: Any
@@ -55,6 +57,15 @@ class Worker:
         Raises:
             EnvironmentLacksError: a package does not import, or fails.
         """
+        with self._at_work:  # the worker answers one at a time, in one file
+            return self._call(operation, arrays, parameters)
+
+    def _call(
+        self,
+        operation: str,
+        arrays: Mapping[str, np.ndarray] | None,
+        parameters: dict[str, Any],
+    ) -> dict[str, np.ndarray]:
         inputs, outputs = self._folder / "in.npz", self._folder / "out.npz"
         if arrays:
             np.savez(inputs, **arrays)  # type: ignore[arg-type]

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import product
+from threading import get_ident
 
 import numpy as np
 import torch
@@ -237,13 +238,16 @@ def _residuals(book: VectorQuantize) -> Tensor:
 
 @contextmanager
 def _watched_margins(codec: LAC) -> Iterator[list[np.ndarray]]:
-    """Collect each codebook's margin (float [B, T]) while the codec encodes."""
+    """Collect each codebook's margin (float [B, T]) while the codec encodes in this thread."""
     margins: list[np.ndarray] = []
+    own = get_ident()
 
     def watch(
         module: nn.Module, _inputs: object, output: tuple[Tensor, Tensor, Tensor]
     ) -> None:
         assert isinstance(module, VectorQuantize)
+        if get_ident() != own:
+            return
         scores = -module.distances(output[2])
         margins.append(top_two_margin(scores.numpy(), axis=-1))
 

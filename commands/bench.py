@@ -109,8 +109,8 @@ def bench(
     process a run: a variation of ten seconds from files to audio, exporting (of unknown
     dimensions, and once more of known ones) and verifying (one seed), with peak memory.
 
-    An interrupt keeps what was measured. For the demo set it takes a minute; for the released
-    size many, and it says how many.
+    An interrupt keeps what was measured. For the released size it takes many minutes; how many
+    is said as soon as it is known.
 
     Examples:
       vampnet-onnx bench artifacts --checkpoint checkpoints/mine

@@ -29,7 +29,7 @@ from .output import (
 def bench(
     artifacts: Annotated[
         Path | None,
-        typer.Argument(metavar="[ARTIFACTS]", help="A version, a model or a store."),
+        typer.Argument(metavar="ARTIFACTS", help="A version, a model or a store."),
     ] = None,
     checkpoint: Checkpoint = None,
     codec: Codec = None,
@@ -115,7 +115,7 @@ def bench(
     Examples:
       vampnet-onnx bench artifacts --checkpoint checkpoints/mine
 
-      vampnet-onnx bench --like released --whole --beside old/bin/python --report report/bench
+      vampnet-onnx bench --like released --whole --beside old/bin/python
 
       vampnet-onnx bench --like demo --only vamp --against torch,torch-compile
     """

@@ -156,6 +156,8 @@ def require_place(folder: Path, names: Iterable[str] = ()) -> None:
     with file_errors(folder):
         there = folder.absolute()
         while not is_there(there):
+            if there.is_symlink():
+                raise InputError(f"{there}: is a link to nothing; choose another place")
             there = there.parent
         tempfile.TemporaryDirectory(_SUFFIX, _STAGING, there).cleanup()
         for name in names:

@@ -1,7 +1,7 @@
 """What runs artifacts: a runtime, its provider and its threads, as they travel together."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from .errors import InputError
 
@@ -28,8 +28,16 @@ class Runtime:
         """Refuse what contradicts itself.
 
         Raises:
-            InputError: an option would have no effect.
+            InputError: a name is unknown, or an option would have no effect.
         """
+        for what, name, known in (
+            ("runtime", self.name, get_args(RuntimeName)),
+            ("provider", self.provider, get_args(ProviderName)),
+        ):
+            if name not in known:
+                raise InputError(
+                    f"{what} {name!r}: there is none; known are {', '.join(known)}"
+                )
         if self.name == "openvino" and self.provider != "cpu":
             raise InputError(
                 f"--provider {self.provider} is one of ONNX Runtime; leave it out with"

@@ -139,6 +139,11 @@ def _filled(component: Component, graph: OpenGraph, module: nn.Module) -> ir.Mod
             name=name,
         )
     put_back(model, weights)
+    left, wanted = (
+        [item.name for item in side] for side in (model.graph.inputs, component.inputs)
+    )
+    if left != wanted:
+        raise PassError(f"the graph of {component.id} takes {left}, not {wanted}")
     for name in sorted(model.graph.initializers):
         model.graph.register_initializer(model.graph.initializers.pop(name))
     return model

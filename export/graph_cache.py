@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.extras import installed_version
@@ -38,6 +39,16 @@ def cache_folder() -> Path:
     """Return where graphs are kept: ``VAMPNET_ONNX_CACHE``, or the system's place for it."""
     given = os.environ.get(FOLDER_VARIABLE)
     return Path(given) if given else platformdirs.user_cache_path("vampnet-onnx", False)
+
+
+class _Header(BaseModel):
+    """What an entry says of its graph, in front of it."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    key: dict[str, Any]
+    weights: tuple[str, ...]
+    passes: tuple[PassRecord, ...]
 
 
 class GraphCache:
@@ -115,12 +126,8 @@ def _key(request: GraphRequest) -> dict[str, Any]:
 
 
 def _written(graph: OpenGraph, key: dict[str, Any]) -> bytes:
-    header = {
-        "key": key,
-        "weights": graph.weights,
-        "passes": [record.model_dump(mode="json") for record in graph.passes],
-    }
-    body = json.dumps(header, sort_keys=True).encode() + b"\n" + graph.model
+    header = _Header(key=key, weights=graph.weights, passes=graph.passes)
+    body = header.model_dump_json().encode() + b"\n" + graph.model
     return _FORMAT + hashlib.sha256(body).hexdigest().encode() + b"\n" + body
 
 
@@ -134,8 +141,10 @@ def _read(content: bytes, key: dict[str, Any]) -> OpenGraph:
     if not content.startswith(_FORMAT) or digest != hashlib.sha256(body).hexdigest().encode():
         raise ValueError("damaged")
     text, _, model = body.partition(b"\n")
-    header = json.loads(text)
-    if header["key"] != key:
+    try:
+        header = _Header.model_validate_json(text)
+    except ValidationError as error:
+        raise ValueError("damaged") from error
+    if header.key != key:
         raise ValueError("of another graph, or of other tools")
-    passes = tuple(PassRecord.model_validate(record) for record in header["passes"])
-    return OpenGraph(model, tuple(header["weights"]), passes)
+    return OpenGraph(model, header.weights, header.passes)

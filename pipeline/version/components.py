@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,7 @@ from vampnet_onnx.configs.manifest import (
 )
 from vampnet_onnx.configs.names import CODEC, FLOAT32, FORMS, TRANSFORMERS, variant_of
 from vampnet_onnx.configs.runtime import Runtime
+from vampnet_onnx.configs.store import VERSION, read_manifest, versions
 
 from .products import require_exact_products
 from .providers import require_runtime, where_it_runs
@@ -115,9 +117,14 @@ class Components:
         """
         found = self.artifacts.manifest.component(identifier)
         if found is None:
-            raise InputError(
-                f"{self.artifacts.folder}: holds no {identifier}; {_way_out(identifier)}"
+            folder = self.artifacts.folder
+            elsewhere = _version_with(identifier, folder)
+            way_out = (
+                _way_out(identifier)
+                if elsewhere is None
+                else f"{elsewhere} does: name it, or verify it, and it is used unasked"
             )
+            raise InputError(f"{folder}: holds no {identifier}; {way_out}")
         return found
 
     @property
@@ -357,6 +364,18 @@ def _codec_of(artifacts: Artifacts) -> Codec:
                 f" {found[other]}: {_NOT_OF_ONE_SET}"
             )
     return found[first]
+
+
+def _version_with(identifier: str, folder: Path) -> Path | None:
+    """Return the newest later version of a model that holds a component, if one does."""
+    here = VERSION.fullmatch(folder.name)
+    later = [] if here is None else versions(folder.parent)
+    for number, other in reversed(later):
+        if here is not None and number > int(here[1]):
+            manifest = read_manifest(other)
+            if manifest.component(identifier) is not None:
+                return other
+    return None
 
 
 def _way_out(identifier: str) -> str:

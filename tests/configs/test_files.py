@@ -163,3 +163,9 @@ def test_a_place_is_tried_without_a_trace(tmp_path: Path) -> None:
     require_place(tmp_path / "report", ["report.json"])
     with pytest.raises(InputError, match=r"report\.html: is a folder"):
         require_place(tmp_path / "report", ["report.json", "report.html"])
+
+
+def test_a_link_to_nothing_is_no_place(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match="link: is a link to nothing"):
+        require_place(tmp_path / "link" / "report")

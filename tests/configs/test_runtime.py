@@ -13,6 +13,12 @@ def test_the_usual_runtime_is_onnx_runtime_on_the_cpu_whatever_its_threads() -> 
     assert not Runtime(provider="cuda").is_usual and not Runtime("openvino").is_usual
 
 
+@pytest.mark.parametrize("asked", [{"name": "nonsense"}, {"provider": "nonsense"}])
+def test_an_unknown_name_is_refused_with_the_known_ones(asked: dict[str, str]) -> None:
+    with pytest.raises(InputError, match=r"'nonsense': there is none; known are (onnx|cpu)"):
+        Runtime(**asked)  # type: ignore[arg-type]
+
+
 def test_a_provider_of_another_runtime_is_refused() -> None:
     with pytest.raises(InputError, match="--provider cuda is one of ONNX Runtime"):
         Runtime("openvino", "cuda")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -142,3 +143,14 @@ def test_the_folder_is_the_users_unless_another_is_named(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     if os.name == "posix" and os.uname().sysname == "Linux":
         assert cache_folder() == tmp_path / "cache" / "vampnet-onnx"
+
+
+@pytest.mark.parametrize("header", [b"[]", b"{}", b"no JSON"])
+def test_an_entry_whose_digest_is_right_but_says_nothing_is_not_used(
+    cache: GraphCache, tmp_path: Path, notes: list[str], header: bytes
+) -> None:
+    cache.keep(ASKED, GRAPH)
+    body = header + b"\n" + GRAPH.model
+    digest = hashlib.sha256(body).hexdigest().encode()
+    entry(tmp_path).write_bytes(graph_cache._FORMAT + digest + b"\n" + body)
+    assert cache.get(ASKED) is None and "damaged; the graph is made again" in notes[0]

@@ -111,7 +111,13 @@ class Worker:
             raise EnvironmentLacksError(
                 f"{who} ended (exit code {code}) at {operation!r}: {self._last_words()}"
             )
-        answer: dict[str, Any] = json.loads(line)
+        try:
+            answer: dict[str, Any] = json.loads(line)
+        except ValueError as error:
+            raise EnvironmentLacksError(
+                f"{who} answered {operation!r} with {line.strip()[:80]!r}; give the"
+                " interpreter of an environment that has vampnet-onnx"
+            ) from error
         if "lacks" in answer:
             raise EnvironmentLacksError(f"{who} cannot take part: {answer['lacks']}")
         if "error" in answer:

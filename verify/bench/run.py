@@ -190,6 +190,7 @@ class _Run:
             assert checkpoint is not None
             made = self._exported(onnx, checkpoint)
         self.artifacts = asked.artifacts or open_artifacts(made[_OURS])
+        _require_there(self.artifacts, asked.parts, asked.only)
         torch = {"files": str(checkpoint), "codec": None if codec is None else str(codec)}
         files = {
             side.name: {"files": str(made[side.name])} if side in onnx else torch

@@ -157,6 +157,15 @@ def test_a_form_is_used_when_it_is_asked_for_and_only_then(forms_a: Path) -> Non
     assert not np.array_equal(tokens["fp32"], tokens["int8"])
 
 
+def test_a_form_that_a_later_version_has_is_said_to_be_there(
+    exported_a: Path, forms_a: Path, tmp_path: Path
+) -> None:
+    for name, folder in (("v1", exported_a), ("v2", forms_a)):
+        (tmp_path / name).symlink_to(folder)
+    with pytest.raises(InputError, match=r"v1: holds no .*int8; .*v2 does: name it, or"):
+        VampPipeline.open(tmp_path / "v1", variant="int8").require()
+
+
 def test_a_form_that_is_not_there_says_how_to_make_it(exported_a: Path) -> None:
     with pytest.raises(InputError, match=r"holds no .*\.int8; .*--variants fp32,int8"):
         VampPipeline.open(exported_a, variant="int8").require()

@@ -25,6 +25,8 @@ from .output import (
     spinner,
 )
 
+_WIDEST = 1000  # columns of a table
+
 
 def bench(
     artifacts: Annotated[
@@ -173,7 +175,10 @@ def bench(
                 table.add_column(column, no_wrap=True)
             for cells in grid.rows:
                 table.add_row(*cells)
-            out.print(table)
+            # As wide as it is: a number that is cut says nothing, and a terminal can scroll.
+            wide = out.options.update(max_width=_WIDEST)
+            table.width = out.measure(table, options=wide).maximum
+            out.print(table, crop=False)
         out.print()
         for one in found.contestants:
             source = f", source {one.source}" if one.source else ""

@@ -325,7 +325,7 @@ def test_next_to_nothing_is_loaded_before_interrupts_are_watched_for() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
     loaded = done.stdout.decode().split()
     rooms = {"vampnet_onnx", "vampnet_onnx.configs", "vampnet_onnx.configs.interrupts"}
-    assert rooms < set(loaded) and len(loaded) < 30 and "typer" not in loaded, loaded
+    assert rooms < set(loaded) and len(loaded) < 40 and "typer" not in loaded, loaded
 
 
 def test_an_interrupt_lets_what_cleans_up_finish(

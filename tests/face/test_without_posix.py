@@ -10,11 +10,12 @@ from tests.support.audio_files import tone, wav
 from tests.support.blocked import FACE, python_without
 
 MODULES = ("resource", "fcntl", "termios", "pwd", "grp")
+# os.getuid stays: platformdirs takes it here, and elsewhere has a module without it.
 # Temporary folders are of this test alone: nothing locks them now, so that others sweep them.
 TAKEN_AWAY = """
 import os, signal
 os.environ["TMPDIR"] = os.getcwd()
-for name in ("sched_getaffinity", "getuid", "geteuid", "fchmod", "chown", "mkfifo"):
+for name in ("sched_getaffinity", "geteuid", "fchmod", "chown", "mkfifo"):
     delattr(os, name)
 for name in ("SIGALRM", "SIGHUP", "ITIMER_REAL", "setitimer", "getitimer", "alarm"):
     delattr(signal, name)

@@ -45,6 +45,8 @@ SMALL = {
     **NANO,
     "codec": {**NANO["codec"], "encoder_rates": [80], "decoder_rates": [80]},
 }
+# Two layers, for the one that the README breaks, and the next.
+TINY = {**SMALL, "coarse": {**NANO["coarse"], "n_layers": 2}}
 TWO = ("coarse", "c2f")
 MATRIX = {"seeds": [0], "frames": [13], "batches": [2], "threads": 1}
 
@@ -79,6 +81,8 @@ def place(
         if name == "defaults.toml":
             values["verify"] |= MATRIX
             values["export"] |= {"rates": list(EXPORTED_RATES)}
+        if name == "sizes.toml":
+            values["tiny"] = TINY
         if name == "demo.toml":
             values = {"model": "demo", "checkpoint": {"path": str(demo)}}
         return values

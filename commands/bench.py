@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.extras import require_export_tools
@@ -20,12 +19,11 @@ from .output import (
     out,
     print_json,
     print_report,
+    print_table,
     print_version,
     remark,
     spinner,
 )
-
-_WIDEST = 1000  # columns of a table
 
 
 def bench(
@@ -170,15 +168,7 @@ def bench(
     else:
         for grid in grids(found):
             out.print(f"\n[bold]{grid.title}[/bold]")
-            table = Table(box=None, pad_edge=False)
-            for column in grid.columns:
-                table.add_column(column, no_wrap=True)
-            for cells in grid.rows:
-                table.add_row(*cells)
-            # As wide as it is: a number that is cut says nothing, and a terminal can scroll.
-            wide = out.options.update(max_width=_WIDEST)
-            table.width = out.measure(table, options=wide).maximum
-            out.print(table, crop=False)
+            print_table(grid.columns, grid.rows)
         out.print()
         for one in found.contestants:
             source = f", source {one.source}" if one.source else ""

@@ -39,6 +39,13 @@ def export(
             help="Forms of the transformers, such as fp32,int8: fp32, int8, w8, w4.",
         ),
     ] = None,
+    leave: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What quantise --search found: layers that a form leaves in float32.",
+        ),
+    ] = None,
     opset: Annotated[
         int | None,
         typer.Option(help="ONNX opset, 18 to 23; 22 needs ONNX Runtime 1.21, 23 needs 1.23."),
@@ -81,6 +88,9 @@ def export(
       vampnet-onnx export --checkpoint checkpoints/mine --variants fp32,int8
 
       vampnet-onnx export --checkpoint checkpoints/mine \
+          --variants fp32,int8 --leave int8.toml
+
+      vampnet-onnx export --checkpoint checkpoints/mine \
           --lora style.pth --lora-adapters
 
       vampnet-onnx export --checkpoint runs/NAME --codec models/codec.pth
@@ -99,6 +109,7 @@ def export(
             inputs=inputs,
             rates=rates,
             variants=variants.split(",") if variants else None,
+            leave=leave,
             opset=opset,
             external_data=external_data or None,
             codec=codec,

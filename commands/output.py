@@ -26,6 +26,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+from rich.table import Table
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.machine import peak_memory
@@ -45,6 +46,8 @@ err = Console(stderr=True, soft_wrap=True, highlight=False)
 # many seconds, for what is done sooner needs none, then one every so many.
 FIRST_LINE_S, NEXT_LINE_S = 2.0, 5.0
 LINE_STARTS = "  … "
+
+_WIDEST = 1000  # columns of a table
 
 
 @contextlib.contextmanager
@@ -149,6 +152,18 @@ def print_report(page: Path, *, replaced: bool) -> None:
     """Print where a report is, and whether an earlier one was there."""
     earlier = " (in place of an earlier one)" if replaced else ""
     out.print(f"  report     {page}{earlier}", markup=False)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table as wide as it is: a number that is cut says nothing."""
+    table = Table(box=None, pad_edge=False)
+    for column in columns:
+        table.add_column(column, no_wrap=True)
+    for cells in rows:
+        table.add_row(*cells)
+    wide = out.options.update(max_width=_WIDEST)
+    table.width = out.measure(table, options=wide).maximum
+    out.print(table, crop=False)
 
 
 def cost(started: float) -> dict[str, float | None]:

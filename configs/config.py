@@ -74,12 +74,13 @@ class ExportSection(_Section):
     """What to export and how.
 
     Without `components`, every one the folder allows; without `rates`, an audio processor for
-    every usual sample rate.
+    every usual sample rate.  What `leave` names is a file of `configs.leave`.
     """
 
     components: Annotated[list[ComponentName], Field(min_length=1)] | None = None
     inputs: Annotated[list[Literal["codes", "latents"]], Field(min_length=1)]
     variants: Annotated[list[Literal["fp32", "int8", "w8", "w4"]], Field(min_length=1)]
+    leave: Path | None = None
     rates: list[Count] | None = None
     opset: Annotated[int, Field(ge=18, le=23, strict=True)]
     external_data: Annotated[bool, Field(strict=True)]
@@ -237,7 +238,9 @@ def config_from(
     path, codec, lora = checkpoint.path, checkpoint.codec, checkpoint.lora
     if codec is not None and path is None:
         raise InputError(f"{source}: checkpoint.codec goes with checkpoint.path, a folder")
+    leave = config.export.leave
     if relative_to is not None:
+        leave = relative_to / leave if leave else None
         path = relative_to / path if path else None
         codec = relative_to / codec if codec else None
         lora = {name: relative_to / overlay for name, overlay in lora.items()}
@@ -245,7 +248,8 @@ def config_from(
         path = packaged_set(checkpoint.packaged, source)
     changed = {"path": path, "packaged": None, "codec": codec, "lora": lora}
     moved = checkpoint.model_copy(update=changed)
-    return config.model_copy(update={"checkpoint": moved})
+    export = config.export.model_copy(update={"leave": leave})
+    return config.model_copy(update={"checkpoint": moved, "export": export})
 
 
 def load_gates(overrides: dict[str, dict[str, dict[str, float]]] | None = None) -> Gates:

@@ -1,6 +1,7 @@
 """What a process has of the machine it runs on, on any platform."""
 
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -10,6 +11,16 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def processor() -> str:
+    """Return what the machine calls its processor."""
+    place = Path("/proc/cpuinfo")
+    if place.exists():
+        for line in place.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def available_memory() -> int | None:

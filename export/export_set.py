@@ -2,12 +2,13 @@
 
 import gc
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from vampnet_onnx.configs.config import Config
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.leave import Left, read_leave
 from vampnet_onnx.configs.manifest import (
     METADATA_PREFIX,
     AdapterRecord,
@@ -16,7 +17,7 @@ from vampnet_onnx.configs.manifest import (
     Manifest,
     SourceRecord,
 )
-from vampnet_onnx.configs.names import FLOAT32, TRANSFORMERS, variant_of
+from vampnet_onnx.configs.names import FLOAT32, TRANSFORMERS, entry_and_form, variant_of
 from vampnet_onnx.configs.store import write_manifest
 from vampnet_onnx.models import Checkpoints, ModelSet
 
@@ -71,7 +72,7 @@ def export_set(
     parts = _parts(config, checkpoints, adapters)
     records = dict[tuple[str, str], ComponentRecord]()
     sources, adapted = set[SourceRecord](), dict[str, AdapterRecord]()
-    versions = toolchain()
+    versions, leave = toolchain(), _leave(config)
     requests = {
         part: GraphRequest(structure, config.export.opset)
         for part in parts
@@ -99,6 +100,7 @@ def export_set(
                     opset=config.export.opset,
                     adaptable=bool(wanted),
                     graph=None if request is None else partial(graphs.of, request),
+                    leave=_left_of(leave, name, variant, own, config),
                 )
             except NotFiniteError as error:
                 raise InputError(
@@ -164,6 +166,40 @@ def _parts(
         for variant in variants(name, inputs=inputs, rates=rates, dims=dims)
         for form in (forms if name in TRANSFORMERS else [""])
     ]
+
+
+def _leave(config: Config) -> dict[str, dict[str, Left]]:
+    """Read what forms leave in float32, where the configuration names a file that says so."""
+    if config.export.leave is None:
+        return {}
+    found = read_leave(config.export.leave)
+    unused = sorted(found.keys() - {*config.export.variants})
+    if unused:
+        raise InputError(
+            f"{config.export.leave}: is of {unused[0]}, which is not exported"
+            f" ({', '.join(config.export.variants)}); add it to --variants"
+        )
+    return found
+
+
+def _left_of(
+    leave: Mapping[str, Mapping[str, Left]],
+    name: str,
+    variant: str,
+    sources: Sequence[SourceRecord],
+    config: Config,
+) -> Sequence[str]:
+    """Return what a form leaves of a component, if that was measured of its checkpoint."""
+    form = entry_and_form(variant)[1]
+    found = leave.get(form, {}).get(name)
+    if found is None:
+        return ()
+    if {*found.sources} != {source.sha256 for source in sources}:
+        raise InputError(
+            f"{config.export.leave}: {form}.{name} was measured of another checkpoint; run"
+            " quantise --search on an export of this one"
+        )
+    return found.left
 
 
 def _write_adapter(

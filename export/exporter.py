@@ -6,7 +6,7 @@ Nothing is caught and nothing falls back: a pass that does not hold, an axis tha
 weight left over stops the export.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,8 +14,8 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import PassRecord
-from vampnet_onnx.configs.packaged import shipped
 
 from .adapters import OpenForAdapters
 from .components.component import BuiltComponent, Component, TracedComponent
@@ -25,7 +25,13 @@ from .graph.weights import put_back
 from .passes.base import PassError, apply_passes, finite_outputs
 from .runtime import require_runtime
 from .trace import OpenGraph, opened, traced_graph
-from .variants.forms import FORMS, errors_of_products, left_in_float32, make_form
+from .variants.forms import (
+    FORMS,
+    errors_of_products,
+    largest_error,
+    left_in_float32,
+    make_form,
+)
 
 DEFAULT_OPSET = 20
 PRODUCER = "vampnet-onnx"
@@ -53,6 +59,7 @@ def export_component(
     adaptable: bool = False,
     graph: Callable[[], OpenGraph] | None = None,
     left: Mapping[str, float] | None = None,
+    leave: Collection[str] = (),
 ) -> Exported:
     """Export one component.
 
@@ -62,10 +69,12 @@ def export_component(
         adaptable: give the layers that LoRA reaches inputs for adapters.
         graph: gives the component's graph, if somebody has it; else it is traced here.
         left: weights that a form leaves in float32; None measures which they should be.
+        leave: weights that it leaves besides those.
 
     Raises:
         PassError: a transform did not hold what it promises.
         NotFiniteError: what the component computes is NaN or infinite.
+        InputError: a form is not smaller, or has no product with a weight of `leave`.
         EnvironmentLacksError: the runtime is too old for the opset.
     """
     require_runtime(opset)
@@ -86,7 +95,7 @@ def export_component(
     if isinstance(component, TracedComponent) and component.form:
         form = FORMS[component.form]
         if left is None:
-            left = _too_far_off(component, model)
+            left = _too_far_off(component, model, leave)
         records += make_form(model, form, frozenset(left))
         domains = form.domains
     check_graph(model, opset, domains)
@@ -96,7 +105,9 @@ def export_component(
     return Exported(component, model, opset, tuple(records), left or {})
 
 
-def _too_far_off(component: TracedComponent, model: ir.Model) -> dict[str, float]:
+def _too_far_off(
+    component: TracedComponent, model: ir.Model, leave: Collection[str]
+) -> dict[str, float]:
     """Return the weights whose products a form may not round, with their errors."""
     form = FORMS[component.form]
     inputs = {
@@ -104,8 +115,11 @@ def _too_far_off(component: TracedComponent, model: ir.Model) -> dict[str, float
         for item, value in zip(component.inputs, component.example, strict=True)
     }
     errors = errors_of_products(model, form, inputs)
-    limit = shipped("forms.toml")[form.name]["largest_error"]
-    return {name: errors[name] for name in sorted(left_in_float32(errors, limit))}
+    unknown = sorted(set(leave) - errors.keys())
+    if unknown:
+        raise InputError(f"{component.id}: there is no product with {unknown[0]} to leave")
+    kept = left_in_float32(errors, largest_error(form)).union(leave)
+    return {name: errors[name] for name in sorted(kept)}
 
 
 def _build(component: BuiltComponent, opset: int) -> tuple[ir.Model, list[PassRecord]]:

@@ -24,6 +24,7 @@ def export_checkpoints(
     inputs: Names | None = None,
     rates: Sequence[int] | None = None,
     variants: Names | None = None,
+    leave: str | Path | None = None,
     opset: int | None = None,
     external_data: bool | None = None,
     codec: str | Path | None = None,
@@ -49,6 +50,7 @@ def export_checkpoints(
         inputs: entries of the transformers, ``codes`` and ``latents``.
         rates: rates in Hz that audio may come at.
         variants: forms of the transformers, ``fp32``, ``int8``, ``w8`` and ``w4``.
+        leave: a file of ``quantise --search``: what a form leaves in float32 besides.
         opset: 18 to 23, where ONNX Runtime loads it: 22 from 1.21 on, 23 from 1.23.
         external_data: weights in files of their own, at any size.
         codec: file of the codec, in place of the folder's own.
@@ -69,6 +71,7 @@ def export_checkpoints(
         "components": components if components is None else listed(components),
         "inputs": inputs if inputs is None else listed(inputs),
         "variants": variants if variants is None else listed(variants),
+        "leave": leave,
         "rates": rates if rates is None else list(rates),
         "opset": opset,
         "external_data": external_data,

@@ -29,6 +29,7 @@ from vampnet_onnx.commands.golden import golden
 from vampnet_onnx.commands.localise import localise
 from vampnet_onnx.commands.make_checkpoint import make_checkpoint
 from vampnet_onnx.commands.output import complain, flowing, print_any_name
+from vampnet_onnx.commands.quantise import quantise
 from vampnet_onnx.commands.release import release
 from vampnet_onnx.commands.replay import replay
 from vampnet_onnx.commands.report import report
@@ -63,6 +64,7 @@ for command in (
     replay,
     compare,
     bench,
+    quantise,
     self_test,
     vamp,
     encode,

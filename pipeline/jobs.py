@@ -173,18 +173,38 @@ def encode_file(
         require_npz(target)
     require_apart([target], [source])
     with input_file(source) as (path, name):
-        file = _usable(
-            pipeline,
-            open_audio(path, name),
-            keep_stereo=keep_stereo,
-            allow_clipped=True,
-            say=say,
-        )
-        prepared = _prepared(pipeline, file, keep_stereo=keep_stereo)
-        codes = pipeline.encode(prepared)[None]
+        codes, balance = codes_of_file(pipeline, path, name, keep_stereo=keep_stereo, say=say)
     with output_file(target, ".npz") as written:
-        write_tokens(written, pipeline.components, codes, prepared.balance)
-    return codes.shape
+        write_tokens(written, pipeline.components, codes[None], balance)
+    return codes[None].shape
+
+
+def codes_of_file(
+    pipeline: VampPipeline,
+    path: Path,
+    name: str,
+    *,
+    keep_stereo: bool = False,
+    say: Callable[[str], None],
+) -> tuple[Integers, Floats]:
+    """Return the codes of an audio file, int64 [channels, C, T], and `Prepared.balance`.
+
+    Args:
+        name: of the file, as messages give it.
+        say: told what somebody should know of the input.
+
+    Raises:
+        InputError: the file is unfit, or the artifacts do not take its rate.
+    """
+    file = _usable(
+        pipeline,
+        open_audio(path, name),
+        keep_stereo=keep_stereo,
+        allow_clipped=True,
+        say=say,
+    )
+    prepared = _prepared(pipeline, file, keep_stereo=keep_stereo)
+    return pipeline.encode(prepared), prepared.balance
 
 
 def decode_file(pipeline: VampPipeline, source: Path, target: Path) -> list[Path]:

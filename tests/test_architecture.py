@@ -40,6 +40,7 @@ ROOMS: dict[str, set[str]] = {
     "golden": _SIDES,
     "self_test": {*_SIDES, "localisation", "causes", "gates"},
     "bench": _SIDES,
+    "search": {"numbers", "subjects"},
     "versions": {*_SIDES, "localisation", "causes", "gates"},
     "verification": {*_SIDES, "localisation", "causes", "gates"},
     "standing": {"subjects", "gates"},

@@ -75,6 +75,11 @@ class Transformer(nn.Module):
         return logits
 
 
+def example_codes(books: int, vocab: int) -> Tensor:
+    """Return the codes that a transformer is tried on at export, the mask token among them."""
+    return seeded_codes(books, vocab + 1)
+
+
 def transformer(name: str, models: ModelSet, variant: str = "") -> TracedComponent:
     """Prepare a transformer.
 
@@ -99,7 +104,7 @@ def transformer(name: str, models: ModelSet, variant: str = "") -> TracedCompone
         )
     else:
         quantizer = codec.quantizer
-        example = seeded_codes(dims.n_codebooks, dims.vocab_size + 1)
+        example = example_codes(dims.n_codebooks, dims.vocab_size)
         given = signature("codes", "int64", "batch", dims.n_codebooks, "frames")
     folding = [] if quantizer is None else [FoldCodebooksIntoEmbedding()]
     return TracedComponent(

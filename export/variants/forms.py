@@ -1,6 +1,6 @@
 """The table of forms, and how one is made of a transformer's float32 graph."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from onnx_ir.passes import common
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import PassRecord
+from vampnet_onnx.configs.packaged import shipped
 from vampnet_onnx.export.graph import CanonicalNames
 from vampnet_onnx.export.passes.base import GraphPass, PassError, apply_passes
 
@@ -86,7 +87,18 @@ def make_form(model: ir.Model, form: Form, left: frozenset[str]) -> list[PassRec
         PassError: a pass does not hold, or the result has no operator of its kind.
         InputError: the result is not smaller, as of a model that is narrower than a block.
     """
-    before = _bytes(model)
+    before = weight_bytes(model)
+    records = write_form(model, form, left)
+    require_form(model, form, before)
+    return records
+
+
+def write_form(model: ir.Model, form: Form, left: frozenset[str]) -> list[PassRecord]:
+    """Write a float32 graph as a form does, in place, whatever that leaves of the form.
+
+    Raises:
+        PassError: a pass does not hold, or there is no product with a weight of `left`.
+    """
     unknown = left - {weight_of(node)[0] for node in products(model.graph)}
     records = apply_passes(model, form.passes(left))
     common.RemoveUnusedNodesPass()(model)
@@ -95,14 +107,27 @@ def make_form(model: ir.Model, form: Form, left: frozenset[str]) -> list[PassRec
     unknown -= {weight_of(node)[0] for node in products(model.graph)}
     if unknown:
         raise PassError(f"the graph has no product with {', '.join(sorted(unknown))}")
+    return records
+
+
+def require_form(model: ir.Model, form: Form, before: int) -> None:
+    """Refuse a graph that is none of a form.
+
+    Args:
+        before: bytes of the float32 graph's weights.
+
+    Raises:
+        PassError: it has no operator of its kind.
+        InputError: it is not smaller.
+    """
     if all(node.op_type != form.operator for node in model.graph):
         raise PassError(f"{form.name}: the graph has no {form.operator}")
-    if not _bytes(model) <= _SMALLER * before:
+    after = weight_bytes(model)
+    if not after <= _SMALLER * before:
         raise InputError(
-            f"{form.name}: {_bytes(model)} bytes of weights, {before} in float32; it is not"
+            f"{form.name}: {after} bytes of weights, {before} in float32; it is not"
             " smaller, so leave it out of --variants"
         )
-    return records
 
 
 def errors_of_products(
@@ -124,12 +149,7 @@ def errors_of_products(
         {weight_of(node)[0]: node.inputs[0] for node in products(made.graph)},
     )
     names = {weight: str(value.name) for weight, value in taken.items() if value is not None}
-    for name, value in list(made.graph.initializers.items()):
-        if not value.is_graph_input() and value.const_value is not None:
-            feeds[name] = value.const_value.numpy()
-            del made.graph.initializers[name]
-            value.const_value = None
-            made.graph.inputs.append(value)
+    feeds |= weights_as_inputs(made)
     made.graph.outputs[:] = list(dict.fromkeys(v for v in taken.values() if v is not None))
     common.RemoveUnusedNodesPass()(made)
     options = ort.SessionOptions()
@@ -151,6 +171,35 @@ def errors_of_products(
     return errors
 
 
+def weights_as_inputs(
+    model: ir.Model, names: Collection[str] | None = None
+) -> dict[str, np.ndarray]:
+    """Make inputs of a graph's weights, so that a runtime neither copies nor packs them.
+
+    Args:
+        model: changed in place.
+        names: of weights; all of them if None.
+
+    Returns:
+        What to feed to them, by name.
+    """
+    feeds = {}
+    for name, value in list(model.graph.initializers.items()):
+        if value.is_graph_input() or value.const_value is None:
+            continue
+        if names is None or name in names:
+            feeds[name] = value.const_value.numpy()
+            del model.graph.initializers[name]
+            value.const_value = None
+            model.graph.inputs.append(value)
+    return feeds
+
+
+def largest_error(form: Form) -> float:
+    """Return the relative error above which a form leaves a product in float32."""
+    return float(shipped("forms.toml")[form.name]["largest_error"])
+
+
 def left_in_float32(errors: Mapping[str, float], limit: float) -> frozenset[str]:
     """Return the weights whose products are farther off than a limit."""
     return frozenset(name for name, error in errors.items() if not error <= limit)
@@ -160,6 +209,7 @@ def _keeps_floats(item: GraphPass) -> bool:
     return isinstance(item, (DivideInNorms, SplitGates))
 
 
-def _bytes(model: ir.Model) -> int:
+def weight_bytes(model: ir.Model) -> int:
+    """Return the bytes of a graph's weights and constants."""
     values = (value.const_value for value in model.graph.initializers.values())
     return sum(tensor.nbytes for tensor in values if tensor is not None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError, nearest
 from vampnet_onnx.configs.interrupts import Interrupted, dealt_with
 from vampnet_onnx.configs.machine import cores as cores_here
+from vampnet_onnx.configs.machine import processor
 from vampnet_onnx.export.components.registry import require_known, required_checkpoint
 from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.models.checkpoints.random_checkpoint import sizes, write_random_set
@@ -388,13 +388,3 @@ def _require_same(asked: Asked) -> None:
         require_same_sources(
             models, asked.artifacts.manifest.sources, asked.artifacts.path(record)
         )
-
-
-def processor() -> str:
-    """Return what the machine calls its processor."""
-    place = Path("/proc/cpuinfo")
-    if place.exists():
-        for line in place.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

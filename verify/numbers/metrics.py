@@ -65,13 +65,19 @@ def form_metrics(reference: np.ndarray, export: np.ndarray, axis: int) -> dict[s
     with np.errstate(invalid="ignore"):
         p, q = (_log_softmax(x.astype(np.float64), axis) for x in (reference, export))
         each = (np.exp(p) * (p - q)).sum(axis=axis)
-    clear = top_two_margin(p, axis) >= np.log(_CLEAR)
+    clear = is_clear(p, axis)
     other = (p.argmax(axis=axis) != q.argmax(axis=axis)) & clear
     return {
         "kl_nats": float(each.mean()),
         "kl_high": float(np.quantile(each, 0.99)),
         "disagreement": float(other.sum()) / max(1, int(clear.sum())),
     }
+
+
+def is_clear(logits: np.ndarray, axis: int) -> np.ndarray:
+    """Return where the best of logits is no near-tie with the second, over an axis of them."""
+    result: np.ndarray = top_two_margin(logits, axis) >= np.log(_CLEAR)
+    return result
 
 
 def count_nonfinite(values: np.ndarray) -> int:

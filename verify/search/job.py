@@ -178,7 +178,8 @@ def _of_one(
     positions = model.positions
     if agreement is not None and not all(positions.values()):
         raise InputError(
-            f"{record.id}: under a mask ({', '.join(m for m, n in positions.items() if not n)})"
+            f"{record.id}: under a mask"
+            f" ({', '.join(mask for mask, count in positions.items() if not count)})"
             " no best token is clear of the second, so there is no agreement to keep; give"
             " another --clip, or more --seeds"
         )

@@ -19,7 +19,7 @@ from .packaged import packaged_set, shipped
 DEMO = "demo.toml"
 
 # Tables of gates.toml that are no gates of a component.
-_SETTINGS = ("ties", "noise", "audit", "modules", "headroom")
+_SETTINGS = ("ties", "noise", "audit", "modules", "headroom", "learnt")
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -164,6 +164,12 @@ class HeadroomRule(_Section):
     factor: Annotated[float, Field(gt=1)]
 
 
+class LearntRule(_Section):
+    """What tells a model that has learnt from music from one that has not."""
+
+    gain: float  # over chance, in predicting the codes of the packaged clip, nats a code
+
+
 class Gates(_Section):
     """Every threshold of a verification.
 
@@ -177,13 +183,13 @@ class Gates(_Section):
     audit: AuditRule
     modules: ModulesRule
     headroom: HeadroomRule
+    learnt: LearntRule
     kinds: dict[str, dict[str, GateRule]]
 
     def for_component(self, name: str, variant: str = "") -> dict[str, GateRule]:
-        """Return the gates of a component by metric; a form of a transformer has its own."""
-        if name not in TRANSFORMERS:
-            return self.kinds[name]
-        return self.kinds[variant_of("transformer", entry_and_form(variant)[1])]
+        """Return the gates of a component by metric; a form of it has its own."""
+        kind = "transformer" if name in TRANSFORMERS else name
+        return self.kinds[variant_of(kind, entry_and_form(variant)[1])]
 
 
 class GoldenRule(_Section):

@@ -167,6 +167,9 @@ class Component(Record):
     accuracy_per_codebook: list[Number] = Field(default_factory=list)
     heat_map: HeatMap | None = None
     scatter: Scatter | None = None
+    told: list[str] = Field(
+        default_factory=list, description="what was measured, in sentences"
+    )
 
     @property
     def id(self) -> str:
@@ -236,6 +239,10 @@ class Report(Record):
     unfinished: list[str] = Field(
         default_factory=list,
         description="components that an interrupt left unverified, wholly or in part",
+    )
+    unfit: dict[str, str] = Field(
+        default_factory=dict,
+        description="what was not compared, since nothing would follow from it: why, by name",
     )
     components: list[Component]
     self_test: SelfTest | None = None

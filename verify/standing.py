@@ -35,7 +35,7 @@ def shortfalls(
     The whole is every component and all of its files, the seeds, frames and batches of the
     shipped defaults, and no limit looser than the shipped one.
     """
-    found = {part.id for part in report.components}
+    found = {*(part.id for part in report.components), *report.unfit}
     left = [record.id for record in records_of(manifest) if record.id not in found]
     reasons = [f"left out: {', '.join(left)}"] if left else []
     for name in ("seeds", "frames", "batches"):

@@ -3,8 +3,9 @@
 import gc
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 
 import torch
@@ -43,10 +44,15 @@ from .gates.report import build_report
 from .sides.export import adapters_of, open_export, require_same_sources
 from .sides.models import Reference
 from .sides.oracle import Oracle, Sides
-from .subjects.case import Case
+from .subjects.case import Case, Computed
 from .subjects.registry import records_of, subject_of
 
 Progress = Callable[[str, int, int], None]
+
+_RANDOM = (
+    "the weights are random, by their checkpoint's own word: what they find plausible is not"
+    " music, so errors and agreement are all there is to measure of a form"
+)
 
 
 def verify_artifacts(
@@ -123,25 +129,33 @@ def verify_artifacts(
         progress,
     )
     components, left_out, stopped = list[Component](), list[str](), list[str]()
+    unfit = dict[str, str]()
     notes = manifest.source_notes()
     with _interrupt_kept(components, stopped), _threads(matrix.threads):
         for record in records:
             progress(record.id, 0, 1)
+            if why := run.unfit_by_label(record):
+                unfit[record.id] = why
+                continue
             opened = run.open(record, oracle)
             described = opened.reference.description
-            if only or opened.reference.knows(record):
-                own = [case for case in cases if case.component == record.id]
-                if subject_of(record).needs and not own and jobs == 1:
-                    opened = run.without_models(opened)
-                notes += run.verify(opened, own, components)
-            else:
+            if not (only or opened.reference.knows(record)):
                 left_out.append(record.id)
+            elif why := run.unfit(opened):
+                unfit[record.id] = why
+            else:
+                own = [case for case in cases if case.component == record.id]
+                if subject_of(record).needs and not own and run.jobs_for(record) == 1:
+                    opened = run.with_reference_made(opened)
+                notes += run.verify(opened, own, components)
             del opened  # its models are given back before the next ones are read
             if exit_first and components and components[-1].verdict is Verdict.FAIL:
                 notes.append(f"stopped at the first failure, in {record.id}, as was asked")
                 break
-    done = {*left_out, *(part.id for part in components if not part.interrupted)}
+    done = {*left_out, *unfit, *(part.id for part in components if not part.interrupted)}
     unfinished = [record.id for record in records if record.id not in done]
+    if not components and unfit:
+        raise InputError("; ".join(f"{name}: {why}" for name, why in unfit.items()))
     if not components:
         raise InputError(f"{described} has nothing to compare {', '.join(left_out)} with")
     notes += [f"not verified, since the reference has no part like it: {n}" for n in left_out]
@@ -154,6 +168,7 @@ def verify_artifacts(
         toolchain=toolchain,
         given=given,
         unfinished=(unfinished or [components[-1].id]) if stopped else (),
+        unfit=unfit,
     )
 
 
@@ -174,6 +189,8 @@ class _Run:
     quick: bool
     runtime: Runtime
     progress: Progress
+    shared: dict[Case, Future[Computed]] = field(default_factory=dict)
+    verdicts: list[str] = field(default_factory=list)
 
     def open(self, record: ComponentRecord, oracle: Callable[[ModelSet], Oracle]) -> Suspect:
         """Open what a component, or a whole, was made from."""
@@ -185,14 +202,43 @@ class _Run:
         unadapted = partial(_unadapted, record, checkpoints, models, adapters)
         return Suspect(artifacts, record, oracle(models), models, unadapted, adapters)
 
-    def without_models(self, opened: Suspect) -> Suspect:
-        """Compute the reference of a whole now, and give its models back.
+    def jobs_for(self, record: ComponentRecord) -> int:
+        """Return how many processes run its cases: one where all are one case."""
+        return 1 if subject_of(record).shares_reference else self.jobs
+
+    def unfit_by_label(self, record: ComponentRecord) -> str:
+        """Say why nothing would follow from a comparison, by the checkpoint's own word."""
+        if self.artifacts.manifest.random_weights and subject_of(record).shares_reference:
+            return _RANDOM
+        return ""
+
+    def unfit(self, opened: Suspect) -> str:
+        """Say why nothing would follow from a comparison with these models, as measured."""
+        subject = subject_of(opened.record)
+        if not subject.shares_reference:
+            return ""
+        if not self.verdicts:  # the same for every form
+            self.verdicts.append(subject.unfit(opened.models, self.gates))
+        return self.verdicts[0]
+
+    def with_reference_made(self, opened: Suspect) -> Suspect:
+        """Compute the reference of a whole now, and give its models back if all is compared.
 
         The models of several components and their files do not go into the memory together.
+        What several forms are compared with is computed once.
         """
         record, reference = opened.record, opened.reference
         every = reference.cases(record, self.matrix)
-        kept = beforehand(reference, record, every, Threads.of(self.matrix.threads))
+        threads = Threads.of(self.matrix.threads)
+        if subject_of(record).shares_reference:
+            threads = Threads(1, threads.at_once * threads.each)
+            of_all = {case: replace(case, component=record.name) for case in every}
+            new = [case for case, shared in of_all.items() if shared not in self.shared]
+            made = beforehand(reference, record, new, threads)
+            self.shared.update({of_all[case]: made.results[case] for case in new})
+            results = {case: self.shared[shared] for case, shared in of_all.items()}
+            return replace(opened, reference=replace(made, results=results))
+        kept = beforehand(reference, record, every, threads)
         bare = self.checkpoints.models_for((), merged=True)
         return replace(opened, reference=kept, models=bare, unadapted=lambda: bare)
 
@@ -247,7 +293,7 @@ class _Run:
         export, mismatches, ran = open_export(self.artifacts, record, one, adapters=adapters)
         sides = Sides(record, opened.reference, export, mismatches)
         run_cases: Callable[[Sequence[Case]], Iterator[Outcome]] | None = None
-        if self.jobs > 1:
+        if self.jobs_for(record) > 1:
             transformers = tuple(opened.models.transformers)
             job = Job(
                 self.artifacts,

@@ -70,6 +70,7 @@ def component_report(
         accuracy_per_codebook=_accuracy_per_codebook(compared),
         heat_map=_heat_map(worst),
         scatter=_scatter(worst),
+        told=list(dict.fromkeys(line for c in compared for line in c.told)),
     )
 
 
@@ -83,12 +84,14 @@ def build_report(
     toolchain: dict[str, str],
     given: Given,
     unfinished: Sequence[str] = (),
+    unfit: Mapping[str, str] = {},
 ) -> Report:
     """Sum up what was found in one report.
 
     Args:
         given: what commands to run next are made of.
         unfinished: components that an interrupt left unverified, wholly or in part.
+        unfit: what was not compared since nothing would follow from it, and why.
     """
     manifest = artifacts.manifest
     components = [_with_commands(component, given) for component in components]
@@ -108,6 +111,7 @@ def build_report(
             for name in artifacts.changed
         ]
         + list(notes)
+        + [f"{name} was not compared: {why}" for name, why in unfit.items()]
         + [
             f"no whole {name} was compared: that takes {', '.join(needs)}"
             for name, needs in missing_wholes(manifest)
@@ -118,6 +122,7 @@ def build_report(
         toolchain=toolchain,
         sources=[Source(**source.model_dump()) for source in manifest.sources],
         unfinished=list(unfinished),
+        unfit=dict(unfit),
         components=components,
     )
 

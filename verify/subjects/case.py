@@ -7,7 +7,7 @@ module's `SUBJECTS`, where `verify.subjects.registry` finds it.
 """
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import cycle, product
 from typing import Self
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from vampnet_onnx.configs.artifacts import Artifacts
-from vampnet_onnx.configs.config import Ties, VerifySection
+from vampnet_onnx.configs.config import Gates, Ties, VerifySection
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, Manifest
 from vampnet_onnx.configs.runtime import Runtime
@@ -31,6 +31,9 @@ Arrays = dict[str, np.ndarray]
 Outputs = Mapping[str, np.ndarray]
 RunExport = Callable[[Mapping[str, np.ndarray]], Arrays]
 """Computes the outputs of an exported component from its inputs, both by name."""
+
+Likelihood = Callable[[np.ndarray], dict[str, np.ndarray]]
+"""Scores tokens, int64 [B, C, T]: nats a code by network, float64 [B]."""
 
 _ID = re.compile(
     r"(?P<component>[a-z][a-z0-9_.]*)/seed=(?P<seed>\d+)/batch=(?P<batch>\d+)"
@@ -104,12 +107,14 @@ class Computed:
         tables: entries of the codebooks that codes were chosen from, float [entries, width]
             each; empty where they are not known.
         decisions: of every sampling step there was; empty where they are not known.
+        likelihood: how likely the reference finds tokens, of what is judged by that.
     """
 
     outputs: Arrays
     margins: np.ndarray | None = None
     tables: Sequence[np.ndarray] = ()
     decisions: Sequence[Decisions] = ()
+    likelihood: Likelihood | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +135,7 @@ class Comparison:
         tokens: counts, if the component gives tokens.
         of_codes: error says where codes differ, not by how much a quantity does.
         message: what went wrong and where, empty if nothing did.
+        told: what was measured, in sentences, where numbers alone say little.
     """
 
     metrics: dict[str, float]
@@ -142,6 +148,7 @@ class Comparison:
     tokens: TokenCounts | None = None
     of_codes: bool = False
     message: str = ""
+    told: tuple[str, ...] = ()
 
 
 Array = Callable[[str], np.ndarray]
@@ -179,6 +186,8 @@ class Subject:
         untried: inputs that by themselves need not move an output.
         settings: kinds of input or of options that its cases may have.
         needs: components that a whole is made of which is no file itself.
+        shares_reference: what the reference computes of a case is the same for every variant,
+            and its models are needed to compare.
     """
 
     names: tuple[str, ...]
@@ -187,6 +196,7 @@ class Subject:
     untried: frozenset[str] = frozenset()
     settings: tuple[str, ...] = ("",)
     needs: tuple[str, ...] = ()
+    shares_reference = False
 
     def cases(self, record: ComponentRecord, matrix: VerifySection) -> list[Case]:
         """Return the cases of a component over a matrix, in a fixed order."""
@@ -263,6 +273,18 @@ class Subject:
         """Compare the two sides of one case; ties are margins below which a token is one."""
         raise NotImplementedError
 
+    def least(self, case: Case) -> Case:
+        """Return a case like another one that costs less and shows as well what moves."""
+        return case
+
+    def wrong(self, outputs: Outputs) -> Iterable[Arrays]:
+        """Return outputs that every limit must refuse; none where shuffled ones will do."""
+        return ()
+
+    def unfit(self, models: ModelSet, gates: Gates) -> str:
+        """Say why nothing follows from a comparison with these models; empty if all does."""
+        return ""
+
     def published(self, record: ComponentRecord) -> Published | None:
         """Return what the published packages have of it; None if nothing of its shape."""
         return None
@@ -270,6 +292,10 @@ class Subject:
     def whole(self, manifest: Manifest) -> ComponentRecord | None:
         """Return a record of what is no file but several at work, if all are there."""
         return None
+
+    def wanted(self, manifest: Manifest) -> bool:
+        """Whether a whole that has parts missing is missed."""
+        return True
 
     def parts(self, record: ComponentRecord, manifest: Manifest) -> list[ComponentRecord]:
         """Return the components at work."""

@@ -21,8 +21,13 @@ _BY_NAME = {name: subject for subject in SUBJECTS for name in subject.names}
 
 
 def subject_of(record: ComponentRecord | str) -> Subject:
-    """Return the subject of a component, by its record or its name without variant."""
-    return _BY_NAME[record if isinstance(record, str) else record.name]
+    """Return the subject of a component, by its record or its name without variant.
+
+    Where a variant has a subject of its own, its record is of that.
+    """
+    if isinstance(record, str):
+        return _BY_NAME[record]
+    return _BY_NAME.get(record.id) or _BY_NAME[record.name]
 
 
 def records_of(manifest: Manifest) -> list[ComponentRecord]:
@@ -34,5 +39,5 @@ def records_of(manifest: Manifest) -> list[ComponentRecord]:
 def missing_wholes(manifest: Manifest) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Yield the wholes that cannot be verified for want of a part, and what they need."""
     for subject in SUBJECTS:
-        if subject.needs and subject.whole(manifest) is None:
+        if subject.needs and subject.wanted(manifest) and subject.whole(manifest) is None:
             yield subject.names[0], subject.needs

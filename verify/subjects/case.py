@@ -32,8 +32,8 @@ Outputs = Mapping[str, np.ndarray]
 RunExport = Callable[[Mapping[str, np.ndarray]], Arrays]
 """Computes the outputs of an exported component from its inputs, both by name."""
 
-Likelihood = Callable[[np.ndarray], dict[str, np.ndarray]]
-"""Scores tokens, int64 [B, C, T]: nats a code by network, float64 [B]."""
+Scores = dict[str, np.ndarray]
+"""How likely tokens are, by network: nats a code, float64 [B]."""
 
 _ID = re.compile(
     r"(?P<component>[a-z][a-z0-9_.]*)/seed=(?P<seed>\d+)/batch=(?P<batch>\d+)"
@@ -98,6 +98,19 @@ class Case:
 
 
 @dataclass(frozen=True)
+class Likelihood:
+    """How likely the reference finds tokens.
+
+    Attributes:
+        own: of what it generated itself.
+        of: scores any tokens, int64 [B, C, T].
+    """
+
+    own: Scores
+    of: Callable[[np.ndarray], Scores]
+
+
+@dataclass(frozen=True)
 class Computed:
     """What a side computed.
 
@@ -107,7 +120,7 @@ class Computed:
         tables: entries of the codebooks that codes were chosen from, float [entries, width]
             each; empty where they are not known.
         decisions: of every sampling step there was; empty where they are not known.
-        likelihood: how likely the reference finds tokens, of what is judged by that.
+        likelihood: of what is judged by how likely the reference finds it.
     """
 
     outputs: Arrays

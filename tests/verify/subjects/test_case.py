@@ -14,6 +14,7 @@ from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.configs.names import FORMS, TRANSFORMERS
 from vampnet_onnx.verify.subjects.case import Case
 from vampnet_onnx.verify.subjects.registry import SUBJECTS, records_of, subject_of
 
@@ -27,7 +28,16 @@ def test_a_case_is_named_by_everything_that_decides_its_bytes() -> None:
 
 @pytest.fixture(scope="session")
 def every_record(exported_a: Path) -> list[ComponentRecord]:
-    records = records_of(open_artifacts(exported_a).manifest)
+    manifest = open_artifacts(exported_a).manifest
+    forms = [
+        part.model_copy(update={"variant": form})
+        for part in manifest.components
+        for form in FORMS
+        if part.id in TRANSFORMERS
+    ]
+    records = records_of(
+        manifest.model_copy(update={"components": (*manifest.components, *forms)})
+    )
     assert {subject_of(record) for record in records} == set(SUBJECTS)
     return records
 

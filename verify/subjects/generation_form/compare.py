@@ -21,11 +21,11 @@ def compare_forms(
     books = {"coarse": slice(0, n_coarse)}
     if component.dim("n_fine", least=0):
         books["c2f"] = slice(n_coarse, None)
-    ours = reference.likelihood(wanted)
+    ours = reference.likelihood.own
     if tokens.min() < 0 or tokens.max() >= size:  # no code: nothing can be said of it
         theirs = {name: np.full_like(of, np.nan) for name, of in ours.items()}
     else:
-        theirs = reference.likelihood(tokens)
+        theirs = reference.likelihood.of(tokens)
     likelihoods = {name: Paired.of(theirs[name] - ours[name]) for name in books}
     varied = {
         name: Paired.of((entropies(tokens[:, own]) - entropies(wanted[:, own])).mean(axis=1))

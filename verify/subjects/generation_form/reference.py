@@ -12,8 +12,8 @@ from vampnet_onnx.configs.names import TRANSFORMERS
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.models.behaviour import interface
 from vampnet_onnx.models.behaviour.generate import TokenModel, token_model
-from vampnet_onnx.pipeline.steps.noise import Floats, Integers
-from vampnet_onnx.verify.subjects.case import Computed, Outputs
+from vampnet_onnx.pipeline.steps.noise import Integers
+from vampnet_onnx.verify.subjects.case import Computed, Likelihood, Outputs, Scores
 from vampnet_onnx.verify.subjects.codec import codec_of
 
 from .plan import (
@@ -51,7 +51,7 @@ def generate_in_torch(record: ComponentRecord, inputs: Outputs, models: ModelSet
 
     Returns:
         ``tokens`` (int64 [B, C, T]) and ``audio`` (float32 [B, 1, samples]), with what scores
-        any tokens (`Computed.likelihood`).
+        any tokens.
     """
     codec = codec_of(models)
     seeds, frames = [int(seed) for seed in inputs["seeds"]], int(inputs["frames"])
@@ -69,18 +69,17 @@ def generate_in_torch(record: ComponentRecord, inputs: Outputs, models: ModelSet
         noise=_OfTorch(NoiseOfEach(seeds)),
     )
     generated = (made.masked_tokens == codec.dims.codebook_size).numpy()
+    scored = partial(likelihood, parts, generated)
+    tokens = made.tokens.numpy()
     return Computed(
-        {
-            "tokens": made.tokens.numpy(),
-            "audio": codec.decode_requantised(made.tokens).numpy(),
-        },
-        likelihood=partial(likelihood, parts, generated),
+        {"tokens": tokens, "audio": codec.decode_requantised(made.tokens).numpy()},
+        likelihood=Likelihood(scored(tokens), scored),
     )
 
 
 def likelihood(
     parts: dict[str, TokenModel], generated: np.ndarray, tokens: Integers
-) -> dict[str, Floats]:
+) -> Scores:
     """Return how likely networks find the codes that were generated.
 
     A quarter of them is hidden at a time, so that every one is scored once, given all others.

@@ -36,7 +36,7 @@ def export(
         str | None,
         typer.Option(
             metavar="FORMS",
-            help="Forms of the transformers, such as fp32,int8: fp32, int8, w8, w4.",
+            help="Forms of the transformers, such as fp32,int8: fp32, int8, w8, w4, fp16.",
         ),
     ] = None,
     leave: Annotated[

@@ -4,10 +4,11 @@ import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import typer
 
+from vampnet_onnx.configs.names import Variant
 from vampnet_onnx.configs.settings import (
     BeatSettings,
     GenerationSettings,
@@ -97,7 +98,7 @@ def vamp(
     ] = None,
     adapter: Annotated[str | None, _made("Low-rank update to switch to, by name.")] = None,
     variant: Annotated[
-        Literal["fp32", "int8", "w8", "w4"],
+        Variant,
         _made("Form of the transformers; others than fp32 change the tokens."),
     ] = "fp32",
     mode: Annotated[Mode, _made("Keep the published quirks, or mend them.")] = Mode.REFERENCE,

@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic_core import PydanticCustomError
 
 from .errors import InputError, nearest
-from .names import TRANSFORMERS, TransformerName, entry_and_form, variant_of
+from .names import TRANSFORMERS, TransformerName, Variant, entry_and_form, variant_of
 from .packaged import packaged_set, shipped
 
 DEMO = "demo.toml"
@@ -79,7 +79,7 @@ class ExportSection(_Section):
 
     components: Annotated[list[ComponentName], Field(min_length=1)] | None = None
     inputs: Annotated[list[Literal["codes", "latents"]], Field(min_length=1)]
-    variants: Annotated[list[Literal["fp32", "int8", "w8", "w4"]], Field(min_length=1)]
+    variants: Annotated[list[Variant], Field(min_length=1)]
     leave: Path | None = None
     rates: list[Count] | None = None
     opset: Annotated[int, Field(ge=18, le=23, strict=True)]

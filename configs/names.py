@@ -7,8 +7,11 @@ TransformerName = Literal["coarse", "c2f"]
 CODEC = "codec"
 TRANSFORMERS: tuple[str, ...] = get_args(TransformerName)
 
-FLOAT32 = "fp32"
-FORMS = ("int8", "w8", "w4")
+Variant = Literal["fp32", "int8", "w8", "w4", "fp16"]
+"""What a user calls a form of the transformers, float32 among them."""
+
+FLOAT32, FLOAT16 = "fp32", "fp16"
+FORMS: tuple[str, ...] = tuple(name for name in get_args(Variant) if name != FLOAT32)
 """Forms of a transformer beside float32: what its products are computed from."""
 
 

@@ -49,7 +49,7 @@ def export_checkpoints(
         components: what to export; all that the folder allows if left out.
         inputs: entries of the transformers, ``codes`` and ``latents``.
         rates: rates in Hz that audio may come at.
-        variants: forms of the transformers, ``fp32``, ``int8``, ``w8`` and ``w4``.
+        variants: forms of the transformers, ``fp32``, ``int8``, ``w8``, ``w4``, ``fp16``.
         leave: a file of ``quantise --search``: what a form leaves in float32 besides.
         opset: 18 to 23, where ONNX Runtime loads it: 22 from 1.21 on, 23 from 1.23.
         external_data: weights in files of their own, at any size.

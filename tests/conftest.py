@@ -105,9 +105,9 @@ def exported_a(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def forms_a(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of golden set a in float32 and in int8, with what audio to audio needs."""
+    """Folder of golden set a in three forms, with what audio to audio needs."""
     options = {"model": "golden-a", "inputs": ("codes",), "rates": ()}
-    options |= {"variants": ("fp32", "int8")}
+    options |= {"variants": ("fp32", "int8", "fp16")}
     folder = made_once(
         tmp_path_factory,
         "golden-a-forms",

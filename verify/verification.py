@@ -39,6 +39,7 @@ from .gates.case import Outcome
 from .gates.component import check_component
 from .gates.measured import Measured
 from .gates.modules import modules
+from .gates.overflow import overflow
 from .gates.processes import Job, in_processes
 from .gates.report import build_report
 from .sides.export import adapters_of, open_export, require_same_sources
@@ -338,6 +339,13 @@ class _Run:
         gc.collect()  # graphs hold themselves in circles, and their weights with them
         if "audit" in asked:
             found["audit"] = self._audited(opened)
+            gc.collect()
+        if "overflow" in asked:
+            inputs = (
+                opened.reference.inputs(record, case)
+                for case in opened.reference.cases(record, self.matrix)
+            )
+            found["overflow"] = overflow(opened.path, inputs, adapters=opened.adapter_files)
             gc.collect()
         return found
 

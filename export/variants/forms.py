@@ -10,11 +10,13 @@ from onnx_ir.passes import common
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import PassRecord
+from vampnet_onnx.configs.names import FLOAT16
 from vampnet_onnx.configs.packaged import shipped
 from vampnet_onnx.export.graph import CanonicalNames
 from vampnet_onnx.export.passes.base import GraphPass, PassError, apply_passes
 
 from .attention import DivideInNorms, QuantiseScores, SplitGates
+from .half import HalfPrecision, half_product
 from .quantise import (
     MICROSOFT,
     Floats,
@@ -70,9 +72,17 @@ def _weights_only(name: str, bits: int, block: int) -> Form:
     )
 
 
+_FP16 = Form(
+    FLOAT16,
+    "Cast",
+    frozenset(),
+    lambda left: [DivideInNorms(), HalfPrecision(left)],
+    half_product,
+)
+
 FORMS = {
     form.name: form
-    for form in (_INT8, _weights_only("w8", 8, 128), _weights_only("w4", 4, 32))
+    for form in (_INT8, _weights_only("w8", 8, 128), _weights_only("w4", 4, 32), _FP16)
 }
 """Every form but float32, by name."""
 

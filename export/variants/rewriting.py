@@ -13,9 +13,9 @@ _CONSTANT = re.compile(r"(.*/)?constant_\d+")
 
 
 class Rewriter:
-    """Puts nodes before a node of a graph, under a module path."""
+    """Puts nodes before a node of a graph, or at its end, under a module path."""
 
-    def __init__(self, graph: ir.Graph, before: ir.Node, path: str) -> None:
+    def __init__(self, graph: ir.Graph, before: ir.Node | None, path: str) -> None:
         self._graph, self._before, self._path = graph, before, path
 
     def node(
@@ -38,7 +38,10 @@ class Rewriter:
         made.name = self._free(f"{self._path}/{kind}")
         for i, value in enumerate(made.outputs):
             value.name = f"{made.name}:{i}"
-        self._graph.insert_before(self._before, made)
+        if self._before is None:
+            self._graph.append(made)
+        else:
+            self._graph.insert_before(self._before, made)
         return list(made.outputs)
 
     def one(

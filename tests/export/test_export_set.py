@@ -462,9 +462,10 @@ def test_another_checkpoint_of_the_same_dimensions_uses_the_graph(
 def test_forms_stand_beside_the_float32_files_and_are_smaller(forms_a: Path) -> None:
     found = {record.id: record for record in read_manifest(forms_a).components}
     for name in ("coarse", "c2f"):
-        plain, small = found[name], found[f"{name}.int8"]
-        assert small.variant == "int8" and small.dims == plain.dims
-        assert small.size < 0.7 * plain.size
-        assert (small.inputs, small.outputs) == (plain.inputs, plain.outputs)
-        assert small.left == {}  # with what error, where any is left
-    assert all(not record.variant for record in found.values() if "int8" not in record.id)
+        plain, forms = found[name], [found[f"{name}.{form}"] for form in ("int8", "fp16")]
+        assert [small.variant for small in forms] == ["int8", "fp16"]
+        for small in forms:
+            assert small.dims == plain.dims and small.size < 0.7 * plain.size
+            assert (small.inputs, small.outputs) == (plain.inputs, plain.outputs)
+            assert small.left == {}  # with what error, where any is left
+    assert sum(bool(record.variant) for record in found.values()) == 4

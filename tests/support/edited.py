@@ -26,7 +26,7 @@ def edited(
 
     def replace(model: ir.Model) -> None:
         weight = model.graph.initializers[name]
-        weight.const_value = ir.tensor(change(weight.const_value.numpy()))
+        weight.const_value = ir.tensor(change(weight.const_value.numpy().copy()))
 
     return replanted(source, replace, folder)
 

@@ -15,6 +15,7 @@ from vampnet_onnx.configs.manifest import (
     FileRecord,
     SourceRecord,
 )
+from vampnet_onnx.configs.names import FLOAT16, entry_and_form
 from vampnet_onnx.configs.store import read_manifest
 from vampnet_onnx.export.components.registry import require_known
 from vampnet_onnx.verify.localisation.graph import GraphModules
@@ -41,6 +42,17 @@ class ComponentFile:
     unvouched: tuple[str, ...]
     graph: GraphModules
     adapted: bool = False
+
+
+def walkable(graph: GraphModules, variant: str) -> GraphModules:
+    """Return a component's graph, made fit to be walked.
+
+    A form in half precision computes in float32: its parts by themselves would round otherwise
+    than the whole.
+    """
+    if entry_and_form(variant)[1] == FLOAT16:
+        graph.compute_in_float32()
+    return graph
 
 
 def open_component(
@@ -72,7 +84,7 @@ def open_component(
     digests = {name: sha256(path) for name, path in lora.items()}
     adapters = adapters_of(record, artifacts.manifest, digests)
     files = [artifacts.folder / adapter.file.name for adapter in adapters]
-    graph = GraphModules(artifacts.path(record), files)
+    graph = walkable(GraphModules(artifacts.path(record), files), record.variant)
     record.require_facts(graph.metadata, artifacts.path(record))
     require_own_data(record, artifacts.path(record))
     return ComponentFile(
@@ -112,7 +124,7 @@ def _plain(path: Path, component: str | None) -> ComponentFile:
     if component not in (None, record.id):
         raise InputError(f"{path}: holds {record.id}, not {component}")
     unvouched = () if _is_vouched_for(record.file, path) else (path.name,)
-    return ComponentFile(record, path, sources, unvouched, graph)
+    return ComponentFile(record, path, sources, unvouched, walkable(graph, record.variant))
 
 
 def _is_vouched_for(found: FileRecord, path: Path) -> bool:

@@ -28,6 +28,7 @@ from vampnet_onnx.verify.sides.oracle import Oracle
 from vampnet_onnx.verify.sides.recorded import RecordedReference
 from vampnet_onnx.verify.subjects.case import Case
 
+from .component_file import walkable
 from .fresh import file_changes
 from .locate import recorded_source, reference_source
 
@@ -82,7 +83,7 @@ class Suspect:
 
     def graph(self) -> GraphModules:
         """Open its file, adapters switched on."""
-        return GraphModules(self.path, self.adapter_files)
+        return walkable(GraphModules(self.path, self.adapter_files), self.record.variant)
 
     def changes(self) -> tuple[Change, ...]:
         """Compare its file with what its checkpoint gives now."""

@@ -33,7 +33,7 @@ from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
 from vampnet_onnx.verify.subjects.case import Case
 from vampnet_onnx.verify.subjects.registry import SUBJECTS, subject_of
 
-from .component_file import STANDARD, ComponentFile, open_component
+from .component_file import STANDARD, ComponentFile, open_component, walkable
 from .fresh import file_changes
 
 _FRAMES = 23  # enough to see neighbours, few for any memory; prime, so no dimension is like it
@@ -261,7 +261,7 @@ def locate(
 ) -> Localisation:
     """Find the modules in which an export departs from its checkpoint on one input."""
     with reference_source(models, record, inputs) as source:
-        return localise(source, GraphModules(path))
+        return localise(source, walkable(GraphModules(path), record.variant))
 
 
 def _require_graph(case: Case) -> None:
@@ -293,7 +293,9 @@ def reference_source(
         path = Path(folder) / "made.onnx"
         made = export_component(component, opset=record.opset, left=record.left)
         save_graph(made.model, path)
-        yield GraphSource(GraphModules(path), inputs, same_names=True)
+        yield GraphSource(
+            walkable(GraphModules(path), record.variant), inputs, same_names=True
+        )
 
 
 def _located(

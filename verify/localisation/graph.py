@@ -20,6 +20,8 @@ from vampnet_onnx.export.adapters import adapter_tensors
 from vampnet_onnx.export.graph import module_of
 from vampnet_onnx.export.onnx_file import graph_bytes, read_graph
 
+from .widen import widen
+
 # Weights from here on are lent to ONNX Runtime as inputs of a part: read from its bytes, each
 # would be copied and packed anew for every part it is in.
 _LENT_BYTES = 1 << 10
@@ -87,6 +89,14 @@ class GraphModules:
             if name not in defaults:
                 raise InputError(f"{adapter}: gives {name}, which the graph does not take")
             defaults[name].const_value = ir.tensor(tensor, name=name)
+
+    def compute_in_float32(self) -> list[ir.Node]:
+        """Compute in float32 what the graph computes in half precision; see `widen`.
+
+        Returns:
+            The nodes whose outputs were in half precision, in order.
+        """
+        return widen(self._model.graph)
 
     @cached_property
     def _inside(self) -> dict[str, list[int]]:

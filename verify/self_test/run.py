@@ -6,7 +6,7 @@ the same set run over many seeds and must raise no alarm.
 """
 
 import signal
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import cache
@@ -36,12 +36,13 @@ from vampnet_onnx.verify.gates.audit import Origin, audit
 from vampnet_onnx.verify.gates.component import check_component
 from vampnet_onnx.verify.gates.measured import Measured
 from vampnet_onnx.verify.gates.modules import modules
+from vampnet_onnx.verify.gates.overflow import overflow
 from vampnet_onnx.verify.gates.processes import start_process
 from vampnet_onnx.verify.localisation.source import ROOT
 from vampnet_onnx.verify.sides.export import signature_mismatches
 from vampnet_onnx.verify.sides.models import Reference
 from vampnet_onnx.verify.sides.oracle import Sides
-from vampnet_onnx.verify.subjects.case import Case
+from vampnet_onnx.verify.subjects.case import Arrays, Case
 from vampnet_onnx.verify.subjects.registry import subject_of
 
 from .defects import Defect, FileDefect, GraphDefect, ModuleDefect, all_defects
@@ -64,7 +65,8 @@ def export_with(
     Raises:
         PassError: the exporter refuses what was planted.
     """
-    built = build_component(component, models)
+    name, _, variant = component.partition(".")
+    built = build_component(name, models, variant=variant)
     for defect in defects:
         if isinstance(defect, ModuleDefect):
             assert isinstance(built, TracedComponent), f"{component} has no module"
@@ -234,10 +236,18 @@ def _of_file(
     models: ModelSet, record: ComponentRecord, path: Path, gates: Gates
 ) -> dict[str, Measured]:
     """Measure a file that the same source and tools made."""
-    return {
-        "modules": modules(models, record, path, gates.modules),
-        "audit": audit(models, record, path, gates.audit, origin=Origin()),
+    measures: dict[str, Callable[[], Measured]] = {
+        "modules": lambda: modules(models, record, path, gates.modules),
+        "audit": lambda: audit(models, record, path, gates.audit, origin=Origin()),
+        "overflow": lambda: overflow(path, _inputs(record)),
     }
+    asked = gates.for_component(record.name, record.variant)
+    return {name: measure() for name, measure in measures.items() if name in asked}
+
+
+def _inputs(record: ComponentRecord) -> Iterator[Arrays]:
+    subject = subject_of(record)
+    return (subject.inputs(record, case) for case in subject.cases(record, MATRIX))
 
 
 def _first_culprit(

@@ -26,7 +26,7 @@ from vampnet_onnx.export.variants.rewriting import products, weight_of
 from vampnet_onnx.verify.numbers.metrics import relative_l2
 
 # Of logits, relative, on random weights; the last is what tells the form from another.
-ERRORS = {"int8": (1e-3, 0.05), "w8": (1e-4, 0.04), "w4": (1e-2, 0.4)}
+ERRORS = {"int8": (1e-3, 0.05), "w8": (1e-4, 0.04), "w4": (1e-2, 0.4), "fp16": (1e-5, 5e-3)}
 
 
 @pytest.fixture
@@ -58,7 +58,8 @@ def test_a_form_computes_nearly_what_float32_does(coarse: ir.Model, name: str) -
     expected = logits(coarse, inputs)
     records = make_form(coarse, FORMS[name], frozenset())
     assert [record.name for record in records][-1] == "CanonicalNames"
-    assert not products(coarse.graph), "every product is one of the form"
+    if name != "fp16":  # of which a product is one as before
+        assert not products(coarse.graph), "every product is one of the form"
     least, most = ERRORS[name]
     assert least < relative_l2(expected, logits(coarse, inputs)) < most
 
@@ -144,7 +145,7 @@ def test_errors_are_measured_product_by_product_and_the_worst_are_left(
     assert left_in_float32({"a": 0.2, "b": float("nan"), "c": 0.1}, 0.1) == {"a", "b"}
 
 
-@pytest.mark.parametrize("name", ["int8", "w8"])
+@pytest.mark.parametrize("name", ["int8", "w8", "fp16"])
 def test_adapters_go_on_working(coarse: ir.Model, name: str) -> None:
     apply_passes(coarse, [OpenForAdapters()])
     inputs, drawn = codes_for(coarse), np.random.default_rng(1)

@@ -146,15 +146,16 @@ def test_a_component_opens_once_for_each_number_of_threads(exported_a: Path) -> 
 
 def test_a_form_is_used_when_it_is_asked_for_and_only_then(forms_a: Path) -> None:
     tokens = {}
-    for variant in ("fp32", "int8"):
+    for variant in ("fp32", "int8", "fp16"):
         pipeline = VampPipeline.open(forms_a, variant=variant)
         pipeline.require()
         found = pipeline.components.transformer("coarse").session().path.name
-        assert found == ("coarse.onnx" if variant == "fp32" else "coarse.int8.onnx")
+        assert found == ("coarse.onnx" if variant == "fp32" else f"coarse.{variant}.onnx")
         codes = codes_for(pipeline)
         made = pipeline.vamp(codes, np.ones_like(codes), noise=PhiloxNoise(0))
         tokens[variant] = made.tokens
     assert not np.array_equal(tokens["fp32"], tokens["int8"])
+    assert np.mean(tokens["fp32"] == tokens["fp16"]) > 0.9
 
 
 def test_a_form_that_a_later_version_has_is_said_to_be_there(

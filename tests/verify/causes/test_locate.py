@@ -77,14 +77,17 @@ def test_weights_in_a_file_that_the_manifest_does_not_list_are_refused(
         compare_versions(old, new, gates=load_gates())
 
 
+@pytest.mark.parametrize("form, weight", [("int8", "weight_scales"), ("fp16", "weight")])
 def test_a_form_is_walked_beside_the_same_form_of_its_checkpoint(
-    forms_a: Path, golden_a: GoldenSet, tmp_path: Path
+    forms_a: Path, golden_a: GoldenSet, tmp_path: Path, form: str, weight: str
 ) -> None:
-    record = record_of(open_artifacts(forms_a), "coarse.int8")
+    record = record_of(open_artifacts(forms_a), f"coarse.{form}")
     sound, models = forms_a / record.file.name, open_models(golden_a.folder)
     case = subject_of(record).one_case(record, seed=0, batch=1, frames=13)
     inputs = subject_of(record).inputs(record, case)
     assert not locate(models, record, sound, inputs).culprits
     layer = "transformer.layers.0.self_attn.fc"
-    off = edited(sound, f"{layer}.weight_scales", lambda x: x * np.float32(1.05), tmp_path)
+    off = edited(
+        sound, f"{layer}.{weight}", lambda x: (x * np.float32(1.05)).astype(x.dtype), tmp_path
+    )
     assert list(locate(models, record, off, inputs).culprits) == [layer]

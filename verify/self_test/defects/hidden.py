@@ -1,12 +1,14 @@
 """Defects that tolerant outputs can hide; planted in files that were exported soundly."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import onnx_ir as ir
 
 from .base import FileDefect, nodes_of, replace_weight
 
+_ATTENTION = "transformer.layers.1.self_attn"
 _NORMS = tuple(
     f"transformer.{name}"
     for name in ("layers.0.norm_1", "layers.0.norm_3", "layers.1.norm_1", "layers.1.norm_3")
@@ -53,6 +55,21 @@ class DecoderBiasOnePercentOff(FileDefect, of="codec_decoder", at="decoder.model
         replace_weight(model, f"{self.culprit}.bias", lambda bias: bias * np.float32(1.01))
 
 
+class ValuesOverflow(
+    FileDefect, of="coarse.fp16", at=f"{_ATTENTION}.w_vs", also=(f"{_ATTENTION}.fc",)
+):
+    """Values are beyond half precision, and the product behind them divides by as much."""
+
+    def plant(self, model: ir.Model) -> None:
+        # In float32, and where half precision is computed in it, the output hardly moves.
+        for name, factor in (("w_vs", 2.0**15), ("fc", 2.0**-15)):
+            replace_weight(
+                model,
+                f"{_ATTENTION}.{name}.weight",
+                partial(_scaled, factor=np.float32(factor)),
+            )
+
+
 class OneEpsilonTenfold(FileDefect, of="c2f", at="transformer.layers.1.norm_3"):
     """One of several epsilons is ten times too large."""
 
@@ -67,6 +84,10 @@ class AllEpsilonsTooSmall(FileDefect, of="coarse", at=_NORMS[0], also=_NORMS[1:]
         paths = {str(node.metadata_props["vampnet_onnx.module"]) for node in model.graph}
         for path in sorted(path for path in paths if "norm" in path.rpartition(".")[2]):
             _scale_epsilon(model, path, 0.01)
+
+
+def _scaled(weight: np.ndarray, factor: np.float32) -> np.ndarray:
+    return (weight.astype(np.float32) * factor).astype(weight.dtype)
 
 
 def _scale_epsilon(model: ir.Model, path: str, factor: float) -> None:

@@ -45,8 +45,16 @@ def bench(
         str | None,
         typer.Option(
             metavar="LIST",
-            help="PyTorch to compare with: torch, torch-compile, both with a comma, or none;"
-            " torch where there is a checkpoint.",
+            help="Runtimes to compare with: torch, torch-compile, openvino, several with"
+            " commas, or none; torch where there is a checkpoint.",
+        ),
+    ] = None,
+    variants: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FORMS",
+            help="Forms of the transformers that take turns, such as fp32,int8; the others"
+            " are compared with the first.",
         ),
     ] = None,
     beside: Annotated[
@@ -95,7 +103,7 @@ def bench(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Measure how fast artifacts are, against PyTorch and against other versions of ours.
+    r"""Measure how fast artifacts are, against PyTorch and against other versions of ours.
 
     Contestants take turns, round by round, in processes of their own on the same cores and
     threads, so that whatever else the machine does falls on all of them. Printed are medians,
@@ -117,6 +125,9 @@ def bench(
 
       vampnet-onnx bench --like released --whole --beside old/bin/python
 
+      vampnet-onnx bench artifacts/mine --variants fp32,int8 \
+          --against openvino
+
       vampnet-onnx bench --like demo --only vamp --against torch,torch-compile
     """
     require_export_tools()
@@ -125,7 +136,7 @@ def bench(
     from vampnet_onnx.configs.artifacts import open_artifacts
     from vampnet_onnx.configs.verification import version_to_use
     from vampnet_onnx.reports.timings_page import has_bench, require_bench_place, write_bench
-    from vampnet_onnx.reports.timings_text import grids
+    from vampnet_onnx.reports.timings_text import beyond, grids, who
     from vampnet_onnx.verify.bench.run import INTERRUPTED, PARTS, Asked
     from vampnet_onnx.verify.bench.run import bench as run_bench
 
@@ -143,6 +154,7 @@ def bench(
         codec=codec,
         against=None if against is None else _against(against),
         beside=beside,
+        variants=_listed(variants) if variants else (),
         parts=PARTS if whole else tuple(only or PARTS[:1]),
         only=tuple(component or ()),
         cores=() if cores is None else _numbers(cores),
@@ -171,8 +183,9 @@ def bench(
             print_table(grid.columns, grid.rows)
         out.print()
         for one in found.contestants:
-            source = f", source {one.source}" if one.source else ""
-            out.print(f"  {one.name}: {one.what}, Python {one.python}{source}", markup=False)
+            out.print(f"  {one.name}: {who(one)}", markup=False)
+        if beyond(found):
+            out.print(f"  {beyond(found)}", markup=False)
         labelled = ", random weights" if found.random_weights else ""
         out.print(
             f"  {found.processor}, {found.cores} cores; no spinning{labelled}", markup=False
@@ -186,7 +199,11 @@ def bench(
 
 
 def _against(text: str) -> list[str]:
-    return [] if text == "none" else [name.strip() for name in text.split(",")]
+    return [] if text == "none" else _listed(text)
+
+
+def _listed(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",")]
 
 
 def _numbers(text: str) -> list[int]:

@@ -19,6 +19,10 @@ class Ratio(Record):
     value: float | None = Field(description="null where no difference was measured")
     low: float = Field(description="end of the interval that holds the median of the ratios")
     high: float
+    would_tell: int | None = Field(
+        default=None,
+        description="rounds, about, that would tell a ratio whose interval is clear of one",
+    )
 
 
 class Timing(Record):
@@ -64,6 +68,9 @@ class Contender(Record):
     what: str = Field(description="what computes there, with versions")
     python: str
     source: str = Field(description="hash of the code that runs there")
+    threads: int | None = Field(
+        default=None, description="on all cores that were asked for; a row has one a core"
+    )
 
 
 class Bench(Record):

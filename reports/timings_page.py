@@ -8,12 +8,32 @@ from vampnet_onnx.configs.files import replacing, require_place
 
 from .pages import page_environment
 from .timings import Bench, Row
-from .timings_text import UNCLEAR, grids, seconds, times
+from .timings_text import UNCLEAR, beyond, grids, seconds, times, who
 
 FILES = {"json": "bench.json", "html": "bench.html"}
 
-# Geometry of the plot of ratios, in units of its view box.
-WIDTH, ROW, LEFT, RIGHT, TOP = 760, 22, 250, 740, 12
+
+@dataclass(frozen=True)
+class Geometry:
+    """Of the plot of ratios, in units of its view box.
+
+    Attributes:
+        row: height of a row for up to two marks.
+        left: where the axis begins.
+        over: height of the row's label over its marks; 0 puts it at their left.
+    """
+
+    width: float
+    row: float
+    left: float
+    right: float
+    over: float = 0
+    top: float = 12
+
+
+WIDE, NARROW = Geometry(760, 22, 250, 740), Geometry(360, 22, 8, 352, over=16)
+_APART = 6.0  # marks of one row
+_TICKS = 24.0  # ticks, at least
 
 
 @dataclass(frozen=True)
@@ -33,6 +53,7 @@ class Mark:
 class Axis:
     """The plot of ratios: labels of rows with their heights, marks, ticks."""
 
+    at: Geometry
     height: float
     labels: list[tuple[float, str]]
     marks: list[Mark]
@@ -92,18 +113,19 @@ def render_bench(bench: Bench) -> str:
             bench=bench,
             grids=grids(bench),
             names=names,
-            axis=ratio_axis(bench.rows, names),
+            axes={
+                "wide": ratio_axis(bench.rows, names),
+                "narrow": ratio_axis(bench.rows, names, NARROW),
+            },
             bars=bars,
             unclear=UNCLEAR,
-            WIDTH=WIDTH,
-            LEFT=LEFT,
-            RIGHT=RIGHT,
-            TOP=TOP,
+            who=who,
+            beyond=beyond(bench),
         )
     )
 
 
-def ratio_axis(rows: list[Row], names: list[str]) -> Axis | None:
+def ratio_axis(rows: list[Row], names: list[str], at: Geometry = WIDE) -> Axis | None:
     """Return every ratio on a logarithmic axis; None where there is none."""
     shown = [row for row in rows if any(timing.ratio for timing in row.timings)]
     found = [t.ratio for row in shown for t in row.timings if t.ratio is not None]
@@ -114,12 +136,15 @@ def ratio_axis(rows: list[Row], names: list[str]) -> Axis | None:
 
     def across(value: float) -> float:
         share = math.log(value / low) / math.log(high / low)
-        return round(LEFT + share * (RIGHT - LEFT), 1)
+        return round(at.left + share * (at.right - at.left), 1)
 
+    most = max(sum(timing.ratio is not None for timing in row.timings) for row in shown)
+    height = at.over + at.row + _APART * max(0, most - 2)
     labels, marks = [], []
     for number, row in enumerate(shown):
-        y = TOP + (number + 0.5) * ROW
-        labels.append((y, _label(row)))
+        start = at.top + number * height
+        y = start + at.over + (height - at.over) / 2
+        labels.append((start + at.over / 2 if at.over else y, _label(row)))
         others = [timing for timing in row.timings if timing.ratio is not None]
         for place, timing in enumerate(others):
             ratio = timing.ratio
@@ -129,15 +154,19 @@ def ratio_axis(rows: list[Row], names: list[str]) -> Axis | None:
                     at=across(ratio.value or math.sqrt(ratio.low * ratio.high)),
                     low=across(ratio.low),
                     high=across(ratio.high),
-                    y=round(y + (place - (len(others) - 1) / 2) * 6, 1),
+                    y=round(y + (place - (len(others) - 1) / 2) * _APART, 1),
                     contestant=names.index(timing.contestant),
                     clear=ratio.value is not None,
                     title=f"{_label(row)}, {timing.contestant}: {times(ratio)}",
                 )
             )
     steps = (0.1, 0.2, 0.5, 0.75, 1, 1.5, 2, 3, 5, 10, 20, 50, 100)
-    ticks = [(across(step), f"{step:g}") for step in steps if low <= step <= high]
-    return Axis(TOP + len(shown) * ROW, labels, marks, ticks, across(1.0))
+    ticks = list[tuple[float, str]]()
+    for step in sorted(steps, key=lambda step: abs(math.log(step))):  # one is always there
+        x = across(step)
+        if low <= step <= high and all(abs(x - other) >= _TICKS for other, _ in ticks):
+            ticks.append((x, f"{step:g}"))
+    return Axis(at, at.top + len(shown) * height, labels, marks, ticks, across(1.0))
 
 
 def phase_bars(rows: list[Row]) -> list[Bar]:

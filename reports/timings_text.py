@@ -3,9 +3,14 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .timings import Bench, Ratio, Row, Timing
+from .timings import Bench, Contender, Ratio, Row, Timing
 
 UNCLEAR = "no difference measured"
+_MANY = 100  # rounds; of more nobody wants to know how many
+BEYOND = (
+    "of sgemm counts operations of the float32 network against a float32 product of 1024 x"
+    " 1024: more than 100 % is arithmetic in fewer bits, or products of a better shape"
+)
 
 PARTS = {
     "components": "Networks and the pipeline's steps",
@@ -68,6 +73,10 @@ def times(ratio: Ratio | None) -> str:
     """Return a ratio with its interval, or that there is none to tell."""
     if ratio is None:
         return ""
+    if ratio.would_tell is not None:
+        between = f"{ratio.low:.2f} to {ratio.high:.2f}"
+        many = f"about {ratio.would_tell}" if ratio.would_tell <= _MANY else f"over {_MANY}"
+        return f"unsure, {between}; {many} rounds would tell"
     if ratio.value is None:
         return UNCLEAR
     return f"{ratio.value:.2f} ({ratio.low:.2f} to {ratio.high:.2f})"
@@ -76,6 +85,19 @@ def times(ratio: Ratio | None) -> str:
 def share(value: float | None) -> str:
     """Return a share in percent."""
     return "" if value is None else f"{100 * value:.0f} %"
+
+
+def who(one: Contender) -> str:
+    """Return who took part, in words."""
+    threads = f", a thread a core, at most {one.threads}" if one.threads else ""
+    source = f", source {one.source}" if one.source else ""
+    return f"{one.what}{threads}, Python {one.python}{source}"
+
+
+def beyond(bench: Bench) -> str:
+    """Return what shares above all of the machine's rate mean; empty where there are none."""
+    shares = [timing.of_sgemm or 0 for row in bench.rows for timing in row.timings]
+    return BEYOND if max(shares, default=0) > 1 else ""
 
 
 def memory(value: int) -> str:

@@ -24,7 +24,9 @@ VAMP = ("vamp", "in.wav", "out.wav", "--artifacts", "none")
         ("matplotlib", "plots", FACE, (*VAMP, "--plot", "pictures")),
         ("matplotlib", "plots", FACE, (*LOCALISE, "--plot", "depth.png")),
         ("matplotlib", "plots", TRAINING, ("curves", "none", "curves.png")),
+        ("matplotlib", "plots", FACE, ("quantise", "none", "--plot", "layers.svg")),
         ("librosa", "onsets", FACE, (*VAMP, "--onset-mask-width", "1")),
+        ("openvino", "openvino", FACE, ("bench", "--like", "tiny", "--against", "openvino")),
     ],
 )
 def test_what_needs_a_missing_package_is_refused_before_the_work(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from pathlib import Path
@@ -10,6 +11,7 @@ from tests.support.html_page import Page
 from tests.support.timings_samples import sample_bench
 from vampnet_onnx.reports.timings import Bench
 from vampnet_onnx.reports.timings_page import (
+    NARROW,
     has_bench,
     phase_bars,
     ratio_axis,
@@ -44,6 +46,19 @@ def test_ratios_are_marks_at_their_places() -> None:
     # A row without a ratio is not in the plot.
     assert [text for _, text in axis.labels][-1] == "vamp: total" and len(axis.labels) == 4
     assert ratio_axis(bench.rows[-1:], ["onnx"]) is None
+
+
+def test_a_narrow_page_has_a_plot_of_its_own_whose_texts_are_as_large() -> None:
+    bench = sample_bench()
+    narrow = ratio_axis(bench.rows, ["onnx", "torch", "beside"], NARROW)
+    assert narrow is not None and narrow.at.width <= 372  # of 400 px, what margins leave
+    label, mark = narrow.labels[0][0], narrow.marks[0].y
+    assert mark - label > 11  # labels stand over their marks
+    ticks = sorted(x for x, _ in narrow.ticks)
+    assert min(b - a for a, b in itertools.pairwise(ticks)) >= 24
+    html = render_bench(bench)
+    assert html.count('<svg class="wide"') == html.count('<svg class="narrow"') == 1
+    assert 'data-label="median"' in html
 
 
 def test_bars_are_phases_end_to_end() -> None:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from vampnet_onnx.configs.manifest import ComponentRecord, Manifest
+from vampnet_onnx.configs.names import FORMS, entry_and_form, variant_of
 from vampnet_onnx.reports.timings import Row, Timing
 from vampnet_onnx.verify.subjects.registry import subject_of
 
@@ -38,11 +39,21 @@ class Thing:
     Attributes:
         kind: what the workers call it, ``graph`` or the step.
         record: of the component at work.
+        files: components by form, empty for float32; a step has its component's.
     """
 
     name: str
     kind: str
     record: ComponentRecord
+    files: Mapping[str, str]
+
+    def file_of(self, side: Side, first: Side) -> str | None:
+        """Return the component that a side runs; None if there is none of its form.
+
+        What has no forms is run once, by the first side, beside those that have none.
+        """
+        alone = side.form == first.form and not any(self.files)
+        return self.files.get("" if alone else side.form)
 
 
 @dataclass(frozen=True)
@@ -54,20 +65,33 @@ class Point:
     cores: int
 
 
-def things(manifest: Manifest, only: Sequence[str]) -> list[Thing]:
+def things(manifest: Manifest, only: Sequence[str], forms: Sequence[str] = ()) -> list[Thing]:
     """Return what there is to time of a version: every network, and the codec's steps.
 
     Args:
         only: names of them; empty for all.
+        forms: that contend at the same thing; without any, every file is a thing.
     """
-    found = [
-        Thing(r.id, "graph", r) for r in manifest.components if subject_of(r).has_rounding
-    ]
+    networks = [r for r in manifest.components if subject_of(r).has_rounding]
+    found = list[Thing]()
+    for record in networks:
+        entry, form = entry_and_form(record.variant) if forms else (record.variant, "")
+        if not form:
+            files = {"": record.id} | {
+                other: name
+                for other in FORMS
+                if forms and manifest.component(name := _id(record, variant_of(entry, other)))
+            }
+            found.append(Thing(record.id, "graph", record, files))
     for step, name in (("encode", "codec_encoder"), ("decode", "codec_decoder")):
-        record = manifest.component(name)
-        if record is not None:
-            found.append(Thing(step, step, record))
+        part = manifest.component(name)
+        if part is not None:
+            found.append(Thing(step, step, part, {"": name}))
     return [thing for thing in found if not only or thing.name in only]
+
+
+def _id(record: ComponentRecord, variant: str) -> str:
+    return record.model_copy(update={"variant": variant}).id
 
 
 def points(cores: Sequence[int]) -> list[Point]:
@@ -118,13 +142,15 @@ def timed(
         require_equal({worker.side.name: worker.given for worker in (*workers, machine)})
         machine.ask("load", kind=SGEMM, runtime="torch")
         for thing in chosen:
-            named = {"component": thing.name} if thing.kind == "graph" else {}
-            for worker in workers:
+            at_work = [w for w in workers if thing.file_of(w.side, sides[0])]
+            for worker in at_work:
                 runtime, own = worker.side.runtime, files[worker.side.name]
+                file = thing.file_of(worker.side, sides[0])
+                named = {"component": file} if thing.kind == "graph" else {}
                 progress(f"{thing.name}: {worker.side.name} loads", 0, 1)
                 worker.ask("load", kind=thing.kind, runtime=runtime, **named, **own)
             for point in at:
-                yield _row(manifest, thing, point, workers, machine, folder, budget, progress)
+                yield _row(manifest, thing, point, at_work, machine, folder, budget, progress)
 
 
 def _row(

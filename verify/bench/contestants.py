@@ -23,7 +23,7 @@ from typing import Any
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.reports.timings import Contender
 
-AGAINST = ("torch", "torch-compile")
+AGAINST = ("torch", "torch-compile", "openvino")
 SGEMM = "sgemm"
 
 _SCRIPT = Path(__file__).with_name("worker.py")
@@ -39,13 +39,15 @@ class Side:
     """A contestant: whose version of the package, on what.
 
     Attributes:
-        runtime: ``onnx``, ``torch`` or ``torch-compile``.
+        runtime: ``onnx``, ``torch``, ``torch-compile`` or ``openvino``.
         python: the interpreter.
+        form: of the transformers; empty for float32.
     """
 
     name: str
     runtime: str
     python: str = field(default_factory=lambda: sys.executable)
+    form: str = ""
 
 
 def interpreter(given: str) -> str:
@@ -91,6 +93,7 @@ class Worker:
             what=started["what"],
             python=f"{started['python']} ({side.python})",
             source=started["source"],
+            threads=self.given[1],
         )
 
     def ask(self, operation: str, **parameters: Any) -> dict[str, Any]:

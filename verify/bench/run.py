@@ -8,9 +8,11 @@ from pathlib import Path
 
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError, nearest
+from vampnet_onnx.configs.extras import require_optional
 from vampnet_onnx.configs.interrupts import Interrupted, dealt_with
 from vampnet_onnx.configs.machine import cores as cores_here
 from vampnet_onnx.configs.machine import processor
+from vampnet_onnx.configs.names import FLOAT32, FORMS
 from vampnet_onnx.export.components.registry import require_known, required_checkpoint
 from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.models.checkpoints.random_checkpoint import sizes, write_random_set
@@ -61,6 +63,8 @@ class Asked:
         against: runtimes of PyTorch to compare with; None is torch where there is a
             checkpoint.
         beside: interpreter with another version of the package.
+        variants: forms of the transformers that contend, the first of them what others are
+            compared with; empty for float32, and for every file by itself.
         only: names of components and steps; empty for all.
         cores: numbers of them; empty for one, two, four and so on to all.
         rounds: that count; None is as many as fit into the time.
@@ -72,6 +76,7 @@ class Asked:
     codec: Path | None = None
     against: Sequence[str] | None = None
     beside: str | None = None
+    variants: Sequence[str] = ()
     parts: Sequence[str] = ("components",)
     only: Sequence[str] = ()
     cores: Sequence[int] = ()
@@ -101,7 +106,8 @@ class Asked:
                     f"--only {part}: known are {', '.join(PARTS)}{nearest(part, [*PARTS])}"
                 )
         if self.like is None and self.checkpoint is None:
-            lacking = [*(self.against or ()), *(p for p in self.parts if p in PARTS[2:])]
+            against = [name for name in self.against or () if name.startswith("torch")]
+            lacking = [*against, *(p for p in self.parts if p in PARTS[2:])]
             if lacking:
                 raise InputError(
                     f"{lacking[0]} needs the checkpoint: give --checkpoint DIR, or --like"
@@ -110,8 +116,16 @@ class Asked:
             raise InputError(f"--like {self.like}: known are {', '.join(sizes())}")
         if self.only and "components" not in self.parts:
             raise InputError("--component goes with the part 'components', which was left out")
+        for form in self.variants:
+            if form not in (FLOAT32, *FORMS):
+                raise InputError(
+                    f"--variants {form}: known are {', '.join((FLOAT32, *FORMS))}"
+                    f"{nearest(form, [FLOAT32, *FORMS])}"
+                )
         if self.artifacts is not None:
-            _require_there(self.artifacts, self.parts, self.only)
+            _require_there(self.artifacts, self)
+        if "openvino" in (self.against or ()):
+            require_optional("openvino", otherwise="leave openvino out of --against")
         if self.beside is not None:
             interpreter(self.beside)
         if any(count > cores_here() for count in self.cores):
@@ -124,10 +138,23 @@ class Asked:
         """Who takes part, the one that others are compared with first."""
         torch = self.like is not None or self.checkpoint is not None
         against = (("torch",) if torch else ()) if self.against is None else self.against
-        found = [Side(_OURS, "onnx"), *(Side(name, name) for name in against)]
+        found = [
+            Side(_OURS, "onnx") if form == FLOAT32 else Side(form, "onnx", form=form)
+            for form in dict.fromkeys(self.variants or [FLOAT32])
+        ]
+        found += [Side(name, name) for name in against]
         if self.beside is not None:
-            found.append(Side(_BESIDE, "onnx", interpreter(self.beside)))
+            found.append(Side(_BESIDE, "onnx", interpreter(self.beside), found[0].form))
         return found
+
+    @property
+    def exported(self) -> dict[str, list[str]]:
+        """What is exported beside the usual, as a worker takes it."""
+        return (
+            {"variants": list(dict.fromkeys([FLOAT32, *self.variants]))}
+            if any(form != FLOAT32 for form in self.variants)
+            else {}
+        )
 
     @property
     def counts(self) -> list[int]:
@@ -167,7 +194,8 @@ class _Run:
                 seed=0,
                 progress=lambda name: self.progress(f"drawing {name}", 0, 1),
             )
-        onnx = [side for side in sides if side.runtime == "onnx"]
+        # Whoever exports and verifies: each version of ours once, whatever the form.
+        onnx = [sides[0], *(side for side in sides if side.name == _BESIDE)]
         rounds = asked.rounds or ROUNDS
         made: Mapping[str, Path] = {}
         if "export" in asked.parts:
@@ -180,6 +208,7 @@ class _Run:
                 self.folder,
                 cores=most,
                 rounds=rounds,
+                variants=asked.exported,
                 progress=self.progress,
             )
         if asked.like is None:
@@ -189,11 +218,13 @@ class _Run:
         elif not made:
             assert checkpoint is not None
             made = self._exported(onnx, checkpoint)
-        self.artifacts = asked.artifacts or open_artifacts(made[_OURS])
-        _require_there(self.artifacts, asked.parts, asked.only)
+        self.artifacts = asked.artifacts or open_artifacts(made[onnx[0].name])
+        _require_there(self.artifacts, asked)
         torch = {"files": str(checkpoint), "codec": None if codec is None else str(codec)}
         files = {
-            side.name: {"files": str(made[side.name])} if side in onnx else torch
+            side.name: torch
+            if side.runtime.startswith("torch")
+            else {"files": str(made[side.name if side in onnx else onnx[0].name])}
             for side in sides
         }
         if "components" in asked.parts:
@@ -207,7 +238,10 @@ class _Run:
             bench_vamp(
                 self.rows,
                 sides,
-                files,
+                {
+                    side.name: files[side.name] | ({"variant": side.form} if side.form else {})
+                    for side in sides
+                },
                 self.folder,
                 cores=most,
                 rounds=rounds,
@@ -235,7 +269,11 @@ class _Run:
             with open_worker(side, self.folder, cores=max(self.asked.counts)) as worker:
                 store = self.folder / f"{side.name}-made"
                 answer = worker.ask(
-                    "export", checkpoint=str(checkpoint), codec=None, out=str(store)
+                    "export",
+                    checkpoint=str(checkpoint),
+                    codec=None,
+                    out=str(store),
+                    **self.asked.exported,
                 )
                 made[side.name] = Path(answer["folder"])
         return made
@@ -247,7 +285,7 @@ class _Run:
         files: Mapping[str, Mapping[str, str | None]],
     ) -> None:
         asked, manifest = self.asked, artifacts.manifest
-        chosen = things(manifest, asked.only)
+        chosen = things(manifest, asked.only, asked.variants)
         budget = BUDGET
         if asked.rounds is not None:
             budget = replace(BUDGET, least=asked.rounds, most=asked.rounds)
@@ -359,20 +397,27 @@ def bench(
     )
 
 
-def _require_there(artifacts: Artifacts, parts: Sequence[str], only: Sequence[str]) -> None:
+def _require_there(artifacts: Artifacts, asked: Asked) -> None:
     """Refuse names that are none of the artifacts', and a whole of which a part is missing."""
     for record in artifacts.manifest.components:
         require_known(record, artifacts.folder)
-    known = [thing.name for thing in things(artifacts.manifest, ())]
-    for name in only:
+    there = things(artifacts.manifest, (), asked.variants)
+    for form in asked.variants:
+        if form != FLOAT32 and not any(form in thing.files for thing in there):
+            raise InputError(
+                f"--variants {form}: {artifacts.folder} holds no transformer in {form} beside"
+                f" float32; export with --variants fp32,{form}"
+            )
+    known = [thing.name for thing in there]
+    for name in asked.only:
         if name not in known:
             raise InputError(
                 f"--component {name}: there are {', '.join(known)}{nearest(name, known)}"
             )
-    if "vamp" in parts:
-        components = Components(artifacts)
+    for side in asked.sides if "vamp" in asked.parts else ():
+        components = Components(artifacts, form=side.form)
         for name in _VAMP:
-            components.record(name)
+            components.record(components.identifier(name))
 
 
 def _require_same(asked: Asked) -> None:

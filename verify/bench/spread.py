@@ -6,7 +6,8 @@ Neither quartiles nor standard deviations say that of five values, and one round
 machine did something else moves an end of it, never the middle.
 
 A *ratio* is measured round by round, so that what slows a round slows both of its sides.  It
-is told only if its interval is narrower than the difference that it would tell.  Two equal
+is told only if its interval is narrower than the difference that it would tell; where it is
+wider, and yet clear of one, it is said how many rounds would tell, about.  Two equal
 contestants are then found to differ once in 11 benches of three rounds, in 160 of five, and in
 400 and more beyond.
 """
@@ -21,6 +22,8 @@ LEAST_ROUNDS = 3
 """Rounds below which no ratio is told."""
 
 _COVERED = 0.95
+# Of how many rounds would tell: what is reckoned from few is uncertain; and where to give up.
+_MARGIN, _MOST_ROUNDS = 1.3, 1000
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -40,7 +43,37 @@ def ratio(other: Sequence[float], first: Sequence[float]) -> Ratio:
     found = spread([a / b for a, b in zip(other, first, strict=True)])
     differs = abs(found.median - 1) > found.high - found.low
     told = found.median if differs and len(first) >= LEAST_ROUNDS else None
-    return Ratio(value=told, low=found.low, high=found.high)
+    return Ratio(
+        value=told,
+        low=found.low,
+        high=found.high,
+        would_tell=_would_tell(found, len(first)) if told is None else None,
+    )
+
+
+def _would_tell(found: Spread, rounds: int) -> int | None:
+    """Return how many rounds would tell a ratio whose interval is clear of one, about.
+
+    As many as make the interval narrow enough, of noise that is normal and as wide as this.
+
+    Returns:
+        None where one is within the interval, for it may be all there is.
+    """
+    if found.low <= 1 <= found.high:
+        return None
+    deviation = (found.high - found.low) / _width(rounds) if rounds > 1 else 0.0
+    apart = abs(found.median - 1) / _MARGIN
+    candidates = range(max(LEAST_ROUNDS, rounds + 1), _MOST_ROUNDS)
+    return next((n for n in candidates if deviation * _width(n) < apart), _MOST_ROUNDS)
+
+
+def _width(rounds: int) -> float:
+    """Return how wide the interval is expected to be of normal noise, in its deviations.
+
+    Blom's approximation of the expected order statistics.
+    """
+    last = rounds - _left_out(rounds)
+    return 2 * statistics.NormalDist().inv_cdf((last - 0.375) / (rounds + 0.25))
 
 
 def _left_out(count: int) -> int:

@@ -75,12 +75,16 @@ def bench_export(
     *,
     cores: int,
     rounds: int,
+    variants: Mapping[str, Sequence[str]],
     progress: Progress,
 ) -> dict[str, Path]:
     """Time exporting a folder of checkpoints, and once more in another process.
 
     Graphs may be kept for checkpoints of known dimensions: every round begins with an empty
     cache, and its second export finds what the first one left there.
+
+    Args:
+        variants: forms to export, as the worker takes them; empty for float32 alone.
 
     Returns:
         The version that each side made last.
@@ -94,7 +98,11 @@ def bench_export(
             shutil.rmtree(store, ignore_errors=True)
             with start() as worker:
                 found[title] = worker.ask(
-                    "export", checkpoint=str(checkpoint), codec=_text(codec), out=str(store)
+                    "export",
+                    checkpoint=str(checkpoint),
+                    codec=_text(codec),
+                    out=str(store),
+                    **variants,
                 )
         shutil.rmtree(folder / f"{side.name}-first")
         made[side.name] = Path(found["known"]["folder"])

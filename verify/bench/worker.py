@@ -110,7 +110,11 @@ class Work:
 
         what = f"onnxruntime {onnxruntime.__version__}"
         threads = cores
-        if runtime != "onnx":
+        if runtime == "openvino":
+            import openvino
+
+            what = f"openvino {openvino.__version__.partition('-')[0]} in float32"
+        elif runtime != "onnx":
             import torch
 
             torch.set_num_threads(cores)
@@ -168,6 +172,16 @@ class Work:
             return run
         return session.open_session(artifacts, record, Runtime(threads=self.cores)).run
 
+    def _graph_openvino(self, files: str, component: str) -> Run:
+        from vampnet_onnx.configs.artifacts import open_artifacts
+        from vampnet_onnx.configs.runtime import Runtime
+        from vampnet_onnx.pipeline.version.session import open_session
+
+        artifacts = open_artifacts(Path(files))
+        record = artifacts.manifest.component(component)
+        assert record is not None
+        return open_session(artifacts, record, Runtime("openvino", threads=self.cores)).run
+
     def _graph_torch(
         self, files: str, component: str, codec: str | None, compiled: bool = False
     ) -> Run:
@@ -186,11 +200,14 @@ class Work:
         assert isinstance(built, TracedComponent)
         return _in_torch(built.module.eval(), compiled)
 
-    def _encode_onnx(self, files: str) -> Run:
+    def _encode_openvino(self, files: str) -> Run:
+        return self._encode_onnx(files, runtime="openvino")
+
+    def _encode_onnx(self, files: str, **chosen: Any) -> Run:
         from vampnet_onnx import VampPipeline
         from vampnet_onnx.pipeline.steps.preparation import Prepared
 
-        pipeline = VampPipeline.open(files, threads=self.cores)
+        pipeline = VampPipeline.open(files, threads=self.cores, **chosen)
 
         def run(arrays: dict[str, Any]) -> object:
             audio = arrays["audio"]
@@ -201,10 +218,13 @@ class Work:
     def _encode_torch(self, files: str, codec: str | None, compiled: bool = False) -> Run:
         return _in_torch(_networks(files, codec)["codec"].encode, compiled)
 
-    def _decode_onnx(self, files: str) -> Run:
+    def _decode_openvino(self, files: str) -> Run:
+        return self._decode_onnx(files, runtime="openvino")
+
+    def _decode_onnx(self, files: str, **chosen: Any) -> Run:
         from vampnet_onnx import VampPipeline
 
-        pipeline = VampPipeline.open(files, threads=self.cores)
+        pipeline = VampPipeline.open(files, threads=self.cores, **chosen)
         return lambda arrays: pipeline.decode(arrays["codes"])
 
     def _decode_torch(self, files: str, codec: str | None, compiled: bool = False) -> Run:
@@ -243,19 +263,23 @@ class Work:
             audio, rate = found["audio"], int(found["rate"])
         _forget_peak()
         clock = Clock()
-        if runtime == "onnx":
-            _vamp_onnx(clock, files, audio, rate, self.cores)
+        if runtime in ("onnx", "openvino"):
+            # A version before this one knows neither forms nor runtimes.
+            chosen = {"runtime": runtime} if runtime != "onnx" else {}
+            _vamp_onnx(clock, files, audio, rate, self.cores, **chosen, **more)
         else:
             _vamp_torch(clock, files, audio, rate, compiled=runtime != "torch", **more)
         return {"seconds": clock.seconds, "memory": _peak()}
 
-    def export(self, checkpoint: str, codec: str | None, out: str) -> dict[str, Any]:
+    def export(
+        self, checkpoint: str, codec: str | None, out: str, **chosen: Any
+    ) -> dict[str, Any]:
         """Export a folder of checkpoints; says where to."""
         from vampnet_onnx import export_checkpoints
 
         _forget_peak()
         with _sampled("export") as found:
-            made = export_checkpoints(checkpoint, out, model="bench", codec=codec)
+            made = export_checkpoints(checkpoint, out, model="bench", codec=codec, **chosen)
         return {**found, "folder": str(made.folder)}
 
     def verify(self, checkpoint: str, codec: str | None, files: str) -> dict[str, Any]:
@@ -282,7 +306,9 @@ class Clock:
         self._began = now
 
 
-def _vamp_onnx(clock: Clock, files: str, audio: Any, rate: int, cores: int) -> None:
+def _vamp_onnx(
+    clock: Clock, files: str, audio: Any, rate: int, cores: int, **chosen: Any
+) -> None:
     from vampnet_onnx import VampPipeline
     from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
 
@@ -290,7 +316,7 @@ def _vamp_onnx(clock: Clock, files: str, audio: Any, rate: int, cores: int) -> N
         if done == total:
             clock.ends(name)
 
-    pipeline = VampPipeline.open(files, threads=cores)
+    pipeline = VampPipeline.open(files, threads=cores, **chosen)
     clock.ends("open")
     # What is not needed yet loads beside the work, where a version can do that.
     getattr(pipeline, "begin", pipeline.require)(sample_rate=rate)

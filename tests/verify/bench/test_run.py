@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from tests.support.exports import only
-from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.interrupts import Interrupted
 from vampnet_onnx.reports.timings import Bench, Contender, Row
 from vampnet_onnx.verify.bench import run as module
-from vampnet_onnx.verify.bench.components import BATCHES, LENGTHS, Point, points
+from vampnet_onnx.verify.bench.components import BATCHES, LENGTHS, Point, points, things
 from vampnet_onnx.verify.bench.run import INTERRUPTED, Asked, bench
 from vampnet_onnx.verify.bench.worker import SGEMM_PRODUCTS, SGEMM_SIDE
 
@@ -73,6 +73,57 @@ def test_networks_and_steps_are_timed_against_pytorch_and_another_version(
                 row.audio_s * row.batch / took
             )
     assert not [path for path in (tmp_path / "bench").rglob("*") if path.suffix == ".npz"]
+
+
+@pytest.mark.usefixtures("short")
+def test_forms_and_openvino_take_turns_at_one_thing(forms_a: Path, tmp_path: Path) -> None:
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    asked = Asked(
+        open_artifacts(forms_a),
+        variants=("fp32", "int8"),
+        against=("openvino",),
+        only=("coarse", "decode"),
+        cores=(1,),
+        rounds=1,
+    )
+    found = measured(asked, tmp_path / "bench")
+    assert [one.name for one in found.contestants] == ["onnx", "int8", "openvino"]
+    assert [one.threads for one in found.contestants] == [1, 1, 1]
+    by_name = {r.what: [t.contestant for t in r.timings] for r in found.rows}
+    assert by_name == {
+        "coarse": ["onnx", "int8", "openvino"],
+        "decode": ["onnx", "openvino"],  # of which there is no other form
+    }
+
+
+def test_forms_are_one_thing_and_what_has_none_is_run_once(forms_a: Path) -> None:
+    artifacts = open_artifacts(forms_a)
+    every = [thing.name for thing in things(artifacts.manifest, ())]
+    assert {"coarse", "coarse.int8"} < set(every)
+    sides = Asked(artifacts, variants=("int8", "fp32")).sides
+    assert [(side.name, side.form) for side in sides] == [("int8", "int8"), ("onnx", "")]
+    files = {
+        thing.name: [thing.file_of(side, sides[0]) for side in sides]
+        for thing in things(artifacts.manifest, (), ("int8", "fp32"))
+    }
+    assert files["coarse"] == ["coarse.int8", "coarse"] and "coarse.int8" not in files
+    assert files["encode"][0] == "codec_encoder"
+    alone = Asked(artifacts, variants=("int8",)).sides
+    (encode,) = things(artifacts.manifest, ("encode",), ("int8",))
+    assert encode.file_of(alone[0], alone[0]) == "codec_encoder"
+
+
+def test_whole_variations_take_the_form(forms_a: Path, tmp_path: Path) -> None:
+    asked = Asked(
+        open_artifacts(forms_a),
+        variants=("fp32", "int8"),
+        parts=("vamp",),
+        cores=(1,),
+        rounds=1,
+    )
+    found = measured(asked, tmp_path / "bench")
+    (total,) = [r for r in found.rows if r.what == "total"]
+    assert [t.contestant for t in total.timings] == ["onnx", "int8"]
 
 
 def test_points_are_lengths_on_every_number_of_cores_and_batches_on_the_most() -> None:
@@ -160,6 +211,8 @@ def test_what_cannot_be_measured_is_refused_at_once(
         ({"artifacts": some, "only": ["corse"]}, "did you mean 'coarse'"),
         ({"artifacts": some, "parts": ["vamp"], "only": ["coarse"]}, "left out"),
         ({"artifacts": some, "cores": [10_000]}, "this process has"),
+        ({"artifacts": some, "variants": ["int9"]}, "did you mean 'int8'"),
+        ({"artifacts": some, "variants": ["int8"]}, "holds no transformer in int8"),
         ({"artifacts": some, "beside": "nowhere"}, "no such program"),
     ):
         with pytest.raises(InputError, match=words):

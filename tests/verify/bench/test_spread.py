@@ -43,6 +43,26 @@ def test_a_ratio_less_sure_than_it_is_different_is_not_told() -> None:
     assert ratio([0.81, 0.79, 0.8, 0.85, 0.78], first).value == pytest.approx(0.8)
 
 
+def test_how_many_rounds_would_tell_is_said_of_what_is_clear_of_one() -> None:
+    first = [1.0] * 3
+    unsure = ratio([1.02, 1.30, 1.10], first)
+    assert unsure.value is None and unsure.would_tell is not None
+    wider = ratio([1.02, 1.60, 1.10], first)
+    assert wider.would_tell is not None and wider.would_tell > unsure.would_tell > 20
+    assert ratio([0.98, 1.30, 1.10], first).would_tell is None  # it may be one
+    assert ratio([1.5, 1.5, 1.5], first).would_tell is None  # it is told
+    assert ratio([1.5, 1.5], [1.0, 1.0]).would_tell == LEAST_ROUNDS
+    # Of what so many rounds are said to tell, they mostly do.
+    noise, told, said = np.random.default_rng(3), 0, 0
+    for _ in range(300):
+        few = ratio([*np.exp(noise.normal(0.1, 0.05, 3))], first)
+        if few.would_tell is not None and few.would_tell <= 40:
+            said += 1
+            many = np.exp(noise.normal(0.1, 0.05, few.would_tell))
+            told += ratio([*many], [1.0] * few.would_tell).value is not None
+    assert said > 30 and told > 0.7 * said
+
+
 def test_too_few_rounds_tell_no_ratio() -> None:
     few = LEAST_ROUNDS - 1
     assert ratio([9.0] * few, [1.0] * few).value is None

@@ -15,6 +15,7 @@ contestants are then found to differ once in 11 benches of three rounds, in 160 
 import math
 import statistics
 from collections.abc import Sequence
+from functools import cache
 
 from vampnet_onnx.reports.timings import Ratio, Spread
 
@@ -22,8 +23,7 @@ LEAST_ROUNDS = 3
 """Rounds below which no ratio is told."""
 
 _COVERED = 0.95
-# Of how many rounds would tell: what is reckoned from few is uncertain; and where to give up.
-_MARGIN, _MOST_ROUNDS = 1.3, 1000
+_MOST_ROUNDS = 1000  # that are said to tell something
 
 
 def spread(values: Sequence[float]) -> Spread:
@@ -62,11 +62,12 @@ def _would_tell(found: Spread, rounds: int) -> int | None:
     if found.low <= 1 <= found.high:
         return None
     deviation = (found.high - found.low) / _width(rounds) if rounds > 1 else 0.0
-    apart = abs(found.median - 1) / _MARGIN
+    apart = abs(found.median - 1)
     candidates = range(max(LEAST_ROUNDS, rounds + 1), _MOST_ROUNDS)
     return next((n for n in candidates if deviation * _width(n) < apart), _MOST_ROUNDS)
 
 
+@cache
 def _width(rounds: int) -> float:
     """Return how wide the interval is expected to be of normal noise, in its deviations.
 

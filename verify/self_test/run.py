@@ -62,6 +62,9 @@ def export_with(
 ) -> tuple[ComponentRecord, Path]:
     """Export a component with defects planted in it; the models are left as they are.
 
+    Args:
+        component: to export, with variant.
+
     Raises:
         PassError: the exporter refuses what was planted.
     """
@@ -169,12 +172,13 @@ def run_self_test(
         EnvironmentLacksError: a process was killed.
     """
     jobs = cores()
-    each = -(-runs // len(COMPONENTS))
+    tried = list(dict.fromkeys([*COMPONENTS, *(defect.component for defect in all_defects())]))
+    each = -(-runs // len(tried))
     # Spawned, not forked: the runtimes' threads do not survive a fork.
     pool = ProcessPoolExecutor(jobs, get_context("spawn"), start_process, (1,))
     try:
         trials = [pool.submit(_trial, checkpoint, defect.name) for defect in defects]
-        sound = [pool.submit(_sound, checkpoint, name, each) for name in COMPONENTS if each]
+        sound = [pool.submit(_sound, checkpoint, name, each) for name in tried if each]
         for i, trial in enumerate(trials):
             progress("defects", i, len(trials))
             trial.result()

@@ -12,6 +12,7 @@ from vampnet_onnx.export.components.registry import COMPONENTS
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
 from vampnet_onnx.verify.self_test import run
+from vampnet_onnx.verify.self_test.defects import all_defects
 from vampnet_onnx.verify.self_test.run import NO_MODULE, chosen_defects, run_defect, run_sound
 
 
@@ -30,6 +31,14 @@ def test_a_planted_defect_is_caught_and_its_module_named(
     trial = run_defect(tiny, defect)
     assert trial.caught and trial.gates == gates.split()
     assert trial.right and trial.named == (defect.culprit or NO_MODULE)
+
+
+def test_scales_of_a_form_that_no_distribution_shows_are_caught_by_its_audit(
+    tiny: ModelSet,
+) -> None:
+    (defect,) = chosen_defects(["ScalesFivePercentOff"])
+    trial = run_defect(tiny, defect)
+    assert trial.gates == ["audit"] and trial.named == defect.culprit
 
 
 @pytest.mark.parametrize("name", ["RowOfHalfPrecision", "AllEpsilonsTooSmall"])
@@ -68,4 +77,6 @@ def test_an_interrupt_keeps_the_trials_made_until_then(
     found = run.run_self_test(tmp_path, refused, runs=1, progress=progress)
     assert found.trials and all(trial.caught for trial in found.trials)
     assert found.unfinished and found.sound_runs == 0
-    assert len(found.trials) + found.unfinished == 8 + len(COMPONENTS)
+    assert len(found.trials) + found.unfinished == 8 + len(
+        {*COMPONENTS, *(defect.component for defect in all_defects())}
+    )

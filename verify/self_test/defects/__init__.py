@@ -19,6 +19,7 @@ _FIRST = (
     "graph",
     "built",
     "hidden",
+    "forms",
 )  # as reports order them
 
 

@@ -1,6 +1,7 @@
 """The reference's side: what it generates, and how likely it finds what anybody generated."""
 
 import math
+from collections.abc import Mapping
 from functools import partial
 
 import numpy as np
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.configs.names import TRANSFORMERS
-from vampnet_onnx.models import ModelSet
+from vampnet_onnx.models import LAC, ModelSet
 from vampnet_onnx.models.behaviour import interface
 from vampnet_onnx.models.behaviour.generate import TokenModel, token_model
 from vampnet_onnx.pipeline.steps.noise import Integers
@@ -54,20 +55,8 @@ def generate_in_torch(record: ComponentRecord, inputs: Outputs, models: ModelSet
         any tokens.
     """
     codec = codec_of(models)
-    seeds, frames = [int(seed) for seed in inputs["seeds"]], int(inputs["frames"])
-    whole = codec.encode(torch.from_numpy(inputs["audio"])).codes.numpy()
-    codes = excerpts(whole, len(seeds), frames)
-    mask = mask_of(codes, record.dim("n_coarse"))
-    parts = _token_models(models, bool(record.dim("n_fine", least=0)))
-    made = interface.vamp(
-        torch.from_numpy(codes),
-        torch.from_numpy(mask),
-        coarse=parts["coarse"],
-        c2f=parts.get("c2f"),
-        dims=codec.dims,
-        settings=options(len(seeds), frames, codec_of_record(record)),
-        noise=_OfTorch(NoiseOfEach(seeds)),
-    )
+    parts = token_models(models, fine=bool(record.dim("n_fine", least=0)))
+    made = vary(record, inputs, codec, parts)
     generated = (made.masked_tokens == codec.dims.codebook_size).numpy()
     scored = partial(likelihood, parts, generated)
     tokens = made.tokens.numpy()
@@ -77,8 +66,26 @@ def generate_in_torch(record: ComponentRecord, inputs: Outputs, models: ModelSet
     )
 
 
+def vary(
+    record: ComponentRecord, inputs: Outputs, codec: LAC, parts: Mapping[str, TokenModel]
+) -> interface.Vamped:
+    """Vary the clip by any networks: ``coarse``, and ``c2f`` if fine codes are made."""
+    seeds, frames = [int(seed) for seed in inputs["seeds"]], int(inputs["frames"])
+    whole = codec.encode(torch.from_numpy(inputs["audio"])).codes.numpy()
+    codes = excerpts(whole, len(seeds), frames)
+    return interface.vamp(
+        torch.from_numpy(codes),
+        torch.from_numpy(mask_of(codes, record.dim("n_coarse"))),
+        coarse=parts["coarse"],
+        c2f=parts.get("c2f"),
+        dims=codec.dims,
+        settings=options(len(seeds), frames, codec_of_record(record)),
+        noise=_OfTorch(NoiseOfEach(seeds)),
+    )
+
+
 def likelihood(
-    parts: dict[str, TokenModel], generated: np.ndarray, tokens: Integers
+    parts: Mapping[str, TokenModel], generated: np.ndarray, tokens: Integers
 ) -> Scores:
     """Return how likely networks find the codes that were generated.
 
@@ -114,12 +121,14 @@ def gain_over_chance(models: ModelSet) -> float:
     audio = clip(codec.dims.sample_rate, codec.dims.hop_length)
     with torch.inference_mode():
         codes = codec.encode(torch.from_numpy(audio)).codes.numpy()
-    coarse = {"coarse": _token_models(models, fine=False)["coarse"]}
-    scored = likelihood(coarse, np.ones(codes.shape, bool), codes)["coarse"]
+    scored = likelihood(token_models(models, fine=False), np.ones(codes.shape, bool), codes)[
+        "coarse"
+    ]
     return float(scored.mean()) + math.log(codec.dims.codebook_size)
 
 
-def _token_models(models: ModelSet, fine: bool) -> dict[str, TokenModel]:
+def token_models(models: ModelSet, *, fine: bool) -> dict[str, TokenModel]:
+    """Return coarse, and c2f if asked for."""
     quantizer = codec_of(models).quantizer
     return {
         name: token_model(name, models.transformers[name], quantizer)

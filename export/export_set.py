@@ -2,13 +2,14 @@
 
 import gc
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from vampnet_onnx.configs.config import Config
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.leave import Left, read_leave
+from vampnet_onnx.configs.machine import new_garbage_only
 from vampnet_onnx.configs.manifest import (
     METADATA_PREFIX,
     AdapterRecord,
@@ -47,6 +48,7 @@ def export_set(
     *,
     adapters: Sequence[Adapter] = (),
     made: Callable[[str, Fingerprint], None] | None = None,
+    kept: Callable[[Collection[GraphRequest]], None] | None = None,
     cache: GraphCache | None = None,
     jobs: int | None = 1,
     progress: Callable[[str, int, int], None],
@@ -61,6 +63,7 @@ def export_set(
         adapters: LoRA files to make adapters of.
         made: told each component, with variant, and what its graph was in memory, if the
             graph was made now: what another run made proves nothing of this one.
+        kept: told, before anything is written, which graphs are used that an earlier run made.
         cache: where graphs are kept from one run to the next; None keeps none and uses none.
         jobs: processes that make graphs at once; as many as cores and memory allow if None.
         progress: told the component at work, how many are done and how many there are.
@@ -73,12 +76,11 @@ def export_set(
     records = dict[tuple[str, str], ComponentRecord]()
     sources, adapted = set[SourceRecord](), dict[str, AdapterRecord]()
     versions, leave = toolchain(), _leave(config)
-    requests = {
-        part: GraphRequest(structure, config.export.opset)
-        for part in parts
-        if (structure := structure_of(*part, checkpoints.codec_dims, checkpoints.dims))
-    }
-    with Graphs(list(dict.fromkeys(requests.values())), cache=cache, jobs=jobs) as graphs:
+    requests = graph_requests(parts, config.export.opset, checkpoints)
+    graphs = Graphs(requests.values(), cache=cache, jobs=jobs)
+    if kept is not None:
+        kept(graphs.kept)
+    with new_garbage_only(), graphs:
         # What needs no graph traced comes first: others are at that meanwhile.
         for done, part in enumerate(sorted(parts, key=lambda part: part in requests)):
             name, variant = part
@@ -129,7 +131,20 @@ def export_set(
         adapters=tuple(adapted.values()),
     )
     write_manifest(staged, manifest)
+    if cache is not None:
+        cache.note_used(graphs.kept)
     return manifest
+
+
+def graph_requests(
+    parts: Iterable[tuple[str, str]], opset: int, checkpoints: Checkpoints
+) -> dict[tuple[str, str], GraphRequest]:
+    """Return which graphs components need, by name and variant; of those traced alone."""
+    return {
+        part: GraphRequest(structure, opset)
+        for part in parts
+        if (structure := structure_of(*part, checkpoints.codec_dims, checkpoints.dims))
+    }
 
 
 def _parts(

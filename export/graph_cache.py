@@ -13,7 +13,7 @@ import hashlib
 import json
 import os
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +56,8 @@ class GraphCache:
 
     Args:
         folder: made when the first graph is kept.
-        note: told what is wrong with an entry or the folder; a run goes on without.
+        note: told which graphs are used, and what is wrong with an entry or the folder; a run
+            goes on without.
     """
 
     def __init__(
@@ -84,6 +85,12 @@ class GraphCache:
         except ValueError as error:
             self._note(f"{path}: {error}; the graph is made again")
             return None
+
+    def note_used(self, requests: Collection[GraphRequest]) -> None:
+        """Note which graphs an export took from here, if any."""
+        if requests:
+            names = ", ".join(dict.fromkeys(asked.structure.name for asked in requests))
+            self._note(f"graphs kept by earlier runs in {self._folder}: {names}")
 
     def keep(self, request: GraphRequest, graph: OpenGraph) -> None:
         """Keep a graph, and let go of the oldest ones where there are too many."""

@@ -1,6 +1,6 @@
 """Where an export has its graphs from: kept ones, or made now, several at once."""
 
-from collections.abc import Collection
+from collections.abc import Iterable
 from concurrent.futures import Future
 from contextlib import ExitStack
 from typing import Self
@@ -14,26 +14,29 @@ class Graphs:
     """The graphs of one export; used in a ``with``, which ends what is still at work.
 
     Args:
-        requests: what will be asked for.
+        requests: what will be asked for, in that order.
         cache: where graphs are kept; None keeps none and uses none.
         jobs: processes that make graphs at once; as many as cores and memory allow if None,
             and with one they are made here.
 
     Attributes:
         made_now: those asked for that no earlier run made.
+        kept: those that one did.
     """
 
     def __init__(
         self,
-        requests: Collection[GraphRequest],
+        requests: Iterable[GraphRequest],
         *,
         cache: GraphCache | None = None,
         jobs: int | None = None,
     ) -> None:
         self._cache = cache
-        found = {} if cache is None else {request: cache.get(request) for request in requests}
+        asked = dict.fromkeys(requests)  # several components may need the same
+        found = {} if cache is None else {request: cache.get(request) for request in asked}
         self._kept = {request: graph for request, graph in found.items() if graph is not None}
-        self.made_now = [request for request in requests if request not in self._kept]
+        self.kept = list(self._kept)
+        self.made_now = [request for request in asked if request not in self._kept]
         count = len(self.made_now)
         self._jobs = min(count, jobs) if jobs is not None else processes_for(count)
         self._stack = ExitStack()
@@ -42,8 +45,8 @@ class Graphs:
     def __enter__(self) -> Self:
         """Begin with those that must be made."""
         if self._jobs > 1:
-            makers = self._stack.enter_context(GraphMakers(self._jobs))
-            self._making = {request: makers.make(request) for request in self.made_now}
+            makers = GraphMakers(self.made_now, self._jobs)
+            self._making = self._stack.enter_context(makers).making
         return self
 
     def __exit__(self, *error: object) -> None:

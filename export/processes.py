@@ -14,6 +14,7 @@ import tempfile
 import threading
 import time
 import traceback
+from collections.abc import Collection
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import IO, Any, Self
 
@@ -45,17 +46,28 @@ def processes_for(graphs: int) -> int:
 class GraphMakers:
     """Processes that make graphs, one after the other each; used in a ``with``.
 
-    They end with it, whatever they are at.
+    One ends when no graph is left for it, and all of them with the ``with``, whatever they
+    are at.
+
+    Args:
+        requests: for the graphs, in the order in which they are begun.
+        count: of the processes.
+
+    Attributes:
+        making: gives the graphs.  It raises PassError as `graph_of` does, and
+            EnvironmentLacksError where the process was killed.
     """
 
-    def __init__(self, count: int) -> None:
-        self._count = count
+    def __init__(self, requests: Collection[GraphRequest], count: int) -> None:
+        self.making: dict[GraphRequest, Future[OpenGraph]] = {}
+        self._requests, self._left, self._count = requests, len(requests), count
+        self._counting = threading.Lock()
         self._threads = ThreadPoolExecutor(count)
         self._all: list[_Process] = []
         self._idle: queue.SimpleQueue[_Process] = queue.SimpleQueue()
 
     def __enter__(self) -> Self:
-        """Start them."""
+        """Start them, and with them the graphs."""
         try:
             for _ in range(self._count):
                 self._all.append(_Process())
@@ -63,6 +75,9 @@ class GraphMakers:
         except BaseException:
             self.__exit__()
             raise
+        self.making = {
+            request: self._threads.submit(self._made, request) for request in self._requests
+        }
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -71,20 +86,23 @@ class GraphMakers:
             process.end()
         self._threads.shutdown(cancel_futures=True)
 
-    def make(self, request: GraphRequest) -> "Future[OpenGraph]":
-        """Have a graph made.
-
-        What it gives raises PassError as `graph_of` does, and EnvironmentLacksError where the
-        process was killed.
-        """
-        return self._threads.submit(self._made, request)
-
     def _made(self, request: GraphRequest) -> OpenGraph:
         process = self._idle.get()
+        with self._counting:
+            self._left -= 1
         try:
             return process.ask(request)
         finally:
             self._idle.put(process)
+            if not self._left:  # nor for any other that is idle
+                self._end_idle()
+
+    def _end_idle(self) -> None:
+        while True:
+            try:
+                self._idle.get_nowait().end()
+            except queue.Empty:
+                return
 
 
 class _Process:

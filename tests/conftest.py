@@ -15,14 +15,16 @@ import torch
 
 from tests.support.command_line import Cli, Result, process
 from tests.support.exports import export_to
+from tests.support.graphs import GraphsOfThisRun
 from tests.support.once import made_once
 from tests.support.sets import EXPORTED_RATES, GOLDEN, NANO, NETWORKS, GoldenSet
 from vampnet_onnx import __main__ as vampnet_onnx
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
-from vampnet_onnx.export.graph_cache import FOLDER_VARIABLE
+from vampnet_onnx.export.graph_cache import FOLDER_VARIABLE, GraphCache
 from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 from vampnet_onnx.pipeline.vamp import VampPipeline
+from vampnet_onnx.verify.causes import fresh
 
 torch.set_num_threads(1)  # two workers share two cores
 
@@ -35,9 +37,13 @@ def one_thread() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def graph_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Keep graphs in a folder of this run, whoever exports; never in the user's own."""
+    """Keep graphs in a folder of this run, whoever exports; never in the user's own.
+
+    They are all made in this run, so an audit may use them, too.
+    """
     folder = made_once(tmp_path_factory, "graphs", Path.mkdir)
     os.environ[FOLDER_VARIABLE] = str(folder)
+    fresh._MADE = GraphsOfThisRun(GraphCache(folder))
 
 
 @pytest.fixture(scope="session", params=["a", "b"])

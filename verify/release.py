@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,8 @@ from vampnet_onnx.configs.verification import last_verified
 from vampnet_onnx.export.export_set import export_set
 from vampnet_onnx.export.fingerprint import Fingerprint
 from vampnet_onnx.export.graph_cache import GraphCache, cache_folder
+from vampnet_onnx.export.graphs import Graphs
+from vampnet_onnx.export.trace import GraphRequest
 from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
 from vampnet_onnx.reports import (
@@ -34,7 +36,7 @@ from vampnet_onnx.reports import (
 
 from .gates.headroom import with_headroom
 from .standing import settle, shortfalls
-from .verification import verify_artifacts
+from .verification import graphs_afresh, verify_artifacts
 
 REJECTED = "rejected"
 
@@ -87,16 +89,27 @@ def release_set(
     require_report_place(report)
     gates = load_gates(config.gates)
     home = artifacts / config.model
-    with _checkpoint(config) as checkpoint, staging_folder(home) as staged:
+    with (
+        _checkpoint(config) as checkpoint,
+        staging_folder(home) as staged,
+        contextlib.ExitStack() as stack,
+    ):
         checkpoints = Checkpoints(
             checkpoint, config.checkpoint.overlays, codec=config.checkpoint.codec
         )
         made = dict[str, Fingerprint]()
+        afresh = list[Graphs]()
+
+        def begin(kept: Collection[GraphRequest]) -> None:
+            """Make those of the audit while files are written."""
+            afresh.append(stack.enter_context(graphs_afresh(kept, jobs)))
+
         manifest = export_set(
             config,
             checkpoints,
             staged,
             made=made.__setitem__,
+            kept=begin,
             cache=GraphCache(cache_folder(), note) if cache else None,
             jobs=jobs,
             progress=lambda name, done, total: progress(f"export {name}", done, total),
@@ -109,6 +122,7 @@ def release_set(
             gates=gates,
             toolchain=manifest.toolchain,
             made=made,
+            graphs=afresh[0],
             given=_given(config, home, source),
             progress=lambda name, done, total: progress(f"verify {name}", done, total),
         )

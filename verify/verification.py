@@ -2,7 +2,7 @@
 
 import gc
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field, replace
@@ -16,6 +16,7 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there
 from vampnet_onnx.configs.interrupts import Interrupted, dealt_with
 from vampnet_onnx.configs.invocation import Given
+from vampnet_onnx.configs.machine import new_garbage_only
 from vampnet_onnx.configs.manifest import (
     LORA_ROLE,
     MANIFEST_NAME,
@@ -26,12 +27,16 @@ from vampnet_onnx.configs.manifest import (
 from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.export.components.registry import is_known, required_checkpoint
+from vampnet_onnx.export.export_set import graph_requests
 from vampnet_onnx.export.fingerprint import Fingerprint
+from vampnet_onnx.export.graphs import Graphs
 from vampnet_onnx.export.toolchain import source_hash
+from vampnet_onnx.export.trace import GraphRequest
 from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.reports import Cause, Component, Report, Verdict
 
 from .causes.find import Suspect, consequence_of, describe_nonfinite, find_cause
+from .causes.fresh import left_to_make
 from .gates.adapter_files import audit_adapter, with_adapters
 from .gates.at_once import Threads, beforehand, in_threads
 from .gates.audit import Origin, audit
@@ -73,6 +78,7 @@ def verify_artifacts(
     made: Mapping[str, Fingerprint] = {},
     quick: bool = False,
     runtime: Runtime | None = None,
+    graphs: Graphs | None = None,
     progress: Progress,
 ) -> Report:
     """Verify a version against the checkpoints it was made from.
@@ -95,6 +101,7 @@ def verify_artifacts(
         quick: do not look at modules one by one.
         runtime: runs the export, with the matrix's threads; ONNX Runtime on the CPU if left
             out.
+        graphs: makes afresh those that the audit holds files to; None begins with them here.
         progress: told component, cases done and cases in all.
 
     Returns:
@@ -114,6 +121,7 @@ def verify_artifacts(
     records = _chosen(manifest, only)
     if any(_transformers_of(record, manifest) for record in records):
         _require_same_lora(checkpoints, artifacts)
+    afresh = graphs or graphs_afresh(_audited_graphs(records, checkpoints, made))
     run = _Run(
         artifacts,
         checkpoints,
@@ -125,6 +133,7 @@ def verify_artifacts(
         jobs,
         exit_first,
         made,
+        afresh,
         quick,
         replace(runtime or Runtime(), threads=matrix.threads),
         progress,
@@ -132,7 +141,12 @@ def verify_artifacts(
     components, left_out, stopped = list[Component](), list[str](), list[str]()
     unfit = dict[str, str]()
     notes = manifest.source_notes()
-    with _interrupt_kept(components, stopped), _threads(matrix.threads):
+    with (
+        nullcontext() if graphs else afresh,
+        new_garbage_only(),
+        _interrupt_kept(components, stopped),
+        _threads(matrix.threads),
+    ):
         for record in records:
             progress(record.id, 0, 1)
             if why := run.unfit_by_label(record):
@@ -173,6 +187,15 @@ def verify_artifacts(
     )
 
 
+def graphs_afresh(requests: Iterable[GraphRequest], jobs: int | None = None) -> Graphs:
+    """Return what makes graphs for the audit: none is kept, none made twice by a process.
+
+    Args:
+        jobs: processes that make them at once; as many as cores and memory allow if None.
+    """
+    return Graphs(left_to_make(requests), jobs=jobs)
+
+
 @dataclass(frozen=True)
 class _Run:
     """What is the same for every component of a verification; see `verify_artifacts`."""
@@ -187,6 +210,7 @@ class _Run:
     jobs: int
     exit_first: bool
     made: Mapping[str, Fingerprint]
+    graphs: Graphs
     quick: bool
     runtime: Runtime
     progress: Progress
@@ -338,7 +362,9 @@ class _Run:
             )
         gc.collect()  # graphs hold themselves in circles, and their weights with them
         if "audit" in asked:
+            self.progress(f"audit {record.id}", 0, 1)
             found["audit"] = self._audited(opened)
+            self.progress(f"audit {record.id}", 1, 1)
             gc.collect()
         if "overflow" in asked:
             inputs = (
@@ -363,6 +389,7 @@ class _Run:
             origin=origin,
             adaptable=any(item.component == record.name for item in manifest.adapters),
             made=self.made.get(record.id),
+            graphs=self.graphs,
         )
         return self._with_adapters(of_graph, opened, origin)
 
@@ -452,6 +479,16 @@ def _adapters(
     overlays = {n: path for n, path in checkpoints.lora.items() if n in needed}
     digests = {n: checkpoints.source(path).sha256 for n, path in overlays.items()}
     return adapters_of(record, artifacts.manifest, digests)
+
+
+def _audited_graphs(
+    records: Sequence[ComponentRecord], checkpoints: Checkpoints, made: Mapping[str, object]
+) -> Iterator[GraphRequest]:
+    """Yield the graphs that files are held to, but for those that were made just now."""
+    for record in records:
+        if not subject_of(record).needs and record.id not in made:
+            part = (record.name, record.variant)
+            yield from graph_requests([part], record.opset, checkpoints).values()
 
 
 def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[ComponentRecord]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -42,3 +44,22 @@ def test_available_memory_is_what_the_system_says(monkeypatch: pytest.MonkeyPatc
     assert machine.available_memory() == 1000
     files.clear()
     assert machine.available_memory() is None
+
+
+def test_collections_leave_out_what_was_there_before() -> None:
+    class Circle:
+        def __init__(self) -> None:
+            self.own = self
+
+    before = weakref.ref(Circle())  # garbage
+    assert gc.get_freeze_count() == 0
+    with machine.new_garbage_only():
+        assert before() is not None
+        after = weakref.ref(Circle())
+        gc.collect()
+        assert before() is not None and after() is None
+        with machine.new_garbage_only():
+            pass
+        assert gc.get_freeze_count() > 0
+    gc.collect()
+    assert before() is None and gc.get_freeze_count() == 0

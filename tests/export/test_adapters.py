@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +18,6 @@ from vampnet_onnx.configs.config import load_config, load_gates
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.export.adapters import Adapter, adapter_tensors, write_adapter
-from vampnet_onnx.export.components.component import Component
-from vampnet_onnx.export.exporter import Exported, export_component
 from vampnet_onnx.export.options import adapters_from
 from vampnet_onnx.models import (
     Checkpoints,
@@ -34,7 +31,6 @@ from vampnet_onnx.pipeline.version.components import Components
 from vampnet_onnx.pipeline.version.session import Session
 from vampnet_onnx.reports import Report
 from vampnet_onnx.verify.causes.locate import localise_error
-from vampnet_onnx.verify.gates import audit as gate
 from vampnet_onnx.verify.gates.adapter_files import audit_adapter, with_adapters
 from vampnet_onnx.verify.gates.audit import Origin, audit
 from vampnet_onnx.verify.gates.measured import Measured
@@ -157,15 +153,7 @@ def test_the_audit_holds_for_lora_in_the_weights_and_beside_them(
     merged: Artifacts,
     kind: str,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    fresh: list[Exported] = []  # an audit leaves it as it is
-
-    def export_once(component: Component, **options: Any) -> Exported:
-        fresh[:] = fresh or [export_component(component, **options)]
-        return fresh[0]
-
-    monkeypatch.setattr(gate, "export_component", export_once)
     artifacts = {"merged": merged, "adaptable": adaptable}[kind]
     lora = {"coarse": loras["opera", "coarse"]} if kind == "merged" else {}
     base = Checkpoints(nano, lora).models_for(("coarse",), merged=True)

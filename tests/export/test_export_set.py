@@ -16,7 +16,7 @@ import pytest
 import torch
 
 from tests.support.exports import compute, config_for, export_to, record_of
-from tests.support.sets import GOLDEN, NANO, NETWORKS
+from tests.support.sets import GOLDEN, NANO, NETWORKS, GoldenSet
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
@@ -25,7 +25,7 @@ from vampnet_onnx.configs.store import read_manifest
 from vampnet_onnx.export import graphs
 from vampnet_onnx.export.components.registry import COMPONENTS
 from vampnet_onnx.export.export_set import METADATA_PREFIX, export_set
-from vampnet_onnx.export.graph_cache import GraphCache
+from vampnet_onnx.export.graph_cache import FOLDER_VARIABLE, GraphCache
 from vampnet_onnx.models import Checkpoints, open_models
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 
@@ -248,6 +248,7 @@ def test_another_process_gives_the_same_bytes(nano: Path, tmp_path: Path) -> Non
     for seed, threads in (("1", "1"), ("77", "2")):
         target = tmp_path / f"out-{seed}"
         environment = {**os.environ, "PYTHONHASHSEED": seed}
+        environment[FOLDER_VARIABLE] = str(tmp_path / f"graphs-{seed}")
         running.append(
             subprocess.Popen(
                 [sys.executable, "-c", code, str(target), str(nano), threads],
@@ -414,21 +415,22 @@ def test_kept_graphs_and_several_processes_give_the_bytes_of_an_export_from_scra
         assert len(told) == (6 if fresh else 0)  # what was kept proves nothing of now
 
 
-@pytest.mark.parametrize("name", ["a", "b"])
-def test_of_golden_sets_too(name: str, tmp_path: Path) -> None:
-    cache = GraphCache(tmp_path / "graphs")
-    for number, kept in enumerate((None, cache, cache)):
-        (tmp_path / str(number)).mkdir()
+def test_of_golden_sets_too(golden: GoldenSet, exported: Path, tmp_path: Path) -> None:
+    name, cache = f"golden-{golden.folder.name}", GraphCache(tmp_path / "graphs")
+    components = ("codec_decoder", "coarse")
+    for number in ("made", "kept"):
+        folder = tmp_path / number
+        folder.mkdir()
         export_set(
-            config_for(
-                GOLDEN / name, components=("codec_decoder", "coarse"), inputs=["codes"]
-            ),
-            Checkpoints(GOLDEN / name),
-            tmp_path / str(number),
-            cache=kept,
+            config_for(golden.folder, model=name, components=components, inputs=["codes"]),
+            Checkpoints(golden.folder),
+            folder,
+            cache=cache,
             progress=lambda *_: None,
         )
-    assert bytes_of(tmp_path / "0") == bytes_of(tmp_path / "1") == bytes_of(tmp_path / "2")
+        for component in components:
+            found = (folder / f"{component}.onnx").read_bytes()
+            assert found == (exported / f"{component}.onnx").read_bytes()
 
 
 def test_another_checkpoint_of_the_same_dimensions_uses_the_graph(

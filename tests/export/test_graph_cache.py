@@ -47,6 +47,15 @@ def test_a_kept_graph_is_the_one_that_was_given(cache: GraphCache, notes: list[s
     assert notes == []
 
 
+def test_which_graphs_are_used_is_noted(
+    cache: GraphCache, tmp_path: Path, notes: list[str]
+) -> None:
+    cache.note_used([])
+    assert notes == []
+    cache.note_used([OTHER, GraphRequest(OTHER.structure, 21)])
+    assert notes == [f"graphs kept by earlier runs in {tmp_path / 'graphs'}: codec_decoder"]
+
+
 @pytest.mark.parametrize("at", [0, 5, 25, 60, 90, 200, -1500, -1100, -1])
 def test_a_damaged_entry_is_not_used_and_made_again(
     cache: GraphCache, tmp_path: Path, notes: list[str], at: int

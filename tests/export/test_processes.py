@@ -7,10 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from tests.support.sets import NETWORKS
 from vampnet_onnx.configs.errors import EnvironmentLacksError
 from vampnet_onnx.export import processes
 from vampnet_onnx.export.components.registry import structure_of
@@ -28,38 +30,41 @@ def request_for(folder: Path, name: str) -> GraphRequest:
 
 def test_two_processes_make_the_graphs_that_one_makes(nano: Path) -> None:
     asked = [request_for(nano, name) for name in ("codec_encoder", "coarse")]
-    with GraphMakers(2) as makers:
-        making = [makers.make(request) for request in asked]
-        found = [future.result() for future in making]
+    with GraphMakers(asked, 2) as makers:
         mine = [process._process for process in makers._all]
+        found = [makers.making[request].result() for request in asked]
+        deadline = time.monotonic() + 60
+        while not all(process.returncode is not None for process in mine):
+            assert time.monotonic() < deadline, "processes without a graph to make go on"
+            time.sleep(0.01)
     assert found == [graph_of(request) for request in asked]
-    assert len(mine) == 2 and all(process.returncode is not None for process in mine)
+    assert len(mine) == 2
 
 
 def test_a_process_that_is_killed_is_said_in_one_message(nano: Path) -> None:
-    with GraphMakers(1) as makers:
-        making = makers.make(request_for(nano, "coarse"))
+    asked = request_for(nano, "coarse")
+    with GraphMakers([asked], 1) as makers:
         os.kill(makers._all[0]._process.pid, signal.SIGKILL)
         with pytest.raises(EnvironmentLacksError, match=r"coarse was killed.*--jobs 1"):
-            making.result()
+            makers.making[asked].result()
 
 
 def test_what_goes_wrong_in_a_process_comes_back(nano: Path) -> None:
     wrong = dataclasses.replace(request_for(nano, "coarse"), opset=99)
     with (
-        GraphMakers(1) as makers,
+        GraphMakers([wrong], 1) as makers,
         pytest.raises(RuntimeError, match=r"(?s)in the process.*Traceback.*opset"),
     ):
-        makers.make(wrong).result()
+        makers.making[wrong].result()
 
 
 def test_leaving_ends_the_processes_whatever_they_are_at(nano: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), GraphMakers(2) as makers:
-        making = [makers.make(request_for(nano, "c2f")) for _ in range(4)]
+    asked = [request_for(nano, name) for name in NETWORKS]
+    with pytest.raises(KeyboardInterrupt), GraphMakers(asked, 2) as makers:
         mine = [process._process for process in makers._all]
         raise KeyboardInterrupt
     assert all(process.returncode is not None for process in mine)
-    assert all(future.cancelled() or future.exception() for future in making)
+    assert all(future.cancelled() or future.exception() for future in makers.making.values())
 
 
 def test_as_many_as_cores_and_memory_allow(monkeypatch: pytest.MonkeyPatch) -> None:

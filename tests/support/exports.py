@@ -19,6 +19,7 @@ from vampnet_onnx.export.adapters import Adapter
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.export_set import export_set
 from vampnet_onnx.export.exporter import Exported, export_component
+from vampnet_onnx.export.graph_cache import GraphCache, cache_folder
 from vampnet_onnx.export.onnx_file import read_graph, save_graph
 from vampnet_onnx.models import Checkpoints, ModelSet, open_models
 
@@ -44,7 +45,14 @@ def export_to(
     folder.mkdir(parents=True)
     checkpoints = Checkpoints(checkpoint, lora)
     config = config_for(checkpoint, **changed)  # type: ignore[arg-type]
-    export_set(config, checkpoints, folder, adapters=adapters, progress=lambda *_: None)
+    export_set(
+        config,
+        checkpoints,
+        folder,
+        adapters=adapters,
+        cache=GraphCache(cache_folder()),  # of this run of the tests
+        progress=lambda *_: None,
+    )
     return open_artifacts(folder)
 
 

@@ -12,9 +12,13 @@ from tests.support.checkpoint_files import count_readings, lora_of, saved
 from vampnet_onnx.configs.config import config_from
 from vampnet_onnx.export.components.registry import structure_of
 from vampnet_onnx.export.graph_cache import GraphCache
+from vampnet_onnx.export.graphs import Graphs
 from vampnet_onnx.export.trace import GraphRequest, graph_of
 from vampnet_onnx.models import Checkpoints
+from vampnet_onnx.verify import release
+from vampnet_onnx.verify.causes import fresh
 from vampnet_onnx.verify.release import release_set
+from vampnet_onnx.verify.verification import graphs_afresh
 
 
 def test_a_release_hashes_a_file_once_and_looks_at_its_weights_once(
@@ -52,6 +56,7 @@ def test_what_comes_of_a_kept_graph_is_audited_against_one_made_now(
     nano: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who could write a sound entry of a graph that is not what would be made now."""
+    monkeypatch.setattr(fresh, "_MADE", {})
     checkpoints = Checkpoints(nano)
     structure = structure_of("coarse", "", checkpoints.codec_dims, checkpoints.dims)
     assert structure is not None
@@ -71,7 +76,14 @@ def test_what_comes_of_a_kept_graph_is_audited_against_one_made_now(
         },
         source="my.toml",
     )
-    found = {}
+    begun, found = list[list[GraphRequest]](), {}
+
+    def graphs(requests: list[GraphRequest], jobs: int | None) -> Graphs:
+        afresh = graphs_afresh(requests, jobs)
+        begun.append(afresh.made_now)
+        return afresh
+
+    monkeypatch.setattr(release, "graphs_afresh", graphs)
     for name, graph in (("sound", sound), ("other", other)):
         GraphCache(tmp_path / "graphs").keep(asked, graph)
         outcome = release_set(
@@ -84,3 +96,4 @@ def test_what_comes_of_a_kept_graph_is_audited_against_one_made_now(
         (audit,) = [gate for gate in component.gates if gate.name == "audit"]
         found[name] = audit.verdict
     assert found == {"sound": "PASS", "other": "FAIL"}
+    assert begun == [[asked], []]  # beside the export, and once a process

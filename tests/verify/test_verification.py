@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -15,15 +16,20 @@ from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_config, load_gates
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.interrupts import Interrupted
+from vampnet_onnx.export.fingerprint import Fingerprint
+from vampnet_onnx.export.graphs import Graphs
+from vampnet_onnx.export.trace import GraphRequest
 from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.reports import Report, Verdict
 from vampnet_onnx.reports.junit import render_junit
 from vampnet_onnx.reports.pages import render_html, render_markdown
+from vampnet_onnx.verify import verification
+from vampnet_onnx.verify.causes import fresh
 from vampnet_onnx.verify.gates.component import OF_ALL
 from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
 from vampnet_onnx.verify.sides.upstream import UpstreamReference, Worker
 from vampnet_onnx.verify.subjects.registry import subject_of
-from vampnet_onnx.verify.verification import verify_artifacts
+from vampnet_onnx.verify.verification import graphs_afresh, verify_artifacts
 
 
 def test_a_generation_can_be_asked_for_by_name_and_is_missed_where_a_part_is(
@@ -76,6 +82,33 @@ def test_artifacts_verify_against_the_worker_and_a_recorded_set(
         # The files of a whole generation are there, and neither oracle has one.
         left_out = [note for note in report.notes if "no part like it" in note]
         assert [note.split()[-1] for note in left_out] == ["sampler", "generation"]
+
+
+def test_graphs_of_the_audit_are_begun_with_and_each_is_made_once(
+    nano: Path, nano_artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, told = list[list[str]](), list[tuple[str, int, int]]()
+
+    def graphs(requests: Iterable[GraphRequest]) -> Graphs:
+        afresh = graphs_afresh(requests, 1)
+        begun.append([f"{r.structure.name} {r.structure.variant}" for r in afresh.made_now])
+        return afresh
+
+    monkeypatch.setattr(fresh, "_MADE", {})
+    monkeypatch.setattr(verification, "graphs_afresh", graphs)
+    for _ in range(2):
+        report = verify_artifacts(
+            only(nano_artifacts, "coarse", "coarse.latents"),
+            Checkpoints(nano),
+            matrix=matrix(seeds=[0], frames=[13]),
+            gates=load_gates(),
+            toolchain={},
+            made={"coarse.latents": Fingerprint("", {})},  # not what the file is
+            progress=lambda *step: told.append(step),
+        )
+        assert report.verdict is Verdict.PASS
+    assert begun == [["coarse "], []]
+    assert told[:3] == [("coarse", 0, 1), ("audit coarse", 0, 1), ("audit coarse", 1, 1)]
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -17,7 +17,6 @@ from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.configs.names import CODEC
 from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component, required_checkpoint
-from vampnet_onnx.export.exporter import export_component
 from vampnet_onnx.export.onnx_file import read_graph, save_graph
 from vampnet_onnx.export.options import Files, Names, listed, lora_overlays
 from vampnet_onnx.models import Checkpoints, ModelSet
@@ -34,7 +33,7 @@ from vampnet_onnx.verify.subjects.case import Case
 from vampnet_onnx.verify.subjects.registry import SUBJECTS, subject_of
 
 from .component_file import STANDARD, ComponentFile, open_component, walkable
-from .fresh import file_changes
+from .fresh import exported_afresh, file_changes
 
 _FRAMES = 23  # enough to see neighbours, few for any memory; prime, so no dimension is like it
 
@@ -291,7 +290,7 @@ def reference_source(
         return
     with temporary_folder() as folder:
         path = Path(folder) / "made.onnx"
-        made = export_component(component, opset=record.opset, left=record.left)
+        made = exported_afresh(component, record, adaptable=False)
         save_graph(made.model, path)
         yield GraphSource(
             walkable(GraphModules(path), record.variant), inputs, same_names=True

@@ -20,12 +20,13 @@ from vampnet_onnx.configs.config import AuditRule
 from vampnet_onnx.configs.manifest import ComponentRecord, Fact, SourceRecord
 from vampnet_onnx.export.components.component import Component, TracedComponent
 from vampnet_onnx.export.components.registry import build_component
-from vampnet_onnx.export.exporter import export_component
 from vampnet_onnx.export.fingerprint import Fingerprint, fingerprint
+from vampnet_onnx.export.graphs import Graphs
 from vampnet_onnx.export.onnx_file import read_component
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.models.networks.layers import LoRALinear
 from vampnet_onnx.reports.summary import counted
+from vampnet_onnx.verify.causes.fresh import exported_afresh
 from vampnet_onnx.verify.localisation.changes import (
     WEIGHT_ADDED,
     WEIGHT_CHANGED,
@@ -84,13 +85,16 @@ def audit(
     origin: Origin,
     adaptable: bool = False,
     made: Fingerprint | None = None,
+    graphs: Graphs | None = None,
 ) -> Measured:
     """Hold a component's file to what its checkpoint gives.
 
     Args:
         models: of the checkpoint, with no more low-rank updates than the file has in it.
         adaptable: the file has inputs for adapters.
-        made: what was exported just now, if it was: a file that is that is not exported again.
+        made: what was exported just now, of a graph made then, if it was: a file that is that
+            is not exported again.
+        graphs: without a cache; makes those of several components at once.
 
     Returns:
         How many differences there are.
@@ -109,9 +113,7 @@ def audit(
     if held in (made, _EXPORTED.get(key)):
         return _with_facts(Measured(0), wrong)
     kept = _Kept(component.module if isinstance(component, TracedComponent) else None)
-    exported = export_component(
-        component, opset=record.opset, adaptable=adaptable, left=record.left
-    )
+    exported = exported_afresh(component, record, adaptable=adaptable, graphs=graphs)
     fresh = fingerprint(exported.model)
     if models.sources:  # else nothing says which checkpoint it was
         _EXPORTED[key] = fresh

@@ -17,9 +17,8 @@ from tests.support.sets import GoldenSet
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.export.components.component import Component
 from vampnet_onnx.export.export_set import component_record
-from vampnet_onnx.export.exporter import Exported, export_component
+from vampnet_onnx.export.exporter import Exported
 from vampnet_onnx.export.fingerprint import fingerprint
 from vampnet_onnx.export.onnx_file import read_graph, save_graph
 from vampnet_onnx.export.runtime import OPSETS, loads
@@ -33,22 +32,6 @@ KEY = "transformer.layers.0.self_attn.w_ks"  # no LoRA reaches it
 FOLDED = "classifier.layers.0.weight"  # weight norm is folded into it
 
 Change = Callable[[np.ndarray], np.ndarray]
-
-
-_EXPORTED: dict[tuple[object, ...], Exported] = {}
-
-
-@pytest.fixture(autouse=True)
-def _exported_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An export takes seconds, and an audit leaves it as it is."""
-
-    def export(component: Component, **options: object) -> Exported:
-        key = (component.id, *sorted(map(str, options.items())))
-        if key not in _EXPORTED:
-            _EXPORTED[key] = export_component(component, **options)  # type: ignore[arg-type]
-        return _EXPORTED[key]
-
-    monkeypatch.setattr(gate, "export_component", export)
 
 
 @pytest.fixture
@@ -283,7 +266,7 @@ def test_what_was_exported_just_now_is_not_exported_again(
     wrong = edited(path, "embedding.tables.1", row(7, -1), tmp_path)
     found = audit(models, record, wrong, rule, origin=SAME, made=made)
     assert found.value == 1
-    monkeypatch.delattr(gate, "export_component")
+    monkeypatch.delattr(gate, "exported_afresh")
     assert audit(models, record, path, rule, origin=SAME, made=made) == Measured(0)
 
 
@@ -300,7 +283,7 @@ def test_a_process_exports_a_component_of_a_checkpoint_once(
     assert audit(models, record, path, rule, origin=SAME) == Measured(0)
     assert audit(models, record, wrong, rule, origin=SAME).value == 1
     of_another = replace(models, sources=models.sources[:1])
-    monkeypatch.setattr(gate, "export_component", refuse)
+    monkeypatch.setattr(gate, "exported_afresh", refuse)
     assert audit(models, record, path, rule, origin=SAME) == Measured(0)
     with pytest.raises(AssertionError, match="exported"):
         audit(of_another, record, path, rule, origin=SAME)

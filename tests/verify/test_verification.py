@@ -25,6 +25,7 @@ from vampnet_onnx.reports.junit import render_junit
 from vampnet_onnx.reports.pages import render_html, render_markdown
 from vampnet_onnx.verify import verification
 from vampnet_onnx.verify.causes import fresh
+from vampnet_onnx.verify.gates import audit
 from vampnet_onnx.verify.gates.component import OF_ALL
 from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
 from vampnet_onnx.verify.sides.upstream import UpstreamReference, Worker
@@ -95,6 +96,7 @@ def test_graphs_of_the_audit_are_begun_with_and_each_is_made_once(
         return afresh
 
     monkeypatch.setattr(fresh, "_MADE", {})
+    monkeypatch.setattr(audit, "_EXPORTED", {})
     monkeypatch.setattr(verification, "graphs_afresh", graphs)
     for _ in range(2):
         report = verify_artifacts(

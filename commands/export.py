@@ -108,7 +108,7 @@ def export(
             components=component,
             inputs=inputs,
             rates=rates,
-            variants=variants.split(",") if variants else None,
+            variants=None if variants is None else variants.split(","),
             leave=leave,
             opset=opset,
             external_data=external_data or None,

@@ -9,7 +9,14 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 from pydantic_core import PydanticCustomError
 
 from .errors import InputError, nearest
@@ -41,6 +48,13 @@ def _is_component(name: object) -> object:
         *first, last = map(repr, known)
         raise PydanticCustomError("component", f"Input should be {', '.join(first)} or {last}")
     return name
+
+
+def _once_each(names: list[str]) -> list[str]:
+    for name in names:
+        if names.count(name) > 1:
+            raise PydanticCustomError("twice", f"{name} is there {names.count(name)} times")
+    return names
 
 
 ComponentName = Annotated[str, BeforeValidator(_is_component)]
@@ -79,7 +93,7 @@ class ExportSection(_Section):
 
     components: Annotated[list[ComponentName], Field(min_length=1)] | None = None
     inputs: Annotated[list[Literal["codes", "latents"]], Field(min_length=1)]
-    variants: Annotated[list[Variant], Field(min_length=1)]
+    variants: Annotated[list[Variant], Field(min_length=1), AfterValidator(_once_each)]
     leave: Path | None = None
     rates: list[Count] | None = None
     opset: Annotated[int, Field(ge=18, le=23, strict=True)]

@@ -38,7 +38,8 @@ from .graphs import Graphs
 from .onnx_file import save_graph
 from .passes import NotFiniteError
 from .toolchain import source_hash, toolchain
-from .trace import GraphRequest
+from .trace import GraphRequest, weight_shapes
+from .variants.forms import FORMS, require_smaller
 
 
 def export_set(
@@ -77,6 +78,9 @@ def export_set(
     sources, adapted = set[SourceRecord](), dict[str, AdapterRecord]()
     versions, leave = toolchain(), _leave(config)
     requests = graph_requests(parts, config.export.opset, checkpoints)
+    for part, graph in requests.items():
+        if form := entry_and_form(part[1])[1]:
+            require_smaller(FORMS[form], *weight_shapes(graph.structure))
     graphs = Graphs(requests.values(), cache=cache, jobs=jobs)
     if kept is not None:
         kept(graphs.kept)

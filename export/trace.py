@@ -31,6 +31,7 @@ from .graph import (
 )
 from .graph.weights import take_out
 from .passes.base import apply_passes
+from .passes.linear import Dense, Pointwise
 from .proof import prove_passes
 from .with_paths import quiet_exporter
 
@@ -71,6 +72,20 @@ def graph_of(request: GraphRequest) -> OpenGraph:
     module = deferred(component.module)
     apply_passes(module, component.passes)
     return traced_graph(component, module, request.opset)
+
+
+def weight_shapes(structure: Structure) -> tuple[list[tuple[int, int]], int]:
+    """Return the shapes [in, out] of the weights of products, and how many values others have.
+
+    Nothing is traced for it.
+    """
+    component = _without_checkpoint(structure)
+    module = deferred(component.module)
+    apply_passes(module, component.passes)
+    matrices = [m.weight for m in module.modules() if isinstance(m, (Dense, Pointwise))]
+    others = sum(weight.numel() for weight in module.parameters())
+    others -= sum(weight.numel() for weight in matrices)
+    return [(weight.shape[0], weight.shape[1]) for weight in matrices], others
 
 
 def traced_graph(component: TracedComponent, module: nn.Module, opset: int) -> OpenGraph:

@@ -120,10 +120,10 @@ class VampPipeline:
             artifacts: of `open_artifacts`, or of `open_unhashed`: a file that was not hashed
                 yet is while it is loaded.
             runtime: ONNX Runtime on the CPU if left out.
-            variant: form of the transformers, ``fp32``, ``int8``, ``w8`` or ``w4``.
+            variant: form of the transformers, ``fp32``, ``int8``, ``w8``, ``w4`` or ``fp16``.
 
         Raises:
-            InputError: the components are of different sets, or no such variant.
+            InputError: the components are of different sets, or not there in that variant.
             EnvironmentLacksError: the runtime is not installed.
         """
         if variant not in (FLOAT32, *FORMS):
@@ -158,7 +158,7 @@ class VampPipeline:
 
         Raises:
             InputError: nothing there, a damaged manifest, a file missing or of a wrong size,
-                or components of different sets.
+                components of different sets, or none in the variant.
             EnvironmentLacksError: provider or runtime are not installed.
         """
         chosen = Runtime(runtime, provider, threads, tf32)

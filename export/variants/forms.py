@@ -1,6 +1,6 @@
 """The table of forms, and how one is made of a transformer's float32 graph."""
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +40,8 @@ class Form:
         domains: of operators that are no standard ones.
         passes: makes it, but for products with the weights of these names.
         product: what one of its products computes, of float32 [rows, in] and [in, out].
+        product_bytes: what the weight of a product takes, by its shape [in, out].
+        other_bytes: what a value of another weight takes.
     """
 
     name: str
@@ -47,6 +49,8 @@ class Form:
     domains: frozenset[str]
     passes: Callable[[frozenset[str]], list[GraphPass]]
     product: Callable[[Floats, Floats], Floats]
+    product_bytes: Callable[[int, int], int]
+    other_bytes: int = 4
 
 
 _INT8 = Form(
@@ -55,6 +59,7 @@ _INT8 = Form(
     frozenset(),
     lambda left: [DivideInNorms(), QuantiseScores(), SplitGates(), QuantiseProducts(left)],
     quantised_product,
+    lambda width, out: width * out + 4 * out,
 )
 
 
@@ -69,6 +74,7 @@ def _weights_only(name: str, bits: int, block: int) -> Form:
             RoundWeights(left, bits=bits, block=block),
         ],
         rounded_product(bits, block),
+        lambda width, out: -(-width // block) * out * (block * bits // 8 + 4),
     )
 
 
@@ -78,6 +84,8 @@ _FP16 = Form(
     frozenset(),
     lambda left: [DivideInNorms(), HalfPrecision(left)],
     half_product,
+    lambda width, out: 2 * width * out,
+    other_bytes=2,
 )
 
 FORMS = {
@@ -132,7 +140,25 @@ def require_form(model: ir.Model, form: Form, before: int) -> None:
     """
     if all(node.op_type != form.operator for node in model.graph):
         raise PassError(f"{form.name}: the graph has no {form.operator}")
-    after = weight_bytes(model)
+    _require_smaller(form, weight_bytes(model), before)
+
+
+def require_smaller(form: Form, products: Sequence[tuple[int, int]], others: int) -> None:
+    """Refuse a form that cannot be smaller, before there is a graph.
+
+    Args:
+        products: shapes [in, out] of their weights.
+        others: values that the other weights have.
+
+    Raises:
+        InputError: it is not smaller, even if it leaves nothing in float32.
+    """
+    after = sum(form.product_bytes(*shape) for shape in products) + form.other_bytes * others
+    before = 4 * (sum(width * out for width, out in products) + others)
+    _require_smaller(form, after, before)
+
+
+def _require_smaller(form: Form, after: int, before: int) -> None:
     if not after <= _SMALLER * before:
         raise InputError(
             f"{form.name}: {after} bytes of weights, {before} in float32; it is not"

@@ -90,14 +90,13 @@ class Components:
             form: of the transformers; empty for float32.
 
         Raises:
-            InputError: the parts are of different sets, or this processor computes products
-                of integers wrong that the form needs.
+            InputError: the parts are of different sets, a transformer is not there in the
+                form, or this processor computes products of integers wrong that it needs.
             EnvironmentLacksError: the runtime is not installed.
         """
         self.runtime = runtime or Runtime()
         require_runtime(self.runtime)
-        if form == "int8":
-            require_exact_products(form)
+        require_exact_products(form)
         self.artifacts, self._form = artifacts, form
         self._open: dict[tuple[str, int], Future[Opened]] = {}
         self._loaders = ThreadPoolExecutor(cores(), "load")
@@ -108,6 +107,10 @@ class Components:
             record = artifacts.manifest.component(self.identifier(name))
             if record is not None:
                 self._check_transformer(record)
+        if form:
+            plain = [name for name in TRANSFORMERS if artifacts.manifest.component(name)]
+            for name in plain or TRANSFORMERS[:1]:
+                self.record(self.identifier(name))
 
     def record(self, identifier: str) -> ComponentRecord:
         """Return what the manifest says of a component.

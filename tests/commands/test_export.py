@@ -163,3 +163,20 @@ def test_graphs_are_kept_unless_no_cache_is_asked_for(
     said, found = export("d")
     assert said == f"note: graphs kept by earlier runs in {graphs}: coarse"
     assert found == scratch[1]
+
+
+@pytest.mark.parametrize(
+    ("variants", "says"),
+    [
+        ("", "variants.0 = '': Input should be 'fp32', 'int8'"),
+        ("fp32,", "variants.1 = '': Input should be 'fp32', 'int8'"),
+        ("fp32,fp32", "fp32 is there 2 times"),
+        ("fp32,int9", "variants.1 = 'int9': Input should be 'fp32', 'int8'"),
+    ],
+)
+def test_forms_that_are_none_or_given_twice_are_refused(
+    run: Cli, nano: Path, variants: str, says: str
+) -> None:
+    code, _, err = run("export", "--checkpoint", nano, "--variants", variants)
+    assert code == 2 and says in err and len(err.splitlines()) == 1
+    assert not Path("artifacts").exists()

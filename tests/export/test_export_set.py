@@ -23,9 +23,12 @@ from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.manifest import Manifest, TensorSignature
 from vampnet_onnx.configs.store import read_manifest
 from vampnet_onnx.export import graphs
-from vampnet_onnx.export.components.registry import COMPONENTS
+from vampnet_onnx.export.components.registry import COMPONENTS, structure_of
 from vampnet_onnx.export.export_set import METADATA_PREFIX, export_set
 from vampnet_onnx.export.graph_cache import FOLDER_VARIABLE, GraphCache
+from vampnet_onnx.export.onnx_file import read_graph
+from vampnet_onnx.export.trace import weight_shapes
+from vampnet_onnx.export.variants.forms import FORMS, weight_bytes
 from vampnet_onnx.models import Checkpoints, open_models
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 
@@ -471,3 +474,31 @@ def test_forms_stand_beside_the_float32_files_and_are_smaller(forms_a: Path) -> 
             assert (small.inputs, small.outputs) == (plain.inputs, plain.outputs)
             assert small.left == {}  # with what error, where any is left
     assert sum(bool(record.variant) for record in found.values()) == 4
+
+
+def test_a_form_that_cannot_be_smaller_is_refused_before_anything_is_exported(
+    nano: Path, tmp_path: Path
+) -> None:
+    """A set narrower than the blocks that its weights are filled up to."""
+    told: list[str] = []
+    config = config_for(nano, inputs=["codes"], variants=["fp32", "w8"])
+    with pytest.raises(InputError, match=r"w8: .* not smaller, so leave it out of --variants"):
+        export_set(
+            config, Checkpoints(nano), tmp_path, progress=lambda name, *_: told.append(name)
+        )
+    assert not told
+
+
+def test_what_weights_take_is_known_before_there_is_a_graph(
+    forms_a: Path, golden_a: GoldenSet
+) -> None:
+    checkpoints = Checkpoints(golden_a.folder)
+    for name in ("coarse", "c2f"):
+        structure = structure_of(name, "", checkpoints.codec_dims, checkpoints.dims)
+        assert structure is not None
+        products, others = weight_shapes(structure)
+        for form in ("int8", "fp16"):
+            written = weight_bytes(read_graph(forms_a / f"{name}.{form}.onnx"))
+            known = sum(FORMS[form].product_bytes(*shape) for shape in products)
+            known += FORMS[form].other_bytes * others
+            assert 0 <= written - known < 500  # constants

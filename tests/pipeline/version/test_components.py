@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -11,10 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.exports import without
+from tests.support.exports import export_to, without
 from tests.support.pipeline_inputs import codes_for
+from tests.support.sets import GoldenSet
 from tests.support.versions import edit
-from vampnet_onnx.configs.artifacts import open_artifacts
+from vampnet_onnx.configs.artifacts import open_artifacts, open_unhashed
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.machine import cores
@@ -164,13 +166,109 @@ def test_a_form_that_a_later_version_has_is_said_to_be_there(
     for name, folder in (("v1", exported_a), ("v2", forms_a)):
         (tmp_path / name).symlink_to(folder)
     with pytest.raises(InputError, match=r"v1: holds no .*int8; .*v2 does: name it, or"):
-        VampPipeline.open(tmp_path / "v1", variant="int8").require()
+        VampPipeline.open(tmp_path / "v1", variant="int8")
 
 
 def test_a_form_that_is_not_there_says_how_to_make_it(exported_a: Path) -> None:
-    with pytest.raises(InputError, match=r"holds no .*\.int8; .*--variants fp32,int8"):
-        VampPipeline.open(exported_a, variant="int8").require()
+    with pytest.raises(InputError, match=r"holds no coarse\.int8; .*--variants fp32,int8"):
+        VampPipeline.open(exported_a, variant="int8")
     with pytest.raises(
         InputError, match="variant 'int9': there is none; known are fp32, int8"
     ):
         VampPipeline.open(exported_a, variant="int9")
+
+
+def test_one_transformer_in_a_form_is_not_enough_where_both_are_in_float32(
+    forms_a: Path, tmp_path: Path
+) -> None:
+    folder = forms_without(forms_a, tmp_path / "v1", "c2f.int8")
+    with pytest.raises(InputError, match=r"holds no c2f\.int8"):
+        VampPipeline.open(folder, variant="int8")
+    VampPipeline.open(folder, variant="fp16")
+    # Where the other is in no form at all there is coarse alone, as in float32.
+    VampPipeline.open(forms_without(folder, tmp_path / "v2", "c2f."), variant="int8")
+
+
+def forms_without(folder: Path, target: Path, *identifiers: str) -> Path:
+    shutil.copytree(folder, target)
+
+    def leave_out(values: dict[str, Any]) -> None:
+        values["components"] = [
+            c for c in values["components"] if f"{c['name']}.{c['variant']}" not in identifiers
+        ]
+
+    edit(target, leave_out)
+    return target
+
+
+# What is opened, and the file that lies where its own should.
+SWAPPED = [
+    ("coarse", "coarse.int8"),
+    ("coarse.int8", "coarse"),
+    ("coarse.int8", "coarse.fp16"),
+    ("coarse.int8", "c2f.int8"),
+    ("c2f.fp16", "c2f.int8"),
+]
+
+
+@pytest.mark.parametrize(("name", "other"), SWAPPED)
+def test_a_file_in_the_place_of_another_form_is_refused(
+    forms_a: Path, tmp_path: Path, name: str, other: str
+) -> None:
+    folder = tmp_path / "v1"
+    shutil.copytree(forms_a, folder)
+    shutil.copyfile(folder / f"{other}.onnx", folder / f"{name}.onnx")
+    with pytest.raises(InputError, match=rf"{name}\.onnx.* not what the manifest vouches for"):
+        opened(folder, name)
+    vouch(folder, name)
+    with pytest.raises(InputError, match=rf"{name}\.onnx: says (component|variant) = "):
+        opened(folder, name)
+
+
+@pytest.mark.parametrize("name", ["coarse.int8", "coarse.fp16"])
+def test_a_form_that_is_cut_off_is_refused(forms_a: Path, tmp_path: Path, name: str) -> None:
+    folder = tmp_path / "v1"
+    shutil.copytree(forms_a, folder)
+    file = folder / f"{name}.onnx"
+    file.write_bytes(file.read_bytes()[:-1000])
+    with pytest.raises(InputError, match=rf"{name}\.onnx.* not what the manifest vouches for"):
+        opened(folder, name)
+    vouch(folder, name)
+    with pytest.raises(InputError, match=rf"{name}\.onnx"):
+        opened(folder, name)
+
+
+def test_weights_of_a_form_that_are_cut_off_or_of_another_are_refused(
+    golden_a: GoldenSet, tmp_path: Path
+) -> None:
+    options = {"inputs": ("codes",), "rates": (), "components": ("coarse", "codec_encoder")}
+    options |= {"variants": ("int8", "fp16"), "external_data": True}
+    folder = export_to(tmp_path / "v1", golden_a.folder, **options).folder
+    data = folder / "coarse.int8.onnx.data"
+    whole = data.read_bytes()
+    opened(folder, "coarse.int8")
+    for wrong in (whole[:-64], (folder / "coarse.fp16.onnx.data").read_bytes()[: len(whole)]):
+        data.write_bytes(wrong)
+        with pytest.raises(InputError, match=r"int8\.onnx\.data.* not what the manifest"):
+            opened(folder, "coarse.int8")
+    data.write_bytes(whole[:-64])
+    vouch(folder, "coarse.int8")
+    with pytest.raises(InputError, match=r"coarse\.int8\.onnx"):
+        opened(folder, "coarse.int8")
+
+
+def opened(folder: Path, name: str) -> object:
+    return Components(open_unhashed(folder)).session(name)
+
+
+def vouch(folder: Path, name: str) -> None:
+    """Let the manifest have the size and hash of a component's files as they are."""
+
+    def renew(values: dict[str, Any]) -> None:
+        for record in values["components"]:
+            if ".".join(filter(None, (record["name"], record["variant"]))) == name:
+                for file in filter(None, (record["file"], record.get("data"))):
+                    path = folder / file["name"]
+                    file.update(sha256=sha256(path), size=path.stat().st_size)
+
+    edit(folder, renew)

@@ -7,8 +7,8 @@ own size and colour.  Values that are not finite are never dropped: they are dra
 import math
 from dataclasses import dataclass
 
-from .schema import Gate, HeatMap, Number, Scatter
-from .summary import format_number, share_of_gate
+from .schema import FormPoint, Forms, Gate, HeatMap, Number, Scatter
+from .summary import counted, describe_speed, format_number, share_of_gate
 
 LEVELS = 8
 """Steps of the heat map's colour scale; level 0 is exactly zero."""
@@ -81,6 +81,121 @@ class Plot:
     x_label: str
     y_label: str
     summary: str
+
+
+@dataclass(frozen=True)
+class Spot:
+    """A form in `FRAME`: its circle, the ends of its interval, and its label.
+
+    Attributes:
+        clear: the interval lets one tell how many times as fast it is.
+        label: (x, y) of the text.
+        anchor: of the text, ``start`` or ``end``.
+    """
+
+    form: str
+    x: float
+    y: float
+    radius: float
+    low: float
+    high: float
+    clear: bool
+    label: tuple[float, float]
+    anchor: str
+    title: str
+
+
+@dataclass(frozen=True)
+class FormFigure:
+    """Quality against speed against size: up is nearer to the reference, right is faster."""
+
+    spots: list[Spot]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    summary: str
+
+
+_NEAREST = 1e-6  # nats: float32's own rounding, and all that is less, is drawn here
+_SPEEDS = (0.1, 0.2, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 20.0, 50.0)
+_LARGEST_SPOT, _SMALLEST_SPOT = 15.0, 4.0
+
+
+def form_figure(forms: Forms) -> FormFigure:
+    """Lay out the forms of a network; what is not finite is named in the summary."""
+    shown = [point for point in forms.points if _can_be_drawn(point)]
+    undrawn = [point.form for point in forms.points if point not in shown]
+    most = max([point.kl_nats or 0 for point in shown] + [_NEAREST * 10])
+    first, last = math.log10(_NEAREST), math.ceil(math.log10(most) + 0.3)
+    low = min([point.faster_low for point in shown] + [1.0]) / 1.15
+    high = max([point.faster_high for point in shown] + [1.0]) * 1.25
+    largest = max([point.bytes for point in shown] + [1])
+
+    def across(value: float) -> float:
+        share = math.log(value / low) / math.log(high / low)
+        return round(FRAME.left + share * (FRAME.right - FRAME.left), 1)
+
+    def down(nats: float) -> float:
+        share = (math.log10(max(nats, _NEAREST)) - first) / (last - first)
+        inner = FRAME.top + _LARGEST_SPOT
+        return round(inner + share * (FRAME.bottom - inner), 1)
+
+    spots = list[Spot]()
+    for point in shown:
+        x = across(_drawn_at(point))
+        radius = max(_SMALLEST_SPOT, _LARGEST_SPOT * math.sqrt(point.bytes / largest))
+        left = x > (FRAME.left + FRAME.right) / 2
+        y = down(point.kl_nats or 0)
+        taken = [spot.label[1] for spot in spots if abs(spot.x - x) < 90]
+        label = y + 4
+        while any(abs(label - other) < 13 for other in taken):
+            label += 13
+        spots.append(
+            Spot(
+                form=point.form,
+                x=x,
+                y=y,
+                radius=round(radius, 1),
+                low=across(point.faster_low),
+                high=across(point.faster_high),
+                clear=point.faster is not None or point.form == forms.points[0].form,
+                label=(x - radius - 4 if left else x + radius + 4, label),
+                anchor="end" if left else "start",
+                title=f"{point.form}: {describe_speed(point)},"
+                f" {format_number(point.kl_nats)} nats, {point.bytes / 1e6:.1f} MB",
+            )
+        )
+    summary = (
+        f"{counted(len(shown), 'form')}; up is nearer to the reference, right is faster, a"
+        " smaller circle is fewer bytes; hollow: no difference measured."
+    )
+    if undrawn:
+        summary += f" Not finite, so not drawn: {', '.join(undrawn)}."
+    ticks = list[Tick]()
+    for speed in sorted(_SPEEDS, key=lambda value: abs(math.log(value))):
+        near = any(abs(across(speed) - tick.at) < 28 for tick in ticks)
+        if low <= speed <= high and not near:
+            ticks.append(Tick(across(speed), f"{speed:g}"))
+    return FormFigure(
+        spots=spots,
+        x_ticks=ticks,
+        y_ticks=[
+            Tick(down(10.0**power), f"{'≤' if power == first else ''}1e{power}")
+            for power in range(round(first), last + 1)
+        ],
+        summary=summary,
+    )
+
+
+def _can_be_drawn(point: FormPoint) -> bool:
+    speeds = [point.faster_low, point.faster_high]
+    speeds += [] if point.faster is None else [point.faster]
+    near = point.kl_nats is not None and abs(point.kl_nats) < _HUGE
+    return near and all(1 / _HUGE < speed < _HUGE for speed in speeds)
+
+
+def _drawn_at(point: FormPoint) -> float:
+    middle = math.sqrt(point.faster_low * point.faster_high)
+    return middle if point.faster is None else point.faster
 
 
 def gate_bar(gate: Gate) -> float:

@@ -189,6 +189,35 @@ class Component(Record):
         ]
 
 
+class FormPoint(Record):
+    """One form of a network: how far from the reference, how fast, how large."""
+
+    form: str = Field(description="fp32, or such as int8")
+    bytes: int = Field(ge=1)
+    kl_nats: Number | None = Field(
+        description="mean KL divergence from the reference, of the worst case"
+    )
+    disagreement: Number | None = Field(
+        description="share of other best entries outside near-ties, of the worst case"
+    )
+    seconds: Number = Field(description="median of the rounds")
+    faster: Number | None = Field(
+        description="times as fast as fp32; null of that, and where no difference was told"
+    )
+    faster_low: Number = Field(description="end of the interval that holds the median")
+    faster_high: Number
+
+
+class Forms(Record):
+    """A network in all its forms, timed in turns in this run on one input, a batch of one."""
+
+    name: str = Field(description="component without its form, such as coarse")
+    frames: int
+    rounds: int
+    threads: int
+    points: list[FormPoint] = Field(min_length=1, description="fp32 first, then others")
+
+
 class Source(SourceRecord):
     """A checkpoint file the artifacts were made from."""
 
@@ -245,6 +274,10 @@ class Report(Record):
         description="what was not compared, since nothing would follow from it: why, by name",
     )
     components: list[Component]
+    forms: list[Forms] = Field(
+        default_factory=list,
+        description="networks that were verified in several forms, in a whole run",
+    )
     self_test: SelfTest | None = None
 
     def __repr__(self) -> str:

@@ -5,7 +5,17 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from .schema import Case, Cause, Component, Gate, Report, SelfTest, Verdict
+from .schema import (
+    Case,
+    Cause,
+    Component,
+    FormPoint,
+    Forms,
+    Gate,
+    Report,
+    SelfTest,
+    Verdict,
+)
 
 # Control characters and those that reorder text: a message must not disguise itself.
 _INVISIBLE = re.compile(
@@ -86,6 +96,36 @@ def format_number(value: float | None, digits: int = 3) -> str:
         rest = format_number(1 - abs(value), digits)
         return f"1 - {rest}" if value > 0 else f"-1 + {rest}"
     return text
+
+
+def describe_speed(point: FormPoint) -> str:
+    """Return how many times as fast as float32 a form is, with its interval."""
+    low, high = (format_number(x) for x in (point.faster_low, point.faster_high))
+    if point.faster is not None:
+        return f"{format_number(point.faster)} ({low} to {high})"
+    if point.faster_low == point.faster_high == 1:
+        return "1"
+    if point.faster_low <= 1 <= point.faster_high:
+        return "no difference measured"
+    return f"unsure, {low} to {high}"
+
+
+def of_float32(forms: Forms, point: FormPoint) -> str:
+    """Return a form's share of the bytes of the first, which is float32."""
+    return f"{point.bytes / forms.points[0].bytes:.0%}"
+
+
+def likelihood(report: Report, network: str, form: str) -> str:
+    """Return how likely the reference finds what a form generates, against its own.
+
+    Mean difference and standard error of one network's codes, nats a code; empty where no
+    music was generated.
+    """
+    mean, error = f"{network}_likelihood_mean", f"{network}_likelihood_error"
+    for part in report.components:
+        if part.variant == form and mean in part.metrics:
+            return f"{part.metrics[mean]:+.3f} ± {part.metrics[error]:.3f}"
+    return ""
 
 
 def tell_apart(value: float | None, limit: float) -> tuple[str, str]:

@@ -33,10 +33,11 @@ from vampnet_onnx.export.graphs import Graphs
 from vampnet_onnx.export.toolchain import source_hash
 from vampnet_onnx.export.trace import GraphRequest
 from vampnet_onnx.models import Checkpoints, ModelSet
-from vampnet_onnx.reports import Cause, Component, Report, Verdict
+from vampnet_onnx.reports import Cause, Component, Forms, Report, Verdict
 
 from .causes.find import Suspect, consequence_of, describe_nonfinite, find_cause
 from .causes.fresh import left_to_make
+from .forms import forms_of
 from .gates.adapter_files import audit_adapter, with_adapters
 from .gates.at_once import Threads, beforehand, in_threads
 from .gates.audit import Origin, audit
@@ -139,7 +140,7 @@ def verify_artifacts(
         progress,
     )
     components, left_out, stopped = list[Component](), list[str](), list[str]()
-    unfit = dict[str, str]()
+    unfit, forms = dict[str, str](), list[Forms]()
     notes = manifest.source_notes()
     with (
         nullcontext() if graphs else afresh,
@@ -167,6 +168,10 @@ def verify_artifacts(
             if exit_first and components and components[-1].verdict is Verdict.FAIL:
                 notes.append(f"stopped at the first failure, in {record.id}, as was asked")
                 break
+        whole = not (cases or quick or exit_first)
+        forms = (
+            forms_of(artifacts, components, run.runtime, progress=progress) if whole else []
+        )
     done = {*left_out, *unfit, *(part.id for part in components if not part.interrupted)}
     unfinished = [record.id for record in records if record.id not in done]
     if not components and unfit:
@@ -184,6 +189,7 @@ def verify_artifacts(
         given=given,
         unfinished=(unfinished or [components[-1].id]) if stopped else (),
         unfit=unfit,
+        forms=forms,
     )
 
 

@@ -5,9 +5,16 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.report_samples import gate_of
+from tests.support.report_samples import form_point, forms, gate_of
 from vampnet_onnx.reports import HeatMap, Scatter
-from vampnet_onnx.reports.figures import gate_bar, heat_figure, scatter_plots, undrawn
+from vampnet_onnx.reports.figures import (
+    FRAME,
+    form_figure,
+    gate_bar,
+    heat_figure,
+    scatter_plots,
+    undrawn,
+)
 from vampnet_onnx.reports.summary import headroom, share_of_gate
 
 numbers = st.floats(width=64, allow_nan=True, allow_infinity=True)
@@ -36,6 +43,34 @@ def test_any_numbers_can_be_drawn(pairs: list[tuple[float, float]]) -> None:
         levels = [cell.level for cell in figure.cells]
         assert levels.count(None) == figure.nonfinite
         assert all(level is None or 0 <= level <= 8 for level in levels)
+
+
+def test_forms_stand_where_their_numbers_say() -> None:
+    item = forms(form_point("fp16", 500, 1e-6, 0.98, 0.96, 0.99))
+    figure = form_figure(item)
+    at = {spot.form: spot for spot in figure.spots}
+    assert at["int8"].x > at["fp32"].x > at["fp16"].x  # right is faster
+    assert at["w4"].y > at["int8"].y > at["fp32"].y  # up is nearer
+    assert at["fp32"].radius > at["fp16"].radius > at["int8"].radius > at["w4"].radius
+    assert [name for name, spot in at.items() if not spot.clear] == ["w4"]
+    for spot in figure.spots:
+        assert FRAME.left <= spot.low <= spot.x <= spot.high <= FRAME.right
+        assert FRAME.top < spot.y <= FRAME.bottom
+    # fp16 is beside fp32, and the two names do not lie on each other.
+    assert abs(at["fp32"].label[1] - at["fp16"].label[1]) >= 13
+    one = next(tick for tick in figure.x_ticks if tick.text == "1")
+    assert one.at == at["fp32"].x
+
+
+@settings(max_examples=200, deadline=None)
+@given(numbers, numbers, numbers, st.none() | numbers)
+def test_any_forms_can_be_drawn(
+    nats: float, low: float, high: float, faster: float | None
+) -> None:
+    figure = form_figure(forms(form_point("int7", 1, nats, faster, low, high)))
+    text = repr((figure.spots, figure.x_ticks, figure.y_ticks))
+    assert "inf" not in text.replace("'", "") and "nan" not in text
+    assert ("int7" in figure.summary) == (len(figure.spots) == 3)
 
 
 @settings(max_examples=300, deadline=None)

@@ -70,7 +70,7 @@ def test_hostile_text_is_text_in_markdown() -> None:
     for line in text.splitlines():
         assert not re.search(r"(?<!\\)`", line), line
     blocks = re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         columns = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(columns) == 1, block

@@ -6,8 +6,36 @@ import math
 
 import pytest
 
-from tests.support.report_samples import gate_of
-from vampnet_onnx.reports.summary import format_number, headroom, share_of_gate, tell_apart
+from tests.support.report_samples import forms, gate_of, passing_report
+from vampnet_onnx.reports.summary import (
+    describe_speed,
+    format_number,
+    headroom,
+    likelihood,
+    of_float32,
+    share_of_gate,
+    tell_apart,
+)
+
+
+def test_the_speed_of_a_form_is_told_with_its_interval_or_not() -> None:
+    plain, fast, unclear = forms().points
+    assert describe_speed(plain) == "1"
+    assert describe_speed(fast) == "2.6 (2.5 to 2.7)"
+    assert describe_speed(unclear) == "no difference measured"
+    unsure = unclear.model_copy(update={"faster_low": 1.1})
+    assert describe_speed(unsure) == "unsure, 1.1 to 1.4"
+    assert of_float32(forms(), fast) == "27%"
+
+
+def test_the_likelihood_of_music_is_told_where_some_was_made() -> None:
+    report = passing_report()
+    assert likelihood(report, "coarse", "int8") == ""
+    music = {"coarse_likelihood_mean": -0.0123, "coarse_likelihood_error": 0.0049}
+    part = report.components[0].model_copy(update={"variant": "int8", "metrics": music})
+    made = report.model_copy(update={"components": [part]})
+    assert likelihood(made, "coarse", "int8") == "-0.012 ± 0.005"
+    assert likelihood(made, "c2f", "int8") == likelihood(made, "coarse", "w8") == ""
 
 
 @pytest.mark.parametrize(

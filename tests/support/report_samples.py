@@ -10,6 +10,8 @@ import pytest
 from vampnet_onnx.reports import (
     Case,
     Component,
+    FormPoint,
+    Forms,
     Gate,
     HeatMap,
     Report,
@@ -20,11 +22,37 @@ from vampnet_onnx.reports import (
 
 
 def passing_report() -> Report:
-    """Return a report of two components in which every gate holds."""
-    return _report(
+    """Return a report of two components in which every gate holds, and of forms."""
+    report = _report(
         Verdict.PASS,
         "Both components compute what the reference computes on all 14 cases.",
         [_transformer("coarse", Verdict.PASS, _gates("coarse")), _decoder()],
+    )
+    return report.model_copy(update={"forms": [forms()]})
+
+
+def forms(*more: FormPoint) -> Forms:
+    """Return a network in three forms: one faster, one of which that is not sure."""
+    points = (
+        form_point("fp32", 1000, 1e-12, None, 1.0, 1.0),
+        form_point("int8", 270, 1.5e-3, 2.6, 2.5, 2.7),
+        form_point("w4", 150, 0.03, None, 0.9, 1.4),
+    )
+    return Forms(name="coarse", frames=173, rounds=9, threads=2, points=[*points, *more])
+
+
+def form_point(
+    form: str, megabytes: int, nats: float, faster: float | None, low: float, high: float
+) -> FormPoint:
+    return FormPoint(
+        form=form,
+        bytes=megabytes * 10**6,
+        kl_nats=nats,
+        disagreement=0.01,
+        seconds=0.25,
+        faster=faster,
+        faster_low=low,
+        faster_high=high,
     )
 
 
@@ -301,6 +329,11 @@ def hostile_report() -> Report:
             "toolchain": {HOSTILE: HOSTILE},
             "sources": [report.sources[0].model_copy(update={"name": HOSTILE})],
             "components": [part],
+            "forms": [
+                forms(form_point(HOSTILE, 1, math.nan, None, math.inf, -math.inf)).model_copy(
+                    update={"name": HOSTILE}
+                )
+            ],
         }
     )
 

@@ -13,6 +13,7 @@ from vampnet_onnx.reports import (
     BadSeed,
     Cause,
     Component,
+    Forms,
     Gate,
     HeatMap,
     Report,
@@ -84,6 +85,7 @@ def build_report(
     toolchain: dict[str, str],
     given: Given,
     unfinished: Sequence[str] = (),
+    forms: Sequence[Forms] = (),
     unfit: Mapping[str, str] = {},
 ) -> Report:
     """Sum up what was found in one report.
@@ -124,6 +126,7 @@ def build_report(
         unfinished=list(unfinished),
         unfit=dict(unfit),
         components=components,
+        forms=list(forms),
     )
 
 

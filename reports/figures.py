@@ -131,7 +131,7 @@ def form_figure(forms: Forms) -> FormFigure:
     largest = max([point.bytes for point in shown] + [1])
 
     def across(value: float) -> float:
-        share = math.log(value / low) / math.log(high / low)
+        share = (math.log(value) - math.log(low)) / (math.log(high) - math.log(low))
         return round(FRAME.left + share * (FRAME.right - FRAME.left), 1)
 
     def down(nats: float) -> float:
@@ -194,7 +194,7 @@ def _can_be_drawn(point: FormPoint) -> bool:
 
 
 def _drawn_at(point: FormPoint) -> float:
-    middle = math.sqrt(point.faster_low * point.faster_high)
+    middle = math.sqrt(point.faster_low) * math.sqrt(point.faster_high)
     return middle if point.faster is None else point.faster
 
 

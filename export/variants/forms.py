@@ -22,6 +22,7 @@ from .quantise import (
     Floats,
     QuantiseProducts,
     RoundWeights,
+    block_of,
     quantised_product,
     rounded_product,
 )
@@ -63,7 +64,11 @@ _INT8 = Form(
 )
 
 
-def _weights_only(name: str, bits: int, block: int) -> Form:
+def _weights_only(name: str, bits: int, *blocks: int) -> Form:
+    def product_bytes(width: int, out: int) -> int:
+        block = block_of(width, blocks)
+        return -(-width // block) * out * (block * bits // 8 + 4)
+
     return Form(
         name,
         "MatMulNBits",
@@ -71,10 +76,10 @@ def _weights_only(name: str, bits: int, block: int) -> Form:
         lambda left: [
             DivideInNorms(),
             SplitGates(),
-            RoundWeights(left, bits=bits, block=block),
+            RoundWeights(left, bits=bits, blocks=blocks),
         ],
-        rounded_product(bits, block),
-        lambda width, out: -(-width // block) * out * (block * bits // 8 + 4),
+        rounded_product(bits, blocks),
+        product_bytes,
     )
 
 
@@ -90,7 +95,7 @@ _FP16 = Form(
 
 FORMS = {
     form.name: form
-    for form in (_INT8, _weights_only("w8", 8, 128), _weights_only("w4", 4, 32), _FP16)
+    for form in (_INT8, _weights_only("w8", 8, 256, 128), _weights_only("w4", 4, 32), _FP16)
 }
 """Every form but float32, by name."""
 

@@ -4,7 +4,7 @@
 sign, since ONNX Runtime has no kernel for signed ones.  `RoundWeights` rounds weights alone.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import onnx_ir as ir
@@ -56,9 +56,13 @@ class RoundWeights(GraphPass):
         MatMul(x, W) -> MatMulNBits(x, W rounded, scales).
     """
 
-    def __init__(self, left: frozenset[str], *, bits: int, block: int) -> None:
-        """Remember how weights are rounded, and those that stay as they are, by name."""
-        self.left, self.bits, self.block = left, bits, block
+    def __init__(self, left: frozenset[str], *, bits: int, blocks: Sequence[int]) -> None:
+        """Remember how weights are rounded, and those that stay as they are, by name.
+
+        Args:
+            blocks: sizes, see `block_of`.
+        """
+        self.left, self.bits, self.blocks = left, bits, blocks
 
     def call(self, model: ir.Model) -> PassResult:
         """Replace the products."""
@@ -66,7 +70,8 @@ class RoundWeights(GraphPass):
         for node in found:
             self._round(model.graph, node)
         model.graph.opset_imports[MICROSOFT] = 1
-        kind = f"{self.bits}-bit weights in blocks of {self.block},"
+        sizes = " or ".join(map(str, self.blocks))
+        kind = f"{self.bits}-bit weights in blocks of {sizes},"
         return PassResult(len(found), _details(kind, len(found), self.left))
 
     def ensures(self, model: ir.Model) -> None:
@@ -75,18 +80,19 @@ class RoundWeights(GraphPass):
 
     def _round(self, graph: ir.Graph, node: ir.Node) -> None:
         name, weight, (width, out) = weight_of(node)
-        blocks = -(-width // self.block)
+        block = block_of(width, self.blocks)
+        blocks = -(-width // block)
 
         def rounded() -> np.ndarray:
-            return block_weights(weight(), bits=self.bits, block=self.block)[0]
+            return block_weights(weight(), bits=self.bits, block=block)[0]
 
         def scales() -> np.ndarray:
-            return block_weights(weight(), bits=self.bits, block=self.block)[1]
+            return block_weights(weight(), bits=self.bits, block=block)[1]
 
         add = Rewriter(graph, node, node.metadata_props[MODULE_KEY])
         x = node.inputs[0]
         assert x is not None
-        packed = (out, blocks, self.block * self.bits // 8)
+        packed = (out, blocks, block * self.bits // 8)
         made = add.one(
             "MatMulNBits",
             x,
@@ -96,7 +102,7 @@ class RoundWeights(GraphPass):
             K=width,
             N=out,
             bits=self.bits,
-            block_size=self.block,
+            block_size=block,
             accuracy_level=_LEVEL,
         )
         _replace(graph, node, made)
@@ -112,6 +118,11 @@ def column_weights(weight: Floats) -> tuple[NDArray[np.int8], Floats]:
     scale = np.where(largest > 0, largest / np.float32(_LARGEST), 1).astype(np.float32)
     rounded = np.clip(np.rint(weight / scale), -_LARGEST, _LARGEST)
     return rounded.astype(np.int8), scale
+
+
+def block_of(width: int, blocks: Sequence[int]) -> int:
+    """Return the first size that fills a width, or the last: the rest of a block is zeros."""
+    return next((size for size in blocks if width % size == 0), blocks[-1])
 
 
 def block_weights(
@@ -156,10 +167,11 @@ def quantised_product(x: Floats, weight: Floats) -> Floats:
     return product
 
 
-def rounded_product(bits: int, block: int) -> Callable[[Floats, Floats], Floats]:
+def rounded_product(bits: int, blocks: Sequence[int]) -> Callable[[Floats, Floats], Floats]:
     """Return what computes a product with rounded weights, as `quantised_product` does."""
 
     def product(x: Floats, weight: Floats) -> Floats:
+        block = block_of(len(weight), blocks)
         rounded, scale = block_weights(weight, bits=bits, block=block)
         if bits == 4:
             rounded = np.stack([rounded & 15, rounded >> 4], axis=-1).reshape(

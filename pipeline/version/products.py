@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from vampnet_onnx.configs.errors import InputError
 
-WIDTH, COLUMNS = 128, 16  # of a weight
+WIDTH, COLUMNS = 256, 16  # of a weight
 ROWS = (1, 9)  # of an input; one alone has kernels of its own
 
 _LARGEST = 127  # of a weight, in steps of its scale
@@ -44,20 +44,27 @@ _INT8 = base64.b64decode(
     "QAFAAKABBwo6CgJ6OAoEa2V5cwoGel96ZXJvCgZ6X3plcm8SD3Njb3Jlc19pbnRlZ2VycyINTWF0TXVsSW50"
     "ZWdlcgoxCg9zY29yZXNfaW50ZWdlcnMSDXNjb3Jlc19mbG9hdHMiBENhc3QqCQoCdG8YAaABAgolCgd6X3Nj"
     "YWxlCgd6X3NjYWxlEgxzY29yZXNfc2NhbGUiA011bAoqCg1zY29yZXNfZmxvYXRzCgxzY29yZXNfc2NhbGUS"
-    "BnNjb3JlcyIDTXVsEgVrbm93bioVCAIQBzoDgAEIQgpoaWdoX3NoYXBlKhQIAhAHOgOAAQhCCWxvd19zaGFw"
+    "BnNjb3JlcyIDTXVsEgVrbm93bioVCAIQBzoDgAIIQgpoaWdoX3NoYXBlKhQIAhAHOgOAAghCCWxvd19zaGFw"
     "ZSoVCAEQBzoBEEIMc2NhbGVzX3NoYXBlKhQIARAHOgEQQgt0d2ljZV9zaGFwZSoQCAAQB0IKemVyb19zaGFw"
-    "ZVoVCgF4EhAKDggBEgoKAxIBbgoDCIABWhUKAXkSEAoOCAESCgoDEgFuCgMIgAFaFQoBehIQCg4IARIKCgMS"
-    "AW4KAwiAAWIYCgVhbG9uZRIPCg0IARIJCgMSAW4KAggQYhgKBWZpcnN0Eg8KDQgBEgkKAxIBbgoCCBBiGQoG"
+    "ZVoVCgF4EhAKDggBEgoKAxIBbgoDCIACWhUKAXkSEAoOCAESCgoDEgFuCgMIgAJaFQoBehIQCg4IARIKCgMS"
+    "AW4KAwiAAmIYCgVhbG9uZRIPCg0IARIJCgMSAW4KAggQYhgKBWZpcnN0Eg8KDQgBEgkKAxIBbgoCCBBiGQoG"
     "c2Vjb25kEg8KDQgBEgkKAxIBbgoCCBBiGgoGc2NvcmVzEhAKDggBEgoKAxIBbgoDEgFuQgQKABAS"
 )
 _W8 = base64.b64decode(
-    "CAg69gIKPgoNd2VpZ2h0c19zaGFwZRIHd2VpZ2h0cyIPQ29uc3RhbnRPZlNoYXBlKhMKBXZhbHVlKgcIARAC"
-    "SgH/oAEECj8KDHNjYWxlc19zaGFwZRIGc2NhbGVzIg9Db25zdGFudE9mU2hhcGUqFgoFdmFsdWUqCggBEAFK"
-    "BAAAgD+gAQQKhgEKAXgKB3dlaWdodHMKBnNjYWxlcxIHcHJvZHVjdCILTWF0TXVsTkJpdHMqCQoBSxiAAaAB"
-    "AioICgFOGBCgAQIqFQoOYWNjdXJhY3lfbGV2ZWwYBKABAioLCgRiaXRzGAigAQIqEgoKYmxvY2tfc2l6ZRiA"
-    "AaABAjoNY29tLm1pY3Jvc29mdBIFa25vd24qGQgDEAc6BBABgAFCDXdlaWdodHNfc2hhcGUqFQgBEAc6ARBC"
-    "DHNjYWxlc19zaGFwZVoVCgF4EhAKDggBEgoKAxIBbgoDCIABYhoKB3Byb2R1Y3QSDwoNCAESCQoDEgFuCgII"
-    "EEIECgAQEkIRCg1jb20ubWljcm9zb2Z0EAE="
+    "CAg6pgYKRgoRd2VpZ2h0c18yNTZfc2hhcGUSC3dlaWdodHNfMjU2Ig9Db25zdGFudE9mU2hhcGUqEwoFdmFs"
+    "dWUqBwgBEAJKAf+gAQQKRwoQc2NhbGVzXzI1Nl9zaGFwZRIKc2NhbGVzXzI1NiIPQ29uc3RhbnRPZlNoYXBl"
+    "KhYKBXZhbHVlKgoIARABSgQAAIA/oAEECpQBCgF4Cgt3ZWlnaHRzXzI1NgoKc2NhbGVzXzI1NhINYmxvY2tz"
+    "X29mXzI1NiILTWF0TXVsTkJpdHMqCQoBSxiAAqABAioICgFOGBCgAQIqFQoOYWNjdXJhY3lfbGV2ZWwYBKAB"
+    "AioLCgRiaXRzGAigAQIqEgoKYmxvY2tfc2l6ZRiAAqABAjoNY29tLm1pY3Jvc29mdApGChF3ZWlnaHRzXzEy"
+    "OF9zaGFwZRILd2VpZ2h0c18xMjgiD0NvbnN0YW50T2ZTaGFwZSoTCgV2YWx1ZSoHCAEQAkoB/6ABBApHChBz"
+    "Y2FsZXNfMTI4X3NoYXBlEgpzY2FsZXNfMTI4Ig9Db25zdGFudE9mU2hhcGUqFgoFdmFsdWUqCggBEAFKBAAA"
+    "gD+gAQQKlAEKAXgKC3dlaWdodHNfMTI4CgpzY2FsZXNfMTI4Eg1ibG9ja3Nfb2ZfMTI4IgtNYXRNdWxOQml0"
+    "cyoJCgFLGIACoAECKggKAU4YEKABAioVCg5hY2N1cmFjeV9sZXZlbBgEoAECKgsKBGJpdHMYCKABAioSCgpi"
+    "bG9ja19zaXplGIABoAECOg1jb20ubWljcm9zb2Z0EgVrbm93biodCAMQBzoEEAGAAkIRd2VpZ2h0c18yNTZf"
+    "c2hhcGUqGQgBEAc6ARBCEHNjYWxlc18yNTZfc2hhcGUqHQgDEAc6BBACgAFCEXdlaWdodHNfMTI4X3NoYXBl"
+    "KhkIARAHOgEgQhBzY2FsZXNfMTI4X3NoYXBlWhUKAXgSEAoOCAESCgoDEgFuCgMIgAJiIAoNYmxvY2tzX29m"
+    "XzI1NhIPCg0IARIJCgMSAW4KAggQYiAKDWJsb2Nrc19vZl8xMjgSDwoNCAESCQoDEgFuCgIIEEIECgAQEkIR"
+    "Cg1jb20ubWljcm9zb2Z0EAE="
 )
 
 
@@ -87,7 +94,7 @@ KNOWN = {
             "scores": np.array([float(WIDTH)]),
         },
     ),
-    "w8": _Known(_W8, {"product": _SUMS[:1]}),
+    "w8": _Known(_W8, {"blocks_of_256": _SUMS[:1], "blocks_of_128": _SUMS[:1]}),
 }
 """By form; the others have no products of 8-bit integers that may be cut off."""
 

@@ -40,22 +40,25 @@ def int8_products() -> onnx.ModelProto:
 
 
 def w8_products() -> onnx.ModelProto:
-    """Return a product with 8-bit weights in a block."""
+    """Return products with 8-bit weights in blocks of either size."""
     graph = _Graph()
-    graph.constant("weights", np.uint8(255), (COLUMNS, 1, WIDTH))
-    graph.constant("scales", np.float32(1), (COLUMNS,))
-    graph.node(
-        "MatMulNBits",
-        ["x", "weights", "scales"],
-        ["product"],
-        domain="com.microsoft",
-        K=WIDTH,
-        N=COLUMNS,
-        bits=8,
-        block_size=WIDTH,
-        accuracy_level=4,
-    )
-    return graph.model("x", {"product": COLUMNS}, "com.microsoft")
+    for block in (WIDTH, WIDTH // 2):
+        blocks = WIDTH // block
+        graph.constant(f"weights_{block}", np.uint8(255), (COLUMNS, blocks, block))
+        graph.constant(f"scales_{block}", np.float32(1), (COLUMNS * blocks,))
+        graph.node(
+            "MatMulNBits",
+            ["x", f"weights_{block}", f"scales_{block}"],
+            [f"blocks_of_{block}"],
+            domain="com.microsoft",
+            K=WIDTH,
+            N=COLUMNS,
+            bits=8,
+            block_size=block,
+            accuracy_level=4,
+        )
+    outputs: dict[str, int | str] = {"blocks_of_256": COLUMNS, "blocks_of_128": COLUMNS}
+    return graph.model("x", outputs, "com.microsoft")
 
 
 class _Graph:

@@ -13,6 +13,7 @@ from vampnet_onnx.export.passes.base import GraphPass
 from vampnet_onnx.export.variants.quantise import (
     QuantiseProducts,
     RoundWeights,
+    block_of,
     block_weights,
     column_weights,
     quantised_product,
@@ -72,7 +73,7 @@ def test_blocks_meet_their_farthest_value(bits: int, width: int) -> None:
     packed, scale = block_weights(weight, bits=bits, block=32)
     assert packed.shape == (OUT, 3, 32 * bits // 8)
     eye = np.eye(width, dtype=np.float32)
-    found = rounded_product(bits, 32)(eye, weight)
+    found = rounded_product(bits, (32,))(eye, weight)
     steps = np.abs(scale).reshape(OUT, 3).repeat(32, axis=1)[:, :width].T
     assert (np.abs(found - weight) <= 1.0001 * steps).all()
     row, column = np.unravel_index(np.abs(weight).argmax(), weight.shape)
@@ -91,7 +92,16 @@ def test_rounded_weights_are_what_is_measured_of_them(
     bits: int, least: float, most: float
 ) -> None:
     weight, x = drawn(WIDTH, OUT), drawn(5, WIDTH)
-    found = computed(applied(RoundWeights(frozenset(), bits=bits, block=32), weight), x)
+    found = computed(applied(RoundWeights(frozenset(), bits=bits, blocks=(64, 32)), weight), x)
     # ONNX Runtime rounds activations, too, to 8 bits.
-    assert relative_l2(rounded_product(bits, 32)(x, weight), found) < 1e-2
+    assert relative_l2(rounded_product(bits, (32,))(x, weight), found) < 1e-2
     assert least < relative_l2(x @ weight, found) < most
+
+
+def test_blocks_are_as_large_as_fill_a_width() -> None:
+    assert [block_of(width, (256, 128)) for width in (1280, 2560, 384, 160)] == [
+        256,
+        256,
+        128,
+        128,
+    ]

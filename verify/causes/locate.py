@@ -163,7 +163,9 @@ def localise_each(
     for case in asked:
         if names and case.component not in names:
             raise InputError(f"{case.id} is no case of {names[0]}; leave --component out")
-        _require_graph(case)
+        _require_graph(case.component, case.id)
+    for name in names:
+        _require_graph(str(name), str(name))
     opened = artifacts
     if not isinstance(opened, Artifacts) and not _is_file(opened):
         opened = open_artifacts(opened, unsealed=unsealed)
@@ -263,14 +265,14 @@ def locate(
         return localise(source, walkable(GraphModules(path), record.variant))
 
 
-def _require_graph(case: Case) -> None:
-    """Refuse a case of what no file computes by itself."""
-    name = case.component.partition(".")[0]
+def _require_graph(component: str, asked: str) -> None:
+    """Refuse what no file computes by itself."""
     wholes = [item for subject in SUBJECTS if subject.needs for item in subject.names]
-    if name in wholes:
+    if component in wholes:
         raise InputError(
-            f"{case.id}: {name} is no file but several at work, so there are no modules to"
-            " walk; verify --case says at which step the sides part"
+            f"{asked}: {component} is no file but several at work, so there are no modules to"
+            f" walk; verify --component {component} says how the sides part, and what of it"
+            " can be walked is walked by its own name, such as coarse"
         )
 
 

@@ -91,3 +91,11 @@ def test_a_form_is_walked_beside_the_same_form_of_its_checkpoint(
         sound, f"{layer}.{weight}", lambda x: (x * np.float32(1.05)).astype(x.dtype), tmp_path
     )
     assert list(locate(models, record, off, inputs).culprits) == [layer]
+
+
+@pytest.mark.parametrize("name", ["generation", "generation.int8"])
+def test_a_whole_has_no_modules_to_walk(
+    nano_artifacts: Artifacts, nano: Path, name: str
+) -> None:
+    with pytest.raises(InputError, match=f"{name} is no file but several at work"):
+        localise_error(nano_artifacts, nano, component=name)

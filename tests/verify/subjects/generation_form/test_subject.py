@@ -19,7 +19,7 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.names import FORMS
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.models import Checkpoints, ModelSet
-from vampnet_onnx.reports import Report, Verdict
+from vampnet_onnx.reports import Report, Verdict, write_reports
 from vampnet_onnx.verify.gates.vacuity import vacuous_limits
 from vampnet_onnx.verify.sides.models import Reference
 from vampnet_onnx.verify.sides.oracle import Sides
@@ -102,7 +102,7 @@ def test_weights_that_say_they_are_random_are_not_even_opened(
 
 
 def test_the_reference_computes_once_for_all_forms_and_a_file_of_another_is_refused(
-    artifacts: Artifacts,
+    artifacts: Artifacts, tmp_path: Path
 ) -> None:
     computed = list[str]()
 
@@ -125,6 +125,11 @@ def test_the_reference_computes_once_for_all_forms_and_a_file_of_another_is_refu
     assert second.verdict is Verdict.FAIL and "the artifact failed to run" in (
         second.cases[0].message
     )
+    written = write_reports(report, tmp_path)
+    for kind in ("html", "md"):
+        text = next(path for path in written.values() if path.suffix == f".{kind}").read_text()
+        assert "64 variations of music were made by this form and by the reference" in text
+        assert "how plausible" in text.lower() and " ± " in text
 
 
 def test_limits_that_a_collapse_would_hold_are_named(heard: Heard) -> None:

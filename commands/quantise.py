@@ -50,7 +50,7 @@ def quantise(
         ),
     ] = None,
     variant: Annotated[
-        str, typer.Option(metavar="FORM", help="Form of the transformers: int8, w8, w4.")
+        str, typer.Option(metavar="FORM", help="Form of the transformers: int8, w8, w4, fp16.")
     ] = "int8",
     component: Annotated[
         list[str] | None,

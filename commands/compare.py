@@ -103,7 +103,8 @@ def _print(found: VersionChange) -> None:
                     markup=False,
                 )
     verdict = "agrees with the old version" if found.holds else "departs from the old version"
-    rewired = any(c.kind.startswith("node") for part in found.components for c in part.graph)
+    kinds = {change.kind for part in found.components for change in part.graph}
+    rewired = any(kind.startswith(("node", "opset")) for kind in kinds)
     if found.holds and rewired:
         verdict = "computes the same on the cases tried, but its graph differs"
     out.print(f"the new version {verdict}", style="green" if found.holds else "red")

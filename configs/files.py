@@ -185,12 +185,18 @@ def file_errors(path: Path) -> Iterator[None]:
                 f"{path}: a file grew too large for this file system or for the limit set on"
                 " this process; choose another folder. Nothing was left half-written"
             ) from error
-        if error.errno in _NOT_WRITABLE:
+        if error.errno in _NOT_WRITABLE or _makes_nothing(error, path):
             reason = os.strerror(error.errno)
             raise InputError(
                 f"{error.filename or path}: cannot be written ({reason}); choose another place"
             ) from error
         raise
+
+
+def _makes_nothing(error: OSError, path: Path) -> bool:
+    """Return whether the file system of a path takes nothing new, as /proc does."""
+    where = Path(error.filename or "").parent
+    return error.errno == errno.ENOENT and where in path.parents
 
 
 def is_there(path: Path) -> bool:

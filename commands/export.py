@@ -48,7 +48,7 @@ def export(
     ] = None,
     opset: Annotated[
         int | None,
-        typer.Option(help="ONNX opset, 18 to 23; 22 needs ONNX Runtime 1.21, 23 needs 1.23."),
+        typer.Option(help="ONNX opset, 18 to 23; 23 needs ONNX Runtime 1.23."),
     ] = None,
     external_data: Annotated[
         bool,

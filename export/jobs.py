@@ -51,7 +51,7 @@ def export_checkpoints(
         rates: rates in Hz that audio may come at.
         variants: forms of the transformers, ``fp32``, ``int8``, ``w8``, ``w4``, ``fp16``.
         leave: a file of ``quantise --search``: what a form leaves in float32 besides.
-        opset: 18 to 23, where ONNX Runtime loads it: 22 from 1.21 on, 23 from 1.23.
+        opset: 18 to 23; 23 where ONNX Runtime is 1.23 or newer.
         external_data: weights in files of their own, at any size.
         codec: file of the codec, in place of the folder's own.
         lora: LoRA files to merge: FILE, ``coarse=FILE`` or ``c2f=FILE``.

@@ -13,7 +13,7 @@ nox.options.sessions = ["lint", "tests"]
 
 PINNED = ("-c", "constraints.txt")
 
-LOWEST = ("export", "onsets", "plots", "test")
+LOWEST = ("export", "onsets", "openvino", "plots", "test")
 
 UPSTREAM = Path("build", "upstream")
 # The published packages' own pins contradict each other (torch 2.4.1 here, newer there)

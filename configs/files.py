@@ -185,6 +185,12 @@ def file_errors(path: Path) -> Iterator[None]:
                 f"{path}: a file grew too large for this file system or for the limit set on"
                 " this process; choose another folder. Nothing was left half-written"
             ) from error
+        if error.errno is None and "requested and" in str(error):  # NumPy tells no more
+            raise InputError(
+                f"{path}: could not be written to its end ({error}): the disk is full, or the"
+                " file too large for its file system or for the limit set on this process;"
+                " choose another folder. Nothing was left half-written"
+            ) from error
         if error.errno in _NOT_WRITABLE or _makes_nothing(error, path):
             reason = os.strerror(error.errno)
             raise InputError(

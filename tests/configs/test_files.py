@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.support.versions import names
@@ -44,6 +45,17 @@ def test_a_full_disk_is_one_clear_message_and_leaves_nothing(home: Path, code: i
         (staging / "half").write_bytes(b"x")
         raise OSError(code, os.strerror(code))
     assert str(home) in str(caught.value)
+    assert names(home) == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_full_disk_is_one_clear_message_where_numpy_writes(home: Path) -> None:
+    with (
+        pytest.raises(InputError, match="disk is full"),
+        staging_folder(home),
+        Path("/dev/full").open("wb") as full,
+    ):
+        np.zeros(100_000).tofile(full)
     assert names(home) == []
 
 

@@ -15,6 +15,7 @@ MODULES = ("resource", "fcntl", "termios", "pwd", "grp")
 TAKEN_AWAY = """
 import os, signal
 os.environ["TMPDIR"] = os.getcwd()
+os.environ["USERNAME"] = "somebody"  # as the other systems have it; torch asks for it
 for name in ("sched_getaffinity", "geteuid", "fchmod", "chown", "mkfifo"):
     delattr(os, name)
 for name in ("SIGALRM", "SIGHUP", "ITIMER_REAL", "setitimer", "getitimer", "alarm"):

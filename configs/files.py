@@ -192,7 +192,7 @@ def file_errors(path: Path) -> Iterator[None]:
                 " choose another folder. Nothing was left half-written"
             ) from error
         if error.errno in _NOT_WRITABLE or _makes_nothing(error, path):
-            reason = os.strerror(error.errno)
+            reason = error.strerror
             raise InputError(
                 f"{error.filename or path}: cannot be written ({reason}); choose another place"
             ) from error

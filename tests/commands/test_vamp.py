@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 import soundfile
 
 from tests.support.audio_files import RATE, tone, wav
-from tests.support.command_line import Cli
+from tests.support.command_line import Cli, is_progress
 from tests.support.exports import without
 from vampnet_onnx.pipeline.vamp import VampPipeline
 
@@ -383,3 +384,27 @@ def test_help_shows_every_option_with_its_published_name(run: Cli) -> None:
         "--keep-stereo",
     ):
         assert option in printed
+
+
+@pytest.mark.parametrize(
+    ("variant", "victim", "other"),
+    [
+        ("fp32", "coarse", "coarse.int8"),
+        ("int8", "coarse.int8", "c2f.int8"),
+        ("int8", "coarse.int8", None),
+        ("fp16", "c2f.fp16", "c2f"),
+    ],
+)
+def test_a_form_that_is_cut_off_or_another_is_refused_in_one_line(
+    run: Cli, forms_a: Path, variant: str, victim: str, other: str | None
+) -> None:
+    folder = Path(shutil.copytree(forms_a, "v1"))
+    file = folder / f"{victim}.onnx"
+    found = (folder / f"{other}.onnx").read_bytes() if other else file.read_bytes()[:-9]
+    size = file.stat().st_size
+    file.write_bytes(found[:size].ljust(size, b"\0") if other else found)
+    source = wav("in.wav", tone())
+    code, _, err = run("vamp", source, "out.wav", "--artifacts", folder, "--variant", variant)
+    lines = [line for line in err.splitlines() if not is_progress(line)]
+    assert code == 2 and len(lines) == 1 and f"{victim}.onnx" in lines[0]
+    assert not Path("out.wav").exists()

@@ -137,17 +137,21 @@ def run_sound(models: ModelSet, component: str, *, runs: int) -> tuple[int, list
         chosen = list(range(_FIRST_SEED, _FIRST_SEED + seeds))
         matrix = matrix.model_copy(update={"seeds": chosen})
         sides = Sides(record, Reference(models), Session(path).run)
-        report = check_component(sides, matrix=matrix, gates=load_gates())
-        seen = _of_file(models, record, path, load_gates())
+        gates = load_gates()
+        of_file = _of_file(models, record, path, gates)
+        report = check_component(sides, matrix=matrix, gates=gates, of_file=of_file)
         walked = subject.cases(record, matrix)[:_SOUND_WALKS]
         named = [
             f"{case.id}: {found.culprits[0] or NO_MODULE} was named"
             for case in walked
             if (found := locate(models, record, path, subject.inputs(record, case))).culprits
         ]
-    named += [f"{component}: {m.message}" for m in seen.values() if m.message]
     alarms = [case.id for case in report.cases if case.verdict is Verdict.FAIL]
-    alarms += [f"{component}: {g.name}" for g in report.gates if g.verdict is Verdict.FAIL]
+    alarms += [
+        f"{component}: {gate.name}: {gate.message}"
+        for gate in report.gates
+        if gate.verdict is Verdict.FAIL
+    ]
     return len(report.cases) + len(walked), alarms + named
 
 

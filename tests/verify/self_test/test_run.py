@@ -51,9 +51,12 @@ def test_what_outputs_hide_is_caught_by_both_gates_of_the_file(
     assert trial.right, trial.named
 
 
-def test_sound_exports_raise_no_alarm_over_many_seeds(tiny: ModelSet) -> None:
-    runs, alarms = run_sound(tiny, "c2f", runs=100)
-    assert runs >= 100
+@pytest.mark.parametrize(("component", "least"), [("c2f", 100), ("coarse.fp16", 4)])
+def test_sound_exports_raise_no_alarm_over_many_seeds(
+    tiny: ModelSet, component: str, least: int
+) -> None:
+    runs, alarms = run_sound(tiny, component, runs=least)
+    assert runs >= least
     assert alarms == []
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 from pathlib import Path
 from typing import Any
@@ -120,6 +122,36 @@ def test_an_error_in_one_window_is_the_only_one(
     assert raised.value.__context__ is None
     assert len(runs) <= 6  # of a hundred windows
     assert not [thread for thread in threading.enumerate() if "window" in thread.name]
+
+
+def test_an_interrupt_while_windows_run_ends_all_of_them(
+    exported_a: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parts, runs = Components(open_artifacts(exported_a), Runtime(threads=4)), list[int]()
+    run, dealt_with = Session.run, threading.Event()
+
+    def interrupted(self: Session, *given: Any, **options: Any) -> Any:
+        runs.append(1)
+        if len(runs) == 5:
+            os.kill(os.getpid(), signal.SIGINT)
+        if len(runs) >= 5:
+            dealt_with.wait(20)
+        return run(self, *given, **options)
+
+    def deal_with(*_: object) -> None:
+        dealt_with.set()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Session, "run", interrupted)
+    codes, before = np.zeros((1, 2, 900), np.int64), signal.signal(signal.SIGINT, deal_with)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            joined(decode_stream(parts, [codes], frames=9))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert len(runs) <= 12  # of a hundred windows
+    monkeypatch.undo()
+    assert joined(decode_stream(parts, [codes], frames=9)).shape[-1] == 900 * 64
 
 
 def test_rows_that_point_the_same_way_are_decoded_as_the_first(

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.names import Variant
 from vampnet_onnx.configs.settings import (
     BeatSettings,
@@ -68,10 +69,27 @@ def vamp(
     ] = None,
     beats: Annotated[
         Path | None,
-        _mask("Keep beats: a file with a time in seconds a line.", metavar="FILE"),
+        _mask(
+            "Keep beats: a file with a time in seconds a line (and a number in the bar).",
+            metavar="FILE",
+        ),
     ] = None,
     before_beat_s: Annotated[Real, _mask("Seconds kept before each.")] = None,
     after_beat_s: Annotated[Real, _mask("Seconds kept from each on.")] = None,
+    mask_upbeats: Annotated[bool | None, _mask("Keep beats that are no downbeats.")] = None,
+    mask_downbeats: Annotated[bool | None, _mask("Keep the first beat of each bar.")] = None,
+    beat_downsample_factor: Annotated[
+        Whole, _mask("Keep every so many of the upbeats.")
+    ] = None,
+    downbeat_downsample_factor: Annotated[
+        Whole, _mask("Keep every so many of the downbeats.")
+    ] = None,
+    beat_dropout: Annotated[
+        Real, _mask("Probability that a time step of a beat is not kept.")
+    ] = None,
+    beat_invert: Annotated[
+        bool | None, _mask("Keep the beats, or with --no what lies between them.")
+    ] = None,
     rand_mask_intensity: Annotated[
         Real, _mask("Probability that a code is masked at all.")
     ] = None,
@@ -147,6 +165,11 @@ def vamp(
     from vampnet_onnx.pipeline.vamp import VampPipeline
 
     coarse = generation_settings(**_options_of(GenerationSettings, given))
+    of_beats = _options_of(BeatSettings, given)
+    if of_beats and beats is None:
+        raise InputError(
+            f"{', '.join(of_beats)}: of no effect without beats; add --beats FILE"
+        )
     job = VampJob(
         source=source,
         target=target,
@@ -157,7 +180,7 @@ def vamp(
         keep_stereo=keep_stereo,
         allow_clipped=allow_clipped,
         beats=beats,
-        around_beats=beat_settings(**_options_of(BeatSettings, given)),
+        around_beats=beat_settings(**of_beats),
         save_tokens=save_tokens,
         plot=plot,
     )

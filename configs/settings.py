@@ -61,13 +61,39 @@ class MaskSettings:
 
 @dataclass(frozen=True)
 class BeatSettings:
-    """Seconds that a mask keeps before each beat and from it on; from `beat_settings`."""
+    """What a mask keeps of the beats, by the published names; from `beat_settings`.
+
+    Attributes:
+        before_beat_s: seconds kept before each beat; `after_beat_s` those from it on.
+        mask_upbeats: take the beats that are no downbeats; `mask_downbeats` those that are.
+        beat_downsample_factor: take every so many of the upbeats;
+            `downbeat_downsample_factor` of the downbeats.
+        beat_dropout: probability that a step of a beat is not kept, published as ``dropout``.
+        beat_invert: keep the beats, published as ``invert``.  Otherwise they are what may be
+            made anew, and what lies between is kept.
+    """
 
     before_beat_s: float
     after_beat_s: float
+    mask_upbeats: bool
+    mask_downbeats: bool
+    beat_downsample_factor: int
+    downbeat_downsample_factor: int
+    beat_dropout: float
+    beat_invert: bool
 
     def __post_init__(self) -> None:
         _require(self, 0, math.inf, "before_beat_s", "after_beat_s")
+        _require(self, 1, math.inf, "beat_downsample_factor", "downbeat_downsample_factor")
+        _require(self, 0, 1, "beat_dropout")
+        if self.before_beat_s + self.after_beat_s == 0:
+            raise InputError(
+                "before_beat_s and after_beat_s are both 0, so beats would have no effect"
+            )
+        if not (self.mask_upbeats or self.mask_downbeats):
+            raise InputError(
+                "mask_upbeats and mask_downbeats are both off, so beats would have no effect"
+            )
 
 
 @dataclass(frozen=True)

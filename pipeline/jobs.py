@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -134,9 +135,8 @@ def _vamp_opened(
         mask=job.mask,
         settings=job.settings,
         coarse_only=job.coarse_only,
-        around_beats=job.around_beats,
         progress=progress,
-        beats=lambda n: read_beats(job.beats, pipeline.codec, n) if job.beats else (),
+        beats=partial(read_beats, job.beats, settings=job.around_beats) if job.beats else None,
     )
     written = _write_pieces(pipeline, job.target, made.tokens, made.balance)
     if job.save_tokens is not None:

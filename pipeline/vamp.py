@@ -24,17 +24,15 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.names import FLOAT32, FORMS
 from vampnet_onnx.configs.runtime import ProviderName, Runtime, RuntimeName
 from vampnet_onnx.configs.settings import (
-    BeatSettings,
     MaskSettings,
     VampSettings,
-    beat_settings,
     mask_settings,
     vamp_settings,
 )
 from vampnet_onnx.configs.verification import read_verification, version_to_use
 
 from .steps.codec import decode_stream, encode_stream
-from .steps.masks import build_mask
+from .steps.masks import Beats, build_mask
 from .steps.noise import Floats, Integers, NoiseSource, PhiloxNoise
 from .steps.preparation import Prepared, as_clip, prepare, prepare_stream, processor_for
 from .steps.prompts import onset_frames
@@ -239,8 +237,7 @@ class VampPipeline:
         *,
         seed: int,
         onsets: Sequence[int] | None = None,
-        beats: Sequence[int] = (),
-        around_beats: BeatSettings | None = None,
+        beats: Beats | None = None,
     ) -> Integers:
         """Build a mask for codes (int64 [B, codebooks, T]); see `pipeline.steps.masks`.
 
@@ -253,7 +250,6 @@ class VampPipeline:
             seed=seed,
             onsets=onsets,
             beats=beats,
-            around_beats=around_beats or beat_settings(),
         )
 
     def vamp(
@@ -322,8 +318,7 @@ class VampPipeline:
         mask: MaskSettings | None = None,
         settings: VampSettings | None = None,
         coarse_only: bool = False,
-        beats: Callable[[int], Sequence[int]] = lambda _frames: (),
-        around_beats: BeatSettings | None = None,
+        beats: Callable[[float], Beats] | None = None,
         progress: Progress = silent,
     ) -> Variation:
         """Make variations of prepared audio; its items are the channels of one clip.
@@ -333,7 +328,7 @@ class VampPipeline:
 
         Args:
             prepared: float32 [channels, 1, samples] with the loudness of each.
-            beats: gives the beats' frames for a number of frames.
+            beats: gives the beats of a clip that lasts so many seconds.
         """
         mask = mask or mask_settings()
         onsets = None
@@ -345,8 +340,7 @@ class VampPipeline:
             mask,
             seed=seed,
             onsets=onsets,
-            beats=beats(codes.shape[-1]),
-            around_beats=around_beats,
+            beats=beats and beats(self.codec.seconds_of(codes.shape[-1])),
         )
         made = [
             self.vamp(

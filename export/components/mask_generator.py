@@ -1,9 +1,9 @@
 """The mask generator: every published mask, its options and its draws as inputs.
 
 Composed as ``models.behaviour.mask_plan`` does: strategies combined, then dropout, then the
-conditioning codebooks kept, then the upper codebooks masked, then the time stretch of
-``models.behaviour.interface.stretch``.  Nothing of it is frozen: any option may change from
-one run of the graph to the next.
+conditioning codebooks kept, then the upper codebooks masked; beats laid over that, and the
+upper codebooks masked again; then the time stretch of ``models.behaviour.interface.stretch``.
+Nothing of it is frozen: any option may change from one run of the graph to the next.
 """
 
 from collections.abc import Mapping
@@ -28,8 +28,12 @@ def mask_generator(dims: CodecDims) -> BuiltComponent:
         periodic_prompt, periodic_prompt_width, roll     0 keeps none; `roll` is drawn
         onset_frames, onset_mask_width                   0 keeps none
         beat_frames, beat_before, beat_after             both 0 keep none
+        beat_dropout          probability that a frame of a beat is not kept
+        beat_invert           keep the beats; otherwise mask them, and keep what lies between
+        beat_uniform          drawn; a frame of a beat is kept where it is below
+                              1 - beat_dropout; [beats, beat_before + beat_after or more]
         combine_or            mask what any strategy masks, not what all do; strategies that
-                              are switched off take no part
+                              are switched off take no part, nor do beats
         dropout, dropped_frames      int(frames * dropout) of the drawn frames are masked
         n_conditioning_codebooks, upper_codebook_mask
         time_stretch_factor   1 for none; repetitions of a frame are masked
@@ -56,6 +60,9 @@ def mask_generator(dims: CodecDims) -> BuiltComponent:
             signature("beat_frames", "int64", "beats"),
             signature("beat_before", "int64"),
             signature("beat_after", "int64"),
+            signature("beat_dropout", "float64"),
+            signature("beat_invert", "bool"),
+            signature("beat_uniform", "float32", "beats", "beat_width"),
             signature("combine_or", "bool"),
             signature("dropout", "float64"),
             signature("n_conditioning_codebooks", "int64"),
@@ -87,7 +94,14 @@ def _build(g: GraphBuilder, given: Mapping[str, Var]) -> dict[str, Var]:
     with g.scope("codebooks"):
         book = g.range(codebooks).reshape(-1, 1)
         masked = masked & (book >= given["n_conditioning_codebooks"])
-        masked = masked | (book >= given["upper_codebook_mask"])
+        upper = book >= given["upper_codebook_mask"]
+        masked = masked | upper
+    with g.scope("beats"):
+        marked = _marked(g, given, frames)
+        invert = given["beat_invert"]
+        kept = (invert & marked) | (~invert & ~marked)
+        used = (given["beat_before"] + given["beat_after"]) > 0
+        masked = (masked & ~(kept & used)) | upper
     with g.scope("time_stretch"):
         factor = given["time_stretch_factor"]
         stretched = g.range(frames * factor)
@@ -122,10 +136,6 @@ def _strategies(
         width = given["onset_mask_width"]
         kept = _around(g, given["onset_frames"], width, width, frames)
         found["onsets"] = (kept, width > 0)
-    with g.scope("beats"):
-        before, after = given["beat_before"], given["beat_after"]
-        kept = _around(g, given["beat_frames"], before, after, frames)
-        found["beats"] = (kept, before + after > 0)
     # One that is off keeps nothing, so masks everything, which is nothing to an AND.
     return {name: (kept & used, used) for name, (kept, used) in found.items()}
 
@@ -150,8 +160,7 @@ def _around(g: GraphBuilder, events: Var, before: Var, after: Var, frames: Var) 
     As a slice does it: a negative start counts from the end, so it may select nothing.
     Counting starts and stops needs memory for frames and events, not for their product.
     """
-    start, stop = events - before, (events + after).minimum(frames)
-    start = (start < 0).where(start + frames, start).maximum(0)
+    start, stop = _slices(events, before, after, frames)
     selects = (start < stop).cast(np.int64)
     zero = g.constant(np.zeros(1, np.int64))
     changes = zero.op("Expand", g.vector(frames + 1))
@@ -160,6 +169,37 @@ def _around(g: GraphBuilder, events: Var, before: Var, after: Var, frames: Var) 
         changes = changes.op("ScatterElements", at, sign, axis=0, reduction="add")
     depth = changes.op("CumSum", g.constant(0, np.int64))
     return depth.slice(0, 0, frames) > 0
+
+
+def _slices(events: Var, before: Var, after: Var, frames: Var) -> tuple[Var, Var]:
+    """Return where the slice of each event starts and stops, int64 [events] both."""
+    start, stop = events - before, (events + after).minimum(frames)
+    return (start < 0).where(start + frames, start).maximum(0), stop
+
+
+def _marked(g: GraphBuilder, given: Mapping[str, Var], frames: Var) -> Var:
+    """Return the frames that beats mark, bool [frames].
+
+    Of a frame that several cover the last one decides: each writes twice its number, one
+    more where it marks, and the largest stays.  Too few draws stop the run.
+    """
+    before, after = given["beat_before"], given["beat_after"]
+    width = before + after
+    start, stop = (
+        item.reshape(-1, 1) for item in _slices(given["beat_frames"], before, after, frames)
+    )
+    frame = start + g.range(width).reshape(1, -1)
+    frame = (frame < stop).where(frame, frames)  # those beyond go where nobody looks
+    drawn = given["beat_uniform"]
+    shape = frame.op("Shape", dtype=np.int64)
+    drawn = drawn.slice(1, 0, width).op("Reshape", shape)
+    taken = drawn < (-given["beat_dropout"] + 1.0).cast(np.float32)
+    number = g.range(given["beat_frames"].extent(0)).reshape(-1, 1)
+    written = (number + 1) * 2 + taken.cast(np.int64)
+    zero = g.constant(np.zeros(1, np.int64)).op("Expand", g.vector(frames + 1))
+    at, values = frame.reshape(-1), written.reshape(-1)
+    last = zero.op("ScatterElements", at, values, axis=0, reduction="max")
+    return (last.slice(0, 0, frames) % 2).equals(1)
 
 
 def _dropped(g: GraphBuilder, given: Mapping[str, Var], frames: Var) -> Var:

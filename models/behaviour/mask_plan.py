@@ -32,9 +32,12 @@ class MaskPlan:
         periodic_prompt: keep every so many; 0 keeps none.
         periodic_prompt_width: kept around each prompt.
         onset_mask_width: kept before, and from, each onset; 0 keeps none.
-        beat_after: kept from each beat on, `beat_before` those before it.
+        beat_frames: of the beats, in the order they are laid down in.
+        beat_after: kept from each beat on, `beat_before` those before it; both 0 keep none.
+        beat_dropout: probability that a step of a beat is not kept.
+        beat_invert: keep the beats; otherwise mask them, and keep what lies between.
         combine_or: mask what any strategy masks, instead of what all do; a strategy that is
-            switched off takes no part.
+            switched off takes no part, and beats take none: they are laid over the mask.
         dropout: fraction of the time steps that is masked whatever kept them.
         n_conditioning_codebooks: leading codebooks that are kept.
         upper_codebook_mask: codebooks from this one up are masked.
@@ -52,6 +55,8 @@ class MaskPlan:
     beat_frames: tuple[int, ...] = ()
     beat_before: int = 0
     beat_after: int = 0
+    beat_dropout: float = 0.0
+    beat_invert: bool = True
     combine_or: bool = False
     dropout: float = 0.0
     n_conditioning_codebooks: int = 0
@@ -68,11 +73,13 @@ class MaskNoise:
             probability.
         roll: by how many steps the periodic prompts are shifted, circularly.
         dropped: steps masked by dropout, int64 [int(T * dropout)].
+        beats: float32 [beats, before + after], see `masks.beat_mask`.
     """
 
     uniform: Tensor
     roll: int
     dropped: Tensor
+    beats: Tensor
 
 
 def plan_mask(
@@ -113,7 +120,10 @@ def draw_mask_noise(
         )
         roll = int(torch.randint(0, plan.periodic_prompt, (1,), generator=generator))
     count = int(steps * plan.dropout)
-    return MaskNoise(uniform, roll, torch.randint(0, steps, (count,), generator=generator))
+    dropped = torch.randint(0, steps, (count,), generator=generator)
+    around = plan.beat_frames, plan.beat_before, plan.beat_after
+    beats = masks.beat_noise(steps, *around, generator=generator)
+    return MaskNoise(uniform, roll, dropped, beats)
 
 
 def build_mask(
@@ -143,7 +153,10 @@ def build_mask(
 
 
 def compose_mask(codes: Tensor, plan: MaskPlan, noise: MaskNoise) -> Tensor:
-    """Compose a mask: strategies, then dropout, conditioning codebooks, upper ones, stretch.
+    """Compose a mask: strategies, dropout, conditioning codebooks, upper ones, beats, stretch.
+
+    Beats are laid over the finished mask, as the published app does, so that dropout leaves
+    them alone, and the upper codebooks are masked once more behind them.
 
     Codes are integer [B, C, T], of which only the shape matters; the mask is int64
     [B, C, T * time_stretch_factor].
@@ -165,13 +178,21 @@ def compose_mask(codes: Tensor, plan: MaskPlan, noise: MaskNoise) -> Tensor:
     if plan.onset_mask_width:
         onsets = list(plan.onset_frames)
         parts.append(masks.onset_mask(codes, onsets, plan.onset_mask_width))
-    if plan.beat_before or plan.beat_after:
-        beats = list(plan.beat_frames)
-        parts.append(masks.beat_mask(codes, beats, plan.beat_before, plan.beat_after))
     mask = reduce(masks.mask_or if plan.combine_or else masks.mask_and, parts)
     mask[..., noise.dropped[: int(codes.shape[-1] * plan.dropout)]] = 1
     mask = masks.codebook_unmask(mask, plan.n_conditioning_codebooks)
     mask = masks.codebook_mask(mask, plan.upper_codebook_mask)
+    if plan.beat_before or plan.beat_after:
+        beats = masks.beat_mask(
+            codes,
+            plan.beat_frames,
+            plan.beat_before,
+            plan.beat_after,
+            uniform=noise.beats,
+            dropout=plan.beat_dropout,
+            invert=plan.beat_invert,
+        )
+        mask = masks.codebook_mask(masks.mask_and(mask, beats), plan.upper_codebook_mask)
     return stretched(mask, plan.time_stretch_factor)
 
 

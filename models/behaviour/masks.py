@@ -9,6 +9,7 @@ the same seed gives the same mask: `generator` None is the global one, as publis
 """
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -115,18 +116,68 @@ def onset_mask(codes: Tensor, onsets: list[int], width: int = 1) -> Tensor:
     A negative start counts from the end, as in any slice: an onset at 0 with a width above 0
     selects nothing unless the clip is as short as twice the width.
     """
-    return beat_mask(codes, onsets, width, width)
+    mask = full_mask(codes)
+    for onset in onsets:
+        mask[..., onset - width : onset + width] = 0
+    return mask
 
 
-def beat_mask(codes: Tensor, beats: list[int], before: int, after: int) -> Tensor:
+def beat_mask(
+    codes: Tensor,
+    beats: Sequence[int],
+    before: int,
+    after: int,
+    *,
+    uniform: Tensor,
+    dropout: float = 0.0,
+    invert: bool = True,
+) -> Tensor:
     """Keep steps beat - before to beat + after - 1 of every beat, as a slice does.
 
-    See `onset_mask` for a beat so early that the slice starts before the clip.
+    See `onset_mask` for a beat so early that the slice starts before the clip.  The mask is as
+    long as the codes.  The published one has its length from the seconds of the audio, by a
+    ceil of a float, which of 228 lengths in 3000 is one step too many.
+
+    Args:
+        codes: integer [B, C, T]; only the shape matters.
+        beats: steps, in the order they are laid down in: of steps that two of them cover,
+            the later one decides.
+        uniform: float32 [beats, before + after] in [0, 1), from `beat_noise`; a step of a beat
+            is kept where it is below 1 - `dropout`.
+        dropout: probability that a step of a beat is not kept.
+        invert: keep the beats, mask what lies between.  Otherwise the other way round.
+
+    Returns:
+        int64 [B, C, T].
     """
-    mask = full_mask(codes)
-    for beat in beats:
-        mask[..., beat - before : beat + after] = 0
-    return mask
+    _require_fraction("beat_dropout", dropout)
+    marked = torch.zeros(codes.shape[-1], dtype=torch.int64)
+    taken = uniform < torch.tensor(1 - dropout, dtype=torch.float32)
+    for beat, own in zip(beats, taken, strict=True):
+        steps = marked[beat - before : beat + after]
+        steps[:] = own[: len(steps)]
+    return (1 - marked if invert else marked).expand(codes.shape).clone()
+
+
+def beat_noise(
+    steps: int,
+    beats: Sequence[int],
+    before: int,
+    after: int,
+    *,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Draw the noise of `beat_mask` in the published order: a number a step of each beat.
+
+    Returns:
+        float32 [beats, before + after]; 0, and not drawn, where a beat's slice of a clip of
+        `steps` is shorter.
+    """
+    noise = torch.zeros(len(beats), before + after)
+    for beat, own in zip(beats, noise, strict=True):
+        count = len(range(steps)[beat - before : beat + after])
+        own[:count] = torch.rand(count, generator=generator)
+    return noise
 
 
 def dropout(

@@ -1,12 +1,15 @@
 """What a mask can follow in the music: onsets, found in the audio, and beats, from a file."""
 
 import math
+import re
 from pathlib import Path
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.extras import require_optional
+from vampnet_onnx.configs.settings import BeatSettings
 from vampnet_onnx.pipeline.version.components import Codec
 
+from .masks import Beats
 from .noise import Floats
 
 
@@ -30,11 +33,14 @@ def onset_frames(audio: Floats, codec: Codec) -> list[int]:
     return [int(frame) for frame in found]
 
 
-def read_beats(path: Path, codec: Codec, frames: int) -> list[int]:
+def read_beats(path: Path, seconds: float, settings: BeatSettings) -> Beats:
     """Read beats from a text file: one time in seconds a line; ``#`` starts a remark.
 
-    Beat trackers write such files; further columns of a line (the beat's number in its bar,
-    say) are left aside.  Returns frames in the file's order, rounded up as everywhere.
+    Beat trackers write such files, with the beat's number in its bar behind the time, so that
+    1 is a downbeat.  Without a 1 anywhere nothing is known of downbeats.
+
+    Args:
+        seconds: how long the clip lasts.
 
     Raises:
         InputError: no such file, or a line that is no time within the clip.
@@ -45,22 +51,23 @@ def read_beats(path: Path, codec: Codec, frames: int) -> list[int]:
         raise InputError(f"{path}: no such file of beats") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as text ({error})") from error
-    beats = []
+    beats, downbeats = list[float](), list[float]()
     for number, line in enumerate(lines, 1):
         words = line.partition("#")[0].replace(",", " ").split()
         if words:
-            beats.append(_frame(f"{path}:{number}", words[0], codec, frames))
+            beats.append(_time(f"{path}:{number}", words[0], seconds))
+            if words[1:] and re.fullmatch(r"1(\.0*)?", words[1]):
+                downbeats.append(beats[-1])
     if not beats:
         raise InputError(f"{path}: holds no beats; write one time in seconds a line")
-    return beats
+    return Beats(beats, downbeats or None, settings)
 
 
-def _frame(place: str, word: str, codec: Codec, frames: int) -> int:
+def _time(place: str, word: str, length: float) -> float:
     try:
-        seconds = float(word)
+        time = float(word)
     except ValueError as error:
         raise InputError(f"{place}: {word!r} is not a time in seconds") from error
-    length = codec.seconds_of(frames)
-    if not (math.isfinite(seconds) and 0 <= seconds <= length):
+    if not (math.isfinite(time) and 0 <= time <= length):
         raise InputError(f"{place}: {word} s is outside the clip, which lasts {length:.2f} s")
-    return min(codec.frames_of(seconds), frames - 1)
+    return time

@@ -327,6 +327,7 @@ def test_clipped_audio_is_varied_on_request(run: Cli, exported_a: Path) -> None:
         (("--seed", -1), "seed = -1"),
         (("--top-k", 3), "no effect in mode reference"),
         (("--beats", "none.txt"), "none.txt: no such file"),
+        (("--beat-dropout", 0.5), "beat_dropout: of no effect without beats"),
         (("--save-tokens", "tokens.txt"), "to .npz files"),
         (("--temperature", "nan"), "temperature = nan"),
     ],

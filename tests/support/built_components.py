@@ -65,6 +65,8 @@ def mask_inputs(
     dtypes = {
         "rand_mask_intensity": np.float32,
         "dropout": np.float64,
+        "beat_dropout": np.float64,
+        "beat_invert": np.bool_,
         "rand_mask_cosine": np.bool_,
         "combine_or": np.bool_,
     }
@@ -75,6 +77,7 @@ def mask_inputs(
         "uniform": noise.uniform.numpy(),
         "roll": np.asarray(noise.roll, np.int64),
         "dropped_frames": noise.dropped.numpy(),
+        "beat_uniform": noise.beats.numpy(),
     }
 
 

@@ -26,6 +26,8 @@ from .random import Random
 
 Options = dict[str, object]
 
+_BEAT_WIDTH = 5  # the most that the options below keep of a beat
+
 
 class MaskGenerator(Subject):
     """Given the same draws, masks are equal or wrong."""
@@ -40,6 +42,7 @@ class MaskGenerator(Subject):
         "beyond",
         "onsets",
         "beats",
+        "between",
         "or",
         "stretch",
         "everything",
@@ -75,6 +78,8 @@ class MaskGenerator(Subject):
             "periodic_prompt_width": np.int64(1),
             "onset_frames": random.integers((frames // 9,), frames),
             "beat_frames": random.integers((frames // 12,), frames),
+            "beat_dropout": np.float64(0.0),
+            "beat_invert": np.bool_(True),
             "combine_or": np.bool_(False),
             "dropout": np.float64(0.0),
             "upper_codebook_mask": np.int64(books),
@@ -83,6 +88,7 @@ class MaskGenerator(Subject):
             "dropped_frames": random.integers((frames,), frames),
         }
         found |= _mask_options(random, books, frames)[case.setting]
+        found["beat_uniform"] = random.unit((frames // 12, _BEAT_WIDTH))
         return {name: np.asarray(value) for name, value in found.items()}
 
     def reference(
@@ -96,6 +102,7 @@ class MaskGenerator(Subject):
             uniform=torch.from_numpy(inputs["uniform"]),
             roll=int(inputs["roll"]),
             dropped=torch.from_numpy(inputs["dropped_frames"]),
+            beats=torch.from_numpy(inputs["beat_uniform"]),
         )
         plan = MaskPlan(**(chosen | lists))
         mask = compose_mask(torch.from_numpy(inputs["codes"]), plan, noise)
@@ -147,7 +154,11 @@ def _mask_options(random: Random, books: int, frames: int) -> dict[str, Options]
     intensity: Options = {"rand_mask_intensity": random.unit(())}
     several: Options = {**intensity, **periodic, "dropout": np.float64(0.2)}
     onsets: Options = {"onset_mask_width": number(3) + 1}
-    beats: Options = {"beat_before": number(3), "beat_after": number(3) + 1}
+    beats: Options = {
+        "beat_before": number(3),
+        "beat_after": number(3) + 1,
+        "beat_dropout": np.float64(0.3),
+    }
     kept: Options = {
         "n_conditioning_codebooks": number(books + 1),
         "upper_codebook_mask": number(books + 1),
@@ -158,7 +169,8 @@ def _mask_options(random: Random, books: int, frames: int) -> dict[str, Options]
         "inpaint": {"prefix_frames": number(frames + 1), "suffix_frames": number(frames + 1)},
         "beyond": {"prefix_frames": np.int64(frames + 3), "suffix_frames": np.int64(2)},
         "onsets": onsets,
-        "beats": beats,
+        "beats": {**beats, **kept, "dropout": np.float64(0.2)},
+        "between": {**several, **beats, "beat_invert": np.bool_(False)},
         "or": {**intensity, **onsets, **kept, "combine_or": np.bool_(True)},
         "stretch": {**several, **kept, "time_stretch_factor": number(3) + 2},
         "everything": {**several, **onsets, **beats},

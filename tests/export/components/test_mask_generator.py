@@ -45,7 +45,8 @@ def generated(codes: torch.Tensor, plan: MaskPlan, noise: MaskNoise) -> np.ndarr
 
 
 def no_noise(codes: torch.Tensor) -> MaskNoise:
-    return MaskNoise(torch.zeros(codes.shape), 0, torch.zeros(0, dtype=torch.int64))
+    none = torch.zeros(0, dtype=torch.int64)
+    return MaskNoise(torch.zeros(codes.shape), 0, none, torch.zeros(0, 0))
 
 
 def codes_of(*shape: int) -> torch.Tensor:
@@ -143,6 +144,8 @@ plans = st.builds(
     beat_frames=st.lists(st.integers(0, 60), max_size=5).map(tuple),
     beat_before=st.integers(0, 8),
     beat_after=st.integers(0, 8),
+    beat_dropout=st.floats(0, 1),
+    beat_invert=st.booleans(),
     combine_or=st.booleans(),
     dropout=st.floats(0, 1),
     n_conditioning_codebooks=st.integers(0, 7),
@@ -208,8 +211,11 @@ def test_an_or_takes_what_any_strategy_in_use_masks() -> None:
     assert not generated(codes, off, noise).any()
     prefix = replace(off, prefix_frames=10)
     assert generated(codes, prefix, noise)[0, 0].tolist() == [0] * 10 + [1] * 2
-    both = replace(prefix, beat_frames=(11,), beat_before=10, beat_after=1)
-    assert generated(codes, both, noise)[0, 0].tolist() == [1] + [0] * 9 + [1] * 2
+    both = replace(prefix, onset_frames=(11,), onset_mask_width=1)
+    assert generated(codes, both, noise)[0, 0].tolist() == [1] * 12
+    beat = replace(prefix, beat_frames=(11,), beat_before=0, beat_after=1)
+    own = replace(noise, beats=torch.zeros(1, 1))
+    assert generated(codes, beat, own)[0, 0].tolist() == [0] * 10 + [1, 0]
 
 
 def test_the_global_generator_draws_the_same_noise() -> None:
@@ -306,6 +312,9 @@ def test_a_broken_mask_generator_fails_its_gates(
         "beat_frames",
         "beat_before",
         "beat_after",
+        "beat_dropout",
+        "beat_invert",
+        "beat_uniform",
     ],
 )
 def test_a_frozen_option_fails_the_gates(golden_a: GoldenSet, name: str) -> None:

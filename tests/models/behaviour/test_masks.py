@@ -248,3 +248,45 @@ def test_seconds_are_rounded_up_to_steps(golden_a: GoldenSet) -> None:
 def test_options_out_of_range_are_refused(call: Callable[..., object], says: str) -> None:
     with pytest.raises(InputError, match=says):
         call(codes_of((1, 2, 10)))
+
+
+def published_beats(
+    steps: int, beats: list[int], around: tuple[int, int], dropout: float, invert: bool
+) -> torch.Tensor:
+    """Draw beat by beat from torch's global generator, as the published mask does."""
+    mask = torch.zeros(steps)
+    for beat in beats:
+        own = mask[beat - around[0] : beat + around[1]]
+        own[:] = torch.bernoulli(torch.ones(len(own)) * (1 - dropout))
+    return 1 - mask if invert else mask
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    steps=st.integers(1, 60),
+    beats=st.lists(st.integers(0, 70), max_size=6),
+    around=st.tuples(st.integers(0, 20), st.integers(0, 20)),
+    dropout=st.floats(0, 1),
+    invert=st.booleans(),
+    seed=st.integers(0, 2**31),
+)
+def test_beats_are_masked_and_drawn_as_published(
+    steps: int,
+    beats: list[int],
+    around: tuple[int, int],
+    dropout: float,
+    invert: bool,
+    seed: int,
+) -> None:
+    codes = codes_of((2, 3, steps))
+    torch.manual_seed(seed)
+    expected = published_beats(steps, beats, around, dropout, invert)
+    after = torch.rand(1)
+    torch.manual_seed(seed)
+    noise = masks.beat_noise(steps, beats, *around)
+    assert torch.equal(torch.rand(1), after)
+    found = masks.beat_mask(
+        codes, beats, *around, uniform=noise, dropout=dropout, invert=invert
+    )
+    assert_mask(found, (2, 3, steps))
+    assert torch.equal(found[1, 2].float(), expected)

@@ -13,6 +13,7 @@ from tests.support.pipeline_inputs import codes_for, noise_like
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.settings import beat_settings, mask_settings
 from vampnet_onnx.models.behaviour import masks
+from vampnet_onnx.pipeline.steps.masks import Beats
 from vampnet_onnx.pipeline.steps.prompts import onset_frames, read_beats
 from vampnet_onnx.pipeline.vamp import VampPipeline
 
@@ -20,16 +21,16 @@ from vampnet_onnx.pipeline.vamp import VampPipeline
 def test_beats_are_read_from_a_file_and_kept(pipeline_a: VampPipeline, tmp_path: Path) -> None:
     file = tmp_path / "beats.txt"
     file.write_text("# seconds\n0.08\n\n0.16, 2\n")
-    beats = read_beats(file, pipeline_a.codec, 40)
-    assert beats == [10, 20]
+    around = beat_settings(before_beat_s=0.008, after_beat_s=0.02)
+    beats = read_beats(file, 0.32, around)
+    assert beats == Beats([0.08, 0.16], None, around)
     file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())  # as editors on Windows write it
-    assert read_beats(file, pipeline_a.codec, 40) == beats
+    assert read_beats(file, 0.32, around) == beats
     mask = pipeline_a.build_mask(
         codes_for(pipeline_a),
         mask_settings(periodic_prompt=0, upper_codebook_mask=99),
         seed=0,
         beats=beats,
-        around_beats=beat_settings(before_beat_s=0.008, after_beat_s=0.02),
     )
     assert np.flatnonzero(mask[0, 0] == 0).tolist() == [9, 10, 11, 12, 19, 20, 21, 22]
 
@@ -44,12 +45,16 @@ def test_beats_are_read_from_a_file_and_kept(pipeline_a: VampPipeline, tmp_path:
         ("nan", "outside"),
     ],
 )
-def test_beats_that_are_none_are_refused(
-    pipeline_a: VampPipeline, tmp_path: Path, text: str, says: str
-) -> None:
+def test_beats_that_are_none_are_refused(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "beats.txt").write_text(text)
     with pytest.raises(InputError, match=says):
-        read_beats(tmp_path / "beats.txt", pipeline_a.codec, 40)
+        read_beats(tmp_path / "beats.txt", 0.32, beat_settings())
+
+
+def test_a_second_column_says_which_beats_are_downbeats(tmp_path: Path) -> None:
+    (tmp_path / "beats.txt").write_text("0.1 1\n0.2 2\n0.3,10\n0.4 1.0\n0.5 beat\n")
+    beats = read_beats(tmp_path / "beats.txt", 1.0, beat_settings())
+    assert beats.times == [0.1, 0.2, 0.3, 0.4, 0.5] and beats.downbeats == [0.1, 0.4]
 
 
 def clicks() -> np.ndarray:

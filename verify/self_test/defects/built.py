@@ -78,6 +78,14 @@ class UpperCodebooksFromOneLater(GraphDefect, of="mask_generator", at="codebooks
         _users(model, "upper_codebook_mask")[0].op_type = "Greater"
 
 
+class BeatsInUpperCodebooks(GraphDefect, of="mask_generator", at="beats"):
+    """The upper codebooks are not masked once more behind the beats."""
+
+    def plant(self, model: ir.Model) -> None:
+        *_, last = nodes_of(model, self.culprit, "Or")
+        last.replace_input_with(1, last.inputs[0])
+
+
 # At the first strategy in use when an OR is asked for.
 class AlwaysAnd(GraphDefect, of="mask_generator", at="onsets"):
     """Strategies are combined by AND whatever is asked for."""

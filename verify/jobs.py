@@ -156,9 +156,9 @@ def verify_export(
         factor, then = gates.headroom.factor, last[1].gates
         report = with_headroom(report, then, last[0].name, factor=factor, strict=strict)
     less = {
-        "single cases were asked for": bool(chosen),
-        "some components were asked for": bool(listed(components)),
-        "it was to stop at the first failure": exit_first,
+        "only single cases were asked for": bool(chosen),
+        "only some components were asked for": bool(listed(components)),
+        "-x would have stopped at the first failure": exit_first,
         "a quick run was asked for": quick,
         "the files are unsealed": unsealed or bool(artifacts.changed),
         "it was held to a recorded set": reference == "golden",

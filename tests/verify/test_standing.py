@@ -101,8 +101,8 @@ def test_a_store_that_cannot_be_written_to_is_no_failure(
 @pytest.mark.parametrize(
     "options, words",
     [
-        ({"components": "coarse"}, "some components were asked for"),
-        ({"exit_first": True}, "it was to stop at the first failure"),
+        ({"components": "coarse"}, "only some components were asked for"),
+        ({"exit_first": True}, "-x would have stopped at the first failure"),
         ({"unsealed": True}, "the files are unsealed"),
         ({"reference": "golden"}, "it was held to a recorded set"),
         ({"seeds": [0, 1]}, "seeds 2 of the default matrix"),

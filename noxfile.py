@@ -82,7 +82,7 @@ def lint(session: nox.Session) -> None:
 def lowest(session: nox.Session) -> None:
     """Run the tests on the oldest Python and the lowest declared version of everything.
 
-    What those ask for in turn (protobuf, ml_dtypes, click, sympy) is as new as they allow.
+    What those ask for in turn (protobuf, ml_dtypes, sympy) is as new as they allow.
     """
     project = tomllib.loads(Path("pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import torch
 import typer
@@ -151,7 +150,7 @@ def test_what_is_left_out_is_there_to_be_left_out() -> None:
     assert any(UPSTREAM in text for text in written)
 
 
-def registered() -> dict[str, click.Command]:
+def registered() -> dict[str, Any]:
     """Every command by its whole name, such as ``golden check``."""
     found = {}
     for name, command in vars(typer.main.get_command(program.app))["commands"].items():

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 import torch
 import typer
+from typer.core import TyperGroup
 
 from tests.support.command_line import Cli, files_below, process, refused
 from vampnet_onnx import program
@@ -32,9 +32,9 @@ from vampnet_onnx.configs.interrupts import INTERRUPTED, Interrupted
 # Help.
 
 
-def commands() -> list[tuple[str, click.Command]]:
+def commands() -> list[tuple[str, Any]]:
     group = typer.main.get_command(program.app)
-    assert isinstance(group, click.Group) or hasattr(group, "commands")
+    assert isinstance(group, TyperGroup)
     return sorted(group.commands.items())
 
 

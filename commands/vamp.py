@@ -3,8 +3,9 @@
 import time
 from collections.abc import Callable
 from dataclasses import fields
+from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -35,8 +36,18 @@ from .output import (
     version_facts,
 )
 
+if TYPE_CHECKING:
+    from vampnet_onnx.pipeline.steps.noise import DrawsOf
+
 Whole = int | None
 Real = float | None
+
+
+class Noise(Enum):
+    """Where the random numbers of a seed come from."""
+
+    PHILOX = "philox"
+    TORCH = "torch"
 
 
 def _panel(title: str) -> Callable[..., Any]:
@@ -55,7 +66,18 @@ def vamp(
     source: AudioIn,
     target: AudioOut,
     artifacts: Artifacts,
-    seed: Annotated[int, _made("Of mask and tokens.")] = 0,
+    seed: Annotated[int, _made("Of mask and tokens; the app takes 0 for any.")] = 0,
+    reseed: Annotated[
+        bool,
+        _made(
+            "Begin the noise again in every coarse chunk and feedback step, as the app does.",
+            "--reseed",
+        ),
+    ] = False,
+    noise: Annotated[
+        Noise,
+        _made("Of the seed: our own, or what torch draws on a CPU, as published."),
+    ] = Noise.PHILOX,
     periodic_prompt: Annotated[
         Whole, _mask("Keep every so many time steps; 0 keeps none.")
     ] = None,
@@ -183,6 +205,7 @@ def vamp(
         around_beats=beat_settings(**of_beats),
         save_tokens=save_tokens,
         plot=plot,
+        noise=_draws(noise),
     )
     started, results = time.monotonic(), told_on(target, as_json=as_json)
     with spinner("opening"):
@@ -203,6 +226,19 @@ def vamp(
     print_files(written, as_json=as_json, to=results, seed=seed, **facts)
     if not as_json:
         print_cost(started, to=results)
+
+
+def _draws(noise: Noise) -> "DrawsOf":
+    from vampnet_onnx.pipeline.steps.noise import PhiloxDraws
+
+    if noise is Noise.PHILOX:
+        return PhiloxDraws
+    from vampnet_onnx.configs.extras import FOR_MODELS, require_export_tools
+
+    require_export_tools(only=FOR_MODELS)
+    from vampnet_onnx.models.behaviour.torch_draws import TorchDraws
+
+    return TorchDraws
 
 
 def _options_of(kind: type[Any], given: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Packages that only some of the work needs, and the extra that brings each."""
 
 import importlib.util
+from collections.abc import Collection
 from importlib import metadata
 from pathlib import Path
 
@@ -20,6 +21,8 @@ EXPORT_TOOLS = {
     "platformdirs": "platformdirs",
     "safetensors": "safetensors",
 }
+# Those of them that `models` imports: enough for torch's noise.
+FOR_MODELS = ("safetensors", "torch")
 EXPORT_REMEDY = "install it with: pip install 'vampnet-onnx[export]'"
 # Package, which is also the module: the extra that brings it, what needs it, and the way
 # without it.
@@ -113,13 +116,16 @@ def require_optional(package: str, *, otherwise: str | None = None) -> None:
         )
 
 
-def require_export_tools() -> None:
+def require_export_tools(*, only: Collection[str] = EXPORT_TOOLS) -> None:
     """Refuse early where the packages that export and verify are not installed.
+
+    Args:
+        only: those of `EXPORT_TOOLS` that are needed.
 
     Raises:
         EnvironmentLacksError: naming what is missing.
     """
-    missing = [p for p, module in EXPORT_TOOLS.items() if not is_installed(module)]
+    missing = [p for p in only if not is_installed(EXPORT_TOOLS[p])]
     if missing:
         raise EnvironmentLacksError(
             f"this needs {', '.join(missing)}, not installed here; {EXPORT_REMEDY}"

@@ -141,6 +141,8 @@ class VampSettings:
             its own defaults whatever is asked for coarse.
         feedback_steps: times the coarse generation is fed its own result.
         time_stretch_factor: how many times longer the result is.
+        reseed: begin the noise again in every chunk and feedback step of coarse, as the
+            published ``vamp(seed=)`` does; coarse-to-fine goes on from the last of them.
         coarse_chunk_s: seconds the coarse model works on at a time.
         c2f_chunk_s: seconds the coarse-to-fine model works on at a time.
     """
@@ -150,6 +152,7 @@ class VampSettings:
     batch_size: int
     feedback_steps: int
     time_stretch_factor: int
+    reseed: bool
     coarse_chunk_s: float
     c2f_chunk_s: float
 

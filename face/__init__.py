@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     )
     from vampnet_onnx.export.jobs import export_checkpoints
     from vampnet_onnx.export.with_paths import export_with_paths
+    from vampnet_onnx.models.behaviour.torch_draws import TorchDraws
     from vampnet_onnx.pipeline.vamp import VampPipeline, Variation
     from vampnet_onnx.reports import Report, read_report, write_reports
     from vampnet_onnx.verify.causes.locate import Located, localise_error
@@ -50,6 +51,7 @@ __all__ = [
     "NotFiniteError",
     "Report",
     "Runtime",
+    "TorchDraws",
     "VampPipeline",
     "Variation",
     "__version__",
@@ -73,6 +75,7 @@ _HOMES = {
     "configs.settings": ("generation_settings", "mask_settings", "vamp_settings"),
     "export.jobs": ("export_checkpoints",),
     "export.with_paths": ("export_with_paths",),
+    "models.behaviour.torch_draws": ("TorchDraws",),
     "pipeline.vamp": ("VampPipeline", "Variation"),
     "reports": ("Report", "read_report", "write_reports"),
     "verify.jobs": ("verify_export",),
@@ -103,6 +106,10 @@ if not TYPE_CHECKING:  # a type checker would take any name for one that is ther
             from vampnet_onnx.configs.extras import require_export_tools
 
             require_export_tools()
+        if home == "models.behaviour.torch_draws":
+            from vampnet_onnx.configs.extras import FOR_MODELS, require_export_tools
+
+            require_export_tools(only=FOR_MODELS)
         value = globals()[name] = getattr(import_module(f"{__name__}.{home}"), name)
         return value
 

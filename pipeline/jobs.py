@@ -23,7 +23,7 @@ from .files.audio_files import (
 from .files.plots import plot_codes, plot_spectrograms
 from .files.standard import STANDARD, input_file, output_file, require_streams
 from .files.token_files import read_tokens, require_npz, write_tokens
-from .steps.noise import Floats, Integers
+from .steps.noise import DrawsOf, Floats, Integers
 from .steps.preparation import Prepared, rates_taken
 from .steps.prompts import read_beats
 from .steps.streaming import joined
@@ -43,6 +43,7 @@ class VampJob:
         beats: file of beats to keep.
         save_tokens: ``.npz`` for codes, mask and tokens.
         plot: folder for pictures.
+        noise: gives the random numbers of the seed.
     """
 
     source: Path
@@ -57,6 +58,7 @@ class VampJob:
     around_beats: BeatSettings
     save_tokens: Path | None
     plot: Path | None
+    noise: DrawsOf
 
     def __post_init__(self) -> None:
         """Refuse what cannot be done whatever the artifacts, before they are opened.
@@ -135,6 +137,7 @@ def _vamp_opened(
         mask=job.mask,
         settings=job.settings,
         coarse_only=job.coarse_only,
+        noise=job.noise,
         progress=progress,
         beats=partial(read_beats, job.beats, settings=job.around_beats) if job.beats else None,
     )

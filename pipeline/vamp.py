@@ -33,7 +33,7 @@ from vampnet_onnx.configs.verification import read_verification, version_to_use
 
 from .steps.codec import decode_stream, encode_stream
 from .steps.masks import Beats, build_mask
-from .steps.noise import Floats, Integers, NoiseSource, PhiloxNoise
+from .steps.noise import Draws, DrawsOf, Floats, Integers, NoiseSource, PhiloxDraws
 from .steps.preparation import Prepared, as_clip, prepare, prepare_stream, processor_for
 from .steps.prompts import onset_frames
 from .steps.streaming import joined
@@ -238,16 +238,20 @@ class VampPipeline:
         seed: int,
         onsets: Sequence[int] | None = None,
         beats: Beats | None = None,
+        draws: Draws | None = None,
     ) -> Integers:
         """Build a mask for codes (int64 [B, codebooks, T]); see `pipeline.steps.masks`.
 
         Options left out are the published ones.
+
+        Args:
+            draws: gives the random numbers, in place of the seed's own.
         """
         return build_mask(
             self.components,
             codes,
             settings or mask_settings(),
-            seed=seed,
+            draws=draws or PhiloxDraws(seed),
             onsets=onsets,
             beats=beats,
         )
@@ -319,6 +323,7 @@ class VampPipeline:
         settings: VampSettings | None = None,
         coarse_only: bool = False,
         beats: Callable[[float], Beats] | None = None,
+        noise: DrawsOf = PhiloxDraws,
         progress: Progress = silent,
     ) -> Variation:
         """Make variations of prepared audio; its items are the channels of one clip.
@@ -329,8 +334,10 @@ class VampPipeline:
         Args:
             prepared: float32 [channels, 1, samples] with the loudness of each.
             beats: gives the beats of a clip that lasts so many seconds.
+            noise: gives the random numbers of a seed; `vampnet_onnx.TorchDraws` gives those
+                of the published package on a CPU.
         """
-        mask = mask or mask_settings()
+        mask, draws = mask or mask_settings(), noise(seed)
         onsets = None
         if mask.onset_mask_width > 0:
             onsets = onset_frames(prepared.audio.mean(axis=(0, 1)), self.codec)
@@ -341,13 +348,14 @@ class VampPipeline:
             seed=seed,
             onsets=onsets,
             beats=beats and beats(self.codec.seconds_of(codes.shape[-1])),
+            draws=draws,
         )
         made = [
             self.vamp(
                 channel[None],
                 built,
                 settings,
-                noise=PhiloxNoise(seed),
+                noise=draws.of_tokens(),
                 coarse_only=coarse_only,
                 progress=progress,
             )
@@ -373,6 +381,7 @@ class VampPipeline:
         mask: MaskSettings | None = None,
         settings: VampSettings | None = None,
         coarse_only: bool = False,
+        noise: DrawsOf = PhiloxDraws,
         progress: Progress = silent,
     ) -> tuple[Floats, Variation]:
         """Make variations of audio, from samples to samples.
@@ -382,6 +391,7 @@ class VampPipeline:
             sample_rate: its rate in Hz.
             keep_stereo: make variations of each channel, not of their mean as published.
             mask: options of the mask, the published ones if left out.
+            noise: see `vary`.
             progress: told component, steps done and steps in all.
 
         Returns:
@@ -399,6 +409,7 @@ class VampPipeline:
             mask=mask,
             settings=settings,
             coarse_only=coarse_only,
+            noise=noise,
             progress=progress,
         )
         items = [joined(self.decode_channels(item, made.balance)) for item in made.tokens]

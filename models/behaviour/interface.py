@@ -1,9 +1,10 @@
 """Variations of codes: coarse generation in chunks, then coarse to fine.
 
 Published as ``vampnet.interface.Interface``: `encode`, `coarse_vamp`, `coarse_to_fine`,
-`vamp`.  Decoding is `LAC.decode_requantised`.  Nothing here seeds: the noise source is handed
-from chunk to chunk, from feedback step to feedback step and on to the fine codes, as the
-published package goes on with torch's generator.
+`vamp`.  Decoding is `LAC.decode_requantised`.  The noise source is handed from chunk to chunk,
+from feedback step to feedback step and on to the fine codes, as the published package goes on
+with torch's generator; with the setting `reseed` every coarse generation restarts it, as the
+published one does that is given a seed.
 """
 
 from collections.abc import Callable, Iterator
@@ -88,7 +89,7 @@ def vamp(
     require_codes(codes, mask, n_codebooks=dims.n_codebooks, mask_token=coarse.mask_token)
     codes, mask = stretch(codes, mask, settings.time_stretch_factor)
     chunk = steps_of(settings.coarse_chunk_s, dims)
-    part = Part(coarse, settings.coarse, chunk, noise, on_step)
+    part = Part(coarse, settings.coarse, chunk, noise, on_step, settings.reseed)
     tokens = codes
     for _ in range(settings.feedback_steps):
         made = coarse_vamp(part, tokens, mask)
@@ -104,16 +105,22 @@ def vamp(
 
 @dataclass(frozen=True)
 class Part:
-    """One of the two models at work, on `chunk` time steps at a time."""
+    """One of the two models at work, on `chunk` time steps at a time.
+
+    `reseed`: restart the noise before each of them.
+    """
 
     model: TokenModel
     settings: GenerationSettings
     chunk: int
     noise: NoiseSource
     on_step: OnStep = _ignore
+    reseed: bool = False
 
     def generate(self, codes: Tensor, mask: Tensor) -> Tensor:
         """Generate the masked codes of a chunk."""
+        if self.reseed:
+            self.noise.restart()
         return generate(
             self.model,
             codes,

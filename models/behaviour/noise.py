@@ -3,6 +3,7 @@
 The generation loop asks a `NoiseSource` for tensors by shape, in a fixed order: for each step
 the exponential noise of the draw (none on argmax steps), then the uniform noise of the
 remasking.  So one loop runs on torch's generator, on recorded noise, or on any other.
+Where the published seed is handed to ``vamp``, every coarse generation begins with `restart`.
 """
 
 from typing import Protocol
@@ -23,6 +24,9 @@ class NoiseSource(Protocol):
     def uniform(self, shape: tuple[int, ...]) -> Tensor:
         """Return uniform noise in (0, 1) of a shape."""
 
+    def restart(self) -> None:
+        """Go back to where the seed begins."""
+
 
 class TorchNoise:
     """Noise from torch's CPU generator, drawn as the published packages draw it.
@@ -31,10 +35,14 @@ class TorchNoise:
         seed: what the published packages give ``torch.manual_seed``; None goes on with
             torch's global generator wherever it is.  With a seed the global one is left
             alone: a generator of its own gives the same numbers.
+        state: of a generator to go on from, instead of where the seed begins.
     """
 
-    def __init__(self, seed: int | None = None) -> None:
+    def __init__(self, seed: int | None = None, *, state: Tensor | None = None) -> None:
+        self._seed = seed
         self._generator = None if seed is None else torch.Generator().manual_seed(seed)
+        if self._generator is not None and state is not None:
+            self._generator.set_state(state)
 
     def exponential(self, shape: tuple[int, ...]) -> Tensor:
         """Draw what multinomial draws."""
@@ -43,3 +51,13 @@ class TorchNoise:
     def uniform(self, shape: tuple[int, ...]) -> Tensor:
         """Draw what the remasking draws."""
         return torch.zeros(shape).uniform_(_SMALLEST_UNIFORM, 1, generator=self._generator)
+
+    def restart(self) -> None:
+        """Go back to where the seed begins.
+
+        Raises:
+            ValueError: no seed was given.
+        """
+        if self._generator is None or self._seed is None:
+            raise ValueError("torch's global generator has no seed of ours to go back to")
+        self._generator.manual_seed(self._seed)

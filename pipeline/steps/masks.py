@@ -1,4 +1,4 @@
-"""Building a mask on the artifacts: options and seed in, the mask generator's graph run.
+"""Building a mask on the artifacts: options and numbers in, the mask generator's graph run.
 
 A mask is int64 of the codes' shape: 1 where a code is generated anew, 0 where it is kept.
 """
@@ -13,7 +13,7 @@ from vampnet_onnx.configs.settings import BeatSettings, MaskSettings
 from vampnet_onnx.pipeline.version.components import Codec, Components
 
 from .checks import require_codes
-from .noise import MASK, Integers, PhiloxNoise
+from .noise import Draws, Integers
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def build_mask(
     codes: Integers,
     settings: MaskSettings,
     *,
-    seed: int,
+    draws: Draws,
     onsets: Sequence[int] | None,
     beats: Beats | None,
 ) -> Integers:
@@ -71,12 +71,9 @@ def build_mask(
     dropout, then the conditioning codebooks kept, then the upper codebooks masked.  Beats are
     laid over that, and the upper codebooks masked once more behind them, as in the app.
 
-    What is random is drawn from the seed's stream `pipeline.steps.noise.MASK`, in this order:
-    one uniform number a code; the roll, an integer below the period, unless that is 0; the
-    dropped steps, int(T * dropout) integers below T; of beats a uniform number a step.
-
     Args:
         codes: int64 [B, codebooks, T]; only their shape counts.
+        draws: gives the random numbers.
         onsets: frames, for `onset_mask_width` above 0.
         beats: laid over the mask, if any.  Every mask has the codes' length; the published
             one of beats is a step longer for one length in thirteen.
@@ -102,19 +99,14 @@ def build_mask(
             f"{components.artifacts.folder}: mask_generator was exported by a version that"
             " laid beats under the dropout; export again"
         )
-    noise = PhiloxNoise(seed, stream=MASK)
-    uniform = noise.uniform(codes.shape)
-    roll = 0
-    if settings.periodic_prompt:
-        roll = int(noise.integers(settings.periodic_prompt, (1,))[0])
-    dropped = noise.integers(frames, (int(frames * settings.dropout),))
+    uniform, roll, dropped = draws.of_mask(codes.shape, settings)
     before = after = 0
     beat_frames = list[int]()
     if beats is not None:
         beat_frames = beats.frames(codec)
         before = codec.frames_of(beats.settings.before_beat_s)
         after = codec.frames_of(beats.settings.after_beat_s)
-    beat_uniform = noise.uniform((len(beat_frames), before + after))
+    beat_uniform = draws.of_beats(frames, beat_frames, before, after)
     numbers = {
         "prefix_frames": codec.frames_of(settings.prefix_s),
         "suffix_frames": codec.frames_of(settings.suffix_s),

@@ -19,16 +19,20 @@ with IEEE doubles.  What is made *of* the noise (softmax, matrix products) is as
 Runtime's kernels are between the platforms.
 
 The numbers are not torch's: a seed of the published package means other tokens here.  To get
-those, hand over a `NoiseSource` that gives torch's noise, as `verify.golden.of_files` does.
+those, hand over ``models.behaviour.torch_draws.TorchDraws``, which torch is needed for.
+
+A run takes its numbers from `Draws`: those of the mask, then those of the tokens.
 """
 
 import math
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.settings import MaskSettings
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
@@ -71,6 +75,37 @@ class NoiseSource(Protocol):
     def uniform(self, shape: tuple[int, ...]) -> Floats:
         """Return uniform noise in (0, 1) of a shape, float32."""
 
+    def restart(self) -> None:
+        """Go back to where the seed begins."""
+
+
+class Draws(Protocol):
+    """All random numbers of a run, from one seed: of its mask first, then of its tokens."""
+
+    def of_mask(
+        self, shape: tuple[int, ...], settings: MaskSettings
+    ) -> tuple[Floats, int, Integers]:
+        """Draw what a mask of this shape, [B, C, T], takes; asked for once, and first.
+
+        Returns:
+            A uniform number a code, float32 [B, C, T]; the roll of the periodic prompts, below
+            their period, 0 without; and the dropped steps, int64 [int(T * dropout)].
+        """
+
+    def of_beats(self, frames: int, beats: Sequence[int], before: int, after: int) -> Floats:
+        """Draw the mask's numbers of beats, after `of_mask`: one a step around each.
+
+        Returns:
+            float32 [beats, before + after] in [0, 1), of a clip of so many frames.
+        """
+
+    def of_tokens(self) -> NoiseSource:
+        """Return the noise of a generation; every one begins at the same place."""
+
+
+# From a seed to the random numbers of a run.
+DrawsOf = Callable[[int], Draws]
+
 
 class PhiloxNoise:
     """Seeded noise, the same on every platform; see the module's text for its definition."""
@@ -88,7 +123,12 @@ class PhiloxNoise:
         if not 0 <= seed < _SEEDS:
             raise InputError(f"seed = {seed} is outside 0 to 2**64 - 1")
         self.name = f"seed {seed}"
-        self._words = np.random.Philox(key=seed | stream << 64)
+        self._key = seed | stream << 64
+        self.restart()
+
+    def restart(self) -> None:
+        """Go back to the first word."""
+        self._words = np.random.Philox(key=self._key)
 
     def exponential(self, shape: tuple[int, ...]) -> Floats:
         """Return Exponential(1) noise, float32, from 2**-53 to 36.8."""
@@ -108,6 +148,35 @@ class PhiloxNoise:
         """Return integers from 0 to `below` - 1, int64; `below` is 1 to 2**32."""
         high = self._words.random_raw(math.prod(shape)) >> np.uint64(32)
         return (high * np.uint64(below) >> np.uint64(32)).astype(np.int64).reshape(shape)
+
+
+class PhiloxDraws:
+    """The numbers of a run by `PhiloxNoise`: mask and tokens have a stream each."""
+
+    def __init__(self, seed: int) -> None:
+        """Take a seed, 0 to 2**64 - 1.
+
+        Raises:
+            InputError: the seed is out of range.
+        """
+        self._seed, self._mask = seed, PhiloxNoise(seed, stream=MASK)
+
+    def of_mask(
+        self, shape: tuple[int, ...], settings: MaskSettings
+    ) -> tuple[Floats, int, Integers]:
+        """Draw a mask's numbers, in the order in which `Draws` lists them."""
+        frames, period = shape[-1], settings.periodic_prompt
+        uniform = self._mask.uniform(shape)
+        roll = int(self._mask.integers(period, (1,))[0]) if period else 0
+        return uniform, roll, self._mask.integers(frames, (int(frames * settings.dropout),))
+
+    def of_beats(self, frames: int, beats: Sequence[int], before: int, after: int) -> Floats:
+        """Draw a number a step of each beat, whether it lies within the clip or not."""
+        return self._mask.uniform((len(beats), before + after))
+
+    def of_tokens(self) -> PhiloxNoise:
+        """Return the noise of a generation."""
+        return PhiloxNoise(self._seed)
 
 
 def log(x: NDArray[np.float64]) -> NDArray[np.float64]:

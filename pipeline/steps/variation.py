@@ -2,8 +2,9 @@
 
 Published as ``vampnet.interface.Interface.vamp``; the same lines as
 ``models.behaviour.interface``, kept apart on purpose: shared, a check of one against the other
-would compare them with themselves.  Nothing here seeds: the noise source is handed from chunk
-to chunk, from feedback step to feedback step and on to the fine codes.
+would compare them with themselves.  The noise source is handed from chunk to chunk, from
+feedback step to feedback step and on to the fine codes; with the setting `reseed` every coarse
+generation restarts it.
 """
 
 from collections.abc import Callable
@@ -60,6 +61,7 @@ class _Part:
     chunk: int  # frames generated at a time
     progress: Progress
     total: int  # sampling steps there will be in all
+    reseed: bool = False  # restart the noise before every chunk
     done: int = 0
 
     def generate(self, codes: Integers, mask: Integers) -> Integers:
@@ -67,17 +69,22 @@ class _Part:
         count = -(-codes.shape[-1] // self.chunk)
         parts = zip(pieces(codes, self.chunk), pieces(mask, self.chunk), strict=True)
         return joined(
-            generate(
-                self.model,
-                self.sampler,
-                part,
-                part_mask,
-                settings=self.settings,
-                noise=self.noise,
-                on_step=self._step,
-                where=f" in chunk {number} of {count}",
-            )
-            for number, (part, part_mask) in enumerate(parts, 1)
+            self._generate_chunk(*part, where=f" in chunk {number} of {count}")
+            for number, part in enumerate(parts, 1)
+        )
+
+    def _generate_chunk(self, codes: Integers, mask: Integers, *, where: str) -> Integers:
+        if self.reseed:
+            self.noise.restart()
+        return generate(
+            self.model,
+            self.sampler,
+            codes,
+            mask,
+            settings=self.settings,
+            noise=self.noise,
+            on_step=self._step,
+            where=where,
         )
 
     def _step(self) -> None:
@@ -125,12 +132,9 @@ def vamp(
         steps = rounds * -(-codes.shape[-1] // chunk) * chosen.steps
         return _Part(model, sampler, chosen, noise, chunk, progress, steps)
 
-    made = _coarse_vamp(
-        part(coarse, settings.coarse, settings.coarse_chunk_s, settings.feedback_steps),
-        codes,
-        mask,
-        rounds=settings.feedback_steps,
-    )
+    of_coarse = part(coarse, settings.coarse, settings.coarse_chunk_s, settings.feedback_steps)
+    of_coarse.reseed = settings.reseed
+    made = _coarse_vamp(of_coarse, codes, mask, rounds=settings.feedback_steps)
     if c2f is None:
         return made
     fine = _coarse_to_fine(part(c2f, settings.c2f, settings.c2f_chunk_s), made.tokens, mask)

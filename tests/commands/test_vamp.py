@@ -11,10 +11,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 
 from tests.support.audio_files import RATE, tone, wav
 from tests.support.command_line import Cli, is_progress
 from tests.support.exports import without
+from tests.support.recorded_cases import golden_model
+from tests.support.sets import GoldenSet
+from vampnet_onnx.configs.settings import generation_settings, mask_settings, vamp_settings
+from vampnet_onnx.models.behaviour import interface
+from vampnet_onnx.models.behaviour.mask_plan import build_mask
+from vampnet_onnx.models.behaviour.noise import TorchNoise
 from vampnet_onnx.pipeline.vamp import VampPipeline
 
 QUICK = ("--steps", "2")
@@ -46,6 +53,33 @@ def test_the_same_seed_makes_the_same_file(run: Cli, exported_a: Path) -> None:
         run("vamp", source, f"{name}.wav", "--artifacts", exported_a, "--seed", seed, *QUICK)
     one, same, other = (Path(f"{n}.wav").read_bytes() for n in ("one", "same", "other"))
     assert one == same != other
+
+
+def test_the_published_tokens_of_a_seed_are_to_be_had(
+    run: Cli, exported_a: Path, golden_a: GoldenSet
+) -> None:
+    """As where torch is seeded, a mask built, and the seed handed to the published vamp."""
+    source = wav("in.wav", tone())
+    asked = ("--noise", "torch", "--reseed", "--seed", 7, "--dropout", 0.2)
+    arguments = ("vamp", source, "out.wav", "--artifacts", exported_a, *QUICK, *asked)
+    code, _, err = run(*arguments, "--feedback-steps", 2, "--save-tokens", "t.npz")
+    assert code == 0, err
+    with np.load("t.npz") as saved:
+        codes, mask, tokens = saved["input_codes"], saved["mask"], saved["codes"][:, 0]
+    codec, given = golden_a.models.codec, torch.from_numpy(codes)
+    torch.manual_seed(7)
+    built = build_mask(given, mask_settings(dropout=0.2), codec.dims)
+    np.testing.assert_array_equal(mask, built)
+    made = interface.vamp(
+        given,
+        built,
+        coarse=golden_model(golden_a, "coarse"),
+        c2f=golden_model(golden_a, "c2f"),
+        dims=codec.dims,
+        settings=vamp_settings(generation_settings(steps=2), feedback_steps=2, reseed=True),
+        noise=TorchNoise(7),
+    )
+    np.testing.assert_array_equal(tokens, made.tokens)
 
 
 def test_a_file_is_varied_as_the_array_is(run: Cli, exported_a: Path) -> None:

@@ -70,6 +70,17 @@ def test_vamping_from_artifacts_gives_what_it_gives_with_torch_installed(
     assert (tmp_path / "without.wav").read_bytes() == (tmp_path / "with.wav").read_bytes()
 
 
+def test_noise_of_torch_says_what_to_install(exported_a: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "in.wav", tone(), RATE)
+    options = ("in.wav", "out.wav", "--artifacts", exported_a, "--noise", "torch")
+    done = python(FACE, "vamp", *options, cwd=tmp_path)
+    assert done.returncode == 3
+    assert "this needs torch" in done.stderr
+    assert "pip install 'vampnet-onnx[export]'" in done.stderr
+    asked = python("import vampnet_onnx; vampnet_onnx.TorchDraws", cwd=tmp_path)
+    assert "EnvironmentLacksError: this needs torch" in asked.stderr
+
+
 def test_a_command_that_needs_torch_says_what_to_install(tmp_path: Path) -> None:
     done = python(FACE, "make-checkpoint", "x", cwd=tmp_path)
     assert done.returncode == 3

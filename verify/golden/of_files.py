@@ -6,29 +6,12 @@ from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.runtime import Runtime
-from vampnet_onnx.models.behaviour.noise import TorchNoise
+from vampnet_onnx.models.behaviour.torch_draws import TorchDraws
 from vampnet_onnx.pipeline.steps.generate import generate
-from vampnet_onnx.pipeline.steps.noise import Floats
 from vampnet_onnx.pipeline.vamp import VampPipeline
 from vampnet_onnx.verify.sides.recorded import RecordedSet
 
 from .check import Computed, Run
-
-
-class FromTorch:
-    """The published packages' noise for the pipeline: torch's generator under a seed."""
-
-    def __init__(self, seed: int) -> None:
-        """Start at a seed."""
-        self.name, self._source = f"torch's seed {seed}", TorchNoise(seed)
-
-    def exponential(self, shape: tuple[int, ...]) -> Floats:
-        """Return Exponential(1) noise of a shape, float32."""
-        return self._source.exponential(shape).numpy()
-
-    def uniform(self, shape: tuple[int, ...]) -> Floats:
-        """Return uniform noise of a shape, float32."""
-        return self._source.uniform(shape).numpy()
 
 
 class PipelineRun(Run):
@@ -94,7 +77,7 @@ def _generate(run: PipelineRun, case: str) -> Computed:
         run.array(f"{case}/start_tokens"),
         mask,
         settings=settings,
-        noise=FromTorch(seed),
+        noise=TorchDraws(seed).of_tokens(),
     )
     yield "tokens", tokens
 
@@ -104,8 +87,9 @@ def _vamp(run: PipelineRun, case: str) -> Computed:
     audio, rate = run.array(f"{case}/audio"), int(run.options(case)["sample_rate"])
     prepared = run.pipeline.prepare(np.asarray(audio, np.float32), rate)
     yield "codes", run.pipeline.encode(prepared)
+    noise = TorchDraws(seed).of_tokens()
     made = run.pipeline.vamp(
-        run.array(f"{case}/codes"), run.array(f"{case}/mask"), settings, noise=FromTorch(seed)
+        run.array(f"{case}/codes"), run.array(f"{case}/mask"), settings, noise=noise
     )
     yield "tokens", made.tokens
     yield "masked_tokens", made.masked_tokens

@@ -16,11 +16,11 @@ from vampnet_onnx.configs.errors import InputError, NotFiniteError
 from vampnet_onnx.configs.settings import Mode, generation_settings, vamp_settings
 from vampnet_onnx.models.behaviour.generate import generate as generate_in_torch
 from vampnet_onnx.models.behaviour.noise import TorchNoise
+from vampnet_onnx.models.behaviour.torch_draws import TorchDraws
 from vampnet_onnx.pipeline.steps.generate import generate
 from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
 from vampnet_onnx.pipeline.vamp import VampPipeline
 from vampnet_onnx.pipeline.version.components import Transformer
-from vampnet_onnx.verify.golden.of_files import FromTorch
 
 
 @pytest.mark.parametrize(
@@ -54,7 +54,7 @@ def test_the_corrected_mode_is_that_of_the_models(
         codes,
         None,
         settings=chosen,
-        noise=FromTorch(5),
+        noise=TorchDraws(5).of_tokens(),
     )
     expected = generate_in_torch(
         model, torch.from_numpy(codes), None, settings=chosen, noise=TorchNoise(5)

@@ -71,6 +71,14 @@ def test_numbers_do_not_depend_on_how_they_are_asked_for() -> None:
     np.testing.assert_array_equal(np.concatenate(parts), whole)
 
 
+def test_noise_starts_again_on_request() -> None:
+    noise = PhiloxNoise(5)
+    first = noise.exponential((3,)), noise.uniform((2,))
+    noise.restart()
+    np.testing.assert_array_equal(noise.exponential((3,)), first[0])
+    np.testing.assert_array_equal(noise.uniform((2,)), first[1])
+
+
 def test_noise_has_the_moments_of_its_distribution() -> None:
     exponential = PhiloxNoise(0).exponential((400_000,)).astype(np.float64)
     uniform = PhiloxNoise(0).uniform((400_000,)).astype(np.float64)

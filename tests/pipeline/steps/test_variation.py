@@ -20,6 +20,30 @@ def test_a_seed_is_a_variation(pipeline_a: VampPipeline) -> None:
     assert not np.array_equal(first, other)
 
 
+def test_reseeding_gives_every_coarse_chunk_the_same_noise(pipeline_a: VampPipeline) -> None:
+    codes = codes_for(pipeline_a, frames=40)
+    codes[..., 20:] = codes[..., :20]
+    mask = np.ones_like(codes)
+    mask[:, :, 3::20] = 0
+    chunk = 20 * pipeline_a.codec.hop_length / pipeline_a.codec.sample_rate
+
+    def halves(reseed: bool, rounds: int = 1) -> list[np.ndarray]:
+        settings = vamp_settings(
+            coarse_chunk_s=chunk, feedback_steps=rounds, reseed=reseed, c2f_chunk_s=chunk
+        )
+        made = pipeline_a.vamp(codes, mask, settings, noise=PhiloxNoise(3))
+        return np.split(made.tokens, 2, axis=-1)
+
+    n = pipeline_a.components.transformer("coarse").n_codebooks
+    first, second = halves(reseed=True)
+    np.testing.assert_array_equal(first[:, :n], second[:, :n])
+    assert not np.array_equal(first[:, n:], second[:, n:])  # coarse to fine goes on
+    first_on, second_on = halves(reseed=False)
+    assert not np.array_equal(first_on[:, :n], second_on[:, :n])
+    # Every round is given the same noise, under the same mask.
+    np.testing.assert_array_equal(halves(reseed=True, rounds=2)[0][:, :n], first[:, :n])
+
+
 def test_coarse_alone_is_a_request_and_keeps_the_fine_codes(pipeline_a: VampPipeline) -> None:
     codes = codes_for(pipeline_a)
     made = pipeline_a.vamp(codes, np.ones_like(codes), noise=PhiloxNoise(0), coarse_only=True)

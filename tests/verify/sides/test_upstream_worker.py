@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,10 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.pipeline_inputs import codes_for
 from tests.support.recorded_cases import parameters
 from tests.support.sets import GOLDEN, GoldenSet, assert_within
-from tests.support.upstream_packages import TOLERANCE, changed_stub, python_with
+from tests.support.upstream_packages import PUBLISHED, TOLERANCE, changed_stub, python_with
 from vampnet_onnx.configs.errors import EnvironmentLacksError
 from vampnet_onnx.configs.settings import generation_settings, mask_settings, vamp_settings
 from vampnet_onnx.models import Checkpoints
@@ -21,9 +24,12 @@ from vampnet_onnx.models.behaviour import interface
 from vampnet_onnx.models.behaviour.generate import token_model
 from vampnet_onnx.models.behaviour.mask_plan import build_mask
 from vampnet_onnx.models.behaviour.noise import TorchNoise
+from vampnet_onnx.models.behaviour.torch_draws import TorchDraws
+from vampnet_onnx.pipeline.vamp import VampPipeline
 from vampnet_onnx.verify.sides import upstream
 from vampnet_onnx.verify.sides.upstream import Worker, open_worker
 
+SUPPORT = Path(__file__).parents[2] / "support"
 WORKER = Path(upstream.__file__).with_name("upstream_worker.py")
 
 
@@ -226,6 +232,43 @@ def test_every_option_of_the_interface_gives_our_tokens(
     )
     np.testing.assert_array_equal(found["tokens"], made.tokens)
     np.testing.assert_array_equal(found["masked_tokens"], made.masked_tokens)
+
+
+def test_a_seed_that_is_handed_on_gives_our_tokens(
+    worker: Worker, golden_a: GoldenSet, pipeline_a: VampPipeline
+) -> None:
+    """Whatever torch was seeded with before; from files, over chunks and feedback steps."""
+    codes = codes_for(pipeline_a, frames=290)
+    mask = worker.call("build_mask", {"z": codes}, arguments={"_dropout": 0.2}, seed=7)["mask"]
+    options = {"seed": 7, "_sampling_steps": 3, "feedback_steps": 2, "batch_size": 2}
+    found = worker.call("vamp", {"codes": codes, "mask": mask}, arguments=options, seed=8)
+    draws = TorchDraws(7)
+    built = pipeline_a.build_mask(codes, mask_settings(dropout=0.2), seed=7, draws=draws)
+    np.testing.assert_array_equal(built, mask)
+    settings = vamp_settings(
+        generation_settings(steps=3),
+        feedback_steps=2,
+        batch_size=2,
+        reseed=True,
+        coarse_chunk_s=1.0,
+        c2f_chunk_s=0.4,
+    )
+    made = pipeline_a.vamp(codes, built, settings, noise=draws.of_tokens())
+    np.testing.assert_array_equal(found["tokens"], made.tokens)
+    np.testing.assert_array_equal(found["masked_tokens"], made.masked_tokens)
+
+
+@pytest.mark.skipif(PUBLISHED not in os.environ, reason="the published packages themselves")
+def test_what_was_recorded_of_a_seed_is_what_the_packages_make(tmp_path: Path) -> None:
+    made = tmp_path / "seed_7.npz"
+    script = SUPPORT / "published" / "record_seed.py"
+    python = os.environ[PUBLISHED]
+    subprocess.run([python, str(script), str(GOLDEN / "a"), str(made)], check=True)
+    recorded = np.load(SUPPORT / "recorded" / "seed_7.npz")
+    with np.load(made) as found:
+        for name in found.files:
+            if name != "torch":
+                np.testing.assert_array_equal(found[name], recorded[name])
 
 
 @pytest.mark.parametrize(

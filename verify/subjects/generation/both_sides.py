@@ -175,6 +175,9 @@ class _TorchPhilox:
         self.last, self._drawn = self._drawn, None
         return torch.from_numpy(self._noise.uniform(shape))
 
+    def restart(self) -> None:
+        self._noise.restart()
+
 
 def _options(inputs: Outputs, record: ComponentRecord) -> VampSettings:
     return options(int(inputs["setting"]), len(inputs["codes"]), codec_facts(record))

@@ -100,6 +100,11 @@ class NoiseOfEach:
         """Return uniform noise, float32 [items, positions]."""
         return np.concatenate([noise.uniform((1, *shape[1:])) for noise in self._each])
 
+    def restart(self) -> None:
+        """Go back to where the seeds begin."""
+        for noise in self._each:
+            noise.restart()
+
 
 def parts_to_hide(shape: tuple[int, ...]) -> Integers:
     """Return which part of the codes each position belongs to, int64 in [0, `PARTS`)."""

@@ -43,6 +43,9 @@ class _OfTorch:
     def uniform(self, shape: tuple[int, ...]) -> Tensor:
         return torch.from_numpy(self._noise.uniform(shape))
 
+    def restart(self) -> None:
+        self._noise.restart()
+
 
 def generate_in_torch(record: ComponentRecord, inputs: Outputs, models: ModelSet) -> Computed:
     """Vary the clip in PyTorch.

@@ -70,6 +70,7 @@ class Interface:
         feedback_steps=1,
         time_stretch_factor=1,
         return_mask=False,
+        seed=None,
         **options,
     ):
         quantizer = self.codec.ours.quantizer
@@ -86,7 +87,8 @@ class Interface:
                 time_stretch_factor=time_stretch_factor,
                 coarse_chunk_s=self.chunks[0],
                 c2f_chunk_s=self.chunks[1],
+                reseed=seed is not None,
             ),
-            noise=TorchNoise(),
+            noise=TorchNoise(seed),
         )
         return (made.tokens, made.masked_tokens) if return_mask else made.tokens

@@ -1,0 +1,77 @@
+"""models/behaviour/torch_draws.py gives the pipeline the numbers of the published package."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.settings import (
+    generation_settings,
+    mask_settings,
+    vamp_settings,
+)
+from vampnet_onnx.models.behaviour.noise import TorchNoise
+from vampnet_onnx.models.behaviour.torch_draws import TorchDraws
+from vampnet_onnx.pipeline.vamp import VampPipeline
+
+# Made by the published packages under torch 2.13: tests/support/published/record_seed.py
+# says how, and test_upstream_worker.py makes it again where they are.
+RECORDED = Path(__file__).parents[2] / "support" / "recorded" / "seed_7.npz"
+
+
+@pytest.mark.parametrize(("handed", "reseed"), [("seed", True), ("once", False)])
+def test_a_seed_gives_the_mask_and_the_tokens_of_the_published_package(
+    pipeline_a: VampPipeline, handed: str, reseed: bool
+) -> None:
+    """Three chunks of coarse, six of coarse-to-fine, two feedback steps, two variations."""
+    with np.load(RECORDED) as data:
+        recorded = dict(data)
+    draws = TorchDraws(7)
+    mask = pipeline_a.build_mask(
+        recorded["codes"],
+        mask_settings(
+            rand_mask_intensity=0.9, periodic_prompt=5, periodic_prompt_width=3, dropout=0.2
+        ),
+        seed=7,
+        draws=draws,
+    )
+    np.testing.assert_array_equal(mask, recorded[f"{handed}/mask"])
+    settings = vamp_settings(
+        generation_settings(steps=3),
+        batch_size=2,
+        feedback_steps=2,
+        reseed=reseed,
+        coarse_chunk_s=1.0,
+        c2f_chunk_s=0.4,
+    )
+    for _ in range(2):  # every channel of a clip begins where the mask ended
+        made = pipeline_a.vamp(recorded["codes"], mask, settings, noise=draws.of_tokens())
+        np.testing.assert_array_equal(made.tokens, recorded[f"{handed}/tokens"])
+        np.testing.assert_array_equal(made.masked_tokens, recorded[f"{handed}/masked"])
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    torch.manual_seed(3)
+    expected = torch.rand(4)
+    torch.manual_seed(3)
+    draws = TorchDraws(7)
+    draws.of_mask((1, 2, 30), mask_settings(dropout=0.5))
+    noise = draws.of_tokens()
+    noise.exponential((3, 5))
+    noise.restart()
+    assert torch.equal(torch.rand(4), expected)
+
+
+def test_noise_of_no_seed_has_nowhere_to_go_back_to() -> None:
+    with pytest.raises(ValueError, match="no seed of ours"):
+        TorchNoise().restart()
+
+
+@pytest.mark.parametrize("seed", [-1, 1 << 64])
+def test_a_seed_out_of_range_is_refused(seed: int) -> None:
+    with pytest.raises(InputError, match="outside 0 to"):
+        TorchDraws(seed)

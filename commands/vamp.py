@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import fields
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +10,7 @@ import typer
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.names import Variant
+from vampnet_onnx.configs.presets import preset_names, preset_options
 from vampnet_onnx.configs.settings import (
     BeatSettings,
     GenerationSettings,
@@ -20,6 +20,7 @@ from vampnet_onnx.configs.settings import (
     beat_settings,
     generation_settings,
     mask_settings,
+    published_options,
     vamp_settings,
 )
 
@@ -57,8 +58,12 @@ def _panel(title: str) -> Callable[..., Any]:
     return option
 
 
+_OLD = typer.Option(hidden=True)
+_OLD_NAMES = {"steps": "sampling_steps", "n_conditioning_codebooks": "ncc"}
+_TYPICAL = ("typical_filtering", "typical_mass", "typical_min_tokens")
 _mask = _panel("Mask: what is kept of the input")
 _made = _panel("Generation")
+_drawn = _panel("Sampling: how codes are drawn, in what chunks")
 _out = _panel("Output")
 
 
@@ -68,16 +73,24 @@ def vamp(
     artifacts: Artifacts,
     seed: Annotated[int, _made("Of mask and tokens; the app takes 0 for any.")] = 0,
     reseed: Annotated[
-        bool,
+        bool | None,
         _made(
             "Begin the noise again in every coarse chunk and feedback step, as the app does.",
             "--reseed",
         ),
-    ] = False,
+    ] = None,
     noise: Annotated[
         Noise,
         _made("Of the seed: our own, or what torch draws on a CPU, as published."),
     ] = Noise.PHILOX,
+    preset: Annotated[
+        str | None,
+        _made(
+            "All that this preset of the app sets, 36 steps and two variations with it; other"
+            f" options count before it. One of: {', '.join(preset_names())}.",
+            metavar="NAME",
+        ),
+    ] = None,
     periodic_prompt: Annotated[
         Whole, _mask("Keep every so many time steps; 0 keeps none.")
     ] = None,
@@ -116,25 +129,55 @@ def vamp(
         Real, _mask("Probability that a code is masked at all.")
     ] = None,
     dropout: Annotated[
-        Real, _mask("Share of the time steps masked whatever kept them.")
+        Real, _mask("Share of the time steps masked whatever kept them (app: mask dropout).")
     ] = None,
     upper_codebook_mask: Annotated[
-        Whole, _mask("Codebooks from this one up are all masked.")
+        Whole, _mask("Codebooks from this one up are all masked (app: compression prompt).")
     ] = None,
-    n_conditioning_codebooks: Annotated[
-        Whole, _mask("Leading codebooks that are all kept.")
+    ncc: Annotated[Whole, _mask("Leading codebooks that are all kept.")] = None,
+    n_conditioning_codebooks: Annotated[Whole, _OLD] = None,
+    sampling_steps: Annotated[Whole, _made("Of coarse; the app asks for 36.")] = None,
+    steps: Annotated[Whole, _OLD] = None,
+    temperature: Annotated[
+        Real, _drawn("Of the drawn tokens (app: sample temperature).")
     ] = None,
-    steps: Annotated[Whole, _made("Sampling steps of coarse.")] = None,
-    temperature: Annotated[Real, _made("Of the drawn tokens.")] = None,
     mask_temperature: Annotated[
-        Real, _made("Noise in the choice of what is masked again.")
+        Real, _drawn("Noise in the choice of what is masked again.")
     ] = None,
     sample_cutoff: Annotated[
-        Real, _made("Share of the steps that draw; the rest take the best.")
+        Real, _drawn("Share of the steps that draw; the rest take the best.")
     ] = None,
-    top_p: Annotated[Real, _made("Draw from this share of probability.")] = None,
+    typical_filtering: Annotated[
+        bool | None,
+        _drawn("Of typical entries only; needs --mode corrected.", "--typical-filtering"),
+    ] = None,
+    no_typical_filtering: Annotated[
+        bool | None,
+        _drawn(
+            "Of all entries, as it always is without --mode corrected.",
+            "--no-typical-filtering",
+        ),
+    ] = None,
+    typical_mass: Annotated[
+        Real, _drawn("Their share of probability; needs --mode corrected.")
+    ] = None,
+    typical_min_tokens: Annotated[
+        Whole, _drawn("How many there are at least; needs --mode corrected.")
+    ] = None,
+    top_p: Annotated[
+        Real, _drawn("Draw from this share of probability; the app takes 0 for all.")
+    ] = None,
     top_k: Annotated[
-        Whole, _made("Draw from so many entries; needs --mode corrected.")
+        Whole, _drawn("Draw from so many entries; needs --mode corrected.")
+    ] = None,
+    cfg_guidance: Annotated[
+        Real, _drawn("Of guidance; as published it changes nothing but the noise.")
+    ] = None,
+    coarse_chunk_size_s: Annotated[
+        Real, _drawn("Seconds that coarse works on at a time.")
+    ] = None,
+    coarse2fine_chunk_size_s: Annotated[
+        Real, _drawn("Seconds that coarse-to-fine works on at a time.")
     ] = None,
     adapter: Annotated[str | None, _made("Low-rank update to switch to, by name.")] = None,
     variant: Annotated[
@@ -142,9 +185,12 @@ def vamp(
         _made("Form of the transformers; others than fp32 change the tokens."),
     ] = "fp32",
     mode: Annotated[Mode, _made("Keep the published quirks, or mend them.")] = Mode.REFERENCE,
-    feedback_steps: Annotated[Whole, _made("Times coarse is fed its own result.")] = None,
+    feedback_steps: Annotated[
+        Whole,
+        _made("Times coarse is fed its own result (no difference with --reseed)."),
+    ] = None,
     time_stretch_factor: Annotated[
-        Whole, _made("How many times longer the result is.")
+        Whole, _made("How many times longer the result is (app: stretch factor).")
     ] = None,
     batch_size: Annotated[Whole, _made("Variations to make; files are numbered.")] = None,
     coarse_only: Annotated[
@@ -170,8 +216,9 @@ def vamp(
 ) -> None:
     r"""Make variations of audio, from exported components alone.
 
-    Options left out have the values the published package gives them. Nothing falls back: a
-    missing component is an error, and coarse codes alone are a request (--coarse-only).
+    Options have the names of the published interface and, left out, its values; what its app
+    calls otherwise is said. Nothing falls back: a missing component is an error, and coarse
+    codes alone are a request (--coarse-only).
 
     Examples:
       vampnet-onnx vamp in.wav out.wav --artifacts artifacts
@@ -179,9 +226,12 @@ def vamp(
       vampnet-onnx vamp in.wav out.flac --artifacts artifacts \
           --periodic-prompt 13 --seed 4
 
+      vampnet-onnx vamp in.wav out.wav --artifacts artifacts \
+          --preset "medium variation" --noise torch --seed 7
+
       vampnet-onnx vamp in.wav out.wav --artifacts artifacts --variant int8
     """
-    given = {name: value for name, value in locals().items() if value is not None}
+    given = _options(locals())
     from vampnet_onnx.configs.verification import version_to_use
     from vampnet_onnx.pipeline.jobs import VampJob, vamp_file
     from vampnet_onnx.pipeline.vamp import VampPipeline
@@ -228,6 +278,37 @@ def vamp(
         print_cost(started, to=results)
 
 
+def _options(parameters: dict[str, Any]) -> dict[str, Any]:
+    """Return the options that count: those given, over those of a preset."""
+    given = {name: value for name, value in parameters.items() if value is not None}
+    for old, name in _OLD_NAMES.items():
+        if old in given and name in given:
+            raise InputError(f"--{_dashed(old)} is an old name of --{_dashed(name)}; give one")
+        if old in given:
+            given[name] = given.pop(old)
+    if given.pop("no_typical_filtering", False):
+        if "typical_filtering" in given:
+            raise InputError("--typical-filtering and --no-typical-filtering: give one")
+        given["typical_filtering"] = False
+    if given["mode"] is Mode.REFERENCE:
+        idle = [name for name in _TYPICAL if given.get(name) not in (None, False)]
+        if idle:
+            raise InputError(
+                f"{', '.join(idle)}: no effect in mode reference, as published; add --mode"
+                " corrected"
+            )
+    if "preset" not in given:
+        return given
+    found = preset_options(given["preset"]) | given
+    if "after_beat_s" in found and "beats" not in found:
+        raise InputError(f"preset {given['preset']!r} follows beats; add --beats FILE")
+    return found
+
+
+def _dashed(name: str) -> str:
+    return name.replace("_", "-")
+
+
 def _draws(noise: Noise) -> "DrawsOf":
     from vampnet_onnx.pipeline.steps.noise import PhiloxDraws
 
@@ -242,5 +323,5 @@ def _draws(noise: Noise) -> "DrawsOf":
 
 
 def _options_of(kind: type[Any], given: dict[str, Any]) -> dict[str, Any]:
-    """Return the options that are fields of settings: both have the published names."""
-    return {field.name: given[field.name] for field in fields(kind) if field.name in given}
+    """Return the options that are fields of settings."""
+    return {name: given[name] for name in published_options(kind) if name in given}

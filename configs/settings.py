@@ -14,6 +14,15 @@ from .packaged import shipped
 
 _DEFAULTS = "vamp_defaults.toml"
 
+# Options that have another name here than in the published package; both are taken, and
+# messages have the published one.
+_PUBLISHED = {
+    "sampling_steps": "steps",
+    "ncc": "n_conditioning_codebooks",
+    "coarse_chunk_size_s": "coarse_chunk_s",
+    "coarse2fine_chunk_size_s": "c2f_chunk_s",
+}
+
 S = TypeVar("S", "MaskSettings", "BeatSettings", "GenerationSettings", "VampSettings")
 
 
@@ -160,7 +169,8 @@ class VampSettings:
         _require(self, 1, math.inf, "batch_size", "feedback_steps", "time_stretch_factor")
         for name in ("coarse_chunk_s", "c2f_chunk_s"):
             if not 0 < getattr(self, name) < math.inf:
-                raise InputError(f"{name} = {getattr(self, name)} is not a positive time")
+                told = _published(name)
+                raise InputError(f"{told} = {getattr(self, name)} is not a positive time")
 
 
 def mask_settings(**choices: Any) -> MaskSettings:
@@ -196,17 +206,30 @@ def vamp_settings(coarse: GenerationSettings | None = None, **choices: Any) -> V
 
 
 def _settings(kind: type[S], table: str, choices: dict[str, Any]) -> S:
-    known = [f.name for f in fields(kind)]
-    for name in choices:
-        if name not in known:
+    known, own = published_options(kind), dict[str, Any]()
+    for name, value in choices.items():
+        field = _PUBLISHED.get(name, name)
+        if _published(field) not in known:
             raise InputError(
                 f"unknown option {name!r}{nearest(name, known)}; known: {', '.join(known)}"
             )
-    return kind(**{**shipped(_DEFAULTS)[table], **choices})
+        if field in own:
+            raise InputError(f"{_published(field)} and {field} are one option; give one")
+        own[field] = value
+    return kind(**{**shipped(_DEFAULTS)[table], **own})
+
+
+def published_options(kind: type[Any]) -> list[str]:
+    """Return the options of a kind of settings, under their published names."""
+    return [_published(field.name) for field in fields(kind)]
+
+
+def _published(field: str) -> str:
+    return next((name for name, own in _PUBLISHED.items() if own == field), field)
 
 
 def _require(settings: object, least: float, most: float, *names: str) -> None:
     for name in names:
         value = getattr(settings, name)
         if value is not None and not (math.isfinite(value) and least <= value <= most):
-            raise InputError(f"{name} = {value} is outside {least} to {most}")
+            raise InputError(f"{_published(name)} = {value} is outside {least} to {most}")

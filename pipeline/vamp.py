@@ -24,8 +24,10 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.names import FLOAT32, FORMS
 from vampnet_onnx.configs.runtime import ProviderName, Runtime, RuntimeName
 from vampnet_onnx.configs.settings import (
+    GenerationSettings,
     MaskSettings,
     VampSettings,
+    generation_settings,
     mask_settings,
     vamp_settings,
 )
@@ -37,7 +39,7 @@ from .steps.noise import Draws, DrawsOf, Floats, Integers, NoiseSource, PhiloxDr
 from .steps.preparation import Prepared, as_clip, prepare, prepare_stream, processor_for
 from .steps.prompts import onset_frames
 from .steps.streaming import joined
-from .steps.variation import Progress, Vamped, silent, vamp
+from .steps.variation import Progress, Vamped, coarse_to_fine, silent, vamp
 from .version.components import Codec, Components
 
 # In the order they are opened in: the largest first.
@@ -292,6 +294,38 @@ class VampPipeline:
             settings=settings or vamp_settings(),
             noise=noise,
             progress=told,
+        )
+
+    def coarse_to_fine(
+        self,
+        codes: Integers,
+        mask: Integers | None = None,
+        settings: GenerationSettings | None = None,
+        *,
+        noise: NoiseSource,
+        chunk_s: float | None = None,
+        progress: Progress = silent,
+    ) -> Vamped:
+        """Generate fine codes by themselves; see `pipeline.steps.variation.coarse_to_fine`.
+
+        Args:
+            codes: int64 [B, codebooks, T]; without a mask, the coarse ones are enough.
+            mask: int64 [B, codebooks, T]; None makes all fine codes.
+            settings: the published ones of a generation if left out, which are 12 steps;
+                within `vamp` it is 2.
+            chunk_s: seconds to work on at a time; the published 3 if left out.
+        """
+        self._load(("c2f", "sampler"))
+        return coarse_to_fine(
+            codes,
+            mask,
+            c2f=self.components.transformer("c2f"),
+            sampler=self.components.session("sampler"),
+            codec=self.codec,
+            settings=settings or generation_settings(),
+            chunk_s=vamp_settings().c2f_chunk_s if chunk_s is None else chunk_s,
+            noise=noise,
+            progress=progress,
         )
 
     def decode(self, codes: Integers) -> Floats:

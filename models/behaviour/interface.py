@@ -22,7 +22,7 @@ from vampnet_onnx.models.networks.lac import LAC
 from .audio import preprocess
 from .generate import TokenModel, generate, require_codes
 from .mask_plan import stretched
-from .masks import apply_mask, codebook_unmask, steps_of
+from .masks import apply_mask, codebook_unmask, full_mask, steps_of
 from .noise import NoiseSource
 from .sampling import StepResult
 
@@ -154,14 +154,17 @@ def coarse_vamp(part: Part, codes: Tensor, mask: Tensor) -> Vamped:
     )
 
 
-def coarse_to_fine(part: Part, codes: Tensor, mask: Tensor) -> Vamped:
+def coarse_to_fine(part: Part, codes: Tensor, mask: Tensor | None = None) -> Vamped:
     """Generate the masked fine codes, given the coarse ones, chunk by chunk.
 
-    The last chunk is filled up with code 0 under mask 1; what is generated there is cut off.
+    Without a mask all of them, which `codes` need not have then: code 0 stands for them.  The
+    last chunk is filled up with code 0 under mask 1; what is generated there is cut off.
     What is masked of the conditioning codebooks is kept.
     """
     steps, model = codes.shape[-1], part.model
     missing = -steps % part.chunk
+    codes = F.pad(codes, (0, 0, 0, model.n_codebooks - codes.shape[1]))
+    mask = full_mask(codes) if mask is None else mask
     mask = codebook_unmask(F.pad(mask, (0, missing), value=1), model.n_conditioning_codebooks)
     pieces = _chunks(F.pad(codes, (0, missing)), mask, part.chunk)
     tokens = torch.cat([part.generate(*piece) for piece in pieces], dim=-1)[..., :steps]

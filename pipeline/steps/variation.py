@@ -143,6 +143,49 @@ def vamp(
     return Vamped(fine.tokens, masked)
 
 
+def coarse_to_fine(
+    codes: Integers,
+    mask: Integers | None,
+    *,
+    c2f: Transformer,
+    sampler: Graph,
+    codec: Codec,
+    settings: GenerationSettings,
+    chunk_s: float,
+    noise: NoiseSource,
+    progress: Progress = silent,
+) -> Vamped:
+    """Generate fine codes by themselves, given the coarse ones.
+
+    Args:
+        codes: int64 [B, C, T] of all codebooks; without a mask, those that condition are
+            enough, and all others are made.
+        mask: int64 [B, C, T] of 0 and 1, or None for all fine codes.
+        chunk_s: seconds to work on at a time.
+
+    Returns:
+        Codes of all codebooks.
+
+    Raises:
+        InputError: codes and mask do not fit.
+        NotFiniteError: as `generate`.
+    """
+    given, every = c2f.n_conditioning_codebooks, codec.n_codebooks
+    if codes.ndim != 3 or not given <= codes.shape[1] <= every:
+        raise InputError(
+            f"codes must be [batch, {given} to {every}, steps], not {list(codes.shape)}"
+        )
+    if mask is None:
+        codes = np.pad(codes, ((0, 0), (0, every - codes.shape[1]), (0, 0)))
+        mask = np.ones_like(codes)
+    require_codes(codes, n_codebooks=every, mask_token=codec.codebook_size)
+    require_mask(mask, codes)
+    chunk = codec.frames_of(chunk_s)
+    steps = -(-codes.shape[-1] // chunk) * settings.steps
+    part = _Part(c2f, sampler, settings, noise, chunk, progress, steps)
+    return _coarse_to_fine(part, codes, mask)
+
+
 def keep_edges(mask: Integers) -> Integers:
     """Keep the first and last time step of a mask (int64 [B, C, T]) that keeps anything."""
     if (mask == 1).all():

@@ -44,8 +44,18 @@ def test_codes_are_never_replaced_by_audio(run: Cli, exported_a: Path) -> None:
     run("encode", source, "c.npz", "--artifacts", exported_a)
     Path("c.npz").rename("c.wav")
     refused(run("decode", "c.wav", "c.wav", "--artifacts", exported_a), "the input itself")
-    run("vamp", source, "o.wav", "--artifacts", exported_a, "--steps", 1, "--batch-size", 2)
-    arguments = ("--steps", 1, "--batch-size", 2, "--save-tokens", "t.npz")
+    run(
+        "vamp",
+        source,
+        "o.wav",
+        "--artifacts",
+        exported_a,
+        "--sampling-steps",
+        1,
+        "--batch-size",
+        2,
+    )
+    arguments = ("--sampling-steps", 1, "--batch-size", 2, "--save-tokens", "t.npz")
     run("vamp", source, "o.wav", "--artifacts", exported_a, *arguments)
     codes = Path("t.npz").rename("o-1.wav").read_bytes()
     refused(run("decode", "o-1.wav", "o.wav", "--artifacts", exported_a), "the input itself")

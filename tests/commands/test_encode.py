@@ -11,7 +11,7 @@ from tests.support.audio_files import HOP, RATE, tone, wav
 from tests.support.command_line import Cli
 from vampnet_onnx.pipeline.vamp import VampPipeline
 
-QUICK = ("--steps", "2")
+QUICK = ("--sampling-steps", "2")
 
 
 def test_codes_go_to_a_file_and_back(run: Cli, exported_a: Path) -> None:

@@ -24,7 +24,7 @@ from vampnet_onnx.models.behaviour.mask_plan import build_mask
 from vampnet_onnx.models.behaviour.noise import TorchNoise
 from vampnet_onnx.pipeline.vamp import VampPipeline
 
-QUICK = ("--steps", "2")
+QUICK = ("--sampling-steps", "2")
 
 
 @pytest.mark.parametrize("suffix", ["wav", "flac", "ogg"])
@@ -124,13 +124,13 @@ def test_every_option_has_an_effect_or_is_refused(run: Cli, exported_a: Path) ->
         ("--rand-mask-intensity", 0.5),
         ("--dropout", 0.4),
         ("--upper-codebook-mask", 1),
-        ("--n-conditioning-codebooks", 1),
+        ("--ncc", 1),
         ("--seed", 9),
     )
     for option in of_mask:
         assert tokens(*option)[1] != mask, option
     for option in (
-        ("--steps", 3),
+        ("--sampling-steps", 3),
         ("--temperature", 0.5),
         ("--mask-temperature", 0.1),
         ("--sample-cutoff", 0.3),
@@ -141,11 +141,56 @@ def test_every_option_has_an_effect_or_is_refused(run: Cli, exported_a: Path) ->
         ("--batch-size", 2),
         ("--time-stretch-factor", 2),
         ("--mode", "corrected", "--top-k", 2),
+        ("--cfg-guidance", 2),
+        ("--coarse-chunk-size-s", 0.5),
+        ("--coarse2fine-chunk-size-s", 0.5),
     ):
         found = tokens(*option)
         assert found[0] != codes and found[1] == mask, option
+    chunks = ("--coarse-chunk-size-s", 0.5)
+    assert tokens(*chunks) != tokens(*chunks, "--reseed")
+    corrected = {tokens("--mode", "corrected")}
+    for option in (
+        ("--no-typical-filtering",),
+        ("--typical-mass", 0.9),
+        ("--typical-min-tokens", 1),
+    ):
+        found = tokens("--mode", "corrected", *option)
+        assert found not in corrected, option
+        corrected.add(found)
+    assert tokens("--mode", "corrected", "--typical-filtering") in corrected
+    assert tokens("--no-typical-filtering") == (codes, mask)
+    old = tokens("--steps", 3, "--n-conditioning-codebooks", 1)
+    assert old == tokens("--sampling-steps", 3, "--ncc", 1)
     around = tokens("--beats", "beats.txt", "--before-beat-s", 0.1, "--after-beat-s", 0.1)
     assert around[1] != tokens("--beats", "beats.txt")[1]
+
+
+def test_a_preset_is_its_options_and_others_count_before_it(
+    run: Cli, exported_a: Path
+) -> None:
+    source = wav("in.wav", tone())
+    Path("beats.txt").write_text("0.25\n0.5\n")
+
+    def saved(*options: object) -> dict[str, np.ndarray]:
+        arguments = ("vamp", source, "out.wav", "--artifacts", exported_a, "--json")
+        code, printed, err = run(*arguments, "--save-tokens", "t.npz", *options)
+        assert code == 0, err
+        assert "files" in json.loads(printed)
+        with np.load("t.npz") as found:
+            return {name: found[name] for name in ("codes", "mask")}
+
+    preset = ("--preset", "medium variation (follow beat)", "--beats", "beats.txt")
+    mask = ("--periodic-prompt", 13, "--upper-codebook-mask", 4, "--after-beat-s", 0.05)
+    spelt = ("--beats", "beats.txt", *mask, "--reseed")
+    few = ("--feedback-steps", 2)
+    one = saved(*preset, *few)
+    other = saved(*spelt, *few, "--sampling-steps", 36, "--batch-size", 2)
+    for name in ("codes", "mask"):
+        np.testing.assert_array_equal(one[name], other[name])
+    assert len(one["codes"]) == 2
+    own = saved(*preset, "--sampling-steps", 1, "--batch-size", 1, "--periodic-prompt", 3)
+    assert len(own["codes"]) == 1 and not np.array_equal(own["mask"], one["mask"])
 
 
 def test_a_batch_makes_numbered_files_and_stretching_longer_ones(
@@ -357,7 +402,15 @@ def test_clipped_audio_is_varied_on_request(run: Cli, exported_a: Path) -> None:
         (("--prefix-s", 1.1), "prefix_s = 1.1 is longer than the clip, which lasts 1.00 s"),
         (("--suffix-s", 7), "suffix_s = 7.0 is longer"),
         (("--dropout", 1.5), "dropout = 1.5 is outside 0 to 1"),
-        (("--steps", 0), "steps = 0 is outside"),
+        (("--sampling-steps", 0), "sampling_steps = 0 is outside"),
+        (("--steps", 1, "--sampling-steps", 2), "--steps is an old name of --sampling-steps"),
+        (("--ncc", 1, "--n-conditioning-codebooks", 1), "is an old name of --ncc"),
+        (("--typical-mass", 0.3), "typical_mass: no effect in mode reference"),
+        (("--typical-filtering",), "typical_filtering: no effect in mode reference"),
+        (("--typical-filtering", "--no-typical-filtering"), "give one"),
+        (("--coarse-chunk-size-s", 0), "coarse_chunk_size_s = 0.0 is not a positive time"),
+        (("--preset", "medium"), "no preset 'medium' (did you mean 'medium variation'?)"),
+        (("--preset", "large variation (follow beat)"), "follows beats; add --beats FILE"),
         (("--seed", -1), "seed = -1"),
         (("--top-k", 3), "no effect in mode reference"),
         (("--beats", "none.txt"), "none.txt: no such file"),
@@ -417,8 +470,16 @@ def test_help_shows_every_option_with_its_published_name(run: Cli) -> None:
         "--time-stretch-factor",
         "--feedback-steps",
         "--keep-stereo",
+        "--sampling-steps",
+        "--ncc",
+        "--no-typical-filtering",
+        "--typical-min-tokens",
+        "--coarse2fine-chunk-size-s",
+        "--cfg-guidance",
+        "compression prompt",
     ):
         assert option in printed
+    assert "--steps" not in printed and "--n-conditioning" not in printed
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,20 @@ import math
 import pytest
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.settings import Mode, generation_settings, vamp_settings
+from vampnet_onnx.configs.settings import (
+    GenerationSettings,
+    Mode,
+    generation_settings,
+    mask_settings,
+    published_options,
+    vamp_settings,
+)
 
 
 @pytest.mark.parametrize(
     "choices",
     [
-        {"steps": 0},
+        {"sampling_steps": 0},
         {"temperature": -1.0},
         {"temperature": math.nan},
         {"mask_temperature": math.inf},
@@ -26,6 +33,18 @@ from vampnet_onnx.configs.settings import Mode, generation_settings, vamp_settin
 def test_options_out_of_range_are_refused(choices: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(choices))):
         generation_settings(**choices)
+
+
+def test_published_names_are_taken_beside_ours_and_told() -> None:
+    assert generation_settings(sampling_steps=5) == generation_settings(steps=5)
+    assert mask_settings(ncc=1).n_conditioning_codebooks == 1
+    chosen = vamp_settings(coarse_chunk_size_s=2.0, coarse2fine_chunk_size_s=1.0)
+    assert (chosen.coarse_chunk_s, chosen.c2f_chunk_s) == (2.0, 1.0)
+    assert "sampling_steps" in published_options(GenerationSettings)
+    with pytest.raises(InputError, match="sampling_steps and steps are one option"):
+        generation_settings(sampling_steps=5, steps=5)
+    with pytest.raises(InputError, match="sampling_steps = 0 is outside"):
+        generation_settings(steps=0)
 
 
 def test_an_unknown_option_is_named_with_the_nearest_known_one() -> None:
@@ -52,7 +71,7 @@ def test_published_defaults_are_those_of_the_configuration() -> None:
         {"feedback_steps": 0},
         {"time_stretch_factor": 0},
         {"coarse_chunk_s": 0.0},
-        {"c2f_chunk_s": float("nan")},
+        {"coarse2fine_chunk_size_s": float("nan")},
         {"chunk_s": 1.0},
     ],
 )

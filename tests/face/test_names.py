@@ -44,7 +44,7 @@ def test_every_encoding_takes_help_and_names(
     assert shown.returncode == 0 and b"--keep-stereo" in shown.stdout, shown.stderr
     name = f"…音{STRANGE}.wav"
     wav(str(tmp_path / "in.wav"), tone())
-    done = run("vamp", "in.wav", name, "--artifacts", exported_a, "--steps", 1)
+    done = run("vamp", "in.wav", name, "--artifacts", exported_a, "--sampling-steps", 1)
     assert done.returncode == 0, done.stderr
     assert (tmp_path / name).is_file()
     shown_as = r"…音caf\xe9 it's\xff.wav".encode(encoding, "backslashreplace")
@@ -97,7 +97,7 @@ def test_sound_of_any_name_goes_in_and_out(run: Cli, exported_a: Path) -> None:
     wav("in.wav", tone())
     source = Path("in.wav").rename(folder / f"{STRANGE}.wav")
     files = {
-        "out.flac": ("vamp", source, folder / "out.flac", "--steps", 1),
+        "out.flac": ("vamp", source, folder / "out.flac", "--sampling-steps", 1),
         f"t{STRANGE}.npz": ("encode", source, folder / f"t{STRANGE}.npz"),
         "back.wav": ("decode", folder / f"t{STRANGE}.npz", folder / "back.wav"),
     }

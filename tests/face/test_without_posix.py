@@ -59,7 +59,7 @@ def test_commands_run_without_what_posix_alone_has(
         f"verify store --config {shlex.quote(str(config))} --report report",
         f"encode in.wav codes.npz --artifacts {artifacts}",
         f"decode codes.npz back.wav --artifacts {artifacts}",
-        f"vamp in.wav out.wav --artifacts {artifacts} --steps 2 --json",
+        f"vamp in.wav out.wav --artifacts {artifacts} --sampling-steps 2 --json",
     )
     done = python_without(MODULES, COMMANDS, *commands, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -42,7 +42,15 @@ def test_what_needs_a_missing_package_is_refused_before_the_work(
 
 def test_all_else_runs_without_them(exported_a: Path, tmp_path: Path) -> None:
     soundfile.write(tmp_path / "in.wav", tone(), RATE)
-    arguments = ("vamp", "in.wav", "out.wav", "--artifacts", exported_a, "--steps", "2")
+    arguments = (
+        "vamp",
+        "in.wav",
+        "out.wav",
+        "--artifacts",
+        exported_a,
+        "--sampling-steps",
+        "2",
+    )
     done = python_without(("matplotlib", "librosa"), FACE, *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert soundfile.info(tmp_path / "out.wav").frames == RATE

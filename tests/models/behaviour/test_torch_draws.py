@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from tests.support.recorded_cases import golden_model
+from tests.support.sets import GoldenSet
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.settings import (
     generation_settings,
     mask_settings,
     vamp_settings,
 )
+from vampnet_onnx.models.behaviour.interface import Part, coarse_to_fine
+from vampnet_onnx.models.behaviour.masks import steps_of
 from vampnet_onnx.models.behaviour.noise import TorchNoise
 from vampnet_onnx.models.behaviour.torch_draws import TorchDraws
 from vampnet_onnx.pipeline.vamp import VampPipeline
@@ -52,6 +56,24 @@ def test_a_seed_gives_the_mask_and_the_tokens_of_the_published_package(
         made = pipeline_a.vamp(recorded["codes"], mask, settings, noise=draws.of_tokens())
         np.testing.assert_array_equal(made.tokens, recorded[f"{handed}/tokens"])
         np.testing.assert_array_equal(made.masked_tokens, recorded[f"{handed}/masked"])
+
+
+def test_fine_codes_alone_are_those_of_the_published_package(
+    pipeline_a: VampPipeline, golden_a: GoldenSet
+) -> None:
+    """Without a mask: from coarse codes, and whatever fine ones are given beside them."""
+    with np.load(RECORDED) as data:
+        codes, expected = data["codes"], data["fine/tokens"]
+    settings = generation_settings(sampling_steps=3, temperature=0.8)
+    n = pipeline_a.components.transformer("c2f").n_conditioning_codebooks
+    for given in (codes[:, :n], codes):
+        noise = TorchDraws(7).of_tokens()
+        made = pipeline_a.coarse_to_fine(given, None, settings, noise=noise, chunk_s=0.4)
+        np.testing.assert_array_equal(made.tokens, expected)
+    chunk = steps_of(0.4, golden_a.models.codec.dims)
+    part = Part(golden_model(golden_a, "c2f"), settings, chunk, TorchNoise(7))
+    made_in_torch = coarse_to_fine(part, torch.from_numpy(codes[:, :n]))
+    np.testing.assert_array_equal(made_in_torch.tokens, expected)
 
 
 def test_the_global_generator_is_left_alone() -> None:

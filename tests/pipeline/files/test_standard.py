@@ -38,7 +38,7 @@ def test_commands_hand_on_what_they_would_write_to_files(
 
 
 def test_vamp_reads_and_writes_streams(run: Cli, exported_a: Path) -> None:
-    options = ("--artifacts", exported_a, "--steps", 2)
+    options = ("--artifacts", exported_a, "--sampling-steps", 2)
     run("vamp", wav("in.wav", tone()), "out.wav", *options)
     done = piped("vamp", "-", "-", *options, given=Path("in.wav").read_bytes())
     assert done.returncode == 0 and done.stdout == Path("out.wav").read_bytes()
@@ -60,7 +60,16 @@ def test_a_named_pipe_is_read_as_a_file(run: Cli, exported_a: Path) -> None:
 
 def test_a_reader_that_leaves_is_no_fault(run: Cli, exported_a: Path) -> None:
     source = wav("in.wav", tone(20))  # more than a pipe holds
-    command = [sys.executable, "-m", "vampnet_onnx", "vamp", source, "-", "--steps", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "vampnet_onnx",
+        "vamp",
+        source,
+        "-",
+        "--sampling-steps",
+        "1",
+    ]
     running = subprocess.Popen(
         [*command, "--artifacts", exported_a], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

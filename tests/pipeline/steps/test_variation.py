@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
 from tests.support.pipeline_inputs import codes_for
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.settings import generation_settings, vamp_settings
 from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
 from vampnet_onnx.pipeline.vamp import VampPipeline
@@ -50,6 +52,31 @@ def test_coarse_alone_is_a_request_and_keeps_the_fine_codes(pipeline_a: VampPipe
     n = pipeline_a.components.transformer("coarse").n_codebooks
     np.testing.assert_array_equal(made.tokens[:, n:], codes[:, n:])
     assert not np.array_equal(made.tokens[:, :n], codes[:, :n])
+
+
+def test_fine_codes_alone_keep_the_coarse_ones_and_what_a_mask_keeps(
+    pipeline_a: VampPipeline,
+) -> None:
+    codes = codes_for(pipeline_a)
+    mask = np.ones_like(codes)
+    mask[..., ::3] = 0
+    made = pipeline_a.coarse_to_fine(codes, mask, noise=PhiloxNoise(0)).tokens
+    n = pipeline_a.components.transformer("c2f").n_conditioning_codebooks
+    np.testing.assert_array_equal(made[:, :n], codes[:, :n])
+    np.testing.assert_array_equal(made[..., ::3], codes[..., ::3])
+    assert not np.array_equal(made, codes)
+
+
+def test_fine_codes_alone_are_refused_where_codes_or_mask_do_not_fit(
+    pipeline_a: VampPipeline,
+) -> None:
+    codes, noise = codes_for(pipeline_a), PhiloxNoise(0)
+    n = pipeline_a.components.transformer("c2f").n_conditioning_codebooks
+    for few in (codes[:, : n - 1], codes[0]):
+        with pytest.raises(InputError, match=rf"\[batch, {n} to 5, steps\]"):
+            pipeline_a.coarse_to_fine(few, noise=noise)
+    with pytest.raises(InputError, match="codes must be"):
+        pipeline_a.coarse_to_fine(codes[:, :n], np.ones_like(codes), noise=noise)
 
 
 def test_progress_counts_every_sampling_step(pipeline_a: VampPipeline) -> None:

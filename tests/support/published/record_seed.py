@@ -4,7 +4,7 @@
 
 As its app does: torch is seeded, a mask is built, and a variation of several chunks and
 feedback steps is made of it, once with the seed handed to ``vamp`` (the app) and once without
-(``hello.py``); on a CPU, in one thread.
+(``hello.py``); then fine codes alone, without a mask.  On a CPU, in one thread.
 """
 
 from __future__ import annotations
@@ -44,6 +44,9 @@ def main(checkpoint: Path, target: Path) -> None:
         mask = interface.build_mask(codes, rand_mask_intensity=0.9, **OF_MASK)
         tokens, masked = interface.vamp(codes, mask, return_mask=True, **OF_VAMP, **handed)
         found |= {f"{name}/mask": mask, f"{name}/tokens": tokens, f"{name}/masked": masked}
+    audiotools.util.seed(SEED)
+    coarse = codes[:, : interface.c2f.n_conditioning_codebooks]
+    found["fine/tokens"] = interface.coarse_to_fine(coarse, _sampling_steps=3, temperature=0.8)
     np.savez_compressed(target, **{key: np.asarray(value) for key, value in found.items()})
 
 

@@ -12,6 +12,7 @@ from tests.support.recorded_cases import golden_model
 from tests.support.sets import GoldenSet
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.settings import (
+    beat_settings,
     generation_settings,
     mask_settings,
     vamp_settings,
@@ -20,6 +21,7 @@ from vampnet_onnx.models.behaviour.interface import Part, coarse_to_fine
 from vampnet_onnx.models.behaviour.masks import steps_of
 from vampnet_onnx.models.behaviour.noise import TorchNoise
 from vampnet_onnx.models.behaviour.torch_draws import TorchDraws
+from vampnet_onnx.pipeline.steps.masks import Beats
 from vampnet_onnx.pipeline.vamp import VampPipeline
 
 # Made by the published packages under torch 2.13: tests/support/published/record_seed.py
@@ -56,6 +58,33 @@ def test_a_seed_gives_the_mask_and_the_tokens_of_the_published_package(
         made = pipeline_a.vamp(recorded["codes"], mask, settings, noise=draws.of_tokens())
         np.testing.assert_array_equal(made.tokens, recorded[f"{handed}/tokens"])
         np.testing.assert_array_equal(made.masked_tokens, recorded[f"{handed}/masked"])
+
+
+def test_a_seed_gives_the_mask_of_beats_and_what_is_drawn_after_it(
+    pipeline_a: VampPipeline,
+) -> None:
+    with np.load(RECORDED) as data:
+        recorded = dict(data)
+    times = (0.1, 0.55, 0.97, 1.38, 1.82, 2.3)
+    around = beat_settings(before_beat_s=0.02, after_beat_s=0.05, beat_dropout=0.3)
+    draws = TorchDraws(7)
+    mask = pipeline_a.build_mask(
+        recorded["codes"],
+        mask_settings(periodic_prompt=5, periodic_prompt_width=3, dropout=0.2),
+        seed=7,
+        beats=Beats(times, times[::3], around),
+        draws=draws,
+    )
+    np.testing.assert_array_equal(mask, recorded["beats/mask"])
+    settings = vamp_settings(
+        generation_settings(steps=3),
+        batch_size=2,
+        feedback_steps=2,
+        coarse_chunk_s=1.0,
+        c2f_chunk_s=0.4,
+    )
+    made = pipeline_a.vamp(recorded["codes"], mask, settings, noise=draws.of_tokens())
+    np.testing.assert_array_equal(made.tokens, recorded["beats/tokens"])
 
 
 def test_fine_codes_alone_are_those_of_the_published_package(

@@ -3,8 +3,9 @@
     python record_seed.py tests/golden/a tests/support/recorded/seed_7.npz
 
 As its app does: torch is seeded, a mask is built, and a variation of several chunks and
-feedback steps is made of it, once with the seed handed to ``vamp`` (the app) and once without
-(``hello.py``); then fine codes alone, without a mask.  On a CPU, in one thread.
+feedback steps is made of it, once with the seed handed to ``vamp`` (the app), once without
+(``hello.py``) and once so with beats laid over the mask; then fine codes alone, without a
+mask.  On a CPU, in one thread.
 """
 
 from __future__ import annotations
@@ -15,11 +16,21 @@ from pathlib import Path
 import audiotools
 import numpy as np
 import torch
+from vampnet import mask as vampnet_mask
 from vampnet.interface import Interface
 
 SEED, FRAMES = 7, 290
 OF_MASK = {"periodic_prompt": 5, "periodic_prompt_width": 3, "_dropout": 0.2}
+OF_BEATS = {"before_beat_s": 0.02, "after_beat_s": 0.05, "dropout": 0.3}
+BEATS = np.array([0.1, 0.55, 0.97, 1.38, 1.82, 2.3])
 OF_VAMP = {"batch_size": 2, "feedback_steps": 2, "_sampling_steps": 3}
+
+
+class GivenBeats:
+    """In place of the tracker: its beats, and those of them that begin a bar, in seconds."""
+
+    def extract_beats(self, signal):
+        return BEATS, BEATS[::3]
 
 
 def main(checkpoint: Path, target: Path) -> None:
@@ -44,6 +55,15 @@ def main(checkpoint: Path, target: Path) -> None:
         mask = interface.build_mask(codes, rand_mask_intensity=0.9, **OF_MASK)
         tokens, masked = interface.vamp(codes, mask, return_mask=True, **OF_VAMP, **handed)
         found |= {f"{name}/mask": mask, f"{name}/tokens": tokens, f"{name}/masked": masked}
+    audiotools.util.seed(SEED)
+    mask = interface.build_mask(codes, **OF_MASK)
+    interface.beat_tracker = GivenBeats()
+    seconds = FRAMES * interface.codec.hop_length - 1
+    heard = audiotools.AudioSignal(torch.zeros(1, 1, seconds), interface.codec.sample_rate)
+    mask = vampnet_mask.mask_and(mask, interface.make_beat_mask(heard, **OF_BEATS))
+    mask = vampnet_mask.codebook_mask(mask, 3)
+    tokens = interface.vamp(codes, mask, **OF_VAMP)
+    found |= {"beats/mask": mask, "beats/tokens": tokens}
     audiotools.util.seed(SEED)
     coarse = codes[:, : interface.c2f.n_conditioning_codebooks]
     found["fine/tokens"] = interface.coarse_to_fine(coarse, _sampling_steps=3, temperature=0.8)

@@ -121,6 +121,12 @@ def vamp_file(
             allow_clipped=job.allow_clipped,
             say=say,
         )
+        if file.sample_rate != (rate := pipeline.codec.sample_rate):
+            say(
+                f"{file.name}: comes at {file.sample_rate} Hz; what is made of it has the"
+                f" codec's rate, {rate} Hz"
+                + (f", and nothing above {rate // 2} Hz" if file.sample_rate > rate else "")
+            )
         progress("opening", 0, 1)
         pipeline.begin(coarse_only=job.coarse_only, sample_rate=file.sample_rate)
         progress("opening", 1, 1)

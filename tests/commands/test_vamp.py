@@ -42,9 +42,14 @@ def test_files_of_every_format_go_in_and_out(run: Cli, exported_a: Path, suffix:
 
 def test_audio_of_another_rate_comes_out_at_the_codecs(run: Cli, exported_a: Path) -> None:
     source = wav("in.wav", tone(rate=22050), 22050)
-    assert run("vamp", source, "out.wav", "--artifacts", exported_a, *QUICK)[0] == 0
+    code, _, err = run("vamp", source, "out.wav", "--artifacts", exported_a, *QUICK)
+    assert code == 0
     assert soundfile.info("out.wav").samplerate == RATE
     assert soundfile.info("out.wav").frames == RATE
+    said = "note: in.wav: comes at 22050 Hz; what is made of it has the codec's rate, 8000 Hz,"
+    assert f"{said} and nothing above 4000 Hz\n" in err
+    run("vamp", wav("own.wav", tone()), "out.wav", "--artifacts", exported_a, *QUICK)
+    assert "comes at" not in run("vamp", "own.wav", "o.wav", "--artifacts", exported_a)[2]
 
 
 def test_the_same_seed_makes_the_same_file(run: Cli, exported_a: Path) -> None:

@@ -12,7 +12,7 @@ from vampnet_onnx.configs.extras import require_export_tools
 from vampnet_onnx.configs.files import temporary_folder
 from vampnet_onnx.configs.interrupts import EXIT_CODE
 
-from .options import Checkpoint, Codec, Json
+from .options import Checkpoint, Codec, Json, Provider, Runs, Tf32
 from .output import (
     complain,
     err,
@@ -101,6 +101,9 @@ def bench(
         Path | None,
         typer.Option(metavar="DIR", help="Write bench.json and bench.html, with a plot."),
     ] = None,
+    provider: Provider = "cpu",
+    runtime: Runs = "onnxruntime",
+    tf32: Tf32 = False,
     as_json: Json = False,
 ) -> None:
     r"""Measure how fast artifacts are, against PyTorch and against other versions of ours.
@@ -116,6 +119,9 @@ def bench(
     encode and decode are the steps of the pipeline, in windows. --whole adds whole jobs, a
     process a run: a variation of ten seconds from files to audio, exporting (of unknown
     dimensions, and once more of known ones) and verifying (one seed), with peak memory.
+
+    With --provider or --runtime our side runs there, wholly, or it is an error; exporting runs
+    nothing there and is left out of --only. The rate of matrix products stays the processor's.
 
     An interrupt keeps what was measured. For the released size it takes many minutes; how many
     is said as soon as it is known.
@@ -134,12 +140,14 @@ def bench(
     if whole and only:
         raise InputError("--whole is all parts; leave --only out")
     from vampnet_onnx.configs.artifacts import open_artifacts
+    from vampnet_onnx.configs.runtime import Runtime
     from vampnet_onnx.configs.verification import version_to_use
     from vampnet_onnx.reports.timings_page import has_bench, require_bench_place, write_bench
     from vampnet_onnx.reports.timings_text import beyond, grids, who
     from vampnet_onnx.verify.bench.run import INTERRUPTED, PARTS, Asked
     from vampnet_onnx.verify.bench.run import bench as run_bench
 
+    on = Runtime(runtime, provider, tf32=tf32)
     chosen = opened = None
     if artifacts is not None:
         with spinner("checking hashes"):
@@ -159,6 +167,7 @@ def bench(
         only=tuple(component or ()),
         cores=() if cores is None else _numbers(cores),
         rounds=rounds,
+        on=on,
     )
     with temporary_folder() as folder, spinner("measuring") as tell:
         found = run_bench(

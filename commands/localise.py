@@ -15,7 +15,7 @@ from vampnet_onnx.configs.files import is_there, require_place
 from vampnet_onnx.configs.invocation import shell_line
 from vampnet_onnx.reports.summary import counted
 
-from .options import Cases, Checkpoint, Codec, Json, Lora, Unsealed
+from .options import Cases, Checkpoint, Codec, Json, Lora, Provider, Runs, Tf32, Unsealed
 from .output import err, newest_of, out, print_json, spinner
 
 if TYPE_CHECKING:
@@ -69,6 +69,9 @@ def localise(
     codec: Codec = None,
     lora: Lora = None,
     unsealed: Unsealed = False,
+    provider: Provider = "cpu",
+    runtime: Runs = "onnxruntime",
+    tf32: Tf32 = False,
     as_json: Json = False,
 ) -> None:
     r"""Walk an export module by module and name the one that introduces an error.
@@ -77,7 +80,8 @@ def localise(
     then introduces the error, one that is wrong only in the whole passes it on. With NEW, two
     versions, or two files, are compared with each other instead of with the checkpoint. If
     values are not finite, the first module and node that made them are named. Without a
-    component or a case every component is walked, on one case each.
+    component or a case every component is walked, on one case each. On another provider or
+    runtime every part of the export that is cut out runs there, wholly, or it is an error.
 
     Exit code 1 means that a module was named, or that two files differ all the same.
 
@@ -100,8 +104,10 @@ def localise(
         if is_there(bundle):
             raise InputError(f"{bundle}: exists already and is never overwritten")
         require_place(bundle.parent)
+    from vampnet_onnx.configs.runtime import Runtime
     from vampnet_onnx.verify.causes.locate import localise_each
 
+    asked = Runtime(runtime, provider, tf32=tf32)
     chosen = newest_of(artifacts, *filter(None, [new]))
     with spinner("walking module by module") as tell:
         walked = list(
@@ -118,6 +124,7 @@ def localise(
                 lora=lora or (),
                 unsealed=unsealed,
                 reference=reference,
+                runtime=asked,
                 progress=tell,
             )
         )
@@ -131,7 +138,7 @@ def localise(
         from vampnet_onnx.verify.causes.bundle import write_bundle
 
         if write_bundle(bundle, first):
-            again = shell_line("replay", bundle)
+            again = shell_line("replay", bundle, *asked.words())
             assert first.localisation.cut_out is not None
             module = first.localisation.cut_out.path or "the whole"
             line = f"bundle of {module} in {bundle}; run it with: {again}"
@@ -149,6 +156,9 @@ def localise(
         for name in first.unvouched:
             line = f"unsealed: no manifest vouches for {name} as it is"
             out.print(line, style="yellow", markup=False)
+        if not asked.is_usual:
+            for line in dict.fromkeys(f"{f.component} on {f.runtime}" for f in walked):
+                out.print(f"  walked {line}", markup=False)
         for found in sorted(walked, key=lambda found: not found.localisation.culprits):
             _print(found)
         if reference == "golden" and wrong:
@@ -169,6 +179,7 @@ def _row(found: Located) -> dict[str, object]:
         "findings": [dataclasses.asdict(f) for f in found.localisation.findings],
         "nonfinite": dataclasses.asdict(found.birth),
         "unsealed": found.unvouched,
+        "runtime": str(found.runtime),
     }
 
 

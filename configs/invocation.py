@@ -9,9 +9,7 @@ from .text import path_word, quoted
 
 # What commands know of it besides the artifacts, --checkpoint and --codec.
 _KNOWN: Mapping[str, frozenset[str]] = {
-    "verify": frozenset(
-        {"lora", "config", "unsealed", "reference", "upstream_python", "runtime"}
-    ),
+    "verify": frozenset({"lora", "config", "unsealed", "reference", "upstream_python"}),
     "localise": frozenset({"lora", "unsealed", "reference"}),
 }
 # Where a verification that is run again reports, so that it replaces no whole report.
@@ -69,8 +67,7 @@ class Given:
             words += ["--upstream-python", str(self.upstream_python)]
         if name == "verify":
             words += ["--report", _AGAIN]
-        if "runtime" in known:
-            words += self.runtime.words()
+        words += self.runtime.words()
         return shell_line(*words, *more)
 
 

@@ -231,7 +231,9 @@ class _Run:
         _require_made_from(models, artifacts, record)
         adapters = _adapters(record, checkpoints, artifacts)
         unadapted = partial(_unadapted, record, checkpoints, models, adapters)
-        return Suspect(artifacts, record, oracle(models), models, unadapted, adapters)
+        return Suspect(
+            artifacts, record, oracle(models), models, unadapted, adapters, self.runtime
+        )
 
     def jobs_for(self, record: ComponentRecord) -> int:
         """Return how many processes run its cases: one where all are one case."""
@@ -298,11 +300,6 @@ class _Run:
             cause = _cause(
                 found, opened, components, self.given, self.localise_seconds, of_file
             )
-            if not self.runtime.is_usual and not cause.module:
-                told = (
-                    f"{cause.what}, walked on ONNX Runtime's CPU; it fails on {self.runtime}"
-                )
-                cause = cause.model_copy(update={"what": told})
             components[-1] = found = found.model_copy(update={"causes": [cause]})
             self.progress(f"why {record.id}", 1, 1)
             notes += describe_nonfinite(found)

@@ -2,7 +2,7 @@
 
 ONNX Runtime runs on the CPU whatever a provider does not take, and all of a graph where the
 provider does not load, without a word; the list of a session's providers says nothing of it.
-So a session on a provider runs once, on the smallest input, with a profile, which names every
+So a session on a provider runs once, on a small input, with a profile, which names every
 node and the provider that ran it.  What is not there and should be is refused.
 """
 
@@ -183,7 +183,7 @@ def require_placed(nodes: Sequence[Node], provider: Provider, who: str) -> dict[
         for node in nodes
         if node.provider != wanted and node.floats and node.operator not in of_shapes
     )
-    if not any(node.provider == wanted for node in nodes):
+    if elsewhere and not any(node.provider == wanted for node in nodes):
         raise EnvironmentLacksError(
             f"{who}: {wanted} runs none of its {len(nodes)} nodes, all of them fell to the"
             " CPU; what it needs (drivers, libraries) is missing, or it takes no such graph"
@@ -202,19 +202,21 @@ def require_placed(nodes: Sequence[Node], provider: Provider, who: str) -> dict[
 def profiled(
     open_session: Callable[[ort.SessionOptions], ort.InferenceSession],
     options: ort.SessionOptions,
+    sample: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[ort.InferenceSession, list[Node]]:
-    """Open a session, run it once on its smallest input, and return it with what ran where.
+    """Open a session, run it once, and return it with what ran where.
 
     Args:
         open_session: opens it under the options.
         options: a profile is added to them; it ends with the first run.
+        sample: what it runs on; its smallest input if left out.
     """
     with tempfile.TemporaryDirectory(prefix="vampnet-onnx-") as folder:
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(folder) / "profile")
         session = open_session(options)
         try:
-            session.run(None, smallest_input(session))
+            session.run(None, smallest_input(session) if sample is None else dict(sample))
         finally:
             profile = Path(session.end_profiling())
         return session, read_profile(profile)

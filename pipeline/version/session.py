@@ -57,11 +57,18 @@ class Opened(Graph, Protocol):
 class Session:
     """Runs one graph on ONNX Runtime."""
 
-    def __init__(self, path: Path, runtime: Runtime | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        runtime: Runtime | None = None,
+        *,
+        sample: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         """Load a graph; on a provider it runs once, to see where every node runs.
 
         Args:
             runtime: ONNX Runtime's own choice of threads on the CPU if left out.
+            sample: what it runs on once; the smallest input if left out.
 
         Raises:
             InputError: ONNX Runtime cannot load the file.
@@ -75,7 +82,9 @@ class Session:
                 self._session = _load(path, options, ["CPUExecutionProvider"])
             else:
                 wanted = [(provider.name, provider.options(runtime)), "CPUExecutionProvider"]
-                self._session, nodes = profiled(lambda o: _load(path, o, wanted), options)
+                self._session, nodes = profiled(
+                    lambda o: _load(path, o, wanted), options, sample
+                )
             described = _described(self._session)
         except Exception as error:  # ONNX Runtime's errors share no other base
             message = f"{path}: ONNX Runtime {ort.__version__} cannot load it: {said(error)}"
@@ -173,12 +182,26 @@ def open_session(
 
 def open_graph(path: Path, record: ComponentRecord, runtime: Runtime | None = None) -> Opened:
     """Load a component's file where it belongs, whatever its hash; see `open_session`."""
-    runtime = runtime_for(record.name, runtime or Runtime())
+    return open_file(path, runtime_for(record.name, runtime or Runtime()))
+
+
+def open_file(
+    path: Path, runtime: Runtime, *, sample: Mapping[str, np.ndarray] | None = None
+) -> Opened:
+    """Load any graph on a runtime, wholly.
+
+    Args:
+        sample: what it runs on once, on a provider; the smallest input if left out.
+
+    Raises:
+        InputError: the runtime cannot load it.
+        EnvironmentLacksError: a provider does not run all of it.
+    """
     if runtime.name == "openvino":
         from .openvino import OpenVinoSession
 
         return OpenVinoSession(path, threads=runtime.threads)
-    return Session(path, runtime)
+    return Session(path, runtime, sample=sample)
 
 
 def _options(threads: int) -> ort.SessionOptions:

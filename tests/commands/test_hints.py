@@ -17,6 +17,7 @@ from tests.support.command_line import Cli, Result, refused
 from tests.support.edited import edited
 from tests.support.sets import GOLDEN
 from vampnet_onnx.configs.invocation import Given
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.reports import Report, read_report
 
 MATRIX = """
@@ -172,16 +173,17 @@ def test_a_command_holds_all_that_was_given_and_quotes_it() -> None:
         unsealed=True,
         reference="upstream",
         upstream_python=Path("/x y/python"),
+        runtime=Runtime(provider="cuda", tf32=True),
     )
     assert shlex.split(given.command("verify", "--case", "a b")) == [
         *("vampnet-onnx", "verify", "./-my models/v1", "--checkpoint", "it's"),
         *("--config", "c d.toml", "--lora", "coarse=a b.pth", "--unsealed"),
         *("--reference", "upstream", "--upstream-python", "/x y/python"),
-        *("--report", "report-again", "--case", "a b"),
+        *("--report", "report-again", "--provider", "cuda", "--tf32", "--case", "a b"),
     ]
     assert shlex.split(given.command("localise")) == [
         *("vampnet-onnx", "localise", "./-my models/v1", "--checkpoint", "it's"),
-        *("--lora", "coarse=a b.pth", "--unsealed"),
+        *("--lora", "coarse=a b.pth", "--unsealed", "--provider", "cuda", "--tf32"),
     ]
 
 

@@ -42,12 +42,14 @@ class Side:
         runtime: ``onnx``, ``torch``, ``torch-compile`` or ``openvino``.
         python: the interpreter.
         form: of the transformers; empty for float32.
+        on: provider and whether TF32 is allowed; empty for the CPU.
     """
 
     name: str
     runtime: str
     python: str = field(default_factory=lambda: sys.executable)
     form: str = ""
+    on: Mapping[str, Any] = field(default_factory=dict)
 
 
 def interpreter(given: str) -> str:
@@ -85,7 +87,7 @@ class Worker:
         assert process.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(f"{len(script)}\n{script}")
-        started = self.ask("start", runtime=side.runtime, cores=cores)
+        started = self.ask("start", runtime=side.runtime, cores=cores, **side.on)
         self.given = int(started["cores"]), int(started["threads"])
         self.import_s = float(started["seconds"])
         self.described = Contender(

@@ -13,10 +13,12 @@ from vampnet_onnx.configs.interrupts import Interrupted, dealt_with
 from vampnet_onnx.configs.machine import cores as cores_here
 from vampnet_onnx.configs.machine import processor
 from vampnet_onnx.configs.names import FLOAT32, FORMS
+from vampnet_onnx.configs.runtime import USUAL, Runtime
 from vampnet_onnx.export.components.registry import require_known, required_checkpoint
 from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.models.checkpoints.random_checkpoint import sizes, write_random_set
 from vampnet_onnx.pipeline.version.components import Components
+from vampnet_onnx.pipeline.version.providers import require_runtime
 from vampnet_onnx.reports.timings import Bench, Contender, Row
 from vampnet_onnx.verify.sides.export import require_same_sources
 
@@ -68,6 +70,7 @@ class Asked:
         only: names of components and steps; empty for all.
         cores: numbers of them; empty for one, two, four and so on to all.
         rounds: that count; None is as many as fit into the time.
+        on: what runs the artifacts, on all our sides.
     """
 
     artifacts: Artifacts | None
@@ -81,13 +84,16 @@ class Asked:
     only: Sequence[str] = ()
     cores: Sequence[int] = ()
     rounds: int | None = None
+    on: Runtime = USUAL
 
     def __post_init__(self) -> None:
         """Refuse what cannot be measured, before anything is made.
 
         Raises:
             InputError: naming the option and the way out.
+            EnvironmentLacksError: the runtime is not installed here.
         """
+        require_runtime(self.on)
         if (self.artifacts is None) == (self.like is None):
             raise InputError(
                 "give ARTIFACTS, or --like SIZE for random ones of that size, and not both"
@@ -105,6 +111,17 @@ class Asked:
                 raise InputError(
                     f"--only {part}: known are {', '.join(PARTS)}{nearest(part, [*PARTS])}"
                 )
+        if not self.on.is_usual and "export" in self.parts:
+            rest = " ".join(f"--only {part}" for part in PARTS if part != "export")
+            raise InputError(
+                f"{' '.join(self.on.words())}: an export runs nothing there to measure; ask"
+                f" for the other parts ({rest}), or leave it out"
+            )
+        if self.on.name in (self.against or ()):
+            raise InputError(
+                f"--against {self.on.name}: with --runtime {self.on.name} our side runs on it;"
+                " leave one of them out"
+            )
         if self.like is None and self.checkpoint is None:
             against = [name for name in self.against or () if name.startswith("torch")]
             lacking = [*against, *(p for p in self.parts if p in PARTS[2:])]
@@ -138,13 +155,18 @@ class Asked:
         """Who takes part, the one that others are compared with first."""
         torch = self.like is not None or self.checkpoint is not None
         against = (("torch",) if torch else ()) if self.against is None else self.against
+        runtime = _OURS if self.on.name == "onnxruntime" else self.on.name
+        ours = Side(runtime, runtime)
+        if self.on.provider != "cpu":
+            ours = replace(ours, on={"provider": self.on.provider, "tf32": self.on.tf32})
         found = [
-            Side(_OURS, "onnx") if form == FLOAT32 else Side(form, "onnx", form=form)
+            ours if form == FLOAT32 else replace(ours, name=form, form=form)
             for form in dict.fromkeys(self.variants or [FLOAT32])
         ]
         found += [Side(name, name) for name in against]
         if self.beside is not None:
-            found.append(Side(_BESIDE, "onnx", interpreter(self.beside), found[0].form))
+            python = interpreter(self.beside)
+            found.append(replace(found[0], name=_BESIDE, python=python))
         return found
 
     @property

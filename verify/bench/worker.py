@@ -96,9 +96,14 @@ class Work:
         self.arrays: dict[str, Any] = {}
         self.given = ""
         self.cores = 1
+        self.on: dict[str, Any] = {}
 
-    def start(self, runtime: str, cores: int) -> dict[str, Any]:
-        """Take so many cores, and say what is here and how long its imports took."""
+    def start(self, runtime: str, cores: int, **on: Any) -> dict[str, Any]:
+        """Take so many cores, and say what is here and how long its imports took.
+
+        Args:
+            on: provider and whether TF32 is allowed, where it is not the CPU.
+        """
         if hasattr(os, "sched_setaffinity"):
             own = sorted(os.sched_getaffinity(0))[:cores]
             os.sched_setaffinity(0, own)
@@ -110,8 +115,14 @@ class Work:
 
         what = f"onnxruntime {onnxruntime.__version__}"
         threads = cores
+        self.on = on
+        if on:
+            _require_provider(on)
+            what += f" on {on['provider']}{', TF32 allowed' if on['tf32'] else ''}"
         if runtime == "openvino":
             import openvino
+
+            self.on = {"runtime": runtime}
 
             what = f"openvino {openvino.__version__.partition('-')[0]} in float32"
         elif runtime != "onnx":
@@ -139,7 +150,8 @@ class Work:
         began = time.perf_counter()
         if runtime == "torch-compile":
             where["compiled"] = True
-        self.run = getattr(self, f"_{kind}_{runtime.partition('-')[0]}")(**where)
+        way = "torch" if runtime.startswith("torch") else "graph"
+        self.run = getattr(self, f"_{kind}_{way}")(**where)
         return {"seconds": time.perf_counter() - began}
 
     def time(self, inputs: str = "") -> dict[str, Any]:
@@ -156,9 +168,9 @@ class Work:
         self.run(self.arrays)
         return {"seconds": {"total": time.perf_counter() - began}, "memory": _peak()}
 
-    # Components and steps: on ONNX Runtime, and in PyTorch.
+    # Components and steps: as graphs on a runtime, and in PyTorch.
 
-    def _graph_onnx(self, files: str, component: str) -> Run:
+    def _graph_graph(self, files: str, component: str) -> Run:
         from vampnet_onnx.configs.artifacts import open_artifacts
         from vampnet_onnx.pipeline.version import session
 
@@ -170,17 +182,9 @@ class Work:
             alone: Any = session.Session
             run: Run = alone(artifacts.path(record), threads=self.cores).run
             return run
-        return session.open_session(artifacts, record, Runtime(threads=self.cores)).run
-
-    def _graph_openvino(self, files: str, component: str) -> Run:
-        from vampnet_onnx.configs.artifacts import open_artifacts
-        from vampnet_onnx.configs.runtime import Runtime
-        from vampnet_onnx.pipeline.version.session import open_session
-
-        artifacts = open_artifacts(Path(files))
-        record = artifacts.manifest.component(component)
-        assert record is not None
-        return open_session(artifacts, record, Runtime("openvino", threads=self.cores)).run
+        named = {"name" if key == "runtime" else key: value for key, value in self.on.items()}
+        runtime = Runtime(threads=self.cores, **named)
+        return session.open_session(artifacts, record, runtime).run
 
     def _graph_torch(
         self, files: str, component: str, codec: str | None, compiled: bool = False
@@ -200,14 +204,11 @@ class Work:
         assert isinstance(built, TracedComponent)
         return _in_torch(built.module.eval(), compiled)
 
-    def _encode_openvino(self, files: str) -> Run:
-        return self._encode_onnx(files, runtime="openvino")
-
-    def _encode_onnx(self, files: str, **chosen: Any) -> Run:
+    def _encode_graph(self, files: str) -> Run:
         from vampnet_onnx import VampPipeline
         from vampnet_onnx.pipeline.steps.preparation import Prepared
 
-        pipeline = VampPipeline.open(files, threads=self.cores, **chosen)
+        pipeline = VampPipeline.open(files, threads=self.cores, **self.on)
 
         def run(arrays: dict[str, Any]) -> object:
             audio = arrays["audio"]
@@ -218,13 +219,10 @@ class Work:
     def _encode_torch(self, files: str, codec: str | None, compiled: bool = False) -> Run:
         return _in_torch(_networks(files, codec)["codec"].encode, compiled)
 
-    def _decode_openvino(self, files: str) -> Run:
-        return self._decode_onnx(files, runtime="openvino")
-
-    def _decode_onnx(self, files: str, **chosen: Any) -> Run:
+    def _decode_graph(self, files: str) -> Run:
         from vampnet_onnx import VampPipeline
 
-        pipeline = VampPipeline.open(files, threads=self.cores, **chosen)
+        pipeline = VampPipeline.open(files, threads=self.cores, **self.on)
         return lambda arrays: pipeline.decode(arrays["codes"])
 
     def _decode_torch(self, files: str, codec: str | None, compiled: bool = False) -> Run:
@@ -265,8 +263,7 @@ class Work:
         clock = Clock()
         if runtime in ("onnx", "openvino"):
             # A version before this one knows neither forms nor runtimes.
-            chosen = {"runtime": runtime} if runtime != "onnx" else {}
-            _vamp_onnx(clock, files, audio, rate, self.cores, **chosen, **more)
+            _vamp_onnx(clock, files, audio, rate, self.cores, **self.on, **more)
         else:
             _vamp_torch(clock, files, audio, rate, compiled=runtime != "torch", **more)
         return {"seconds": clock.seconds, "memory": _peak()}
@@ -288,7 +285,9 @@ class Work:
 
         _forget_peak()
         with _sampled("verify") as found:
-            report = verify_export(files, checkpoint, codec=codec, seeds=[0], localise=False)
+            report = verify_export(
+                files, checkpoint, codec=codec, seeds=[0], localise=False, **self.on
+            )
         return {**found, "verdict": report.verdict.value}
 
 
@@ -428,6 +427,23 @@ def _require_compiler() -> None:
             f"torch.compile does not work there ({why}); install a C++ compiler (g++, say), or"
             " leave torch-compile out of --against"
         ) from error
+
+
+def _require_provider(on: dict[str, Any]) -> None:
+    """Refuse a provider that is not there, before hours of measuring."""
+    try:
+        from vampnet_onnx.configs.errors import EnvironmentLacksError
+        from vampnet_onnx.configs.runtime import Runtime
+        from vampnet_onnx.pipeline.version.providers import require_runtime
+    except ImportError as error:
+        raise LacksError(
+            "its version of vampnet-onnx knows no provider but the CPU; leave it out, or"
+            " --provider"
+        ) from error
+    try:
+        require_runtime(Runtime(**on))
+    except EnvironmentLacksError as error:
+        raise LacksError(str(error)) from error
 
 
 def _in_torch(function: Callable[..., object], compiled: bool) -> Run:

@@ -15,8 +15,10 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from vampnet_onnx.configs.arrays import read_arrays
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import publish_folder, read_json, staging_folder
+from vampnet_onnx.configs.runtime import USUAL, Runtime
 from vampnet_onnx.export.onnx_file import save_graph
-from vampnet_onnx.pipeline.version.session import Session
+from vampnet_onnx.pipeline.version.providers import require_runtime, runtime_for
+from vampnet_onnx.pipeline.version.session import open_file
 from vampnet_onnx.verify.localisation.culprit import distance
 
 from .locate import Located
@@ -31,12 +33,14 @@ class Facts:
 
     Attributes:
         error: relative L2 of its output, on the reference's inputs.
+        runtime: that it was walked on, in words.
     """
 
     component: str
     module: str
     case: str
     error: float
+    runtime: str = str(USUAL)
 
 
 def write_bundle(folder: Path, found: Located) -> bool:
@@ -48,7 +52,7 @@ def write_bundle(folder: Path, found: Located) -> bool:
     module = found.localisation.cut_out
     if module is None:
         return False
-    facts = Facts(found.component, module.path, found.case, module.error)
+    facts = Facts(found.component, module.path, found.case, module.error, str(found.runtime))
     with staging_folder(folder.parent) as staged:
         save_graph(module.model, staged / GRAPH)
         for name, arrays in (
@@ -71,19 +75,26 @@ class Replayed:
     Attributes:
         error: relative L2 of the output now.
         same: whether the output is the recorded one, bit for bit.
+        runtime: that it ran on, in words.
     """
 
     facts: Facts
     error: float
     same: bool
+    runtime: str
 
 
-def replay(folder: Path) -> Replayed:
+def replay(folder: Path, runtime: Runtime = USUAL) -> Replayed:
     """Run the module of a bundle on its inputs.
+
+    Args:
+        runtime: that it runs on, if its component belongs there.
 
     Raises:
         InputError: not a bundle.
+        EnvironmentLacksError: the runtime is not installed, or does not run all of it.
     """
+    require_runtime(runtime)
     try:
         facts = Facts(**read_json(folder / FACTS))
         inputs, reference, recorded = (
@@ -91,9 +102,11 @@ def replay(folder: Path) -> Replayed:
         )
     except (InputError, TypeError, ValidationError) as error:
         raise InputError(f"{folder}: not a bundle of localise ({error})") from error
-    found = Session(folder / GRAPH).run(inputs)
+    ran_on = runtime_for(facts.component.partition(".")[0], runtime)
+    found = open_file(folder / GRAPH, ran_on, sample=inputs).run(inputs)
     same = all(n in found and np.array_equal(found[n], a) for n, a in recorded.items())
-    return Replayed(facts, distance(list(reference.values()), list(found.values())), same)
+    now = distance(list(reference.values()), list(found.values()))
+    return Replayed(facts, now, same, str(ran_on))
 
 
 def _arrays(path: Path) -> dict[str, np.ndarray]:

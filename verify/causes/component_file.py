@@ -16,8 +16,10 @@ from vampnet_onnx.configs.manifest import (
     SourceRecord,
 )
 from vampnet_onnx.configs.names import FLOAT16, entry_and_form
+from vampnet_onnx.configs.runtime import USUAL, Runtime
 from vampnet_onnx.configs.store import read_manifest
 from vampnet_onnx.export.components.registry import require_known
+from vampnet_onnx.pipeline.version.providers import runtime_for
 from vampnet_onnx.verify.localisation.graph import GraphModules
 from vampnet_onnx.verify.sides.export import adapters_of
 
@@ -44,14 +46,20 @@ class ComponentFile:
     adapted: bool = False
 
 
-def walkable(graph: GraphModules, variant: str) -> GraphModules:
+def walkable(
+    graph: GraphModules, record: ComponentRecord, runtime: Runtime = USUAL
+) -> GraphModules:
     """Return a component's graph, made fit to be walked.
 
     A form in half precision computes in float32: its parts by themselves would round otherwise
     than the whole.
+
+    Args:
+        runtime: asked for; what runs on the CPU on purpose is walked there.
     """
-    if entry_and_form(variant)[1] == FLOAT16:
+    if entry_and_form(record.variant)[1] == FLOAT16:
         graph.compute_in_float32()
+    graph.runtime = runtime_for(record.name, runtime)
     return graph
 
 
@@ -60,6 +68,7 @@ def open_component(
     component: str | None,
     *,
     lora: Mapping[str, Path] = {},
+    runtime: Runtime = USUAL,
 ) -> ComponentFile:
     """Open one component.
 
@@ -67,12 +76,13 @@ def open_component(
         opened: an artifact version; or an ``.onnx`` file, with a manifest beside it or not.
         component: with variant; None for the one the file holds, or coarse of a version.
         lora: LoRA overlay by transformer; a version's adapter made of it is switched on.
+        runtime: that it is walked on, where it belongs there.
 
     Raises:
         InputError: nothing there, another component than asked for, or a foreign file.
     """
     if not isinstance(opened, Artifacts):
-        return _plain(Path(opened), component)
+        return _plain(Path(opened), component, runtime)
     artifacts = opened
     record = artifacts.manifest.component(component or STANDARD)
     if record is None:
@@ -84,7 +94,7 @@ def open_component(
     digests = {name: sha256(path) for name, path in lora.items()}
     adapters = adapters_of(record, artifacts.manifest, digests)
     files = [artifacts.folder / adapter.file.name for adapter in adapters]
-    graph = walkable(GraphModules(artifacts.path(record), files), record.variant)
+    graph = walkable(GraphModules(artifacts.path(record), files), record, runtime)
     record.require_facts(graph.metadata, artifacts.path(record))
     require_own_data(record, artifacts.path(record))
     return ComponentFile(
@@ -97,7 +107,7 @@ def open_component(
     )
 
 
-def _plain(path: Path, component: str | None) -> ComponentFile:
+def _plain(path: Path, component: str | None, runtime: Runtime) -> ComponentFile:
     """Take the facts from the file's own metadata."""
     graph = GraphModules(path)
     found = {
@@ -124,7 +134,8 @@ def _plain(path: Path, component: str | None) -> ComponentFile:
     if component not in (None, record.id):
         raise InputError(f"{path}: holds {record.id}, not {component}")
     unvouched = () if _is_vouched_for(record.file, path) else (path.name,)
-    return ComponentFile(record, path, sources, unvouched, walkable(graph, record.variant))
+    graph = walkable(graph, record, runtime)
+    return ComponentFile(record, path, sources, unvouched, graph)
 
 
 def _is_vouched_for(found: FileRecord, path: Path) -> bool:

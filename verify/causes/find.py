@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vampnet_onnx.configs.artifacts import Artifacts
-from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.invocation import Given
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord
+from vampnet_onnx.configs.runtime import USUAL, Runtime
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.reports import Case as CaseReport
 from vampnet_onnx.reports import Cause, Component, Verdict
@@ -62,6 +63,7 @@ class Suspect:
         models: of the checkpoint, low-rank updates in them.
         unadapted: gives the models that the file was made from: without what an adapter adds.
         adapters: that were switched on.
+        runtime: that it ran on.
     """
 
     artifacts: Artifacts
@@ -70,6 +72,7 @@ class Suspect:
     models: ModelSet
     unadapted: Callable[[], ModelSet]
     adapters: Sequence[AdapterRecord] = ()
+    runtime: Runtime = USUAL
 
     @property
     def path(self) -> Path:
@@ -83,7 +86,8 @@ class Suspect:
 
     def graph(self) -> GraphModules:
         """Open its file, adapters switched on."""
-        return walkable(GraphModules(self.path, self.adapter_files), self.record.variant)
+        graph = GraphModules(self.path, self.adapter_files)
+        return walkable(graph, self.record, self.runtime)
 
     def changes(self) -> tuple[Change, ...]:
         """Compare its file with what its checkpoint gives now."""
@@ -125,7 +129,7 @@ def find_cause(
         )
         changes = () if clock.over else suspect.changes()
         cause = _told(suspect, seen, changes, blamed)
-    except InputError as error:
+    except (EnvironmentLacksError, InputError) as error:
         cause = Cause(component=found.id, what=str(error))
     name = case.id if case else ""
     # What no case shows, no walk does: there the gates look again.
@@ -256,6 +260,8 @@ def _of_the_file(
 ) -> dict[str, object]:
     """Tell how the file differs from what its checkpoint gives, where no walk tells more."""
     walked = NOTHING if seen.walked is not None else ""
+    if walked and not graph.runtime.is_usual:
+        walked += f", part by part on {graph.runtime}"
     modules = list(dict.fromkeys([*blamed, *(change.module for change in changes)]))
     if not modules:
         return {"what": _joined(walked, "the file is what its checkpoint gives")}

@@ -15,11 +15,13 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there, temporary_folder
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.configs.names import CODEC
+from vampnet_onnx.configs.runtime import USUAL, Runtime
 from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component, required_checkpoint
 from vampnet_onnx.export.onnx_file import read_graph, save_graph
 from vampnet_onnx.export.options import Files, Names, listed, lora_overlays
 from vampnet_onnx.models import Checkpoints, ModelSet
+from vampnet_onnx.pipeline.version.providers import require_runtime
 from vampnet_onnx.verify.localisation.changes import Change, graph_changes, what_happened
 from vampnet_onnx.verify.localisation.culprit import Localisation
 from vampnet_onnx.verify.localisation.graph import GraphModules
@@ -48,6 +50,7 @@ class Located:
         unvouched: files whose content no manifest vouches for.
         happened: what differs at each culprit, in words.
         differs: how two files differ of which no module goes wrong, in words.
+        runtime: that it was walked on.
     """
 
     component: str
@@ -57,6 +60,7 @@ class Located:
     case: str
     happened: Mapping[str, str] = field(default_factory=dict)
     differs: str = ""
+    runtime: Runtime = USUAL
 
     def __repr__(self) -> str:
         named = ", ".join(self.localisation.culprits) or "no module introduces an error"
@@ -89,6 +93,7 @@ def localise_error(
     lora: Files = (),
     unsealed: bool = False,
     reference: Literal["models", "golden"] = "models",
+    runtime: Runtime = USUAL,
 ) -> Located:
     """Walk an export module by module and name the one that introduces an error.
 
@@ -103,9 +108,11 @@ def localise_error(
         codec: file of the codec, in place of the folder's own.
         lora: LoRA files of the export, as for `verify_export`.
         reference: our models, or what a recorded set in the checkpoint folder holds.
+        runtime: that artifacts run on, cut into parts; components that belong there.
 
     Raises:
         InputError: something named is not there or does not fit.
+        EnvironmentLacksError: the runtime is not installed, or does not run all of a part.
     """
     one: Names = (component,) if component is not None else ()
     cases: Names = (case,) if case is not None else ()
@@ -124,6 +131,7 @@ def localise_error(
         lora=lora,
         unsealed=unsealed,
         reference=reference,
+        runtime=runtime,
     )
     return found
 
@@ -142,6 +150,7 @@ def localise_each(
     lora: Files = (),
     unsealed: bool = False,
     reference: Literal["models", "golden"] = "models",
+    runtime: Runtime = USUAL,
     progress: Callable[[str], None] = lambda _name: None,
 ) -> Iterator[Located]:
     """Walk several components, or several cases, one after the other.
@@ -151,6 +160,7 @@ def localise_each(
         components: to walk; without any, all of a version, or the one that a file holds.
         progress: told what is walked next.
     """
+    require_runtime(runtime)
     if (checkpoint is None) == (new is None):
         raise InputError("give --checkpoint DIR, or a second version to compare with")
     if reference == "golden" and (checkpoint is None or length is not None):
@@ -186,7 +196,7 @@ def localise_each(
     walks: list[tuple[str | None, Case | None]] = [(c.component, c) for c in asked]
     for name, one in walks or [(name, None) for name in names or [None]]:
         progress(one.id if one else name or str(artifacts))
-        part = open_component(opened, name, lora=overlays)
+        part = open_component(opened, name, lora=overlays, runtime=runtime)
         subject = subject_of(part.record)
         if one is not None:
             subject.require(part.record, one)
@@ -195,7 +205,7 @@ def localise_each(
         )
         if checkpoints is None:
             assert new is not None
-            yield _against_another(part, walked, Path(new), unsealed)
+            yield _against_another(part, walked, Path(new), unsealed, runtime)
         else:
             yield _against_checkpoint(
                 part, walked if recorded is None else one, checkpoints, recorded, seed
@@ -207,9 +217,13 @@ def _is_file(artifacts: Artifacts | str | Path) -> bool:
     return path is not None and is_there(path) and path.is_file()
 
 
-def _against_another(part: ComponentFile, case: Case, new: Path, unsealed: bool) -> Located:
+def _against_another(
+    part: ComponentFile, case: Case, new: Path, unsealed: bool, runtime: Runtime
+) -> Located:
     other = open_component(
-        new if _is_file(new) else open_artifacts(new, unsealed=unsealed), part.record.id
+        new if _is_file(new) else open_artifacts(new, unsealed=unsealed),
+        part.record.id,
+        runtime=runtime,
     )
     old = GraphSource(part.graph, subject_of(part.record).inputs(part.record, case))
     # With their folders: both may go by one name.
@@ -262,7 +276,7 @@ def locate(
 ) -> Localisation:
     """Find the modules in which an export departs from its checkpoint on one input."""
     with reference_source(models, record, inputs) as source:
-        return localise(source, walkable(GraphModules(path), record.variant))
+        return localise(source, walkable(GraphModules(path), record))
 
 
 def _require_graph(component: str, asked: str) -> None:
@@ -294,9 +308,7 @@ def reference_source(
         path = Path(folder) / "made.onnx"
         made = exported_afresh(component, record, adaptable=False)
         save_graph(made.model, path)
-        yield GraphSource(
-            walkable(GraphModules(path), record.variant), inputs, same_names=True
-        )
+        yield GraphSource(walkable(GraphModules(path), record), inputs, same_names=True)
 
 
 def _located(
@@ -307,7 +319,7 @@ def _located(
     unvouched: tuple[str, ...],
 ) -> Located:
     found, birth = localise(source, graph), find_birth(source, graph)
-    return Located(part.record.id, found, birth, unvouched, case.id)
+    return Located(part.record.id, found, birth, unvouched, case.id, runtime=graph.runtime)
 
 
 def _left_by_passes(models: ModelSet, record: ComponentRecord) -> frozenset[str]:

@@ -5,6 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from vampnet_onnx.configs.errors import EnvironmentLacksError
+
 from .graph import GraphModules, GraphNode, is_below, is_within
 
 
@@ -53,6 +55,8 @@ class PartialRun:
         feeds = {name: array for name, array in self._values.items() if name in taken}
         try:
             return self._graph.run(feeds, fetched) if fetched else {}
+        except EnvironmentLacksError:  # says nothing of the graph
+            raise
         except Exception:  # ONNX Runtime's errors share no other base
             found: dict[str, np.ndarray] = {}
             for name in fetched:

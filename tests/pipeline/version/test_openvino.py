@@ -12,10 +12,13 @@ from tests.support.pipeline_inputs import codes_for
 from tests.support.sets import GoldenSet
 from vampnet_onnx.configs import extras
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
 from vampnet_onnx.pipeline.vamp import VampPipeline
 from vampnet_onnx.pipeline.version import openvino
+from vampnet_onnx.verify.causes.locate import localise_error
 from vampnet_onnx.verify.jobs import verify_export
+from vampnet_onnx.verify.localisation.culprit import MISSING
 
 runtime = pytest.importorskip("openvino", reason="the extra openvino is not installed")
 
@@ -74,10 +77,9 @@ def test_bf16_breaks_the_gates(
         runtime="openvino",
     )
     assert report.verdict == "FAIL"
-    (cause,) = report.components[0].causes
-    assert cause.what.endswith(
-        "ONNX Runtime's CPU; it fails on OpenVINO on the CPU, in float32"
-    )
+    (cause,) = report.components[0].causes  # walked there, too
+    assert cause.module and (cause.error or 0) > 1e-4
+    assert cause.command.endswith(f" --runtime openvino --case {cause.case}")
     assert gate in {g.name for g in report.components[0].gates if g.verdict == "FAIL"}
 
 
@@ -95,6 +97,54 @@ def test_verify_runs_the_same_cases_there_and_says_so(
     assert "counts as what it did" in result.json["standing"]
 
 
+def test_a_walk_runs_every_part_there_and_so_does_the_bundle_it_writes(
+    cli: Cli,
+    exported_a: Path,
+    golden_a: GoldenSet,
+    tmp_path: Path,
+    in_bf16: None,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    walk = ("localise", exported_a, "--checkpoint", golden_a.folder, "--component", "coarse")
+    there, bundle = ("--runtime", "openvino"), tmp_path / "bundle"
+    refusal = cli(*walk, *there)
+    assert refusal.code == 3 and "operations in bf16, though" in refusal.err
+    monkeypatch.setattr(openvino, "require_float32", lambda _compiled, _who: None)
+    found = cli(*walk, *there, "--bundle", bundle)
+    assert found.code == 1 and "the error comes from" in found.out
+    assert "walked coarse on OpenVINO on the CPU, in float32" in found.out
+    assert f"vampnet-onnx replay {bundle} --runtime openvino" in found.err
+    again = cli("replay", bundle, *there)
+    assert again.code == 1 and "output    the recorded one" in again.out
+    sound = cli("replay", bundle)  # elsewhere the module is right
+    assert sound.code == 0 and "ran on    ONNX Runtime on cpu (recorded on Open" in sound.out
+
+
+@pytest.mark.parametrize("component", ["coarse", "sampler"])
+def test_a_walk_finds_nothing_in_what_is_sound(
+    exported_a: Path, golden_a: GoldenSet, component: str
+) -> None:
+    asked = Runtime("openvino", threads=1)
+    found = localise_error(
+        exported_a, golden_a.folder, component=component, batch=1, runtime=asked
+    )
+    assert not found.localisation.culprits and found.localisation.findings
+    assert not [f for f in found.localisation.findings if f.verdict == MISSING]
+    assert found.runtime == (asked if component == "coarse" else Runtime(threads=1))
+
+
+def test_a_part_that_does_not_run_there_is_no_module_that_is_missing(
+    exported_a: Path, golden_a: GoldenSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(*_: object, **__: object) -> None:
+        raise InputError("part: does not run: no such operator")
+
+    monkeypatch.setattr(openvino.OpenVinoSession, "run", run)
+    asked = Runtime("openvino")
+    with pytest.raises(EnvironmentLacksError, match=r"cut out, does not run on OpenVINO.*CPU"):
+        localise_error(exported_a, golden_a.folder, component="coarse", runtime=asked)
+
+
 def test_adapters_are_refused(exported_a: Path, tmp_path: Path) -> None:
     session = openvino.OpenVinoSession(exported_a / "coarse.onnx", threads=1)
     session.use_adapter(None)
@@ -106,6 +156,10 @@ def test_without_the_extra_the_line_that_installs_it_is_told(
     cli: Cli, exported_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(extras, "is_installed", lambda module: module != "openvino")
+    for command in ("bench", "localise", "replay"):
+        others = (exported_a, exported_a) if command == "localise" else (exported_a,)
+        result = cli(command, *others, "--runtime", "openvino")
+        assert result.code == 3 and "pip install 'vampnet-onnx[openvino]'" in result.err
     where = ("--artifacts", exported_a, "--runtime", "openvino")
     result = cli("encode", tmp_path / "in.wav", tmp_path / "out.npz", *where)
     assert result.code == 3 and "pip install 'vampnet-onnx[openvino]'" in result.err

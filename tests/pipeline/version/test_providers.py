@@ -28,6 +28,7 @@ from vampnet_onnx.pipeline.version.providers import (
     where_it_runs,
 )
 from vampnet_onnx.pipeline.version.session import open_session
+from vampnet_onnx.verify.causes.locate import localise_error
 
 CUDA = PROVIDERS["cuda"]
 ASKED = Runtime(provider="cuda")
@@ -99,6 +100,25 @@ def test_what_computes_lengths_may_stay_on_the_cpu(exported_a: Path, name: str) 
     assert found == {CUDA.name: len(nodes) - whole, CPU: whole} and whole
 
 
+def test_a_part_that_sees_no_floats_may_be_on_the_cpu_whole() -> None:
+    lengths = [Node("Add", CPU, floats=False), Node("Shape", CPU, floats=True)]
+    assert require_placed(lengths, CUDA, "part") == {CPU: 2}
+    with pytest.raises(EnvironmentLacksError, match=r"part: CUDA.* runs none of its 3 nodes"):
+        require_placed([*lengths, Node("Mul", CPU, floats=True)], CUDA, "part")
+
+
+def test_a_part_of_a_walk_that_falls_to_the_cpu_ends_it(
+    exported_a: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is no module that the file lacks."""
+    azure = Provider("AzureExecutionProvider", "onnxruntime")
+    if azure.name not in ort.get_available_providers():
+        pytest.skip("this ONNX Runtime comes without it")
+    monkeypatch.setitem(PROVIDERS, "coreml", azure)
+    with pytest.raises(EnvironmentLacksError, match=r"coarse.onnx: Azure.* runs none of its"):
+        localise_error(exported_a, new=exported_a, runtime=Runtime(provider="coreml"))
+
+
 def test_every_component_has_one_place_and_a_reason() -> None:
     places = shipped("providers.toml")
     assert {*places["on_device"]["components"]} | {*places["on_cpu"]} == {*COMPONENTS}
@@ -121,15 +141,27 @@ def test_tf32_is_off_unless_asked_for() -> None:
     assert CUDA.options(replace(ASKED, tf32=True))["use_tf32"] == "1"
 
 
-@pytest.mark.parametrize("command", ["vamp", "encode", "decode"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "vamp in out.wav --artifacts {}",
+        "encode in out.npz --artifacts {}",
+        "decode in out.wav --artifacts {}",
+        "verify {0} --checkpoint {0}",
+        "compare {0} {0}",
+        "localise {0} {0}",
+        "replay {0}",
+        "bench {0}",
+        "golden check {0} --artifacts {0}",
+    ],
+    ids=lambda words: words.partition(" {")[0].split()[0],
+)
 def test_a_provider_that_is_not_installed_ends_with_3_and_the_line_that_installs_it(
-    cli: Cli, exported_a: Path, tmp_path: Path, command: str, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, exported_a: Path, words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(ort, "get_available_providers", lambda: [CPU])
-    result = cli(
-        *(command, tmp_path / "in", tmp_path / "out.wav"),
-        *("--artifacts", exported_a, "--provider", "cuda"),
-    )
+    given = [word.format(exported_a) for word in words.split()]
+    result = cli(*given, "--provider", "cuda")
     assert result.code == 3 and "Traceback" not in result.err
     assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in result.err
 

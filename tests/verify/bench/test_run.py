@@ -14,10 +14,12 @@ from tests.support.exports import only
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.interrupts import Interrupted
+from vampnet_onnx.configs.runtime import Runtime
+from vampnet_onnx.pipeline.version.providers import providers_here
 from vampnet_onnx.reports.timings import Bench, Contender, Row
 from vampnet_onnx.verify.bench import run as module
 from vampnet_onnx.verify.bench.components import BATCHES, LENGTHS, Point, points, things
-from vampnet_onnx.verify.bench.run import INTERRUPTED, Asked, bench
+from vampnet_onnx.verify.bench.run import INTERRUPTED, PARTS, Asked, bench
 from vampnet_onnx.verify.bench.worker import SGEMM_PRODUCTS, SGEMM_SIDE
 
 
@@ -94,6 +96,72 @@ def test_forms_and_openvino_take_turns_at_one_thing(forms_a: Path, tmp_path: Pat
         "coarse": ["onnx", "int8", "openvino"],
         "decode": ["onnx", "openvino"],  # of which there is no other form
     }
+
+
+@pytest.mark.usefixtures("short")
+def test_our_side_runs_on_the_runtime_that_was_asked_for(
+    forms_a: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    asked = Asked(
+        open_artifacts(forms_a),
+        parts=("components", "vamp"),
+        only=("coarse",),
+        cores=(1,),
+        rounds=1,
+        on=Runtime("openvino"),
+    )
+    found = measured(asked, tmp_path / "bench")
+    (one,) = found.contestants
+    assert one.name == "openvino" and "openvino" in one.what and "float32" in one.what
+    assert {row.part for row in found.rows} == {"components", "vamp"}
+    assert {t.contestant for row in found.rows for t in row.timings} == {"openvino"}
+
+
+def test_a_side_that_lacks_the_provider_takes_no_part(
+    forms_a: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """It looks for itself: another environment may lack what this one has."""
+    monkeypatch.setattr(module, "require_runtime", lambda _runtime: None)
+    on = Runtime(provider="coreml")
+    if "coreml" in providers_here():
+        pytest.skip("the provider is here")
+    asked = Asked(open_artifacts(forms_a), only=("coarse",), cores=(1,), on=on)
+    with pytest.raises(
+        EnvironmentLacksError, match=r"onnx .* cannot take part: --provider coreml: .*install"
+    ):
+        measured(asked, tmp_path / "bench")
+
+
+def test_a_provider_is_every_one_of_our_sides_and_nobody_elses(
+    forms_a: Path, nano: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "require_runtime", lambda _runtime: None)
+    asked = Asked(
+        open_artifacts(forms_a),
+        checkpoint=nano,
+        variants=("fp32", "int8"),
+        beside=sys.executable,
+        on=Runtime(provider="cuda", tf32=True),
+    )
+    cuda = {"provider": "cuda", "tf32": True}
+    assert [(side.name, side.runtime, side.on) for side in asked.sides] == [
+        ("onnx", "onnx", cuda),
+        ("int8", "onnx", cuda),
+        ("torch", "torch", {}),
+        ("beside", "onnx", cuda),
+    ]
+
+
+def test_what_a_runtime_has_no_part_in_is_refused_by_name(
+    forms_a: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "require_runtime", lambda _runtime: None)
+    on = Runtime("openvino")
+    with pytest.raises(InputError, match=r"--runtime openvino: an export runs nothing there"):
+        Asked(None, like="nano", parts=PARTS, on=on)
+    with pytest.raises(InputError, match="our side runs on it; leave one of them out"):
+        Asked(open_artifacts(forms_a), against=("openvino",), on=on)
 
 
 def test_forms_are_one_thing_and_what_has_none_is_run_once(forms_a: Path) -> None:

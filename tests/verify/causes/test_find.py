@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ from tests.support.edited import edited, scaled
 from tests.support.exports import record_of
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.invocation import Given
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.reports import Case as CaseReport
 from vampnet_onnx.reports import Component, Verdict
-from vampnet_onnx.verify.causes.find import Suspect, consequence_of, find_cause
+from vampnet_onnx.verify.causes.find import NOTHING, Suspect, consequence_of, find_cause
 from vampnet_onnx.verify.sides.models import Reference
 
 CASE = "coarse/seed=0/batch=2/length=9"
@@ -86,6 +88,18 @@ def test_what_no_case_shows_is_told_of_the_file(
     assert found.module.startswith("embedding") and "row 3" in found.what
     assert found.case == "" and found.error is None
     assert (found.node, found.operator) == (taker.name, "Gather")
+
+
+def test_what_fails_on_a_runtime_is_walked_there(
+    nano_artifacts: Artifacts, models: ModelSet
+) -> None:
+    """And where its parts are right, each by itself, that is told."""
+    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    asked, version = Runtime("openvino", threads=1), nano_artifacts.folder
+    failing = replace(suspect(version, models), runtime=asked)
+    found = find_cause(report("coarse", CASE), failing, Given(version, runtime=asked), 1e6)
+    assert not found.module and f"{NOTHING}, part by part on {asked}" in found.what
+    assert found.command.endswith(f" --runtime openvino --case {CASE}")
 
 
 def test_a_search_that_runs_out_of_time_says_so_and_how_to_go_on(

@@ -120,8 +120,9 @@ def bench(
     process a run: a variation of ten seconds from files to audio, exporting (of unknown
     dimensions, and once more of known ones) and verifying (one seed), with peak memory.
 
-    With --provider or --runtime our side runs there, wholly, or it is an error; exporting runs
-    nothing there and is left out of --only. The rate of matrix products stays the processor's.
+    With --provider or --runtime our side runs there, wholly, or it is an error. Exporting runs
+    nothing there: ask for the other parts by name. The rate of matrix products stays the
+    processor's.
 
     An interrupt keeps what was measured. For the released size it takes many minutes; how many
     is said as soon as it is known.

@@ -115,14 +115,13 @@ class Work:
 
         what = f"onnxruntime {onnxruntime.__version__}"
         threads = cores
-        self.on = on
+        self.on = {"runtime": runtime} if runtime == "openvino" else on
+        if self.on:
+            _require_runtime(self._runtime())
         if on:
-            _require_provider(on)
             what += f" on {on['provider']}{', TF32 allowed' if on['tf32'] else ''}"
         if runtime == "openvino":
             import openvino
-
-            self.on = {"runtime": runtime}
 
             what = f"openvino {openvino.__version__.partition('-')[0]} in float32"
         elif runtime != "onnx":
@@ -168,6 +167,18 @@ class Work:
         self.run(self.arrays)
         return {"seconds": {"total": time.perf_counter() - began}, "memory": _peak()}
 
+    def _runtime(self) -> Any:
+        """Return what was asked for, where it is not the CPU of ONNX Runtime."""
+        try:
+            from vampnet_onnx.configs.runtime import Runtime
+        except ImportError as error:
+            raise LacksError(
+                "its version of vampnet-onnx knows ONNX Runtime's CPU alone; leave it out, or"
+                " --provider and --runtime"
+            ) from error
+        named = {"name" if key == "runtime" else key: value for key, value in self.on.items()}
+        return Runtime(threads=self.cores, **named)
+
     # Components and steps: as graphs on a runtime, and in PyTorch.
 
     def _graph_graph(self, files: str, component: str) -> Run:
@@ -176,15 +187,15 @@ class Work:
 
         artifacts = open_artifacts(Path(files))
         (record,) = [c for c in artifacts.manifest.components if c.id == component]
+        if self.on:
+            return session.open_session(artifacts, record, self._runtime()).run
         try:
             from vampnet_onnx.configs.runtime import Runtime
         except ImportError:  # a version that knows of one runtime only
             alone: Any = session.Session
             run: Run = alone(artifacts.path(record), threads=self.cores).run
             return run
-        named = {"name" if key == "runtime" else key: value for key, value in self.on.items()}
-        runtime = Runtime(threads=self.cores, **named)
-        return session.open_session(artifacts, record, runtime).run
+        return session.open_session(artifacts, record, Runtime(threads=self.cores)).run
 
     def _graph_torch(
         self, files: str, component: str, codec: str | None, compiled: bool = False
@@ -429,19 +440,13 @@ def _require_compiler() -> None:
         ) from error
 
 
-def _require_provider(on: dict[str, Any]) -> None:
-    """Refuse a provider that is not there, before hours of measuring."""
+def _require_runtime(runtime: Any) -> None:
+    """Refuse a runtime that is not there, before hours of measuring."""
+    from vampnet_onnx.configs.errors import EnvironmentLacksError
+    from vampnet_onnx.pipeline.version.providers import require_runtime
+
     try:
-        from vampnet_onnx.configs.errors import EnvironmentLacksError
-        from vampnet_onnx.configs.runtime import Runtime
-        from vampnet_onnx.pipeline.version.providers import require_runtime
-    except ImportError as error:
-        raise LacksError(
-            "its version of vampnet-onnx knows no provider but the CPU; leave it out, or"
-            " --provider"
-        ) from error
-    try:
-        require_runtime(Runtime(**on))
+        require_runtime(runtime)
     except EnvironmentLacksError as error:
         raise LacksError(str(error)) from error
 

@@ -23,6 +23,8 @@ from vampnet_onnx.pipeline.version.providers import runtime_for
 from vampnet_onnx.verify.localisation.graph import GraphModules
 from vampnet_onnx.verify.sides.export import adapters_of
 
+from .elsewhere import parts_on
+
 STANDARD = "coarse"
 
 
@@ -35,6 +37,7 @@ class ComponentFile:
         sources: checkpoint files it was made from, and perhaps others of its version.
         unvouched: files whose content no manifest vouches for.
         graph: by its modules, adapters switched on.
+        runtime: that it is walked on.
         adapted: whether there are any.
     """
 
@@ -43,6 +46,7 @@ class ComponentFile:
     sources: tuple[SourceRecord, ...]
     unvouched: tuple[str, ...]
     graph: GraphModules
+    runtime: Runtime
     adapted: bool = False
 
 
@@ -59,7 +63,9 @@ def walkable(
     """
     if entry_and_form(record.variant)[1] == FLOAT16:
         graph.compute_in_float32()
-    graph.runtime = runtime_for(record.name, runtime)
+    runtime = runtime_for(record.name, runtime)
+    if not runtime.is_usual:
+        graph.elsewhere = parts_on(runtime, record.file.name)
     return graph
 
 
@@ -103,6 +109,7 @@ def open_component(
         (*artifacts.manifest.sources, *(adapter.source for adapter in adapters)),
         artifacts.changed,
         graph,
+        runtime_for(record.name, runtime),
         bool(adapters),
     )
 
@@ -135,7 +142,8 @@ def _plain(path: Path, component: str | None, runtime: Runtime) -> ComponentFile
         raise InputError(f"{path}: holds {record.id}, not {component}")
     unvouched = () if _is_vouched_for(record.file, path) else (path.name,)
     graph = walkable(graph, record, runtime)
-    return ComponentFile(record, path, sources, unvouched, graph)
+    ran_on = runtime_for(record.name, runtime)
+    return ComponentFile(record, path, sources, unvouched, graph, ran_on)
 
 
 def _is_vouched_for(found: FileRecord, path: Path) -> bool:

@@ -16,6 +16,7 @@ from vampnet_onnx.configs.invocation import Given
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord
 from vampnet_onnx.configs.runtime import USUAL, Runtime
 from vampnet_onnx.models import ModelSet
+from vampnet_onnx.pipeline.version.providers import runtime_for
 from vampnet_onnx.reports import Case as CaseReport
 from vampnet_onnx.reports import Cause, Component, Verdict
 from vampnet_onnx.reports.summary import describe_cause
@@ -233,8 +234,9 @@ def _told(
         return cause.model_copy(update={**told, "what": str(birth)})
     graph = seen.graph or suspect.graph()
     culprits = seen.walked.culprits if seen.walked else ()
+    runtime = runtime_for(suspect.record.name, suspect.runtime)
     if seen.walked is None or not culprits:
-        return cause.model_copy(update=_of_the_file(graph, changes, blamed, seen))
+        return cause.model_copy(update=_of_the_file(graph, changes, blamed, seen, runtime))
     first = next((f for f in seen.walked.findings if f.path == culprits[0]), None)
     missing = first is not None and first.verdict == MISSING
     node, operator = _node_of(graph, culprits[0], changes)
@@ -256,12 +258,16 @@ def _told(
 
 
 def _of_the_file(
-    graph: GraphModules, changes: Sequence[Change], blamed: Sequence[str], seen: _Seen
+    graph: GraphModules,
+    changes: Sequence[Change],
+    blamed: Sequence[str],
+    seen: _Seen,
+    runtime: Runtime,
 ) -> dict[str, object]:
     """Tell how the file differs from what its checkpoint gives, where no walk tells more."""
     walked = NOTHING if seen.walked is not None else ""
-    if walked and not graph.runtime.is_usual:
-        walked += f", part by part on {graph.runtime}"
+    if walked and not runtime.is_usual:
+        walked += f", part by part on {runtime}"
     modules = list(dict.fromkeys([*blamed, *(change.module for change in changes)]))
     if not modules:
         return {"what": _joined(walked, "the file is what its checkpoint gives")}

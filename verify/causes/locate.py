@@ -319,7 +319,7 @@ def _located(
     unvouched: tuple[str, ...],
 ) -> Located:
     found, birth = localise(source, graph), find_birth(source, graph)
-    return Located(part.record.id, found, birth, unvouched, case.id, runtime=graph.runtime)
+    return Located(part.record.id, found, birth, unvouched, case.id, runtime=part.runtime)
 
 
 def _left_by_passes(models: ModelSet, record: ComponentRecord) -> frozenset[str]:

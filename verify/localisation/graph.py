@@ -15,13 +15,10 @@ import onnx_ir as ir
 import onnxruntime as ort
 import torch
 
-from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
-from vampnet_onnx.configs.files import temporary_folder
-from vampnet_onnx.configs.runtime import USUAL, Runtime
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.export.adapters import adapter_tensors
 from vampnet_onnx.export.graph import module_of
-from vampnet_onnx.export.onnx_file import graph_bytes, read_graph, save_graph
-from vampnet_onnx.pipeline.version.session import open_file
+from vampnet_onnx.export.onnx_file import graph_bytes, read_graph
 
 from .widen import widen
 
@@ -32,6 +29,8 @@ _LENT_BYTES = 1 << 10
 
 Run = Callable[[Mapping[str, np.ndarray]], list[np.ndarray]]
 """Takes arrays by name, gives those that were asked for."""
+OpenPart = Callable[[ir.Model, Mapping[str, np.ndarray], Sequence[str]], Run]
+"""Opens a part that takes such arrays by name and gives some by name."""
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class GraphModules:
     """One graph, its modules, and ways to run it whole or in part.
 
     Attributes:
-        runtime: that it, and every part of it, runs on.
+        elsewhere: opens its parts, where that is not ONNX Runtime on the CPU.
     """
 
     def __init__(self, path: Path, adapters: Sequence[Path] = ()) -> None:
@@ -76,8 +75,8 @@ class GraphModules:
         Raises:
             InputError: the nodes carry no module paths, or an adapter is not for this graph.
         """
-        self._path, self._model = path, read_graph(path)
-        self.runtime: Runtime = USUAL
+        self._model = read_graph(path)
+        self.elsewhere: OpenPart | None = None
         for adapter in adapters:
             self._switch_on(adapter)
         self.metadata = dict(self._model.metadata_props)
@@ -196,8 +195,8 @@ class GraphModules:
     def opened(self, inputs: Mapping[str, np.ndarray], wanted: Sequence[str]) -> Run:
         """Return what runs a part again and again; arguments as of `run`."""
         part = self.part(inputs, wanted)
-        if not self.runtime.is_usual:
-            return self._elsewhere(part, inputs, wanted)
+        if self.elsewhere is not None:
+            return self.elsewhere(part, inputs, wanted)
         weights = _lent(part.graph)
         options = ort.SessionOptions()
         options.log_severity_level = 4  # errors come as exceptions
@@ -215,35 +214,6 @@ class GraphModules:
             return list(session.run(list(wanted), feeds))
 
         return run
-
-    def _elsewhere(
-        self, part: ir.Model, inputs: Mapping[str, np.ndarray], wanted: Sequence[str]
-    ) -> Run:
-        """Return what runs a part where the whole was asked to run; wholly, or not at all."""
-        taken = [str(value.name) for value in part.graph.inputs]
-        try:
-            with temporary_folder() as folder:
-                path = folder / self._path.name
-                save_graph(part, path)
-                sample = {name: inputs[name] for name in taken}
-                session = open_file(path, self.runtime, sample=sample)
-        except InputError as error:
-            raise self._runs_not_there(error) from error
-
-        def run(arrays: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-            try:
-                found = session.run({name: arrays[name] for name in taken}, only=wanted)
-            except InputError as error:
-                raise self._runs_not_there(error) from error
-            return [found[name] for name in wanted]
-
-        return run
-
-    def _runs_not_there(self, error: InputError) -> EnvironmentLacksError:
-        return EnvironmentLacksError(
-            f"{self._path.name}: a part of it, cut out, does not run on {self.runtime}"
-            f" ({error}); walk it on ONNX Runtime's CPU: leave --provider and --runtime out"
-        )
 
     @property
     def model(self) -> ir.Model:

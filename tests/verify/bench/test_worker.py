@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 
 from tests.support.command_line import ROOT
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.verify.bench import worker
 from vampnet_onnx.verify.bench.worker import PLACES, Clock
 
@@ -40,6 +42,34 @@ def test_places_that_are_ours_are_there(job: str) -> None:
         for mark in marks:
             file = mark.partition(":")[0]
             assert mark.startswith(foreign) or any(file in path for path in ours), mark
+
+
+def test_a_version_that_knows_of_one_runtime_is_not_run_on_it_for_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at_work = worker.Work()
+    at_work.on = {"provider": "cuda", "tf32": False}
+    assert at_work._runtime() == Runtime(provider="cuda", threads=1)
+    at_work.on = {"runtime": "openvino"}
+    assert at_work._runtime() == Runtime("openvino", threads=1)
+    monkeypatch.setitem(sys.modules, "vampnet_onnx.configs.runtime", None)
+    with pytest.raises(worker.LacksError, match="knows ONNX Runtime's CPU alone"):
+        at_work._runtime()
+
+
+def test_a_verification_is_of_the_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    def seen(*_: object, **given: object) -> None:
+        asked.append(given.get("runtime"))
+        raise InputError("enough was seen")
+
+    monkeypatch.setattr("vampnet_onnx.verify_export", seen)
+    at_work = worker.Work()
+    at_work.on = {"runtime": "openvino"}
+    with pytest.raises(InputError, match="enough"):
+        at_work.verify("checkpoint", None, "files")
+    assert asked == ["openvino"]
 
 
 def test_a_thread_is_where_the_first_place_says() -> None:

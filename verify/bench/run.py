@@ -169,14 +169,14 @@ class Asked:
             found.append(replace(found[0], name=_BESIDE, python=python))
         return found
 
-    @property
-    def exported(self) -> dict[str, list[str]]:
-        """What is exported beside the usual, as a worker takes it."""
-        return (
-            {"variants": list(dict.fromkeys([FLOAT32, *self.variants]))}
-            if any(form != FLOAT32 for form in self.variants)
-            else {}
-        )
+    def exported_by(self, side: Side) -> dict[str, list[str]]:
+        """What a side exports beside the usual, as a worker takes it.
+
+        Another version makes the form alone that it runs: it may know of no others.
+        """
+        forms = [side.form] if side.name == _BESIDE else self.variants
+        made = list(dict.fromkeys([FLOAT32, *filter(None, forms)]))
+        return {"variants": made} if len(made) > 1 else {}
 
     @property
     def counts(self) -> list[int]:
@@ -222,6 +222,9 @@ class _Run:
         made: Mapping[str, Path] = {}
         if "export" in asked.parts:
             assert checkpoint is not None
+            forms = {side.name: asked.exported_by(side) for side in onnx}
+            if len({str(made) for made in forms.values()}) > 1:
+                self.notes.append("export: this version makes more forms than the one beside it")
             made = bench_export(
                 self.rows,
                 onnx,
@@ -230,7 +233,7 @@ class _Run:
                 self.folder,
                 cores=most,
                 rounds=rounds,
-                variants=asked.exported,
+                variants=asked.exported_by,
                 progress=self.progress,
             )
         if asked.like is None:
@@ -295,7 +298,7 @@ class _Run:
                     checkpoint=str(checkpoint),
                     codec=None,
                     out=str(store),
-                    **self.asked.exported,
+                    **self.asked.exported_by(side),
                 )
                 made[side.name] = Path(answer["folder"])
         return made

@@ -75,7 +75,7 @@ def bench_export(
     *,
     cores: int,
     rounds: int,
-    variants: Mapping[str, Sequence[str]],
+    variants: Callable[[Side], Mapping[str, Sequence[str]]],
     progress: Progress,
 ) -> dict[str, Path]:
     """Time exporting a folder of checkpoints, and once more in another process.
@@ -84,7 +84,7 @@ def bench_export(
     cache, and its second export finds what the first one left there.
 
     Args:
-        variants: forms to export, as the worker takes them; empty for float32 alone.
+        variants: forms that a side exports, as the worker takes them; empty for float32 alone.
 
     Returns:
         The version that each side made last.
@@ -102,7 +102,7 @@ def bench_export(
                     checkpoint=str(checkpoint),
                     codec=_text(codec),
                     out=str(store),
-                    **variants,
+                    **variants(side),
                 )
         shutil.rmtree(folder / f"{side.name}-first")
         made[side.name] = Path(found["known"]["folder"])

@@ -182,11 +182,11 @@ def test_forms_are_one_thing_and_what_has_none_is_run_once(forms_a: Path) -> Non
 
 
 def test_another_version_exports_the_form_that_it_runs_and_no_other() -> None:
-    asked = Asked(like="demo", variants=("fp32", "int8"), beside=sys.executable)
+    asked = Asked(None, like="demo", variants=("fp32", "int8"), beside=sys.executable)
     ours, _, _, beside = asked.sides
     assert asked.exported_by(ours) == {"variants": ["fp32", "int8"]}
     assert asked.exported_by(beside) == {}
-    asked = Asked(like="demo", variants=("int8",), beside=sys.executable)
+    asked = Asked(None, like="demo", variants=("int8",), beside=sys.executable)
     assert asked.exported_by(asked.sides[-1]) == {"variants": ["fp32", "int8"]}
 
 

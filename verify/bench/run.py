@@ -224,7 +224,7 @@ class _Run:
             assert checkpoint is not None
             forms = {side.name: asked.exported_by(side) for side in onnx}
             if len({str(made) for made in forms.values()}) > 1:
-                self.notes.append("export: this version makes more forms than the one beside it")
+                self.notes.append("export: the version beside this one makes fewer forms")
             made = bench_export(
                 self.rows,
                 onnx,

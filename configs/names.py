@@ -5,6 +5,7 @@ from typing import Literal, get_args
 TransformerName = Literal["coarse", "c2f"]
 
 CODEC = "codec"
+TRACKER = "wavebeat"
 TRANSFORMERS: tuple[str, ...] = get_args(TransformerName)
 
 Variant = Literal["fp32", "int8", "w8", "w4", "fp16"]

@@ -147,7 +147,11 @@ def graph_requests(
     return {
         part: GraphRequest(structure, opset)
         for part in parts
-        if (structure := structure_of(*part, checkpoints.codec_dims, checkpoints.dims))
+        if (
+            structure := structure_of(
+                *part, checkpoints.codec_dims, checkpoints.dims, checkpoints.tracker_dims
+            )
+        )
     }
 
 

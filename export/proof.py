@@ -13,7 +13,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from vampnet_onnx.models import LAC, CodecDims, VampNet, VampNetDims
+from vampnet_onnx.models import LAC, CodecDims, VampNet, VampNetDims, WaveBeat
 from vampnet_onnx.models.checkpoints.random_checkpoint import random_state
 
 from .components.component import Structure, TracedComponent
@@ -49,7 +49,8 @@ def small_component(structure: Structure) -> TracedComponent:
     model = None
     if small.transformer is not None:
         model = _random(VampNet(small.transformer, rank=_LORA_RANK), generator)
-    return component_of(small, codec, model)
+    tracker = None if small.tracker is None else _random(WaveBeat(small.tracker), generator)
+    return component_of(small, codec, model, tracker)
 
 
 def small_structure(structure: Structure) -> Structure:

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from vampnet_onnx.configs.manifest import PassRecord
-from vampnet_onnx.models import LAC, VampNet
+from vampnet_onnx.models import LAC, VampNet, WaveBeat
 
 from .components.component import Structure, TracedComponent
 from .components.registry import component_of
@@ -170,4 +170,5 @@ def _without_checkpoint(structure: Structure) -> TracedComponent:
         transformer = None
         if structure.transformer is not None:
             transformer = VampNet(structure.transformer, rank=0).eval()
-    return component_of(structure, codec, transformer)
+        tracker = None if structure.tracker is None else WaveBeat(structure.tracker).eval()
+    return component_of(structure, codec, transformer, tracker)

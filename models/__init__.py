@@ -6,10 +6,11 @@ published packages by the golden sets in ``tests/golden``.
 
 from .checkpoints.checkpoint import load_codec, load_vampnet, read_checkpoint, read_lora
 from .checkpoints.folder import Checkpoints, ModelSet, lora_owner, open_models
-from .networks.dims import CodecDims, VampNetDims
+from .networks.dims import CodecDims, TrackerDims, VampNetDims
 from .networks.lac import LAC
 from .networks.quantize import ResidualVectorQuantize
 from .networks.vampnet import VampNet
+from .networks.wavebeat import WaveBeat
 
 __all__ = [
     "LAC",
@@ -17,8 +18,10 @@ __all__ = [
     "CodecDims",
     "ModelSet",
     "ResidualVectorQuantize",
+    "TrackerDims",
     "VampNet",
     "VampNetDims",
+    "WaveBeat",
     "load_codec",
     "load_vampnet",
     "lora_owner",

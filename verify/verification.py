@@ -24,7 +24,7 @@ from vampnet_onnx.configs.manifest import (
     ComponentRecord,
     Manifest,
 )
-from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
+from vampnet_onnx.configs.names import CODEC, TRACKER, TRANSFORMERS
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.export.components.registry import is_known, required_checkpoint
 from vampnet_onnx.export.export_set import graph_requests
@@ -32,7 +32,7 @@ from vampnet_onnx.export.fingerprint import Fingerprint
 from vampnet_onnx.export.graphs import Graphs
 from vampnet_onnx.export.toolchain import source_hash
 from vampnet_onnx.export.trace import GraphRequest
-from vampnet_onnx.models import Checkpoints, ModelSet
+from vampnet_onnx.models import LAC, Checkpoints, ModelSet, VampNet, WaveBeat
 from vampnet_onnx.reports import Cause, Component, Forms, Report, Verdict
 
 from .causes.find import Suspect, consequence_of, describe_nonfinite, find_cause
@@ -120,7 +120,7 @@ def verify_artifacts(
         unsealed=bool(artifacts.changed),
     )
     records = _chosen(manifest, only)
-    if any(_transformers_of(record, manifest) for record in records):
+    if any(_checkpoints_of(record, manifest) for record in records):
         _require_same_lora(checkpoints, artifacts)
     afresh = graphs or graphs_afresh(_audited_graphs(records, checkpoints, made))
     run = _Run(
@@ -226,7 +226,7 @@ class _Run:
     def open(self, record: ComponentRecord, oracle: Callable[[ModelSet], Oracle]) -> Suspect:
         """Open what a component, or a whole, was made from."""
         artifacts, checkpoints = self.artifacts, self.checkpoints
-        needed = _transformers_of(record, artifacts.manifest)
+        needed = _checkpoints_of(record, artifacts.manifest)
         models = checkpoints.models_for(needed, merged=True)
         _require_made_from(models, artifacts, record)
         adapters = _adapters(record, checkpoints, artifacts)
@@ -322,7 +322,7 @@ class _Run:
         sides = Sides(record, opened.reference, export, mismatches)
         run_cases: Callable[[Sequence[Case]], Iterator[Outcome]] | None = None
         if self.jobs_for(record) > 1:
-            transformers = tuple(opened.models.transformers)
+            transformers = _checkpoints_of(record, self.artifacts.manifest)
             job = Job(
                 self.artifacts,
                 record,
@@ -478,7 +478,7 @@ def _adapters(
     record: ComponentRecord, checkpoints: Checkpoints, artifacts: Artifacts
 ) -> list[AdapterRecord]:
     """Return the adapters that were made of the LoRA files laid over what a record needs."""
-    needed = _transformers_of(record, artifacts.manifest)
+    needed = _checkpoints_of(record, artifacts.manifest)
     overlays = {n: path for n, path in checkpoints.lora.items() if n in needed}
     digests = {n: checkpoints.source(path).sha256 for n, path in overlays.items()}
     return adapters_of(record, artifacts.manifest, digests)
@@ -511,8 +511,8 @@ def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[ComponentRecord]:
     return [record for record in records if not only or record.id in only]
 
 
-def _transformers_of(record: ComponentRecord, manifest: Manifest) -> tuple[str, ...]:
-    """Return the transformers whose checkpoint a component, or a whole, is made from."""
+def _checkpoints_of(record: ComponentRecord, manifest: Manifest) -> tuple[str, ...]:
+    """Return what a component, or a whole, is made from besides the codec."""
     parts = subject_of(record).parts(record, manifest)
     return tuple(name for part in parts for name in required_checkpoint(part.name))
 
@@ -523,7 +523,7 @@ def _require_same_lora(checkpoints: Checkpoints, artifacts: Artifacts) -> None:
     given = {checkpoints.source(path).sha256 for path in overlays}
     left = [s for s in artifacts.manifest.sources if s.sha256 not in given]
     counts = Counter(source.name for source in left)
-    plain = {f"{name}.pth" for name in (CODEC, *TRANSFORMERS)}
+    plain = {f"{name}.pth" for name in (CODEC, *TRANSFORMERS, TRACKER)}
     for source in left:
         # Manifests of before say nothing of a role.
         unsaid = source.name not in plain or counts[source.name] > 1
@@ -542,7 +542,10 @@ def _require_made_from(
     known = {*manifest.sources, *(adapter.source for adapter in manifest.adapters)}
     for part in subject_of(record).parts(record, manifest):
         require_same_sources(models, known, artifacts.path(part))
-        model = models.transformers.get(part.name, models.codec)
+        model: LAC | VampNet | WaveBeat | None = models.transformers.get(part.name)
+        if model is None:
+            made_from = required_checkpoint(part.name)
+            model = models.tracker if TRACKER in made_from else models.codec
         assert model is not None
         if asdict(model.dims) != part.dims:
             raise InputError(

@@ -13,7 +13,7 @@ from vampnet_onnx.configs.manifest import Fact, TensorSignature
 from vampnet_onnx.configs.names import CODEC
 from vampnet_onnx.export.graph.builder import GraphBuilder, Var
 from vampnet_onnx.export.passes import ModulePass
-from vampnet_onnx.models import LAC, CodecDims, ModelSet, VampNetDims
+from vampnet_onnx.models import LAC, CodecDims, ModelSet, TrackerDims, VampNetDims
 
 # Traced sizes are primes, so that no fixed number of the graph can be mistaken for them.
 TRACE_BATCH = 2
@@ -30,12 +30,14 @@ class Structure:
     Attributes:
         codec: dimensions of the codec, if the component is made from one.
         transformer: dimensions of the transformer, if it is one.
+        tracker: dimensions of the beat tracker, if it is made from one.
     """
 
     name: str
     variant: str
     codec: CodecDims | None
     transformer: VampNetDims | None = None
+    tracker: TrackerDims | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Component:
     variant: str
     inputs: tuple[TensorSignature, ...]
     outputs: tuple[TensorSignature, ...]
-    dims: CodecDims | VampNetDims
+    dims: CodecDims | VampNetDims | TrackerDims
     measured: Callable[[], dict[str, Fact]] = dataclasses.field(default=dict, kw_only=True)
 
     @property
@@ -102,7 +104,7 @@ class Exporter:
     Attributes:
         place: in the order in which components are exported and listed.
         build: prepares it, from the models and the variant's name.
-        checkpoint: ``codec``, or the transformer it is made from.
+        checkpoint: ``codec``, or the other network it is made from.
         variants: those to export, empty for the standard one, given the entry points of the
             transformers, the rates in Hz of audio beside the codec's own (None for the usual
             ones) and the codec's dimensions, if there is one.

@@ -11,9 +11,17 @@ from pathlib import Path
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.configs.names import CODEC, entry_and_form
+from vampnet_onnx.configs.names import CODEC, TRACKER, entry_and_form
 from vampnet_onnx.export import components
-from vampnet_onnx.models import LAC, CodecDims, ModelSet, VampNet, VampNetDims
+from vampnet_onnx.models import (
+    LAC,
+    CodecDims,
+    ModelSet,
+    TrackerDims,
+    VampNet,
+    VampNetDims,
+    WaveBeat,
+)
 
 from .component import Component, Exporter, Structure, TracedComponent
 
@@ -33,7 +41,7 @@ COMPONENTS = tuple(_TABLE)
 
 
 def required_checkpoint(name: str) -> tuple[str, ...]:
-    """Return the transformers whose checkpoint a component is made from."""
+    """Return what a component is made from besides the codec, as files are called."""
     needed = _TABLE[name].checkpoint
     return () if needed == CODEC else (needed,)
 
@@ -84,20 +92,29 @@ def build_component(name: str, models: ModelSet, *, variant: str = "") -> Compon
 
 
 def structure_of(
-    name: str, variant: str, codec: CodecDims | None, transformers: Mapping[str, VampNetDims]
+    name: str,
+    variant: str,
+    codec: CodecDims | None,
+    transformers: Mapping[str, VampNetDims],
+    tracker: TrackerDims | None = None,
 ) -> Structure | None:
     """Return what a component's graph depends on; None where it is built, not traced."""
     if not _TABLE[name].is_traced:
         return None
     entry, _ = entry_and_form(variant)  # a form is made of the same graph
-    return Structure(name, entry, codec, transformers.get(name))
+    own = tracker if _TABLE[name].checkpoint == TRACKER else None
+    return Structure(name, entry, None if own else codec, transformers.get(name), own)
 
 
 def component_of(
-    structure: Structure, codec: LAC | None, transformer: VampNet | None
+    structure: Structure,
+    codec: LAC | None,
+    transformer: VampNet | None,
+    tracker: WaveBeat | None = None,
 ) -> TracedComponent:
     """Prepare a component of networks of one's own; there need be no files of them."""
     models = {} if transformer is None else {structure.name: transformer}
-    made = _TABLE[structure.name].build(ModelSet(Path(), codec, models), structure.variant)
+    own = ModelSet(Path(), codec, models, tracker=tracker)
+    made = _TABLE[structure.name].build(own, structure.variant)
     assert isinstance(made, TracedComponent), structure
     return made

@@ -2,6 +2,7 @@
 
 from .base import ModulePass, NotFiniteError, PassResult, run_module_passes
 from .fold_codebooks import FoldCodebooksIntoEmbedding
+from .fold_norms import FoldBatchNorm
 from .folds import FoldSnake, FoldWeightNorm
 from .linear import MergeLoRA, PointwiseToLinear
 from .normalise_codebooks import NormaliseCodebooks
@@ -9,6 +10,7 @@ from .stack_codebooks import StackCodebooks
 from .tabulate_bias import TabulatePositionBias
 
 __all__ = [
+    "FoldBatchNorm",
     "FoldCodebooksIntoEmbedding",
     "FoldSnake",
     "FoldWeightNorm",

@@ -99,7 +99,7 @@ def load_codec(checkpoint: Checkpoint) -> LAC:
     """
     dims = CodecDims.from_kwargs(checkpoint.kwargs, str(checkpoint.path))
     _refuse_more_parts_than_keys(checkpoint, max(dims.n_codebooks, len(dims.encoder_rates)))
-    return _strict_load(lambda: LAC(dims), checkpoint.state, checkpoint.path)
+    return strict_load(lambda: LAC(dims), checkpoint.state, checkpoint.path)
 
 
 def load_vampnet(checkpoint: Checkpoint, *, lora: Checkpoint | None = None) -> VampNet:
@@ -116,21 +116,33 @@ def load_vampnet(checkpoint: Checkpoint, *, lora: Checkpoint | None = None) -> V
     rank = lora_rank(state)
     if lora is not None:
         _require_keys(lora_shapes(dims, rank), lora.state, lora.path)
-    return _strict_load(lambda: VampNet(dims, rank=rank), state, checkpoint.path)
+    return strict_load(lambda: VampNet(dims, rank=rank), state, checkpoint.path)
 
 
-def _strict_load(build: Callable[[], M], state: dict[str, Tensor], path: Path) -> M:
-    """Build a module without memory of its own and give it the checkpoint's tensors."""
+def strict_load(
+    build: Callable[[], M],
+    state: dict[str, Tensor],
+    path: Path,
+    said: str = "the dimensions in its metadata.kwargs",
+) -> M:
+    """Build a module without memory of its own and give it the checkpoint's tensors.
+
+    Raises:
+        InputError: naming every key that does not fit what was `said` of the module.
+    """
     with torch.device("meta"):
         module = build()
     expected = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    _require_keys(expected, state, path)
+    _require_keys(expected, state, path, said)
     module.load_state_dict(state, strict=True, assign=True)
     return module.eval().requires_grad_(False)
 
 
 def _require_keys(
-    expected: Mapping[str, tuple[int, ...]], state: Mapping[str, Tensor], path: Path
+    expected: Mapping[str, tuple[int, ...]],
+    state: Mapping[str, Tensor],
+    path: Path,
+    said: str = "the dimensions in its metadata.kwargs",
 ) -> None:
     missing = [name for name in expected if name not in state]
     unexpected = [name for name in state if name not in expected]
@@ -149,10 +161,7 @@ def _require_keys(
         if keys
     ]
     if problems:
-        raise InputError(
-            f"{path}: state_dict does not fit the dimensions in its metadata.kwargs; "
-            + "; ".join(problems)
-        )
+        raise InputError(f"{path}: state_dict does not fit {said}; " + "; ".join(problems))
 
 
 def lora_rank(state: Mapping[str, Tensor]) -> int:

@@ -5,7 +5,7 @@ Nothing is said here of whether the tensors are those of a network: `checkpoint.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ SAFETENSORS = ".safetensors"
 RANDOM_LABEL = "random_weights"
 
 # Where a file of another kind has its weights, or what says whose file it is.
+LIGHTNING_MODULES = ("pytorch_lightning", "lightning", "lightning_fabric")
 _LIGHTNING = "pytorch-lightning_version"
 
 
@@ -30,12 +31,14 @@ class Content:
         state: tensors under the names in the file.
         metadata: what is said of them; empty where nothing is.
         others: what else is in the file, by its keys.
+        hyper_parameters: of a file of PyTorch Lightning.
     """
 
     path: Path
     state: Mapping[Any, Any]
     metadata: Mapping[str, Any]
     others: tuple[str, ...] = ()
+    hyper_parameters: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def kwargs(self) -> dict[str, Any]:
@@ -79,18 +82,19 @@ class Content:
         )
 
 
-def read_content(path: Path, *, bare: bool = False) -> Content:
+def read_content(path: Path, *, bare: bool = False, lightning: bool = False) -> Content:
     """Open a file; its tensors are mapped, not read.
 
     Args:
         bare: a mapping of tensors alone will do, as LoRA files are.
+        lightning: the file is one of PyTorch Lightning, whose classes are read as data.
 
     Raises:
         InputError: it cannot be read, or holds no tensors where they should be.
     """
     if path.suffix == SAFETENSORS:
         return _read_safetensors(path)
-    content = unpickle(path)
+    content = unpickle(path, inert=LIGHTNING_MODULES if lightning else ())
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         metadata = content.get("metadata")
         return Content(
@@ -98,6 +102,7 @@ def read_content(path: Path, *, bare: bool = False) -> Content:
             content["state_dict"],
             metadata if isinstance(metadata, dict) else {},
             tuple(map(str, content)),
+            dict(found) if isinstance(found := content.get("hyper_parameters"), dict) else {},
         )
     if bare and isinstance(content, dict) and content:
         return Content(path, content, {})

@@ -13,12 +13,13 @@ from torch import nn
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import LORA_ROLE, SourceRecord
-from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
+from vampnet_onnx.configs.names import CODEC, TRACKER, TRANSFORMERS
 from vampnet_onnx.configs.text import as_text
-from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
+from vampnet_onnx.models.networks.dims import CodecDims, TrackerDims, VampNetDims
 from vampnet_onnx.models.networks.lac import LAC
 from vampnet_onnx.models.networks.layers import merge_lora
 from vampnet_onnx.models.networks.vampnet import VampNet
+from vampnet_onnx.models.networks.wavebeat import WaveBeat
 
 from .checkpoint import (
     Checkpoint,
@@ -31,12 +32,13 @@ from .checkpoint import (
 )
 from .content import Content, read_content
 from .found import find_files
+from .tracker import load_tracker, read_tracker, tracker_dims
 from .unpickle import clean_state, listed
 
 
 @dataclass(frozen=True)
 class ModelSet:
-    """The networks of one folder of checkpoints, any subset of codec, coarse and c2f.
+    """The networks of one folder of checkpoints, any subset of them.
 
     Attributes:
         sources: the files that were read, in a fixed order.
@@ -48,6 +50,13 @@ class ModelSet:
     transformers: dict[str, VampNet] = field(default_factory=dict)
     sources: tuple[SourceRecord, ...] = ()
     paths: tuple[Path, ...] = ()
+    tracker: WaveBeat | None = None
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """Those that are there."""
+        found = (self.codec, *self.transformers.values(), self.tracker)
+        return [network for network in found if network is not None]
 
 
 class Checkpoints:
@@ -66,12 +75,13 @@ class Checkpoints:
         codec: file of the codec, in place of the folder's own.
 
     Attributes:
-        files: by network, in the order codec, coarse, c2f.
+        files: by network, in the order codec, coarse, c2f, wavebeat.
         present: their names.
         lora: LoRA files that are laid over transformers.
         given: transformers whose LoRA file was given, not found.
         codec_dims: dimensions of the codec, if there is one.
         dims: dimensions of the transformers that are there.
+        tracker_dims: dimensions of the beat tracker, if there is one.
 
     Raises:
         InputError: nothing to read, or the files do not fit each other.
@@ -87,11 +97,16 @@ class Checkpoints:
         self._found = {*found.files.values(), *found.lora.values()} - {*lora.values(), codec}
         self.codec_dims: CodecDims | None = None
         self.dims: dict[str, VampNetDims] = {}
+        self.tracker_dims: TrackerDims | None = None
         self._files: dict[Path, _File] = {}
-        self._networks: dict[str, LAC | VampNet] = {}
+        self._networks: dict[str, LAC | VampNet | WaveBeat] = {}
         self._versions: dict[str, list[int]] = {}
         self._merged = False
         for name, path in self.files.items():
+            if name == TRACKER:
+                opened = self._file(path).read(read_tracker)
+                self.tracker_dims = tracker_dims(opened)
+                continue
             kwargs = self._file(path).content.kwargs
             if name == CODEC:
                 self.codec_dims = CodecDims.from_kwargs(kwargs, str(path))
@@ -103,12 +118,13 @@ class Checkpoints:
                 self.lora[name] = path
 
     def models_for(self, transformers: Sequence[str], *, merged: bool = False) -> ModelSet:
-        """Return the codec and the transformers asked for, those that are there.
+        """Return the codec and what is asked for beside it, of what is there.
 
         The codec is kept.  Transformers are kept until others are asked for: two of released
         size do not fit side by side, so whoever asks for others lets go of these before.
 
         Args:
+            transformers: and the beat tracker, by their names.
             merged: form every effective weight of theirs once, instead of at every forward.
 
         Raises:
@@ -131,13 +147,14 @@ class Checkpoints:
                 self._networks[name] = self._opened(name)
                 self._versions[name] = _versions(self._networks[name])
             files += [self.files[name], *filter(None, [self.lora.get(name)])]
-        codec = self._networks.get(CODEC)
+        codec, tracker = self._networks.get(CODEC), self._networks.get(TRACKER)
         return ModelSet(
             self.folder,
             codec if isinstance(codec, LAC) else None,
             {n: m for n in wanted if isinstance(m := self._networks[n], VampNet)},
             tuple(self.source(path) for path in files),
             tuple(files),
+            tracker if TRACKER in wanted and isinstance(tracker, WaveBeat) else None,
         )
 
     def read_lora(self, path: Path) -> Checkpoint:
@@ -179,7 +196,9 @@ class Checkpoints:
             for name, value in overlay.items()
         )
 
-    def _opened(self, name: str) -> LAC | VampNet:
+    def _opened(self, name: str) -> LAC | VampNet | WaveBeat:
+        if name == TRACKER:
+            return load_tracker(self._file(self.files[name]).read(read_tracker))
         checkpoint = self._file(self.files[name]).read(read_checkpoint)
         if name == CODEC:
             return load_codec(checkpoint)
@@ -211,7 +230,8 @@ class _File:
     @property
     def content(self) -> Content:
         """What is in the file; its tensors are mapped, not read."""
-        found = read_content(self._path, bare=self._role == LORA_ROLE)
+        role = self._role
+        found = read_content(self._path, bare=role == LORA_ROLE, lightning=role == TRACKER)
         self._said = found.label, found.prefix
         return found
 

@@ -1,7 +1,8 @@
 """Which files of a folder are the networks: by name, or as the published trainer leaves them.
 
 A folder holds ``codec.pth``, ``coarse.pth`` and ``c2f.pth``, or some of them, each also as
-``.safetensors``.  Or it is that of a training run: ``coarse/TAG/vampnet/weights.pth`` and
+``.safetensors``, and ``wavebeat.pth`` or not.  Or it is that of a training run:
+``coarse/TAG/vampnet/weights.pth`` and
 ``c2f/TAG/vampnet/weights.pth``, where the tag is ``latest``, or else ``best``: the published
 fine-tuning plays ``latest``.  A LoRA file of the run, ``lora.pth``, then lies in the tag's
 folder.
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there
-from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
+from vampnet_onnx.configs.names import CODEC, TRACKER, TRANSFORMERS
 
 from .content import SAFETENSORS
 
@@ -30,7 +31,8 @@ class Found:
     """The files of a folder of checkpoints.
 
     Attributes:
-        files: by network, of codec, coarse and c2f those that are there, in this order.
+        files: by network, of codec, coarse, c2f and wavebeat those that are there, in this
+            order.
         lora: by transformer, the LoRA file that a training run left beside it.
     """
 
@@ -67,6 +69,8 @@ def find_files(folder: Path, codec: Path | None = None) -> Found:
             lora[name] = tagged / _LORA
     if not files or (codec is not None and len(files) == 1):
         raise InputError(f"{folder}: {_nothing(folder, codec)}")
+    if is_there(tracker := folder / f"{TRACKER}.pth"):
+        files[TRACKER] = tracker
     return Found(files, lora)
 
 

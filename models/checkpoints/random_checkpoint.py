@@ -15,14 +15,16 @@ from torch import Tensor, nn
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import file_errors, replacing
-from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
+from vampnet_onnx.configs.names import CODEC, TRACKER, TRANSFORMERS
 from vampnet_onnx.configs.packaged import shipped
-from vampnet_onnx.models.networks.dims import CodecDims, VampNetDims
+from vampnet_onnx.models.networks.dims import CodecDims, TrackerDims, VampNetDims
 from vampnet_onnx.models.networks.lac import LAC
 from vampnet_onnx.models.networks.vampnet import VampNet
+from vampnet_onnx.models.networks.wavebeat import WaveBeat
 
 from .checkpoint import save_checkpoint, spoken_kwargs
 from .content import RANDOM_LABEL
+from .tracker import hyper_parameters
 
 LORA_RANK = 8
 
@@ -36,9 +38,16 @@ def sizes() -> dict[str, dict[str, dict[str, Any]]]:
 
 
 def write_random_set(
-    folder: Path, *, like: str, seed: int, progress: Callable[[str], None] = lambda _: None
+    folder: Path,
+    *,
+    like: str,
+    seed: int,
+    beats: bool = False,
+    progress: Callable[[str], None] = lambda _: None,
 ) -> list[Path]:
     """Write ``codec.pth``, ``coarse.pth`` and ``c2f.pth`` with random weights.
+
+    With `beats` also ``wavebeat.pth``, of the paper's blocks in narrow.
 
     Args:
         folder: made if it does not exist.
@@ -51,8 +60,9 @@ def write_random_set(
     if like not in sizes():
         raise InputError(f"no size {like!r}; known are {', '.join(sizes())}")
     targets = [folder / f"{name}.pth" for name in (CODEC, *TRANSFORMERS)]
+    tracker = [folder / f"{TRACKER}.pth"] if beats else []
     with file_errors(folder):
-        existing = [target for target in targets if target.exists()]
+        existing = [target for target in (*targets, *tracker) if target.exists()]
     if existing:
         raise InputError(f"{existing[0]}: exists already; choose another folder")
     try:
@@ -61,12 +71,15 @@ def write_random_set(
             kwargs = sizes()[like][target.stem]
             draw = seed * len(targets) + number
             write_random_file(target, kwargs, seed=seed, draw=draw)
+        for target in tracker:
+            progress(target.name)
+            write_random_tracker(target, seed=seed)
     except BaseException:
-        for target in targets:
+        for target in (*targets, *tracker):
             with contextlib.suppress(OSError):  # where the folder could not even be made
                 target.unlink(missing_ok=True)
         raise
-    return targets
+    return [*targets, *tracker]
 
 
 def write_random_file(
@@ -99,6 +112,26 @@ def write_random_file(
         save_checkpoint(content, temporary)
 
 
+def write_random_tracker(target: Path, *, seed: int) -> None:
+    """Write a beat tracker's checkpoint with random weights, as PyTorch Lightning saves it.
+
+    Raises:
+        InputError: a folder that cannot be written.
+    """
+    dims = TrackerDims(**shipped("sizes.toml")["tiny"][TRACKER])
+    with torch.device("meta"):
+        module = WaveBeat(dims)
+    state = random_state(module, torch.Generator().manual_seed(seed % _SEEDS))
+    content = {
+        "pytorch-lightning_version": "1.3.8",
+        "state_dict": state,
+        "hyper_parameters": hyper_parameters(dims),
+        "metadata": {RANDOM_LABEL: True, "seed": seed},
+    }
+    with replacing(target) as temporary:
+        save_checkpoint(content, temporary)
+
+
 def random_state(module: nn.Module, generator: torch.Generator) -> dict[str, Tensor]:
     """Draw every tensor of a module with a spread that keeps activations near unit variance.
 
@@ -110,16 +143,18 @@ def random_state(module: nn.Module, generator: torch.Generator) -> dict[str, Ten
         noise = torch.randn(value.shape, generator=generator)
         if last == "weight_g":  # the norm of a row: its gain for unit-variance input
             state[name] = _gain(name) * (1 + 0.1 * noise)
-        elif last == "alpha":
+        elif last == "alpha" or last == "running_var":
             state[name] = (1 + 0.2 * noise).clamp(min=0.2)
-        elif last == "bias":
+        elif name.endswith("act1.weight"):
+            state[name] = 0.25 + 0.1 * noise
+        elif last in ("bias", "running_mean"):
             state[name] = 0.05 * noise
         elif "norm" in name:
             state[name] = 1 + 0.1 * noise
         elif last == "weight_v" or name.endswith(("codebook.weight", "MASK")):
             state[name] = noise
         else:
-            state[name] = noise / math.sqrt(value.shape[1])
+            state[name] = noise / math.sqrt(value[0].numel())
     return state
 
 

@@ -4,7 +4,8 @@ import pickle
 import re
 import warnings
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -56,27 +57,55 @@ _LORALIB = "transformer.layers.0.self_attn.w_qs.lora_A"
 _PEFT = re.compile(r"^base_model\.model\.|\.lora_[AB]\.(\w+\.)?weight$|\.lora_embedding_[AB]")
 _KOHYA = re.compile(r"^lora_(unet|te\d?)_|\blora[._](down|up)\.weight$")
 _NAMED_AT_MOST = 40
+_INERT_AT_MOST = 64
 _LONGEST_NAME = 120
 _PRECISIONS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
-def unpickle(path: Path) -> Any:
+class _Inert:
+    """Stands for a foreign class, whose objects are plain mappings of what the file gives."""
+
+    def __new__(cls, *_: Any) -> OrderedDict[Any, Any]:  # type: ignore[misc]
+        """Take no notice of what the class would have been called with."""
+        return OrderedDict()
+
+
+def unpickle(path: Path, *, inert: Sequence[str] = ()) -> Any:
     """Open a file that holds tensors and plain values.
+
+    Args:
+        inert: packages whose classes are read as data.  Nothing of them is imported or run:
+            each is a class of ours that only holds what the file gives it.
 
     Raises:
         InputError: missing, unreadable, damaged, of another kind, or it wants to run code.
     """
     require_file(path)
+    known: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = []
+    while True:
+        with torch.serialization.safe_globals(known):
+            wanted, found = _unpickled(path, inert)
+        if wanted is None:
+            return found
+        known.append((type("Inert", (_Inert,), {}), wanted))
+        if len(known) > _INERT_AT_MOST:
+            raise InputError(f"{path}: holds objects of more than {_INERT_AT_MOST} classes")
+
+
+def _unpickled(path: Path, inert: Sequence[str]) -> tuple[str | None, Any]:
+    """Return what a file holds, or the name of a class to read as data first."""
     try:
         with warnings.catch_warnings(), plainly_named(path) as file:
             warnings.simplefilter("ignore")  # what matters is refused, not warned of
-            return torch.load(
+            return None, torch.load(
                 file, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(file)
             )
     except PermissionError as error:
         raise InputError(f"{path}: may not be read (permission denied)") from error
     except pickle.UnpicklingError as error:
         wanted = re.search(r"GLOBAL (\S+)", str(error))
+        if wanted and wanted[1].partition(".")[0] in inert:
+            return wanted[1], None
         if wanted:
             raise InputError(f"{path}: {_refused(wanted[1][:_LONGEST_NAME])}") from error
         raise InputError(f"{path}: {what_it_is(path) or _UNKNOWN}") from error

@@ -40,10 +40,12 @@ class Reference:
     def in_float64(self) -> Reference:
         """The same models in float64, made when first asked for."""
         codec, transformers = self._models.codec, self._models.transformers
+        tracker = self._models.tracker
         double = replace(
             self._models,
             codec=copy.deepcopy(codec).double() if codec is not None else None,
             transformers={n: copy.deepcopy(m).double() for n, m in transformers.items()},
+            tracker=copy.deepcopy(tracker).double() if tracker is not None else None,
         )
         return Reference(double, self.inputs)
 

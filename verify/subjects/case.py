@@ -343,8 +343,7 @@ def every_code(books: int, entries: int) -> Tensor:
 
 def tensors(inputs: Outputs, models: ModelSet) -> list[Tensor]:
     """Return arrays as tensors, floats in the precision of the models."""
-    networks = (models.codec, *models.transformers.values())
-    dtype = next(next(m.parameters()).dtype for m in networks if m is not None)
+    dtype = next(models.networks[0].parameters()).dtype
     found = (torch.from_numpy(array) for array in inputs.values())
     return [x.to(dtype) if x.is_floating_point() else x for x in found]
 

@@ -28,6 +28,7 @@ def test_components_stand_in_the_order_used_everywhere() -> None:
         "codec_decoder",
         "coarse",
         "c2f",
+        "beat_tracker",
         "audio_processor",
         "mask_generator",
         "sampler",
@@ -64,5 +65,7 @@ def test_names_and_variants_that_are_none_are_told_apart(
 
 def test_a_checkpoint_allows_what_is_made_from_it() -> None:
     assert available(["coarse"]) == ["coarse"]
-    assert available(["codec", "c2f"]) == [name for name in COMPONENTS if name != "coarse"]
+    others = ("coarse", "beat_tracker")
+    assert available(["codec", "c2f"]) == [n for n in COMPONENTS if n not in others]
+    assert available(["wavebeat"]) == ["beat_tracker"]
     assert required_checkpoint("c2f") == ("c2f",) and required_checkpoint("sampler") == ()

@@ -86,9 +86,9 @@ def count_readings(monkeypatch: pytest.MonkeyPatch) -> Calls:
     def count(module: ModuleType, function: str, position: int) -> None:
         original, counted = getattr(module, function), Counter[str]()
 
-        def counting(*args: object) -> object:
+        def counting(*args: object, **more: object) -> object:
             counted[Path(str(args[position])).name] += 1
-            return original(*args)
+            return original(*args, **more)
 
         monkeypatch.setattr(module, function, counting)
         found[function] = counted

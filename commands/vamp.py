@@ -109,6 +109,9 @@ def vamp(
             metavar="FILE",
         ),
     ] = None,
+    follow_beats: Annotated[
+        bool, _mask("Keep the beats that the beat tracker hears.", "--follow-beats")
+    ] = False,
     before_beat_s: Annotated[Real, _mask("Seconds kept before each.")] = None,
     after_beat_s: Annotated[Real, _mask("Seconds kept from each on.")] = None,
     mask_upbeats: Annotated[bool | None, _mask("Keep beats that are no downbeats.")] = None,
@@ -238,9 +241,10 @@ def vamp(
 
     coarse = generation_settings(**_options_of(GenerationSettings, given))
     of_beats = _options_of(BeatSettings, given)
-    if of_beats and beats is None:
+    if of_beats and beats is None and not follow_beats:
         raise InputError(
-            f"{', '.join(of_beats)}: of no effect without beats; add --beats FILE"
+            f"{', '.join(of_beats)}: of no effect without beats; add --beats FILE or"
+            " --follow-beats"
         )
     job = VampJob(
         source=source,
@@ -252,6 +256,7 @@ def vamp(
         keep_stereo=keep_stereo,
         allow_clipped=allow_clipped,
         beats=beats,
+        follow_beats=follow_beats,
         around_beats=beat_settings(**of_beats),
         save_tokens=save_tokens,
         plot=plot,

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +22,7 @@ from .files.audio_files import (
 from .files.plots import plot_codes, plot_spectrograms
 from .files.standard import STANDARD, input_file, output_file, require_streams
 from .files.token_files import read_tokens, require_npz, write_tokens
+from .steps.masks import Beats
 from .steps.noise import DrawsOf, Floats, Integers
 from .steps.preparation import Prepared, rates_taken
 from .steps.prompts import read_beats
@@ -41,6 +41,7 @@ class VampJob:
             number is put behind its stem.
         keep_stereo: vary each channel under one mask, not their mean.
         beats: file of beats to keep.
+        follow_beats: keep the beats that the tracker hears.
         save_tokens: ``.npz`` for codes, mask and tokens.
         plot: folder for pictures.
         noise: gives the random numbers of the seed.
@@ -55,6 +56,7 @@ class VampJob:
     keep_stereo: bool
     allow_clipped: bool
     beats: Path | None
+    follow_beats: bool
     around_beats: BeatSettings
     save_tokens: Path | None
     plot: Path | None
@@ -80,6 +82,11 @@ class VampJob:
         if self.plot is not None:
             outputs += _names_of_plots(self.plot)
         require_apart(outputs, (self.source, *([self.beats] if self.beats else ())))
+        if self.beats is not None and self.follow_beats:
+            raise InputError(
+                "beats are to be read from a file and heard in the clip; leave out --beats or"
+                " --follow-beats"
+            )
         coarse = self.settings.coarse
         if coarse.top_k is not None and coarse.mode is Mode.REFERENCE:
             raise InputError(
@@ -128,7 +135,11 @@ def vamp_file(
                 + (f", and nothing above {rate // 2} Hz" if file.sample_rate > rate else "")
             )
         progress("opening", 0, 1)
-        pipeline.begin(coarse_only=job.coarse_only, sample_rate=file.sample_rate)
+        pipeline.begin(
+            coarse_only=job.coarse_only,
+            sample_rate=file.sample_rate,
+            follow_beats=job.follow_beats,
+        )
         progress("opening", 1, 1)
         return _vamp_opened(pipeline, job, file, progress=progress)
 
@@ -137,6 +148,12 @@ def _vamp_opened(
     pipeline: VampPipeline, job: VampJob, file: AudioFile, *, progress: Progress
 ) -> list[Path]:
     prepared = _prepared(pipeline, file, keep_stereo=job.keep_stereo)
+
+    def beats(seconds: float) -> Beats:
+        if job.beats is None:
+            return pipeline.track_beats(prepared, job.around_beats)
+        return read_beats(job.beats, seconds, job.around_beats)
+
     made = pipeline.vary(
         prepared,
         seed=job.seed,
@@ -145,7 +162,7 @@ def _vamp_opened(
         coarse_only=job.coarse_only,
         noise=job.noise,
         progress=progress,
-        beats=partial(read_beats, job.beats, settings=job.around_beats) if job.beats else None,
+        beats=beats if job.beats or job.follow_beats else None,
     )
     written = _write_pieces(pipeline, job.target, made.tokens, made.balance)
     if job.save_tokens is not None:

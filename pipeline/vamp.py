@@ -24,15 +24,18 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.names import FLOAT32, FORMS
 from vampnet_onnx.configs.runtime import ProviderName, Runtime, RuntimeName
 from vampnet_onnx.configs.settings import (
+    BeatSettings,
     GenerationSettings,
     MaskSettings,
     VampSettings,
+    beat_settings,
     generation_settings,
     mask_settings,
     vamp_settings,
 )
 from vampnet_onnx.configs.verification import read_verification, version_to_use
 
+from .steps.beats import BEAT_TRACKER, track_beats
 from .steps.codec import decode_stream, encode_stream
 from .steps.masks import Beats, build_mask
 from .steps.noise import Draws, DrawsOf, Floats, Integers, NoiseSource, PhiloxDraws
@@ -193,12 +196,19 @@ class VampPipeline:
         """
         self._load(self._needed(sample_rate) + _fine(coarse_only))
 
-    def begin(self, *, coarse_only: bool = False, sample_rate: int | None = None) -> None:
+    def begin(
+        self,
+        *,
+        coarse_only: bool = False,
+        sample_rate: int | None = None,
+        follow_beats: bool = False,
+    ) -> None:
         """Load what audio to audio needs, as `require` does, and ``c2f`` beside the work.
 
         What is wrong with ``c2f`` and does not show here stops the generation.
         """
-        self._load(self._needed(sample_rate), behind=_fine(coarse_only))
+        tracker = (BEAT_TRACKER,) if follow_beats else ()
+        self._load(self._needed(sample_rate) + tracker, behind=_fine(coarse_only))
 
     def _needed(self, sample_rate: int | None) -> tuple[str, ...]:
         return (*_NEEDED, processor_for(self.codec, sample_rate or self.codec.sample_rate))
@@ -328,6 +338,32 @@ class VampPipeline:
             progress=progress,
         )
 
+    def track_beats(self, prepared: Prepared, settings: BeatSettings | None = None) -> Beats:
+        """Find the beats of prepared audio, whose items are the channels of one clip.
+
+        See `pipeline.steps.beats`; settings left out are the published ones.
+        """
+        heard = prepared.audio.mean(axis=(0, 1))
+        return track_beats(self.components, heard, settings or beat_settings())
+
+    def snap_to_beats(self, audio: ArrayLike, sample_rate: int) -> Floats:
+        """Cut audio to what lies between its first beat and its last.
+
+        Args:
+            audio: floats in [-1, 1], [channels, samples] or [samples]; see `as_clip`.
+
+        Returns:
+            float32 [channels, fewer samples].
+
+        Raises:
+            InputError: there is no beat tracker, or it hears fewer than two beats.
+        """
+        clip = as_clip(audio)
+        times = self.track_beats(self.prepare(clip[None], sample_rate)).times
+        if len(times) < 2:
+            raise InputError(f"the beat tracker hears {len(times)} beats; snapping takes two")
+        return clip[:, int(times[0] * sample_rate) : int(times[-1] * sample_rate)]
+
     def decode(self, codes: Integers) -> Floats:
         """Decode codes, a window at a time, as the published ``Interface.decode`` does.
 
@@ -416,6 +452,7 @@ class VampPipeline:
         settings: VampSettings | None = None,
         coarse_only: bool = False,
         noise: DrawsOf = PhiloxDraws,
+        follow_beats: BeatSettings | None = None,
         progress: Progress = silent,
     ) -> tuple[Floats, Variation]:
         """Make variations of audio, from samples to samples.
@@ -426,6 +463,7 @@ class VampPipeline:
             keep_stereo: make variations of each channel, not of their mean as published.
             mask: options of the mask, the published ones if left out.
             noise: see `vary`.
+            follow_beats: lay the beats that the tracker hears over it.
             progress: told component, steps done and steps in all.
 
         Returns:
@@ -436,14 +474,24 @@ class VampPipeline:
             NotFiniteError: a model computes NaN or infinity.
         """
         clip = as_clip(audio)
-        self.begin(coarse_only=coarse_only, sample_rate=sample_rate)
+        self.begin(
+            coarse_only=coarse_only,
+            sample_rate=sample_rate,
+            follow_beats=follow_beats is not None,
+        )
+        prepared = self.prepare(clip[:, None] if keep_stereo else clip[None], sample_rate)
+
+        def beats(_seconds: float) -> Beats:
+            return self.track_beats(prepared, follow_beats)
+
         made = self.vary(
-            self.prepare(clip[:, None] if keep_stereo else clip[None], sample_rate),
+            prepared,
             seed=seed,
             mask=mask,
             settings=settings,
             coarse_only=coarse_only,
             noise=noise,
+            beats=None if follow_beats is None else beats,
             progress=progress,
         )
         items = [joined(self.decode_channels(item, made.balance)) for item in made.tokens]

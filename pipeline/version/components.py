@@ -393,6 +393,11 @@ def _way_out(identifier: str) -> str:
             "export it (vampnet-onnx export --checkpoint DIR, with c2f.pth in DIR), or ask for"
             " coarse codes only (--coarse-only)"
         )
+    if name == "beat_tracker":
+        return (
+            "export it (vampnet-onnx export --checkpoint DIR, with wavebeat.pth in DIR), or"
+            " give the beats in a file (--beats)"
+        )
     if name == "audio_processor" and variant:
         return (
             f"export one for that rate (rates = [{variant.removeprefix('from_')}] in [export]"

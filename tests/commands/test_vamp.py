@@ -102,7 +102,7 @@ def test_a_file_is_varied_as_the_array_is(run: Cli, exported_a: Path) -> None:
 
 def test_every_option_has_an_effect_or_is_refused(run: Cli, exported_a: Path) -> None:
     source = wav("in.wav", tone())
-    Path("beats.txt").write_text("0.25\n0.5\n")
+    Path("beats.txt").write_text("0.25 1\n0.5 2\n0.6 1\n0.75 2\n0.85 1\n")
 
     def tokens(*options: object) -> tuple[bytes, bytes]:
         code, _, err = run(
@@ -126,6 +126,7 @@ def test_every_option_has_an_effect_or_is_refused(run: Cli, exported_a: Path) ->
         ("--prefix-s", 0.2),
         ("--suffix-s", 0.2),
         ("--beats", "beats.txt"),
+        ("--beats", "beats.txt", "--no-beat-invert"),
         ("--rand-mask-intensity", 0.5),
         ("--dropout", 0.4),
         ("--upper-codebook-mask", 1),
@@ -168,7 +169,16 @@ def test_every_option_has_an_effect_or_is_refused(run: Cli, exported_a: Path) ->
     old = tokens("--steps", 3, "--n-conditioning-codebooks", 1)
     assert old == tokens("--sampling-steps", 3, "--ncc", 1)
     around = tokens("--beats", "beats.txt", "--before-beat-s", 0.1, "--after-beat-s", 0.1)
-    assert around[1] != tokens("--beats", "beats.txt")[1]
+    plain = tokens("--beats", "beats.txt")
+    assert around[1] != plain[1]
+    for option in (
+        ("--no-mask-upbeats",),
+        ("--no-mask-downbeats",),
+        ("--beat-downsample-factor", 2),
+        ("--downbeat-downsample-factor", 2),
+        ("--beat-dropout", 0.8),
+    ):
+        assert tokens("--beats", "beats.txt", *option)[1] != plain[1], option
 
 
 def test_a_preset_is_its_options_and_others_count_before_it(
@@ -420,6 +430,8 @@ def test_clipped_audio_is_varied_on_request(run: Cli, exported_a: Path) -> None:
         (("--top-k", 3), "no effect in mode reference"),
         (("--beats", "none.txt"), "none.txt: no such file"),
         (("--beat-dropout", 0.5), "beat_dropout: of no effect without beats"),
+        (("--follow-beats",), "holds no beat_tracker"),
+        (("--follow-beats", "--beats", "x.txt"), "leave out --beats or --follow-beats"),
         (("--save-tokens", "tokens.txt"), "to .npz files"),
         (("--temperature", "nan"), "temperature = nan"),
     ],

@@ -60,6 +60,7 @@ def _panel(title: str) -> Callable[..., Any]:
 
 _OLD = typer.Option(hidden=True)
 _OLD_NAMES = {"steps": "sampling_steps", "n_conditioning_codebooks": "ncc"}
+_ON_AS_PUBLISHED = ("mask_upbeats", "mask_downbeats", "beat_invert")
 _TYPICAL = ("typical_filtering", "typical_mass", "typical_min_tokens")
 _mask = _panel("Mask: what is kept of the input")
 _made = _panel("Generation")
@@ -114,8 +115,12 @@ def vamp(
     ] = False,
     before_beat_s: Annotated[Real, _mask("Seconds kept before each.")] = None,
     after_beat_s: Annotated[Real, _mask("Seconds kept from each on.")] = None,
-    mask_upbeats: Annotated[bool | None, _mask("Keep beats that are no downbeats.")] = None,
-    mask_downbeats: Annotated[bool | None, _mask("Keep the first beat of each bar.")] = None,
+    no_mask_upbeats: Annotated[
+        bool | None, _mask("Beats that are no downbeats take no part.", "--no-mask-upbeats")
+    ] = None,
+    no_mask_downbeats: Annotated[
+        bool | None, _mask("The first beat of a bar takes no part.", "--no-mask-downbeats")
+    ] = None,
     beat_downsample_factor: Annotated[
         Whole, _mask("Keep every so many of the upbeats.")
     ] = None,
@@ -125,8 +130,8 @@ def vamp(
     beat_dropout: Annotated[
         Real, _mask("Probability that a time step of a beat is not kept.")
     ] = None,
-    beat_invert: Annotated[
-        bool | None, _mask("Keep the beats, or with --no what lies between them.")
+    no_beat_invert: Annotated[
+        bool | None, _mask("Keep what lies between the beats.", "--no-beat-invert")
     ] = None,
     rand_mask_intensity: Annotated[
         Real, _mask("Probability that a code is masked at all.")
@@ -291,6 +296,9 @@ def _options(parameters: dict[str, Any]) -> dict[str, Any]:
             raise InputError(f"--{_dashed(old)} is an old name of --{_dashed(name)}; give one")
         if old in given:
             given[name] = given.pop(old)
+    for name in _ON_AS_PUBLISHED:
+        if given.pop(f"no_{name}", False):
+            given[name] = False
     if given.pop("no_typical_filtering", False):
         if "typical_filtering" in given:
             raise InputError("--typical-filtering and --no-typical-filtering: give one")

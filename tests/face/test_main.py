@@ -69,6 +69,7 @@ def test_help_breaks_its_lines_where_a_terminal_does(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     printed = [line.strip() for line in cli(*name.split(), "--help").out.splitlines()]
+    assert not [line for line in printed if "…" in line], "a name is cut"
     written = inspect.cleandoc(leaves()[name].__doc__ or "").split("\n\n")
     assert len(written) > 1 or name == "doctor"
     for paragraph in written:

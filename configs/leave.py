@@ -24,6 +24,9 @@ _HEAD = """\
 """
 
 
+_Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+
+
 class Left(Record):
     """What was found of one form of one transformer.
 
@@ -36,9 +39,9 @@ class Left(Record):
     """
 
     left: list[str]
-    asked: float
-    agreement: float
-    kl_nats: float
+    asked: _Share
+    agreement: _Share
+    kl_nats: Annotated[float, Field(ge=0, strict=True)]
     sources: Annotated[list[str], Field(min_length=1)]
     measured: dict[str, str]
 
@@ -60,7 +63,7 @@ def read_leave(path: Path) -> dict[str, dict[str, Left]]:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path}: not a TOML file: {error}") from error
     unknown = [form for form in values if form not in FORMS]
-    if unknown or not values:
+    if unknown or not values or not all(values.values()):
         raise InputError(
             f"{path}: {f'{unknown[0]} is no form' if unknown else 'says nothing'}; quantise"
             " --search writes such files"

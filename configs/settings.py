@@ -38,6 +38,10 @@ class Mode(Enum):
     CORRECTED = "corrected"
 
 
+_COUNT = 2**31 - 1  # steps, entries and the like: graphs take int64, and sums of them
+_BEAT_S = 60.0  # no beat is as long; of each so many draws are made
+
+
 @dataclass(frozen=True)
 class MaskSettings:
     """Options of the mask; from `mask_settings`.
@@ -92,7 +96,7 @@ class BeatSettings:
     beat_invert: bool
 
     def __post_init__(self) -> None:
-        _require(self, 0, math.inf, "before_beat_s", "after_beat_s")
+        _require(self, 0, _BEAT_S, "before_beat_s", "after_beat_s")
         _require(self, 1, math.inf, "beat_downsample_factor", "downbeat_downsample_factor")
         _require(self, 0, 1, "beat_dropout")
         if self.before_beat_s + self.after_beat_s == 0:
@@ -230,6 +234,8 @@ def _published(field: str) -> str:
 
 def _require(settings: object, least: float, most: float, *names: str) -> None:
     for name in names:
-        value = getattr(settings, name)
-        if value is not None and not (math.isfinite(value) and least <= value <= most):
-            raise InputError(f"{_published(name)} = {value} is outside {least} to {most}")
+        value, highest = getattr(settings, name), most
+        if isinstance(value, int):
+            highest = min(most, _COUNT)
+        if value is not None and not (least <= value <= highest and math.isfinite(value)):
+            raise InputError(f"{_published(name)} = {value} is outside {least} to {highest}")

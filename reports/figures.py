@@ -194,8 +194,9 @@ def _can_be_drawn(point: FormPoint) -> bool:
 
 
 def _drawn_at(point: FormPoint) -> float:
-    middle = math.sqrt(point.faster_low) * math.sqrt(point.faster_high)
-    return middle if point.faster is None else point.faster
+    """Return the speed that was measured, or what of its interval is nearest to no gain."""
+    nearest = min(max(1.0, point.faster_low), point.faster_high)
+    return nearest if point.faster is None else point.faster
 
 
 def gate_bar(gate: Gate) -> float:

@@ -166,8 +166,8 @@ def require_smaller(form: Form, products: Sequence[tuple[int, int]], others: int
 def _require_smaller(form: Form, after: int, before: int) -> None:
     if not after <= _SMALLER * before:
         raise InputError(
-            f"{form.name}: {after} bytes of weights, {before} in float32; it is not"
-            " smaller, so leave it out of --variants"
+            f"{form.name}: {after} bytes of weights where float32 has {before}; less than a"
+            " quarter is saved, so leave it out of --variants"
         )
 
 

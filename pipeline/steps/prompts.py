@@ -12,6 +12,8 @@ from vampnet_onnx.pipeline.version.components import Codec
 from .masks import Beats
 from .noise import Floats
 
+_MOST_BYTES = 16_000_000  # days of beats
+
 
 def onset_frames(audio: Floats, codec: Codec) -> list[int]:
     """Detect onsets as the published mask does.
@@ -46,18 +48,26 @@ def read_beats(path: Path, seconds: float, settings: BeatSettings) -> Beats:
         InputError: no such file, or a line that is no time within the clip.
     """
     try:
-        lines = path.read_text("utf-8-sig").splitlines()
+        with path.open("rb") as stream:
+            content = stream.read(_MOST_BYTES + 1)
+        lines = content.decode("utf-8-sig").splitlines()
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file of beats") from error
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as text ({error})") from error
+    if len(content) > _MOST_BYTES:
+        raise InputError(f"{path}: more than {_MOST_BYTES} bytes, which is no file of beats")
     beats, downbeats = list[float](), list[float]()
     for number, line in enumerate(lines, 1):
         words = line.partition("#")[0].replace(",", " ").split()
-        if words:
-            beats.append(_time(f"{path}:{number}", words[0], seconds))
-            if words[1:] and re.fullmatch(r"1(\.0*)?", words[1]):
-                downbeats.append(beats[-1])
+        if not words:
+            continue
+        place = f"{path}:{number}"
+        beats.append(_time(place, words[0], seconds))
+        if beats[1:] and beats[-1] < beats[-2]:
+            raise InputError(f"{place}: {words[0]} s is before the beat above; sort the file")
+        if words[1:] and re.fullmatch(r"1(\.0*)?", words[1]):
+            downbeats.append(beats[-1])
     if not beats:
         raise InputError(f"{path}: holds no beats; write one time in seconds a line")
     return Beats(beats, downbeats or None, settings)

@@ -18,6 +18,15 @@ FOUND = Left(
     measured={"seeds": "0", "codes": 'a "clip".flac'},
 )
 
+NUMBERS = """[int8.coarse]
+left = []
+asked = {}
+agreement = {}
+kl_nats = {}
+sources = ["abc"]
+measured = {{}}
+"""
+
 
 def test_what_is_written_is_read_and_its_bytes_are_the_same(tmp_path: Path) -> None:
     one, two = tmp_path / "one.toml", tmp_path / "two.toml"
@@ -44,6 +53,12 @@ def test_several_forms_stand_in_one_file(tmp_path: Path) -> None:
         ("[int8.codec]\n", "codec"),
         ("[int8.coarse]\nleft = []\n", "sources"),
         ("int8 = 3\n", "int8"),
+        ("[int8]\n", "says nothing"),
+        (NUMBERS.format("nan", "0.5", "0.1"), "asked"),
+        (NUMBERS.format("7", "0.5", "0.1"), "asked"),
+        (NUMBERS.format("true", "0.5", "0.1"), "asked"),
+        (NUMBERS.format("0.9", "nan", "0.1"), "agreement"),
+        (NUMBERS.format("0.9", "0.5", "nan"), "kl_nats"),
     ],
 )
 def test_anything_else_is_refused(tmp_path: Path, text: str, said: str) -> None:

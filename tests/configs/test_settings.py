@@ -10,6 +10,7 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.settings import (
     GenerationSettings,
     Mode,
+    beat_settings,
     generation_settings,
     mask_settings,
     published_options,
@@ -78,3 +79,15 @@ def test_published_defaults_are_those_of_the_configuration() -> None:
 def test_variation_options_out_of_range_are_refused(choices: dict[str, float]) -> None:
     with pytest.raises(InputError, match=next(iter(choices))):
         vamp_settings(**choices)
+
+
+@pytest.mark.parametrize("size", [2**31, 10**21, 10**400])
+def test_a_count_that_no_graph_takes_is_refused(size: int) -> None:
+    with pytest.raises(InputError, match=r"periodic_prompt = .* is outside 0 to 2147483647"):
+        mask_settings(periodic_prompt=size)
+
+
+@pytest.mark.parametrize("seconds", [61.0, 1e300])
+def test_a_beat_that_is_longer_than_any_is_refused(seconds: float) -> None:
+    with pytest.raises(InputError, match=r"after_beat_s = .* is outside 0 to 60"):
+        beat_settings(after_beat_s=seconds)

@@ -482,7 +482,7 @@ def test_a_form_that_cannot_be_smaller_is_refused_before_anything_is_exported(
     """A set narrower than the blocks that its weights are filled up to."""
     told: list[str] = []
     config = config_for(nano, inputs=["codes"], variants=["fp32", "w8"])
-    with pytest.raises(InputError, match=r"w8: .* not smaller, so leave it out of --variants"):
+    with pytest.raises(InputError, match=r"w8: .* quarter is saved, so leave it out of"):
         export_set(
             config, Checkpoints(nano), tmp_path, progress=lambda name, *_: told.append(name)
         )

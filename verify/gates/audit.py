@@ -18,6 +18,7 @@ from torch import nn
 
 from vampnet_onnx.configs.config import AuditRule
 from vampnet_onnx.configs.manifest import ComponentRecord, Fact, SourceRecord
+from vampnet_onnx.configs.names import entry_and_form
 from vampnet_onnx.export.components.component import Component, TracedComponent
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.fingerprint import Fingerprint, fingerprint
@@ -125,7 +126,8 @@ def audit(
     if not origin.differs:
         return _with_facts(sorted_out.of_the_same(), wrong)
     passes = [item.name for item in exported.passes] == [item.name for item in record.passes]
-    return _with_facts(sorted_out.of_another(origin, passes_alike=passes), wrong)
+    form = bool(entry_and_form(record.variant)[1])
+    return _with_facts(sorted_out.of_another(origin, passes_alike=passes, form=form), wrong)
 
 
 def _wrong_facts(record: ComponentRecord, component: Component, origin: Origin) -> list[str]:
@@ -224,9 +226,14 @@ class _SortedOut:
         words = "the graph differs in its order, its names or its notes" if unnamed else ""
         return Measured(count, words or _listed(told), modules=_modules(told))
 
-    def of_another(self, origin: Origin, *, passes_alike: bool) -> Measured:
-        """Judge a file of another source or other tools: by what passes keep alone."""
-        told = self._said(self._kept) if passes_alike else []
+    def of_another(self, origin: Origin, *, passes_alike: bool, form: bool) -> Measured:
+        """Judge a file of another source or other tools: by what passes keep alone.
+
+        Of a form, what is rounded counts as well: no module is held to limits of its own
+        there, and rounding a weight of the checkpoint is the same whoever does it.
+        """
+        judged = [*self._kept, *(self._computed if form else ())]
+        told = self._said(judged) if passes_alike else []
         made = origin.said
         if told:
             return Measured(len(told), f"{_listed(told)} ({made})", modules=_modules(told))

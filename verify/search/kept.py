@@ -57,15 +57,16 @@ class Kept:
     def _read(self) -> dict[str, Cost]:
         if self._path is None or not is_there(self._path):
             return {}
-        digest, _, body = self._path.read_bytes().partition(b"\n")
         try:
+            digest, _, body = self._path.read_bytes().partition(b"\n")
             if hashlib.sha256(body).hexdigest().encode() != digest:
                 raise ValueError("damaged")
             found = TypeAdapter(_File).validate_json(body)
             if found.key != self._key:
                 raise ValueError("of something else")
-        except (ValidationError, ValueError) as error:
-            why = "damaged" if isinstance(error, ValidationError) else str(error)
+        except (ValidationError, ValueError, OSError) as error:
+            damaged = isinstance(error, ValidationError | OSError)
+            why = "damaged" if damaged else str(error)
             self._note(f"{self._path}: {why}; it is measured again")
             return {}
         return {name: Cost(*values) for name, values in found.costs.items()}

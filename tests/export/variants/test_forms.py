@@ -115,7 +115,7 @@ def test_a_graph_without_an_operator_of_its_kind_is_no_form(
 
 def test_a_form_that_is_not_smaller_is_none(exported_a: Path) -> None:
     narrow = read_graph(exported_a / "c2f.onnx")  # than a block, which is filled with zeros
-    with pytest.raises(InputError, match=r"w8: .* it is not smaller, so leave it out"):
+    with pytest.raises(InputError, match=r"w8: .* a quarter is saved, so leave it out"):
         make_form(narrow, FORMS["w8"], frozenset())
 
 

@@ -43,7 +43,10 @@ def test_beats_are_read_from_a_file_and_kept(pipeline_a: VampPipeline, tmp_path:
         ("-1", "outside the clip"),
         ("0.5", "outside the clip, which lasts 0.32 s"),
         ("nan", "outside"),
+        ("0.2\n0.1\n", ":2: 0.1 s is before the beat above"),
+        ("#" * 16_000_001, "is no file of beats"),
     ],
+    ids=["empty", "word", "negative", "beyond", "nan", "unsorted", "endless"],
 )
 def test_beats_that_are_none_are_refused(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "beats.txt").write_text(text)

@@ -202,7 +202,7 @@ def file_errors(path: Path) -> Iterator[None]:
 def _makes_nothing(error: OSError, path: Path) -> bool:
     """Return whether the file system of a path takes nothing new, as /proc does."""
     where = Path(error.filename or "").parent
-    return error.errno == errno.ENOENT and where in path.parents
+    return error.errno == errno.ENOENT and where in (path, *path.parents)
 
 
 def is_there(path: Path) -> bool:

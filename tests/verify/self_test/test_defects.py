@@ -173,7 +173,7 @@ def test_the_scope_of_every_defect_in_a_built_graph_is_named(
 ) -> None:
     record, path = export_with(tiny, defect.component, tmp_path)
     right, wrong = Session(path), replanted(path, defect.plant, tmp_path)
-    matrix = VerifySection(seeds=[0, 1], frames=[150, 13], batches=[3, 1], threads=0)
+    matrix = VerifySection(seeds=[0, 1, 2, 3], frames=[150, 13], batches=[3, 1], threads=0)
     for case in subject_of(record).cases(record, matrix):
         inputs = subject_of(record).inputs(record, case)
         expected, found = right.run(inputs), Session(wrong).run(inputs)

@@ -10,7 +10,7 @@ import numpy as np
 
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Ties, VerifySection
-from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, FileRecord, Manifest
+from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, Manifest
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.subjects.case import (
@@ -23,6 +23,7 @@ from vampnet_onnx.verify.subjects.case import (
     Subject,
 )
 from vampnet_onnx.verify.subjects.random import Random
+from vampnet_onnx.verify.subjects.wholes import generation_record, parts_there
 
 from .both_sides import exported_generation, run_generation
 from .compare import compare_generation
@@ -92,28 +93,7 @@ class Generation(Subject):
 
     def whole(self, manifest: Manifest) -> ComponentRecord | None:
         """Return the record of whole generations; None if a part of them is missing."""
-        parts = self._parts(manifest)
-        if [part.name for part in parts[: len(self.needs)]] != list(self.needs):
-            return None
-        coarse, _, decoder, *fine = parts
-        books = decoder.dim("n_codebooks")
-        n_coarse = coarse.dim("n_codebooks")
-        return ComponentRecord(
-            name=self.names[0],
-            file=FileRecord(name=", ".join(p.file.name for p in parts), sha256="", size=0),
-            inputs=(),
-            outputs=(),
-            opset=decoder.opset,
-            dims={
-                "n_codebooks": books,
-                "codebook_size": decoder.dim("codebook_size"),
-                "sample_rate": decoder.dim("sample_rate"),
-                "hop_length": decoder.hop_length,
-                "n_coarse": n_coarse,
-                "n_fine": books - n_coarse if fine else 0,
-            },
-            passes=(),
-        )
+        return generation_record(self.names[0], "", self._parts(manifest), self.needs)
 
     def parts(self, record: ComponentRecord, manifest: Manifest) -> list[ComponentRecord]:
         """Return the components at work, the coarse-to-fine model if it is there."""
@@ -130,8 +110,7 @@ class Generation(Subject):
         return exported_generation(artifacts, record, adapters=adapters, runtime=runtime)
 
     def _parts(self, manifest: Manifest) -> list[ComponentRecord]:
-        found = (manifest.component(name) for name in (*self.needs, _FINE))
-        return [part for part in found if part is not None]
+        return parts_there(manifest, (*self.needs, _FINE))
 
 
 SUBJECTS = (Generation(),)

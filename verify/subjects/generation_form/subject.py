@@ -14,7 +14,7 @@ import numpy as np
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Gates, Ties, VerifySection
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, FileRecord, Manifest
+from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, Manifest
 from vampnet_onnx.configs.names import FORMS, variant_of
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.models import ModelSet
@@ -27,6 +27,7 @@ from vampnet_onnx.verify.subjects.case import (
     RunExport,
     Subject,
 )
+from vampnet_onnx.verify.subjects.wholes import generation_record, parts_there
 
 from .compare import compare_forms
 from .export import generation_in_form
@@ -126,28 +127,7 @@ class GenerationInForm(Subject):
 
     def whole(self, manifest: Manifest) -> ComponentRecord | None:
         """Return the record of this form's generations; None if a part of them is missing."""
-        parts = self._parts(manifest)
-        if [part.id for part in parts[: len(self.needs)]] != list(self.needs):
-            return None
-        coarse, _, decoder, _, *fine = parts
-        books, n_coarse = decoder.dim("n_codebooks"), coarse.dim("n_codebooks")
-        return ComponentRecord(
-            name=_NAME,
-            variant=self.form,
-            file=FileRecord(name=", ".join(p.file.name for p in parts), sha256="", size=0),
-            inputs=(),
-            outputs=(),
-            opset=decoder.opset,
-            dims={
-                "n_codebooks": books,
-                "codebook_size": decoder.dim("codebook_size"),
-                "sample_rate": decoder.dim("sample_rate"),
-                "hop_length": decoder.hop_length,
-                "n_coarse": n_coarse,
-                "n_fine": books - n_coarse if fine else 0,
-            },
-            passes=(),
-        )
+        return generation_record(_NAME, self.form, self._parts(manifest), self.needs)
 
     def wanted(self, manifest: Manifest) -> bool:
         """Whether a transformer is there in this form."""
@@ -168,9 +148,7 @@ class GenerationInForm(Subject):
         return generation_in_form(artifacts, record, adapters=adapters, runtime=runtime)
 
     def _parts(self, manifest: Manifest) -> list[ComponentRecord]:
-        names = (*self.needs, variant_of(_FINE, self.form))
-        found = (manifest.component(name) for name in names)
-        return [part for part in found if part is not None]
+        return parts_there(manifest, (*self.needs, variant_of(_FINE, self.form)))
 
 
 SUBJECTS = tuple(GenerationInForm(form) for form in FORMS)

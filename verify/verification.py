@@ -48,7 +48,7 @@ from .gates.modules import modules
 from .gates.overflow import overflow
 from .gates.processes import Job, in_processes
 from .gates.report import build_report
-from .sides.export import adapters_of, open_export, require_same_sources
+from .sides.export import adapters_of, open_export, require_runs, require_same_sources
 from .sides.models import Reference
 from .sides.oracle import Oracle, Sides
 from .subjects.case import Case, Computed
@@ -110,6 +110,7 @@ def verify_artifacts(
 
     Raises:
         InputError: the checkpoints are not those of the artifacts, or nothing is left.
+        EnvironmentLacksError: the runtime does not run all of a network.
     """
     manifest = artifacts.manifest
     only = only or tuple(dict.fromkeys(case.component for case in cases))
@@ -122,6 +123,8 @@ def verify_artifacts(
     records = _chosen(manifest, only)
     if any(_checkpoints_of(record, manifest) for record in records):
         _require_same_lora(checkpoints, artifacts)
+    if runtime is not None and not runtime.is_usual:
+        require_runs(artifacts, records, runtime, progress)
     afresh = graphs or graphs_afresh(_audited_graphs(records, checkpoints, made))
     run = _Run(
         artifacts,

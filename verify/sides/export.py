@@ -1,11 +1,11 @@
 """The export's side of a verification: what runs a component, and where it comes from."""
 
 import itertools
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 from vampnet_onnx.configs.artifacts import Artifacts
-from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.manifest import (
     AdapterRecord,
     ComponentRecord,
@@ -45,6 +45,38 @@ def open_export(
         session.use_adapter(artifacts.folder / adapter.file.name)
     ran = where_it_runs(record, runtime, session.placement)
     return session.run, signature_mismatches(record, session), ran
+
+
+def require_runs(
+    artifacts: Artifacts,
+    records: Sequence[ComponentRecord],
+    runtime: Runtime,
+    progress: Callable[[str, int, int], None],
+) -> None:
+    """Refuse before the work what a runtime does not run, all of it at once.
+
+    Raises:
+        EnvironmentLacksError: it names what does run there, for ``--component``.
+    """
+    refused = dict[str, str]()
+    graphs = [record for record in records if not subject_of(record).needs]
+    for done, record in enumerate(graphs):
+        progress(f"where {record.id} runs", done, len(graphs))
+        try:
+            open_session(artifacts, record, runtime)
+        except EnvironmentLacksError as error:
+            refused[record.id] = str(error)
+    if refused:
+        others = [
+            record.id
+            for record in records
+            if not refused.keys()
+            & {part.id for part in subject_of(record).parts(record, artifacts.manifest)}
+        ]
+        without = "".join(f" --component {name}" for name in others)
+        raise EnvironmentLacksError(
+            "\n".join([*refused.values(), *([f"what runs there:{without}"] if others else [])])
+        )
 
 
 def adapters_of(

@@ -12,11 +12,13 @@ import onnxruntime as ort
 import pytest
 
 from tests.support.command_line import Cli
+from tests.support.sets import GOLDEN
 from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.errors import EnvironmentLacksError
 from vampnet_onnx.configs.packaged import shipped
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.export.components.registry import COMPONENTS
+from vampnet_onnx.pipeline.version import session
 from vampnet_onnx.pipeline.version.providers import (
     CPU,
     PROVIDERS,
@@ -28,7 +30,9 @@ from vampnet_onnx.pipeline.version.providers import (
     where_it_runs,
 )
 from vampnet_onnx.pipeline.version.session import open_session
+from vampnet_onnx.verify import jobs
 from vampnet_onnx.verify.causes.locate import localise_error
+from vampnet_onnx.verify.jobs import verify_export
 
 CUDA = PROVIDERS["cuda"]
 ASKED = Runtime(provider="cuda")
@@ -90,6 +94,31 @@ def test_a_node_that_sees_floats_and_falls_to_the_cpu_is_named(
     assert count
     with pytest.raises(EnvironmentLacksError, match=rf"{count} {operator}.* fell to the CPU"):
         require_placed(placed(nodes, operator), CUDA, name)
+
+
+def test_verify_refuses_before_its_work_and_names_what_does_run(
+    exported_a: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def all_but_the_decoder(
+        nodes: Sequence[Node], provider: Provider, who: str
+    ) -> dict[str, int]:
+        return require_placed(placed(nodes, *(["Sin"] if "decoder" in who else [])), CUDA, who)
+
+    began = list[str]()
+    monkeypatch.setattr(session, "require_placed", all_but_the_decoder)
+    monkeypatch.setitem(PROVIDERS, "cuda", Provider(CPU, "onnxruntime"))
+    monkeypatch.setattr(jobs, "require_runtime", lambda _: None)
+    with pytest.raises(EnvironmentLacksError, match=r"decoder.*Sin") as refused:
+        verify_export(
+            exported_a,
+            GOLDEN / "a",
+            provider="cuda",
+            progress=lambda name, *_: began.append(name),
+        )
+    last = str(refused.value).splitlines()[-1]
+    assert last.startswith("what runs there: --component codec_encoder --component coarse")
+    assert "decoder" not in last and "generation" not in last
+    assert not {"codec_encoder", "coarse"} & set(began)
 
 
 @pytest.mark.parametrize("name", ["coarse", "c2f", "codec_encoder", "codec_decoder"])

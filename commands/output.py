@@ -36,6 +36,7 @@ from vampnet_onnx.reports.summary import format_number
 
 if TYPE_CHECKING:
     from vampnet_onnx.configs.verification import Chosen
+    from vampnet_onnx.pipeline.jobs import Written
     from vampnet_onnx.reports import Report
 
 out = Console(soft_wrap=True, highlight=False)
@@ -238,12 +239,23 @@ def newest_of(*paths: Path) -> list[str]:
     return [str(path if path.is_file() else find_version(path)) for path in paths]
 
 
-def print_files(
-    files: Iterable[Path], *, as_json: bool = False, to: Console = out, **facts: object
+def print_written(
+    files: Sequence[Written], *, as_json: bool = False, to: Console = out, **facts: object
 ) -> None:
-    """Print the files that were written, a line each, or as JSON with more facts."""
+    """Print the files that a job wrote and what is in those of audio, or JSON with more."""
     if as_json:
-        print_json({"files": [str(path) for path in files], **facts})
+        audio = [file.audio.to_json() for file in files if file.audio is not None]
+        print_json({"files": [str(file.path) for file in files], "audio": audio, **facts})
+        return
+    for file in files:
+        told = "" if file.audio is None else f"  {file.audio}"
+        to.print(f"  {file.path}{told}", markup=False)
+
+
+def print_files(files: Iterable[Path], *, as_json: bool = False, to: Console = out) -> None:
+    """Print the files that were written, a line each, or as JSON."""
+    if as_json:
+        print_json({"files": [str(path) for path in files]})
         return
     for path in files:
         to.print(f"  {path}", markup=False)

@@ -28,8 +28,8 @@ from .options import Artifacts, AudioIn, AudioOut, Json, Provider, Runs, Tf32, T
 from .output import (
     cost,
     print_cost,
-    print_files,
     print_version,
+    print_written,
     progress_bar,
     remark,
     spinner,
@@ -210,6 +210,21 @@ def vamp(
     allow_clipped: Annotated[
         bool, _out("Go on with audio that is clipped.", "--allow-clipped")
     ] = False,
+    output_loudness: Annotated[
+        str,
+        _out(
+            "input: each channel as loud as it came, as the app does; codec: what the codec"
+            " gives; or LUFS. Never beyond a peak of 1.",
+            metavar="WHICH",
+        ),
+    ] = "input",
+    mix: Annotated[
+        float, _out("Share of the variation, wet; the rest is the input, dry.")
+    ] = 1.0,
+    loop: Annotated[
+        int,
+        _out("Times the output is fed back, each time under the next seed."),
+    ] = 0,
     save_tokens: Annotated[
         Path | None, _out("Write codes and mask, too.", metavar="FILE.npz")
     ] = None,
@@ -242,6 +257,7 @@ def vamp(
     given = _options(locals())
     from vampnet_onnx.configs.verification import version_to_use
     from vampnet_onnx.pipeline.jobs import VampJob, vamp_file
+    from vampnet_onnx.pipeline.steps.output import OutputSettings, read_loudness
     from vampnet_onnx.pipeline.vamp import VampPipeline
 
     coarse = generation_settings(**_options_of(GenerationSettings, given))
@@ -263,6 +279,8 @@ def vamp(
         beats=beats,
         follow_beats=follow_beats,
         around_beats=beat_settings(**of_beats),
+        output=OutputSettings(read_loudness(output_loudness), mix),
+        loop=loop,
         save_tokens=save_tokens,
         plot=plot,
         noise=_draws(noise),
@@ -283,7 +301,7 @@ def vamp(
         written = vamp_file(pipeline, job, progress=bar, say=remark)
     print_version(chosen, runs := pipeline.where_it_runs())
     facts = {**version_facts(chosen, runs), **cost(started)}
-    print_files(written, as_json=as_json, to=results, seed=seed, **facts)
+    print_written(written, as_json=as_json, to=results, seed=seed, **facts)
     if not as_json:
         print_cost(started, to=results)
 

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,20 @@ from .files.audio_files import (
     write_audio,
 )
 from .files.plots import plot_codes, plot_spectrograms
+from .files.spool import spooled
 from .files.standard import STANDARD, input_file, output_file, require_streams
-from .files.token_files import read_tokens, require_npz, write_tokens
+from .files.token_files import Tokens, read_tokens, require_npz, write_tokens
+from .steps.loudness import measure
 from .steps.masks import Beats
-from .steps.noise import DrawsOf, Floats, Integers
+from .steps.noise import DrawsOf, Floats
+from .steps.output import (
+    AudioFacts,
+    Levelled,
+    OutputLoudness,
+    OutputSettings,
+    Read,
+    level,
+)
 from .steps.preparation import Prepared, rates_taken
 from .steps.prompts import read_beats
 from .steps.streaming import joined
@@ -42,6 +53,8 @@ class VampJob:
         keep_stereo: vary each channel under one mask, not their mean.
         beats: file of beats to keep.
         follow_beats: keep the beats that the tracker hears.
+        output: what is done to the output.
+        loop: times the output is fed back: each time it is the input, under the next seed.
         save_tokens: ``.npz`` for codes, mask and tokens.
         plot: folder for pictures.
         noise: gives the random numbers of the seed.
@@ -58,6 +71,8 @@ class VampJob:
     beats: Path | None
     follow_beats: bool
     around_beats: BeatSettings
+    output: OutputSettings
+    loop: int
     save_tokens: Path | None
     plot: Path | None
     noise: DrawsOf
@@ -87,6 +102,14 @@ class VampJob:
                 "beats are to be read from a file and heard in the clip; leave out --beats or"
                 " --follow-beats"
             )
+        self.output.require_fit(self.settings)
+        if self.loop < 0:
+            raise InputError(f"loop = {self.loop} is below 0; it counts what is fed back")
+        if self.loop and pieces > 1:
+            raise InputError(
+                f"loop = {self.loop} feeds one output back, and batch_size = {pieces} makes"
+                " several; add --batch-size 1"
+            )
         coarse = self.settings.coarse
         if coarse.top_k is not None and coarse.mode is Mode.REFERENCE:
             raise InputError(
@@ -104,9 +127,22 @@ class VampJob:
             require_place(self.plot, [path.name for path in _names_of_plots(self.plot)])
 
 
+@dataclass(frozen=True)
+class Written:
+    """A file that was written.
+
+    Attributes:
+        path: ``-`` is standard output.
+        audio: what is in it and was done to it, if it is audio.
+    """
+
+    path: Path
+    audio: AudioFacts | None = None
+
+
 def vamp_file(
     pipeline: VampPipeline, job: VampJob, *, progress: Progress, say: Callable[[str], None]
-) -> list[Path]:
+) -> list[Written]:
     """Vary an audio file.
 
     Args:
@@ -146,17 +182,65 @@ def vamp_file(
 
 def _vamp_opened(
     pipeline: VampPipeline, job: VampJob, file: AudioFile, *, progress: Progress
-) -> list[Path]:
-    prepared = _prepared(pipeline, file, keep_stereo=job.keep_stereo)
+) -> list[Written]:
+    read = _channels_of(file, keep_stereo=job.keep_stereo)
+    loudness = _loudness(read, file.sample_rate)
+    first = prepared = pipeline.prepare_stream(read, file.sample_rate)
+    with ExitStack() as spools:
+        for again in range(job.loop + 1):
+            made = _varied(pipeline, job, prepared, seed=job.seed + again, progress=progress)
+            decoded = [
+                spools.enter_context(spooled(pipeline.decode_channels(tokens), len(tokens)))
+                for tokens in made.tokens
+            ]
+            if again < job.loop:
+                back = _as_clips(decoded[0])
+                prepared = pipeline.prepare_stream(back, pipeline.codec.sample_rate)
+        written = []
+        for target, wet in zip(
+            _names_of_pieces(job.target, len(decoded)), decoded, strict=True
+        ):
+            levelled = level(
+                wet,
+                pipeline.codec.sample_rate,
+                settings=job.output,
+                loudness=loudness,
+                balance=made.balance,
+                dry=first.channels if job.output.mix < 1 else None,
+            )
+            written.append(_write_audio(pipeline, target, levelled, job.output))
+    if job.save_tokens is not None:
+        write_tokens(
+            job.save_tokens,
+            pipeline.components,
+            Tokens(made.tokens, made.balance, loudness, job.output),
+            input_codes=made.codes,
+            mask=made.mask,
+            masked_tokens=made.masked_tokens,
+            seed=np.array(made.seed, np.uint64),
+        )
+        written.append(Written(job.save_tokens))
+    if job.plot is not None:
+        written += _plot(job.plot, pipeline, prepared, made)
+    return written
 
+
+def _varied(
+    pipeline: VampPipeline,
+    job: VampJob,
+    prepared: Prepared,
+    *,
+    seed: int,
+    progress: Progress,
+) -> Variation:
     def beats(seconds: float) -> Beats:
         if job.beats is None:
             return pipeline.track_beats(prepared, job.around_beats)
         return read_beats(job.beats, seconds, job.around_beats)
 
-    made = pipeline.vary(
+    return pipeline.vary(
         prepared,
-        seed=job.seed,
+        seed=seed,
         mask=job.mask,
         settings=job.settings,
         coarse_only=job.coarse_only,
@@ -164,22 +248,6 @@ def _vamp_opened(
         progress=progress,
         beats=beats if job.beats or job.follow_beats else None,
     )
-    written = _write_pieces(pipeline, job.target, made.tokens, made.balance)
-    if job.save_tokens is not None:
-        write_tokens(
-            job.save_tokens,
-            pipeline.components,
-            made.tokens,
-            made.balance,
-            input_codes=made.codes,
-            mask=made.mask,
-            masked_tokens=made.masked_tokens,
-            seed=np.array(job.seed, np.uint64),
-        )
-        written.append(job.save_tokens)
-    if job.plot is not None:
-        written += _plot(job.plot, pipeline, prepared, made)
-    return written
 
 
 def encode_file(
@@ -199,10 +267,10 @@ def encode_file(
         require_npz(target)
     require_apart([target], [source])
     with input_file(source) as (path, name):
-        codes, balance = codes_of_file(pipeline, path, name, keep_stereo=keep_stereo, say=say)
+        tokens = codes_of_file(pipeline, path, name, keep_stereo=keep_stereo, say=say)
     with output_file(target, ".npz") as written:
-        write_tokens(written, pipeline.components, codes[None], balance)
-    return codes[None].shape
+        write_tokens(written, pipeline.components, tokens)
+    return tokens.codes.shape
 
 
 def codes_of_file(
@@ -212,8 +280,8 @@ def codes_of_file(
     *,
     keep_stereo: bool = False,
     say: Callable[[str], None],
-) -> tuple[Integers, Floats]:
-    """Return the codes of an audio file, int64 [channels, C, T], and `Prepared.balance`.
+) -> Tokens:
+    """Return the codes of an audio file, which are one piece.
 
     Args:
         name: of the file, as messages give it.
@@ -229,30 +297,60 @@ def codes_of_file(
         allow_clipped=True,
         say=say,
     )
-    prepared = _prepared(pipeline, file, keep_stereo=keep_stereo)
-    return pipeline.encode(prepared), prepared.balance
+    read = _channels_of(file, keep_stereo=keep_stereo)
+    prepared = pipeline.prepare_stream(read, file.sample_rate)
+    codes, loudness = pipeline.encode(prepared), _loudness(read, file.sample_rate)
+    return Tokens(codes[None], prepared.balance, loudness, OutputSettings())
 
 
-def decode_file(pipeline: VampPipeline, source: Path, target: Path) -> list[Path]:
+def decode_file(
+    pipeline: VampPipeline,
+    source: Path,
+    target: Path,
+    *,
+    output_loudness: OutputLoudness | None = None,
+    say: Callable[[str], None],
+) -> list[Written]:
     """Write the audio of a file of codes; several pieces get numbered names.
 
     Both may be ``-``; standard output gets WAV.
+
+    Args:
+        output_loudness: in place of what the file says of it.
+        say: told what the file lacks.
     """
     require_streams(source=source, target=target)
     if target != STANDARD:
         require_writable(target)
     with input_file(source) as (path, name):
         try:
-            codes, balance = read_tokens(path, pipeline.components)
+            tokens = read_tokens(path, pipeline.components, output_loudness)
         except InputError as error:
             raise InputError(str(error).replace(str(path), name)) from error
-    if target == STANDARD and len(codes) > 1:
+    if target == STANDARD and len(tokens.codes) > 1:
         raise InputError(
-            f"{name}: holds {len(codes)} pieces, and standard output is one file; name a file"
-            " to write"
+            f"{name}: holds {len(tokens.codes)} pieces, and standard output is one file; name"
+            " a file to write"
         )
-    require_apart([target, *_pieces_there(target, len(codes))], [source])
-    return _write_pieces(pipeline, target, codes, balance)
+    require_apart([target, *_pieces_there(target, len(tokens.codes))], [source])
+    if tokens.output.mix < 1:
+        say(
+            f"{name}: vamp mixed the input in (mix = {tokens.output.mix:g}), which is not in"
+            " the file; this is the variation alone"
+        )
+    written, output = [], replace(tokens.output, mix=1.0)
+    names = _names_of_pieces(target, len(tokens.codes))
+    for path, piece in zip(names, tokens.codes, strict=True):
+        with spooled(pipeline.decode_channels(piece), len(piece)) as decoded:
+            levelled = level(
+                decoded,
+                pipeline.codec.sample_rate,
+                settings=output,
+                loudness=tokens.loudness,
+                balance=tokens.balance,
+            )
+            written.append(_write_audio(pipeline, path, levelled, output))
+    return written
 
 
 def require_apart(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
@@ -289,24 +387,36 @@ def _usable(
     return file
 
 
-def _prepared(pipeline: VampPipeline, file: AudioFile, *, keep_stereo: bool) -> Prepared:
+def _channels_of(file: AudioFile, *, keep_stereo: bool) -> Callable[[], Iterator[Floats]]:
+    """Return what reads a file: its channels as clips of one, or as one clip.
+
+    Pieces are float32 [clips, channels of each, n].
+    """
+
     def read() -> Iterator[Floats]:
         for block in file.blocks():
             yield block[:, None] if keep_stereo else block[None]
 
-    return pipeline.prepare_stream(read, file.sample_rate)
+    return read
 
 
-def _write_pieces(
-    pipeline: VampPipeline, target: Path, codes: Integers, balance: Floats
-) -> list[Path]:
-    """Write codes, int64 [pieces, channels, C, T], as one file a piece."""
-    names = _names_of_pieces(target, len(codes))
-    for name, piece in zip(names, codes, strict=True):
-        audio = pipeline.decode_channels(piece, balance)
-        with output_file(name, ".wav") as path:
-            write_audio(path, audio, pipeline.codec.sample_rate)
-    return names
+def _as_clips(read: Read) -> Callable[[], Iterator[Floats]]:
+    """Read channels, float32 [channels, n] pieces, as clips of one channel."""
+    return lambda: (piece[:, None] for piece in read())
+
+
+def _loudness(read: Callable[[], Iterator[Floats]], sample_rate: int) -> Floats:
+    """Return the loudness of clips as they come, mixed to mono, LUFS, float32 [clips]."""
+    return measure((piece.mean(axis=1) for piece in read()), sample_rate).loudness
+
+
+def _write_audio(
+    pipeline: VampPipeline, target: Path, levelled: Levelled, output: OutputSettings
+) -> Written:
+    rate = pipeline.codec.sample_rate
+    with output_file(target, ".wav") as path:
+        write_audio(path, levelled.pieces(), rate)
+    return Written(target, AudioFacts(rate, output, levelled))
 
 
 def _names_of_pieces(target: Path, pieces: int) -> list[Path]:
@@ -341,7 +451,7 @@ def _names_of_plots(folder: Path) -> list[Path]:
 
 def _plot(
     folder: Path, pipeline: VampPipeline, prepared: Prepared, made: Variation
-) -> list[Path]:
+) -> list[Written]:
     """Draw the first variation; of stereo, the first channel."""
     codes, spectrograms = _names_of_plots(folder)
     plot_codes(
@@ -352,11 +462,11 @@ def _plot(
         start=made.masked_tokens[0, 0],
         tokens=made.tokens[0, 0],
     )
-    after = joined(pipeline.decode_channels(made.tokens[0, :1], made.balance[:1]))
+    after = joined(pipeline.decode_channels(made.tokens[0, :1]))
     plot_spectrograms(
         spectrograms,
         sample_rate=pipeline.codec.sample_rate,
         before=joined(piece[0, 0] for piece in prepared.pieces()),
         after=after[0],
     )
-    return [codes, spectrograms]
+    return [Written(codes), Written(spectrograms)]

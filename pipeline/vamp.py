@@ -37,8 +37,10 @@ from vampnet_onnx.configs.verification import read_verification, version_to_use
 
 from .steps.beats import BEAT_TRACKER, track_beats
 from .steps.codec import decode_stream, encode_stream
+from .steps.loudness import measure
 from .steps.masks import Beats, build_mask
 from .steps.noise import Draws, DrawsOf, Floats, Integers, NoiseSource, PhiloxDraws
+from .steps.output import OutputLoudness, OutputSettings, level
 from .steps.preparation import Prepared, as_clip, prepare, prepare_stream, processor_for
 from .steps.prompts import onset_frames
 from .steps.streaming import joined
@@ -375,14 +377,14 @@ class VampPipeline:
         """
         return joined(decode_stream(self.components, [codes]))
 
-    def decode_channels(self, codes: Integers, balance: Floats) -> Iterator[Floats]:
+    def decode_channels(self, codes: Integers) -> Iterator[Floats]:
         """Decode the channels of a piece of audio, a window at a time.
 
-        Codes are int64 [channels, codebooks, T], the balance is a factor of each channel,
-        float32 [channels]; yields float32 [channels, n] pieces.
+        Codes are int64 [channels, codebooks, T]; yields float32 [channels, n] pieces, at the
+        level that the codec gives; see `pipeline.steps.output`.
         """
         for audio in decode_stream(self.components, [codes]):
-            yield audio[:, 0] * balance[:, None]
+            yield audio[:, 0]
 
     def vary(
         self,
@@ -453,6 +455,8 @@ class VampPipeline:
         coarse_only: bool = False,
         noise: DrawsOf = PhiloxDraws,
         follow_beats: BeatSettings | None = None,
+        output_loudness: OutputLoudness = "input",
+        mix: float = 1.0,
         progress: Progress = silent,
     ) -> tuple[Floats, Variation]:
         """Make variations of audio, from samples to samples.
@@ -464,6 +468,9 @@ class VampPipeline:
             mask: options of the mask, the published ones if left out.
             noise: see `vary`.
             follow_beats: lay the beats that the tracker hears over it.
+            output_loudness: ``input``, each channel as loud as it came, or less where a peak
+                would exceed 1; ``codec``, what the codec gives; or LUFS.
+            mix: how much of the output is the variation; the rest is the input.
             progress: told component, steps done and steps in all.
 
         Returns:
@@ -473,13 +480,17 @@ class VampPipeline:
             InputError: audio, options or artifacts do not fit.
             NotFiniteError: a model computes NaN or infinity.
         """
+        output = OutputSettings(output_loudness, mix)
+        output.require_fit(settings or vamp_settings())
         clip = as_clip(audio)
         self.begin(
             coarse_only=coarse_only,
             sample_rate=sample_rate,
             follow_beats=follow_beats is not None,
         )
-        prepared = self.prepare(clip[:, None] if keep_stereo else clip[None], sample_rate)
+        given = clip[:, None] if keep_stereo else clip[None]
+        prepared = self.prepare(given, sample_rate)
+        loudness = measure([given.mean(axis=1)], sample_rate).loudness
 
         def beats(_seconds: float) -> Beats:
             return self.track_beats(prepared, follow_beats)
@@ -494,5 +505,17 @@ class VampPipeline:
             beats=None if follow_beats is None else beats,
             progress=progress,
         )
-        items = [joined(self.decode_channels(item, made.balance)) for item in made.tokens]
-        return np.stack(items), made
+
+        def heard(tokens: Integers) -> Floats:
+            decoded = joined(self.decode_channels(tokens))
+            levelled = level(
+                lambda: [decoded],
+                self.codec.sample_rate,
+                settings=output,
+                loudness=loudness,
+                balance=made.balance,
+                dry=prepared.channels if mix < 1 else None,
+            )
+            return joined(levelled.pieces())
+
+        return np.stack([heard(tokens) for tokens in made.tokens]), made

@@ -37,8 +37,9 @@ from vampnet_onnx.configs.errors import InputError, NotFiniteError
 from vampnet_onnx.configs.packaged import shipped
 from vampnet_onnx.export.adapters import adapter_tensors, write_adapter
 from vampnet_onnx.models import open_models
-from vampnet_onnx.pipeline.files.token_files import write_tokens
+from vampnet_onnx.pipeline.files.token_files import Tokens, write_tokens
 from vampnet_onnx.pipeline.jobs import decode_file
+from vampnet_onnx.pipeline.steps.output import OutputSettings
 from vampnet_onnx.pipeline.vamp import VampPipeline
 from vampnet_onnx.reports import read_report, write_reports
 from vampnet_onnx.verify.causes.bundle import replay, write_bundle
@@ -75,7 +76,8 @@ def tokens(pipeline_a: VampPipeline, tmp_path_factory: pytest.TempPathFactory) -
     codec = pipeline_a.codec
     codes = np.random.default_rng(0).integers(0, codec.codebook_size, (1, 1, 5, 9))
     path = tmp_path_factory.mktemp("tokens") / "sound.npz"
-    write_tokens(path, pipeline_a.components, codes, np.ones(1, np.float32))
+    level = np.ones(1, np.float32), np.full(1, -20, np.float32), OutputSettings()
+    write_tokens(path, pipeline_a.components, Tokens(codes, *level))
     return path.read_bytes()
 
 
@@ -87,7 +89,7 @@ def test_files_of_codes(
     change = mutated_archive if random.random() < 0.7 else mutated_bytes
     (tmp_path / "c.npz").write_bytes(change(random, tokens))
     with refusals:
-        decode_file(pipeline_a, tmp_path / "c.npz", tmp_path / "out.wav")
+        decode_file(pipeline_a, tmp_path / "c.npz", tmp_path / "out.wav", say=print)
 
 
 @fuzzed(25)
@@ -123,7 +125,9 @@ def test_graphs_that_are_run(
     vouch_for_all(folder)
     (tmp_path / "c.npz").write_bytes(tokens)
     with refusals:
-        decode_file(VampPipeline.open(folder), tmp_path / "c.npz", tmp_path / "out.wav")
+        decode_file(
+            VampPipeline.open(folder), tmp_path / "c.npz", tmp_path / "out.wav", say=print
+        )
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +163,9 @@ def test_manifests(seed: int, exported_a: Path, tokens: bytes, tmp_path: Path) -
     (tmp_path / "c.npz").write_bytes(tokens)
     with refusals:
         VampPipeline.open(folder).require(sample_rate=16000)
-        decode_file(VampPipeline.open(folder), tmp_path / "c.npz", tmp_path / "out.wav")
+        decode_file(
+            VampPipeline.open(folder), tmp_path / "c.npz", tmp_path / "out.wav", say=print
+        )
     with refusals:
         localise_error(folder, new=exported_a, component="codec_decoder", batch=1, length=2)
 

@@ -1,12 +1,15 @@
 """Codes in ``.npz`` files: what ``encode`` and ``vamp --save-tokens`` write, ``decode`` reads.
 
 Arrays of a file: ``codes``, int64 [pieces, channels, codebooks, frames], is what is decoded;
-``balance``, float32 [channels], the factor of each channel's audio; ``sample_rate`` and
+``balance``, float32 [channels], the factor of each channel's audio where it has the level that
+the codec gives, and ``loudness``, float32 [channels], that of the input in LUFS;
+``output_loudness`` and ``mix``, what ``vamp`` did to its output; ``sample_rate`` and
 ``hop_length`` of the codec; ``codec``, the hash of the checkpoint the codes belong to.
 Further arrays say how the codes were made.
 """
 
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +21,42 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import replacing, require_place
 from vampnet_onnx.pipeline.steps.checks import require_codes
 from vampnet_onnx.pipeline.steps.noise import Floats, Integers
+from vampnet_onnx.pipeline.steps.output import OutputLoudness, OutputSettings, read_loudness
 from vampnet_onnx.pipeline.version.components import Components
 
 _ARRAYS = ("codes", "balance", "codec")
+_OF_OUTPUT = ("loudness", "output_loudness", "mix")
+_SAYS_NO_LOUDNESS = (
+    "does not say how loud its audio is to be; add --output-loudness codec for what the codec"
+    " gives"
+)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Codes, and how loud their audio is to be.
+
+    Attributes:
+        codes: int64 [pieces, channels, codebooks, frames].
+        balance: factor of each channel's audio at the codec's level, float32 [channels].
+        loudness: of each channel of the input, LUFS, float32 [channels]; None where nobody
+            asks for it.
+        output: what is done to the output.
+    """
+
+    codes: Integers
+    balance: Floats
+    loudness: Floats | None
+    output: OutputSettings
 
 
 def write_tokens(
     path: Path,
     components: Components,
-    codes: Integers,
-    balance: Floats,
+    tokens: Tokens,
     **others: NDArray[Any],
 ) -> None:
     """Write codes of these components; a stopped run leaves the whole file or none.
-
-    Args:
-        codes: int64 [pieces, channels, codebooks, frames].
-        balance: factor of each channel's audio, float32 [channels].
 
     Raises:
         InputError: the name has another ending, or the file cannot be written.
@@ -42,22 +64,31 @@ def write_tokens(
     require_npz(path)
     arrays: dict[str, Any] = {
         **others,
-        "codes": codes,
-        "balance": balance,
+        "codes": tokens.codes,
+        "balance": tokens.balance,
+        "output_loudness": np.array(str(tokens.output.loudness)),
+        "mix": np.array(tokens.output.mix),
         "sample_rate": np.array(components.codec.sample_rate),
         "hop_length": np.array(components.codec.hop_length),
         "codec": np.array(components.codec_hash),
     }
+    if tokens.loudness is not None:
+        arrays["loudness"] = tokens.loudness
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
 
 
-def read_tokens(path: Path, components: Components) -> tuple[Integers, Floats]:
-    """Read codes and balance (see `write_tokens`) that belong to these components.
+def read_tokens(
+    path: Path, components: Components, output_loudness: OutputLoudness | None = None
+) -> Tokens:
+    """Read codes that belong to these components; see `write_tokens`.
+
+    Args:
+        output_loudness: in place of what the file says of it.
 
     Raises:
         InputError: no such file, not one of codes, codes of another codec, out of range or
-            misshapen.
+            misshapen; or it does not say how loud its audio is to be.
     """
     found = _arrays(path)
     codec = components.codec
@@ -72,15 +103,46 @@ def read_tokens(path: Path, components: Components) -> tuple[Integers, Floats]:
             f"{path}: codes must be [pieces, channels, codebooks, frames] with one balance a"
             f" channel, not {list(codes.shape)} with {list(balance.shape)}"
         )
-    is_float = np.issubdtype(balance.dtype, np.floating)
-    if not (is_float and (np.abs(balance) <= np.finfo(np.float32).max).all()):
+    if not _is_finite(balance):
         raise InputError(f"{path}: the balance of its channels holds no finite numbers")
     try:
         for piece in codes:
             require_codes(piece, n_codebooks=codec.n_codebooks, mask_token=codec.codebook_size)
+        output = _output_of(found, output_loudness)
+        loudness = None if output.loudness == "codec" else _loudness_of(found)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return codes, balance.astype(np.float32)
+    return Tokens(codes, balance.astype(np.float32), loudness, output)
+
+
+def _output_of(
+    found: dict[str, NDArray[Any]], output_loudness: OutputLoudness | None
+) -> OutputSettings:
+    """Return what is done to the output; what was mixed in is not in the file."""
+    mix = found.get("mix", np.ones(()))
+    if mix.size != 1 or not _is_finite(mix):
+        raise InputError("its mix is no number")
+    asked = output_loudness
+    if asked is None and "output_loudness" in found:
+        asked = read_loudness(str(found["output_loudness"]))
+    if asked is None:
+        raise InputError(_SAYS_NO_LOUDNESS)
+    return OutputSettings(asked, float(mix.item()))
+
+
+def _loudness_of(found: dict[str, NDArray[Any]]) -> Floats:
+    if "loudness" not in found:
+        raise InputError(_SAYS_NO_LOUDNESS)
+    loudness = found["loudness"]
+    if loudness.shape != found["balance"].shape or not _is_finite(loudness):
+        raise InputError("its loudness is not a number of LUFS a channel")
+    return loudness.astype(np.float32)
+
+
+def _is_finite(numbers: NDArray[Any]) -> bool:
+    """Return whether these are floats that float32 holds."""
+    is_float = np.issubdtype(numbers.dtype, np.floating)
+    return is_float and bool((np.abs(numbers) <= np.finfo(np.float32).max).all())
 
 
 def require_npz(path: Path) -> None:
@@ -100,6 +162,7 @@ def _arrays(path: Path) -> dict[str, NDArray[Any]]:
             missing = [name for name in _ARRAYS if name not in file.names]
             if missing:
                 raise InputError(f"{path}: is no file of codes (it holds no {missing[0]!r})")
-            return {name: file.read(name) for name in _ARRAYS}
+            there = [name for name in (*_ARRAYS, *_OF_OUTPUT) if name in file.names]
+            return {name: file.read(name) for name in there}
     except InputError as error:
         raise InputError(f"{error}; vampnet-onnx encode makes files of codes") from error

@@ -14,25 +14,20 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.pipeline.version.components import Codec, Components
 
+from .loudness import FADED, gated_level
 from .noise import Floats
 from .streaming import joined, windows
 
 _NAME = "audio_processor"
 _BATCH = ("batch", "channels", "samples")
 
-# ITU-R BS.1770-4 and the published target, as in ``models.behaviour.audio``.
-_TARGET = -24.0  # LUFS
-_FLOOR = -70.0  # LUFS
-_OFFSET = -0.691  # dB
-_RELATIVE_GATE = -10.0  # LU
-
+_TARGET = -24.0  # LUFS, the published one
 _WINDOW_S = 10.0
-_FADED = 10  # gating strides, one second
 
 
 @dataclass(frozen=True)
@@ -52,6 +47,11 @@ class Prepared:
     def audio(self) -> Floats:
         """All of the audio, float32 [B, 1, samples]."""
         return joined(self.pieces())
+
+    def channels(self) -> Iterator[Floats]:
+        """Give the audio of items that are the channels of one clip, float32 [B, n] pieces."""
+        for piece in self.pieces():
+            yield piece[:, 0]
 
     @property
     def balance(self) -> Floats:
@@ -133,11 +133,11 @@ def prepare_stream(
 
     powers, peaks = [], []
     size = round(_WINDOW_S * codec.sample_rate / stride) * stride
-    for window in windows(mono(), size=size, context=_FADED * stride):
+    for window in windows(mono(), size=size, context=FADED * stride):
         power = session.run({"audio": window.data}, only=("block_power",))["block_power"]
         powers.append(power[:, window.start // stride : -(-window.stop // stride)])
         peaks.append(np.abs(window.data[..., window.start : window.stop]).max(axis=-1))
-    loudness = _gated_level(np.concatenate(powers, axis=-1))
+    loudness = gated_level(np.concatenate(powers, axis=-1))
     gain = np.exp((np.float32(_TARGET) - loudness) * np.float32(math.log(10) / 20))[:, None]
     peak = np.max(peaks, axis=0) * gain
     limit = np.where(peak > 1, 1 / np.maximum(peak, 1), 1).astype(np.float32)
@@ -169,26 +169,6 @@ def _mono(
         found = session.run({"audio": window.data}, only=("mono",))["mono"]
         # The last window's end need be no multiple of the reduced rate.
         yield found[..., window.start // old * new : window.stop * new // old]
-
-
-def _gated_level(power: NDArray[np.float64]) -> Floats:
-    """Return integrated loudness, float32 [B], of gating blocks' powers, float64 [B, n]."""
-    level = _level(power)
-    audible = level > _FLOOR
-    threshold = _level(_mean_where(power, audible)) + _RELATIVE_GATE
-    counted = audible & (level > threshold)
-    measured = _level(_mean_where(power, counted))[:, 0]
-    return np.maximum(measured, _FLOOR).astype(np.float32)
-
-
-def _level(power: NDArray[np.float64]) -> NDArray[np.float64]:
-    with np.errstate(divide="ignore"):
-        return np.asarray(_OFFSET + 10 * np.log10(power))
-
-
-def _mean_where(power: NDArray[np.float64], counted: NDArray[np.bool_]) -> NDArray[np.float64]:
-    total = np.where(counted, power, 0).sum(axis=-1, keepdims=True)
-    return np.asarray(total / np.maximum(counted.sum(axis=-1, keepdims=True), 1))
 
 
 def _floats(given: ArrayLike, *, axes: Sequence[str]) -> Floats:

@@ -99,3 +99,43 @@ def test_a_damaged_file_of_codes_is_refused(run: Cli, exported_a: Path) -> None:
         Path("c.npz").write_bytes(sound[:at] + b"\xff\xff\xff" + sound[at + 3 :])
         refused(run("decode", "c.npz", "out.wav", "--artifacts", exported_a), "c.npz: ")
     assert not Path("out.wav").exists()
+
+
+def test_codes_of_vamp_give_what_vamp_wrote(run: Cli, exported_a: Path) -> None:
+    source = wav("x.wav", tone(channels=2))
+    few = ("--artifacts", exported_a, "--sampling-steps", 1, "--save-tokens", "t.npz")
+    for options in (
+        (),
+        ("--keep-stereo",),
+        ("--keep-stereo", "--output-loudness", "codec"),
+        ("--output-loudness", "-11"),
+        ("--loop", 1),
+    ):
+        run("vamp", source, "o.wav", *few, *options)
+        code, printed, err = run("decode", "t.npz", "again.wav", "--artifacts", exported_a)
+        assert code == 0 and "8000 Hz" in printed and "note" not in err
+        assert Path("again.wav").read_bytes() == Path("o.wav").read_bytes(), options
+
+
+def test_what_a_file_of_codes_lacks_is_said(run: Cli, exported_a: Path) -> None:
+    source = wav("x.wav", tone())
+    few = ("--artifacts", exported_a, "--sampling-steps", 1, "--save-tokens", "t.npz")
+    run("vamp", source, "o.wav", *few, "--mix", 0.5)
+    decode = ("decode", "t.npz", "again.wav", "--artifacts", exported_a)
+    code, printed, err = run(*decode)
+    assert code == 0 and "% variation" not in printed
+    assert "note: t.npz: vamp mixed the input in (mix = 0.5), which is not in the file" in err
+    with np.load("t.npz") as saved:
+        arrays = dict(saved)
+    for name in ("loudness", "output_loudness"):
+        np.savez("t.npz", **{key: value for key, value in arrays.items() if key != name})
+        refused(run(*decode), "t.npz: does not say how loud its audio is to be; add")
+        assert run(*decode, "--output-loudness", "codec")[0] == 0
+    for change, says in (
+        ({"loudness": np.zeros(3)}, "not a number of LUFS a channel"),
+        ({"loudness": np.array([np.nan])}, "not a number of LUFS a channel"),
+        ({"mix": np.array("x")}, "its mix is no number"),
+        ({"output_loudness": np.array("loud")}, "output_loudness = loud is neither"),
+    ):
+        np.savez("t.npz", **{**arrays, **change})
+        refused(run(*decode), f"t.npz: {says}" if "its" in says else says)

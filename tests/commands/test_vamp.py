@@ -13,7 +13,7 @@ import pytest
 import soundfile
 import torch
 
-from tests.support.audio_files import RATE, tone, wav
+from tests.support.audio_files import RATE, loudness_of, tone, wav
 from tests.support.command_line import Cli, is_progress
 from tests.support.exports import without
 from tests.support.recorded_cases import golden_model
@@ -244,6 +244,85 @@ def test_stereo_is_kept_on_request(run: Cli, exported_a: Path) -> None:
     assert audio[:, 1].std() == pytest.approx(audio[:, 0].std() / 2, rel=0.01)
 
 
+@pytest.mark.parametrize("rate", [RATE, 22050])
+def test_the_output_is_as_loud_as_the_input_was_at_its_own_rate(
+    run: Cli, exported_a: Path, rate: int
+) -> None:
+    """Every channel and variation by itself, and the line says so."""
+    audio = tone(rate=rate, channels=2)
+    audio[:, 1] += 0.02 * np.random.default_rng(1).standard_normal(len(audio))  # at all rates
+    source = wav("in.wav", audio, rate)
+    arguments = ("vamp", source, "out.wav", "--artifacts", exported_a, *QUICK)
+    code, printed, _ = run(*arguments, "--batch-size", 2, "--keep-stereo", "--json")
+    assert code == 0
+    found = json.loads(printed)["audio"]
+    for name, told in zip(("out-1.wav", "out-2.wav"), found, strict=True):
+        assert loudness_of(name) == pytest.approx(loudness_of(source), abs=1e-3)
+        assert told["loudness"] == pytest.approx(loudness_of(name), abs=2e-3)
+        assert told["sample_rate"] == RATE and told["limited_db"] == 0
+    mono = wav("mono.wav", audio.mean(axis=1, keepdims=True), rate)
+    _, printed, _ = run(*arguments)
+    assert loudness_of("out.wav") == pytest.approx(loudness_of(mono), abs=1e-3)
+    (level,) = loudness_of(mono)
+    assert f"  out.wav  8000 Hz, mono, as loud as the input: {level:.1f} LUFS (" in printed
+
+
+def test_other_loudness_is_left_or_asked_for_and_never_beyond_the_peak(
+    run: Cli, exported_a: Path
+) -> None:
+    audio = tone()
+    source = wav("in.wav", 1e-3 * audio, subtype="PCM_24")
+    arguments = ("vamp", source, "out.wav", "--artifacts", exported_a, *QUICK)
+    _, printed, _ = run(*arguments)
+    assert "as loud as the input" in printed
+    quiet, _ = soundfile.read("out.wav")
+    _, printed, _ = run(*arguments, "--output-loudness", "codec", "--save-tokens", "t.npz")
+    pipeline = VampPipeline.open(exported_a)
+    with np.load("t.npz") as saved:
+        decoded = pipeline.decode(saved["codes"][0])[0, 0]
+    left, _ = soundfile.read("out.wav")
+    np.testing.assert_allclose(left, decoded, rtol=0, atol=1e-6)
+    assert "as the codec gives it: " in printed
+    np.testing.assert_allclose(quiet / quiet.std(), left / left.std(), atol=0.02)
+    _, printed, _ = run(*arguments, "--output-loudness", "0")
+    assert "below what was asked for, as its peak is held at 1" in printed
+    assert np.abs(soundfile.read("out.wav")[0]).max() == pytest.approx(1, abs=1e-6)
+
+
+def test_the_input_is_mixed_in(run: Cli, exported_a: Path) -> None:
+    source = wav("in.wav", tone())
+    arguments = ("vamp", source, "out.wav", "--artifacts", exported_a, *QUICK)
+    run(*arguments)
+    wet, dry = soundfile.read("out.wav")[0], soundfile.read(source)[0]
+    heard = []
+    for mix in (0, 0.5):
+        _, printed, _ = run(*arguments, "--mix", mix)
+        assert f"{mix:.0%} variation" in printed
+        heard.append(soundfile.read("out.wav")[0])
+        assert loudness_of("out.wav") == pytest.approx(loudness_of(source), abs=1e-3)
+    np.testing.assert_allclose(heard[0], dry, atol=1e-4)
+    both = wet + dry
+    scale = np.dot(both, heard[1]) / np.dot(both, both)
+    np.testing.assert_allclose(heard[1], scale * both, atol=1e-3)
+
+
+def test_a_loop_feeds_the_output_back_under_the_next_seed(run: Cli, exported_a: Path) -> None:
+    source = wav("in.wav", tone(), subtype="FLOAT")
+    arguments = ("--artifacts", exported_a, *QUICK, "--save-tokens")
+    run("vamp", source, "out.wav", *arguments, "t.npz", "--loop", 1, "--seed", 4)
+    pipeline = VampPipeline.open(exported_a)
+    audio = soundfile.read(source, dtype="float32", always_2d=True)[0].T
+    few = vamp_settings(generation_settings(steps=2))
+    for seed in (4, 5):
+        audio, made = pipeline.process_audio(audio[-1:], RATE, seed=seed, settings=few)
+        audio = audio[0]
+    with np.load("t.npz") as saved:
+        np.testing.assert_array_equal(saved["codes"], made.tokens)
+        np.testing.assert_array_equal(saved["input_codes"], made.codes)
+        assert saved["seed"] == 5
+    assert loudness_of("out.wav") == pytest.approx(loudness_of(source), abs=1e-3)
+
+
 def broken_header() -> None:
     data = wav("x.wav", tone()).read_bytes()
     Path("x.wav").write_bytes(data[:8] + b"WAVQ" + data[12:])
@@ -434,6 +513,12 @@ def test_clipped_audio_is_varied_on_request(run: Cli, exported_a: Path) -> None:
         (("--follow-beats", "--beats", "x.txt"), "leave out --beats or --follow-beats"),
         (("--save-tokens", "tokens.txt"), "to .npz files"),
         (("--temperature", "nan"), "temperature = nan"),
+        (("--output-loudness", "loud"), "output_loudness = loud is neither input nor codec"),
+        (("--output-loudness", 3), "output_loudness = 3.0 is neither"),
+        (("--mix", 1.5), "mix = 1.5 is outside 0 to 1"),
+        (("--mix", 0.5, "--time-stretch-factor", 2), "leave one out"),
+        (("--loop", -1), "loop = -1 is below 0"),
+        (("--loop", 1, "--batch-size", 2), "add --batch-size 1"),
     ],
 )
 def test_options_that_cannot_be_are_refused(
@@ -493,6 +578,9 @@ def test_help_shows_every_option_with_its_published_name(run: Cli) -> None:
         "--typical-min-tokens",
         "--coarse2fine-chunk-size-s",
         "--cfg-guidance",
+        "--output-loudness",
+        "--mix",
+        "--loop",
         "compression prompt",
     ):
         assert option in printed

@@ -6,6 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import torch
+
+from vampnet_onnx.models.behaviour.audio import loudness
 
 RATE, HOP = 8000, 64  # of golden set a
 
@@ -21,3 +24,9 @@ def tone(seconds: float = 1.0, rate: int = RATE, channels: int = 1) -> np.ndarra
 def wav(name: str, audio: np.ndarray, rate: int = RATE, **options: str) -> Path:
     soundfile.write(name, audio, rate, **options)
     return Path(name)
+
+
+def loudness_of(path: Path | str) -> list[float]:
+    """Return the loudness of each channel of a file by itself, LUFS."""
+    audio, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    return loudness(torch.from_numpy(audio.T.copy())[:, None], rate).tolist()

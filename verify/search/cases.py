@@ -62,7 +62,7 @@ def clip_inputs(artifacts: Artifacts, clip: Path, *, say: Callable[[str], None])
     if any(artifacts.manifest.component(name) is None for name in _NEEDED):
         return Inputs(None, "codes at random, since this version cannot encode a clip")
     pipeline = VampPipeline(artifacts)
-    codes, _ = codes_of_file(pipeline, clip, str(clip), say=say)
+    codes = codes_of_file(pipeline, clip, str(clip), say=say).codes[0]
     return Inputs(codes[0], f"{clip.name}, sha256 {sha256(clip)[:16]}")
 
 

@@ -175,7 +175,7 @@ def _compare(session: nox.Session, home: Path, python: str) -> None:
         name, upstream = folder.name, ("--upstream-python", python)
         source = ("--checkpoint", str(folder))
         made, recorded = home / "artifacts" / name, home / "recorded" / name
-        session.run(tool, "export", *source, "--out", str(made.parent))
+        session.run(tool, "export", *source, "--artifacts", str(made.parent))
         report = ("--report", str(home / "report" / name))
         against = ("--reference", "upstream", *upstream)
         few = ("--seeds", "0,1")

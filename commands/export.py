@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Checkpoint, Codec, ConfigOption, GraphJobs, Json, Lora, NoCache
@@ -14,9 +15,11 @@ from .output import cost, out, print_cost, print_json, progress_bar, remark
 
 def export(
     checkpoint: Checkpoint = None,
-    output: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Root of the artifact store.")
-    ] = Path("artifacts"),
+    artifacts: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Root of the artifact store; artifacts if left out."),
+    ] = None,
+    output: Annotated[Path | None, typer.Option("--out", hidden=True)] = None,
     config: ConfigOption = None,
     model: Annotated[
         str | None, typer.Option(help="Name in the store; the folder's name if left out.")
@@ -72,15 +75,15 @@ def export(
 ) -> None:
     r"""Export a folder of checkpoints to ONNX, without verifying.
 
-    Files go to OUT/MODEL/vN, with a manifest. The same checkpoint and toolchain give the same
-    bytes and no new version.
+    Files go to ARTIFACTS/MODEL/vN, with a manifest. The same checkpoint and toolchain give
+    the same bytes and no new version.
 
     A network's graph depends on its dimensions, not on its weights. It is kept in the cache
     folder of the user (or in VAMPNET_ONNX_CACHE), so that the next checkpoint of the same
     dimensions costs the writing alone.
 
     Examples:
-      vampnet-onnx export --checkpoint checkpoints/mine --out artifacts
+      vampnet-onnx export --checkpoint checkpoints/mine --artifacts files
 
       vampnet-onnx export --checkpoint checkpoints/mine \
           --input latents --component coarse
@@ -96,13 +99,15 @@ def export(
       vampnet-onnx export --checkpoint runs/NAME --codec models/codec.pth
     """
     require_export_tools()
+    if artifacts is not None and output is not None:
+        raise InputError("--out is an old name of --artifacts; give one")
     from vampnet_onnx.export.jobs import export_checkpoints
 
     started = time.monotonic()
     with progress_bar() as bar:
         made = export_checkpoints(
             checkpoint,
-            output,
+            artifacts or output or Path("artifacts"),
             config=config,
             model=model,
             components=component,

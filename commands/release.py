@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from vampnet_onnx.configs.config import load_config
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.extras import require_export_tools
 from vampnet_onnx.configs.machine import use_large_pages
 
-from .options import GraphJobs, Json, NoCache
+from .options import Checkpoint, Codec, GraphJobs, Json, NoCache
 from .output import (
     cost,
     out,
@@ -31,7 +32,15 @@ if TYPE_CHECKING:
 def release(
     config: Annotated[
         Path | None,
-        typer.Argument(metavar="CONFIG", help="TOML file; the embedded demo if left out."),
+        typer.Argument(
+            metavar="CONFIG",
+            help="TOML file; without it and --checkpoint, the embedded demo.",
+        ),
+    ] = None,
+    checkpoint: Checkpoint = None,
+    codec: Codec = None,
+    model: Annotated[
+        str | None, typer.Option(help="Name in the store; the folder's if left out.")
     ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where the report goes.")
@@ -46,20 +55,28 @@ def release(
     """Export a checkpoint set, verify it, report, and publish it if every gate holds.
 
     Without arguments the embedded demo is released: a small trained set that comes along.
-    A set that fails a gate is not published; its files are kept under
-    ARTIFACTS/MODEL/rejected for inspection.
+    With a configuration, --checkpoint and --codec stand in for its own. A set that fails a
+    gate is not published; its files are kept under ARTIFACTS/MODEL/rejected for inspection.
 
     Examples:
       vampnet-onnx release
+
+      vampnet-onnx release --checkpoint checkpoints/mine
 
       vampnet-onnx release my-model.toml --report report
     """
     require_export_tools()
     use_large_pages()
+    from vampnet_onnx.export.options import settings_from
     from vampnet_onnx.reports import has_report
     from vampnet_onnx.verify.release import release_set
 
-    settings = load_config(config)
+    if config is None and checkpoint is None:
+        if codec or model:
+            raise InputError("--codec and --model go with --checkpoint DIR")
+        settings = load_config(None)
+    else:
+        settings = settings_from(config, checkpoint, model=model, codec=codec)
     started = time.monotonic()
     judged: list[Report] = []
     replaced = has_report(report or settings.output.report)

@@ -60,6 +60,9 @@ def _once_each(names: list[str]) -> list[str]:
 ComponentName = Annotated[str, BeforeValidator(_is_component)]
 
 
+Forms = Annotated[list[Variant], Field(min_length=1), AfterValidator(_once_each)]
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -71,12 +74,16 @@ class CheckpointSection(_Section):
     of a known size.
     """
 
-    path: Path | None = None
-    packaged: Name | None = None
-    like: str | None = None
-    seed: Seed
-    codec: Path | None = None  # in place of the folder's own
-    lora: dict[TransformerName, Path] = {}
+    path: Path | None = Field(
+        None, description="Folder of checkpoints, or of a training run; beside this file."
+    )
+    packaged: Name | None = Field(None, description="Set that the package brings along: demo.")
+    like: str | None = Field(None, description="Random set of a size: tiny, demo, released.")
+    seed: Seed = Field(description="Of the weights of a random set.")
+    codec: Path | None = Field(None, description="Codec's file, in place of the folder's own.")
+    lora: dict[TransformerName, Path] = Field(
+        {}, description="LoRA file laid over a transformer, by its name: coarse, c2f."
+    )
 
     @property
     def overlays(self) -> dict[str, Path]:
@@ -85,53 +92,73 @@ class CheckpointSection(_Section):
 
 
 class ExportSection(_Section):
-    """What to export and how.
+    """What to export and how."""
 
-    Without `components`, every one the folder allows; without `rates`, an audio processor for
-    every usual sample rate.  What `leave` names is a file of `configs.leave`.
-    """
-
-    components: Annotated[list[ComponentName], Field(min_length=1)] | None = None
-    inputs: Annotated[list[Literal["codes", "latents"]], Field(min_length=1)]
-    variants: Annotated[list[Variant], Field(min_length=1), AfterValidator(_once_each)]
-    leave: Path | None = None
-    rates: list[Count] | None = None
-    opset: Annotated[int, Field(ge=18, le=23, strict=True)]
-    external_data: Annotated[bool, Field(strict=True)]
+    components: Annotated[list[ComponentName], Field(min_length=1)] | None = Field(
+        None, description="These alone; every one that the folder allows if left out."
+    )
+    inputs: Annotated[list[Literal["codes", "latents"]], Field(min_length=1)] = Field(
+        description="Entries of the transformers, a file each: codes, latents."
+    )
+    variants: Annotated[list[Variant], Field(min_length=1), AfterValidator(_once_each)] = (
+        Field(description="Forms of the transformers: fp32, int8, w8, w4, fp16.")
+    )
+    leave: Path | None = Field(
+        None, description="What quantise --search found: layers that a form leaves in float32."
+    )
+    rates: list[Count] | None = Field(
+        None,
+        description="Sample rates in Hz with an audio processor beside the codec's own; 8, 16,"
+        " 22.05, 24, 32, 44.1, 48, 88.2 and 96 kHz if left out.",
+    )
+    opset: Annotated[int, Field(ge=18, le=23, strict=True)] = Field(
+        description="Of ONNX, 18 to 23; 23 needs ONNX Runtime 1.23."
+    )
+    external_data: Annotated[bool, Field(strict=True)] = Field(
+        description="Weights in files of their own, at any size; from 1 GB on they always are."
+    )
 
 
 class VerifySection(_Section):
     """The matrix of cases."""
 
-    seeds: Annotated[list[Seed], Field(min_length=1)]
-    frames: Annotated[list[Count], Field(min_length=1)]
-    batches: Annotated[list[Count], Field(min_length=1)]
-    threads: Annotated[int, Field(ge=0, le=1024, strict=True)]
+    seeds: Annotated[list[Seed], Field(min_length=1)] = Field(
+        description="Of inputs and generations."
+    )
+    frames: Annotated[list[Count], Field(min_length=1)] = Field(description="Lengths.")
+    batches: Annotated[list[Count], Field(min_length=1)] = Field(description="Batch sizes.")
+    threads: Annotated[int, Field(ge=0, le=1024, strict=True)] = Field(
+        description="Of ONNX Runtime and PyTorch each; 0 leaves the choice to them."
+    )
 
 
 class LocaliseSection(_Section):
     """How long verification looks for the module behind a failure."""
 
-    seconds: Annotated[int, Field(ge=1, le=1 << 20, strict=True)]
+    seconds: Annotated[int, Field(ge=1, le=1 << 20, strict=True)] = Field(
+        description="Of each component that fails, at most."
+    )
 
 
 class OutputSection(_Section):
     """Where results go."""
 
-    artifacts: Path
-    report: Path
+    artifacts: Path = Field(description="Root of the artifact store; in the working folder.")
+    report: Path = Field(description="Folder of the report; in the working folder.")
 
 
 class Config(_Section):
     """A whole configuration."""
 
-    model: Name
+    model: Name = Field(description="Name in the store: letters, digits, dots and dashes.")
     checkpoint: CheckpointSection
     export: ExportSection
     verify: VerifySection
     localise: LocaliseSection
     output: OutputSection
-    gates: dict[str, dict[str, dict[str, Limit]]] = {}
+    gates: dict[str, dict[str, dict[str, Limit]]] = Field(
+        {}, description="Other limits: [gates.COMPONENT.METRIC] with limit = NUMBER."
+    )
 
 
 class GateRule(_Section):

@@ -11,8 +11,9 @@ import errno
 import os
 import sys
 import threading
+from importlib import metadata
 from pathlib import Path
-from typing import NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -47,12 +48,18 @@ from vampnet_onnx.configs.interrupts import (
 
 _FAULT, _UNREAD = 4, 141
 
+
+def _say_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"vampnet-onnx {metadata.version('vampnet-onnx')}")
+        raise typer.Exit
+
+
 app = typer.Typer(
     cls=Group,
     name="vampnet-onnx",
     help="VampNet checkpoints to ONNX files one can trust, with the proof.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 for command in (
@@ -76,6 +83,20 @@ for command in (
 ):
     app.command(command.__name__.replace("_", "-"))(command)
 app.add_typer(golden)
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_say_version, help="Say which this is."
+        ),
+    ] = False,
+) -> None:
+    """Take what goes before a command."""
+
+
 for info in (*app.registered_commands, *golden.registered_commands):
     info.help = flowing(info.callback.__doc__ or "")
 

@@ -184,7 +184,7 @@ def exported_store(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
     def export(store: Path) -> None:
         running = process(
-            "export", "--checkpoint", nano, "--out", store, "--component", "coarse"
+            "export", "--checkpoint", nano, "--artifacts", store, "--component", "coarse"
         )
         _, err = running.communicate(timeout=300)
         assert running.returncode == 0, err

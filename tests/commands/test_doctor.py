@@ -22,7 +22,7 @@ def test_a_missing_package_exits_with_3_and_names_the_remedy(
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "onnxsim" else found(name)
     )
-    result = cli("export", "--checkpoint", nano, "--out", tmp_path / "out")
+    result = cli("export", "--checkpoint", nano, "--artifacts", tmp_path / "out")
     assert result.code == 3 and "onnxsim" in result.err and "pip install" in result.err
     examined = cli("doctor", "--json")
     assert examined.code == 3

@@ -14,8 +14,12 @@ from tests.support.runs import training_run
 
 def test_a_missing_checkpoint_folder_is_refused(cli: Cli, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    refused(cli("export", "--checkpoint", tmp_path / "none", "--out", out), "no such folder")
+    refused(
+        cli("export", "--checkpoint", tmp_path / "none", "--artifacts", out), "no such folder"
+    )
+    refused(cli("export", "--artifacts", out), "give --checkpoint DIR")
     refused(cli("export", "--out", out), "give --checkpoint DIR")
+    refused(cli("export", "--out", out, "--artifacts", out), "an old name of --artifacts")
     assert files_below(out) == []
 
 
@@ -37,7 +41,7 @@ def test_an_option_with_an_impossible_value_is_refused(
     cli: Cli, nano: Path, tmp_path: Path, options: tuple[str, ...], words: str
 ) -> None:
     out = tmp_path / "out"
-    refused(cli("export", "--checkpoint", nano, "--out", out, *options), words)
+    refused(cli("export", "--checkpoint", nano, "--artifacts", out, *options), words)
     assert files_below(out) == []
 
 
@@ -45,9 +49,9 @@ def test_a_bad_checkpoint_leaves_nothing_behind(cli: Cli, nano: Path, tmp_path: 
     folder = Path(shutil.copytree(nano, tmp_path / "set"))
     (folder / "c2f.pth").write_bytes((nano / "c2f.pth").read_bytes()[:9000])
     out = tmp_path / "out"
-    refused(cli("export", "--checkpoint", folder, "--out", out), "c2f.pth", "truncated")
+    refused(cli("export", "--checkpoint", folder, "--artifacts", out), "c2f.pth", "truncated")
     with_kwargs(nano, "c2f", folder / "c2f.pth", n_heads=7)
-    refused(cli("export", "--checkpoint", folder, "--out", out), "n_heads = 7")
+    refused(cli("export", "--checkpoint", folder, "--artifacts", out), "n_heads = 7")
     assert files_below(tmp_path / "out") == []
     assert not [p for p in tmp_path.rglob("*") if p.name.startswith(".staging")]
 
@@ -56,7 +60,7 @@ def test_export_gives_json_alone_on_standard_output(
     cli: Cli, nano: Path, exported_store: Path, store: Path
 ) -> None:
     again = cli(
-        "export", "--checkpoint", nano, "--out", store, "--component", "coarse", "--json"
+        "export", "--checkpoint", nano, "--artifacts", store, "--component", "coarse", "--json"
     )
     assert again.code == 0
     found = again.json
@@ -69,7 +73,15 @@ def test_export_gives_json_alone_on_standard_output(
 def test_the_name_of_the_model_is_the_folders_or_the_one_given(
     cli: Cli, nano: Path, config: Path, tmp_path: Path
 ) -> None:
-    base = ("export", "--checkpoint", nano, "--component", "coarse", "--out", tmp_path / "o")
+    base = (
+        "export",
+        "--checkpoint",
+        nano,
+        "--component",
+        "coarse",
+        "--artifacts",
+        tmp_path / "o",
+    )
     assert cli(*base, "--model", "mine").code == 0
     assert (tmp_path / "o" / "mine" / "v1" / "coarse.onnx").is_file()
     assert cli(*base, "--model", "yours", "--config", config).code == 0
@@ -104,8 +116,8 @@ def test_a_training_run_is_exported_and_verified_with_the_codec_it_is_given(
     source = ("--checkpoint", run, "--codec", nano / "codec.pth")
     only = ("--component", "coarse")
     out = tmp_path / "out"
-    refused(cli("export", "--checkpoint", run, "--out", out, *only), "--codec FILE")
-    made = cli("export", *source, "--out", out, *only)
+    refused(cli("export", "--checkpoint", run, "--artifacts", out, *only), "--codec FILE")
+    made = cli("export", *source, "--artifacts", out, *only)
     assert made.code == 0, made
     taken = "coarse/latest/vampnet/weights.pth: from a training run, as coarse"
     laid = "coarse/latest/lora.pth: laid over the weights beside it"

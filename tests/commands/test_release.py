@@ -61,6 +61,16 @@ def test_a_release_publishes_verified_artifacts_once(
     assert read_verification(folder) is None
 
 
+def test_a_folder_needs_no_configuration(
+    cli: Cli, nano: Path, config: Path, tmp_path: Path
+) -> None:
+    options = ("--artifacts", tmp_path / "a", "--report", tmp_path / "r")
+    made = cli("release", config, "--checkpoint", nano, "--model", "mine", *options, "--json")
+    assert made.code == 0 and made.json["artifacts"] == str(tmp_path / "a" / "mine" / "v1")
+    refused(cli("release", "--checkpoint", tmp_path / "none", *options), "no such folder")
+    refused(cli("release", "--model", "mine", *options), "go with --checkpoint DIR")
+
+
 def test_a_release_over_less_than_the_whole_matrix_does_not_count_as_verified(
     cli: Cli, config: Path, tmp_path: Path
 ) -> None:

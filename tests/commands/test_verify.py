@@ -131,7 +131,9 @@ def test_verify_without_the_lora_file_of_the_export_is_refused(
     torch.save({k: v * 1.5 for k, v in state.items() if ".lora_" in k}, tmp_path / "s.pth")
     lora = ("--lora", tmp_path / "s.pth")  # whose shapes say that it is for coarse
     out = tmp_path / "out"
-    made = cli("export", "--checkpoint", nano, "--component", "coarse", "--out", out, *lora)
+    made = cli(
+        "export", "--checkpoint", nano, "--component", "coarse", "--artifacts", out, *lora
+    )
     assert made.code == 0
     twice = (*lora, "--lora", f"coarse={tmp_path / 's.pth'}")
     refused(verify(cli, out, nano, config, *twice), "has one already")

@@ -24,6 +24,7 @@ import torch
 import typer
 from typer.core import TyperGroup
 
+import vampnet_onnx
 from tests.support.command_line import Cli, files_below, process, refused
 from vampnet_onnx import program
 from vampnet_onnx.commands import doctor
@@ -79,6 +80,24 @@ def test_help_breaks_its_lines_where_a_terminal_does(
             assert line.strip() in printed
 
 
+def test_the_version_is_told(cli: Cli) -> None:
+    told = cli("--version")
+    assert (told.code, told.out.strip()) == (0, f"vampnet-onnx {vampnet_onnx.__version__}")
+
+
+def test_a_shell_can_learn_the_commands() -> None:
+    asked = {"COMP_WORDS": "vampnet-onnx lo", "COMP_CWORD": "1"}
+    told = subprocess.run(
+        [sys.executable, "-c", "import vampnet_onnx; vampnet_onnx.main()"],
+        executable=sys.executable,
+        env={**os.environ, **asked, "_VAMPNET_ONNX_COMPLETE": "complete_bash"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert told.stdout.split() == ["localise"], told.stderr
+
+
 def test_help_lists_every_command(cli: Cli) -> None:
     result = cli("--help")
     assert result.code == 0
@@ -114,7 +133,7 @@ def test_control_characters_of_a_file_never_reach_the_terminal(
     content = torch.load(folder / "codec.pth", weights_only=True)
     content["state_dict"]["a\nerror: [bold]\x1b[31mred\x1b]0;title\x07[/bold]"] = torch.ones(1)
     torch.save(content, folder / "codec.pth")
-    result = cli("export", "--checkpoint", folder, "--out", tmp_path / "out")
+    result = cli("export", "--checkpoint", folder, "--artifacts", tmp_path / "out")
     refused(result, "unexpected keys: 1", "[bold]")
     assert "\x1b" not in result.err and "\x07" not in result.err
 
@@ -126,7 +145,7 @@ def test_a_place_below_a_file_is_refused(
     (tmp_path / "file").write_text("in the way")
     place = tmp_path / "file" / "x"
     arguments: dict[str, tuple[object, ...]] = {
-        "export": ("--checkpoint", nano, "--component", "coarse", "--out", place),
+        "export": ("--checkpoint", nano, "--component", "coarse", "--artifacts", place),
         "release": (config, "--artifacts", place, "--report", tmp_path / "report"),
         "verify": (store, "--config", config, "--report", place),
         "make-checkpoint": (place,),
@@ -241,7 +260,7 @@ def test_an_interrupt_in_the_middle_leaves_nothing_and_exits_with_130(
     nano: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
     out = tmp_path / "out"
-    running = process("export", "--checkpoint", nano, "--out", out)
+    running = process("export", "--checkpoint", nano, "--artifacts", out)
     deadline = time.monotonic() + 120
     while not list(out.glob("nano/.staging-*/*.onnx")):
         assert running.poll() is None and time.monotonic() < deadline
@@ -362,7 +381,15 @@ def test_a_file_that_cannot_grow_is_one_message_and_leaves_nothing(
     out = tmp_path / "out"
     arguments: tuple[object, ...] = ("make-checkpoint", out)
     if command != "make-checkpoint":
-        arguments = ("export", "--checkpoint", nano, "--component", "coarse", "--out", out)
+        arguments = (
+            "export",
+            "--checkpoint",
+            nano,
+            "--component",
+            "coarse",
+            "--artifacts",
+            out,
+        )
     if command == "export-external":
         arguments += ("--external-data",)
     running = process(*arguments, preexec_fn=_small_files_only)

@@ -66,7 +66,7 @@ def test_names_that_are_no_text_go_through_every_command(
         torch.save(lora_of(nano), stream)
     store, report = home / "store", home / "report"
     made = cli(
-        *("export", "--checkpoint", checkpoint, "--component", "coarse", "--out", store),
+        *("export", "--checkpoint", checkpoint, "--component", "coarse", "--artifacts", store),
         *("--lora", f"coarse={lora}", "--model", "m", "--json"),
     )
     assert made.code == 0, made.err

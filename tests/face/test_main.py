@@ -85,11 +85,18 @@ def test_the_version_is_told(cli: Cli) -> None:
     assert (told.code, told.out.strip()) == (0, f"vampnet-onnx {vampnet_onnx.__version__}")
 
 
+_AS_INSTALLED = """
+import sys
+from vampnet_onnx.__main__ import main
+sys.argv[0] = "vampnet-onnx"
+main()
+"""
+
+
 def test_a_shell_can_learn_the_commands() -> None:
     asked = {"COMP_WORDS": "vampnet-onnx lo", "COMP_CWORD": "1"}
     told = subprocess.run(
-        [sys.executable, "-c", "import vampnet_onnx; vampnet_onnx.main()"],
-        executable=sys.executable,
+        [sys.executable, "-c", _AS_INSTALLED],
         env={**os.environ, **asked, "_VAMPNET_ONNX_COMPLETE": "complete_bash"},
         capture_output=True,
         text=True,

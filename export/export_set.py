@@ -32,7 +32,7 @@ from .components.registry import (
     variants,
 )
 from .exporter import Exported, export_component
-from .fingerprint import Fingerprint, fingerprint
+from .fingerprint import Made, fingerprint
 from .graph_cache import GraphCache
 from .graphs import Graphs
 from .onnx_file import save_graph
@@ -48,7 +48,7 @@ def export_set(
     staged: Path,
     *,
     adapters: Sequence[Adapter] = (),
-    made: Callable[[str, Fingerprint], None] | None = None,
+    made: Callable[[str, Made], None] | None = None,
     kept: Callable[[Collection[GraphRequest]], None] | None = None,
     cache: GraphCache | None = None,
     jobs: int | None = 1,
@@ -62,8 +62,8 @@ def export_set(
             overlays become part of it.
         staged: an empty folder.
         adapters: LoRA files to make adapters of.
-        made: told each component, with variant, and what its graph was in memory, if the
-            graph was made now: what another run made proves nothing of this one.
+        made: told each component, with variant, and what its export gave, if the graph was
+            made now: what another run made proves nothing of this one.
         kept: told, before anything is written, which graphs are used that an earlier run made.
         cache: where graphs are kept from one run to the next; None keeps none and uses none.
         jobs: processes that make graphs at once; as many as cores and memory allow if None.
@@ -115,7 +115,7 @@ def export_set(
                     " damaged"
                 ) from error
             if made is not None and (request is None or request in graphs.made_now):
-                made(component.id, fingerprint(exported.model))
+                made(component.id, Made(fingerprint(exported.model), exported.passes))
             annotate(exported, config.model, own, versions)
             path = staged / f"{component.id}.onnx"
             file, data = save_graph(exported.model, path, external=config.export.external_data)

@@ -9,22 +9,18 @@ weight left over stops the export.
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import onnx_ir as ir
-import torch
-from torch import Tensor, nn
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import PassRecord
 
 from .adapters import OpenForAdapters
 from .components.component import BuiltComponent, Component, TracedComponent
-from .deferred import Deferred, deferred
+from .deferred import deferred
 from .graph import GraphBuilder, check_graph, ir_version_of
-from .graph.weights import put_back
-from .passes.base import PassError, apply_passes, finite_outputs
+from .passes.base import apply_passes, finite_outputs
 from .runtime import require_runtime
-from .trace import OpenGraph, opened, traced_graph
+from .trace import OpenGraph, filled, traced_graph
 from .variants.forms import (
     FORMS,
     errors_of_products,
@@ -85,7 +81,7 @@ def export_component(
         module = deferred(component.module)
         records = apply_passes(module, component.passes)
         found = traced_graph(component, module, opset) if graph is None else graph()
-        model = _filled(component, found, module)
+        model = filled(component, found, module)
         records += found.passes
     else:
         raise TypeError(f"{component.id} is neither traced nor built")
@@ -129,47 +125,3 @@ def _build(component: BuiltComponent, opset: int) -> tuple[ir.Model, list[PassRe
     count = sum(1 for _ in model.graph.all_nodes())
     # The names that manifests have had from the start.
     return model, [PassRecord(name="DrawGraph", changed=count, details=f"drew {count} nodes")]
-
-
-def _filled(component: Component, graph: OpenGraph, module: nn.Module) -> ir.Model:
-    """Put weights into a graph: what computes them from the checkpoint's."""
-    model = opened(graph)
-    parameters = dict(module.named_parameters())
-    inputs = {str(value.name): value for value in model.graph.inputs}
-    weights: dict[str, ir.TensorProtocol] = {}
-    for name in graph.weights:
-        value, parameter = inputs[name], parameters.get(name)
-        if parameter is None:
-            raise PassError(f"the graph takes {name}, which {component.id} does not have")
-        if value.shape != tuple(parameter.shape) or value.dtype != ir.DataType.FLOAT:
-            raise PassError(
-                f"the graph takes {name} as {value.dtype} {value.shape}, {component.id} has"
-                f" {list(parameter.shape)}"
-            )
-        weights[name] = ir.LazyTensor(
-            _computed(name, parameter),
-            dtype=ir.DataType.FLOAT,
-            shape=ir.Shape(parameter.shape),
-            name=name,
-        )
-    put_back(model, weights)
-    left, wanted = (
-        [item.name for item in side] for side in (model.graph.inputs, component.inputs)
-    )
-    if left != wanted:
-        raise PassError(f"the graph of {component.id} takes {left}, not {wanted}")
-    for name in sorted(model.graph.initializers):
-        model.graph.register_initializer(model.graph.initializers.pop(name))
-    return model
-
-
-def _computed(name: str, parameter: Tensor) -> Callable[[], ir.TensorProtocol]:
-    def compute() -> ir.TensorProtocol:
-        with torch.no_grad():
-            own = parameter.compute() if isinstance(parameter, Deferred) else parameter
-            value = own.detach().numpy()
-        if not np.isfinite(value).all():
-            raise PassError(f"non-finite weight in the file: {name}")
-        return ir.Tensor(value, name=name)
-
-    return compute

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import onnx_ir as ir
 
+from vampnet_onnx.configs.manifest import PassRecord
+
 
 @dataclass(frozen=True)
 class Fingerprint:
@@ -20,6 +22,14 @@ class Fingerprint:
 
     graph: str
     weights: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Made:
+    """What an export gave, in few bytes."""
+
+    graph: Fingerprint
+    passes: tuple[PassRecord, ...]
 
 
 def fingerprint(model: ir.Model) -> Fingerprint:

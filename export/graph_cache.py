@@ -2,9 +2,9 @@
 
 A graph depends on dimensions, opset and tools alone, so the next checkpoint of the same
 dimensions needs only its weights written.  An entry is a file that holds its own digest and
-all that its graph was made of: what is damaged, or is another graph's, is not used but made
-again.  Whether a kept graph is what would be made today, only making it again tells: *audit*
-does, and is never given one of these.
+all that its graph was made of: what is damaged, is another graph's, or is none that weights
+fit into, is not used but made again.  Whether a kept graph is what would be made today, only
+making it again tells: *audit* does, and is never given one of these.
 """
 
 import contextlib
@@ -20,13 +20,13 @@ from typing import Any
 import platformdirs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.errors import InputError, said
 from vampnet_onnx.configs.extras import installed_version
 from vampnet_onnx.configs.files import file_errors, replacing
 from vampnet_onnx.configs.manifest import PassRecord
 
 from .toolchain import source_hash, toolchain
-from .trace import GraphRequest, OpenGraph
+from .trace import GraphRequest, OpenGraph, require_sound
 
 FOLDER_VARIABLE = "VAMPNET_ONNX_CACHE"
 
@@ -81,10 +81,19 @@ class GraphCache:
             self._note(f"{path}: {error.strerror}; the graph is made again")
             return None
         try:
-            return _read(content, _key(request))
+            graph = _read(content, _key(request))
         except ValueError as error:
             self._note(f"{path}: {error}; the graph is made again")
             return None
+        try:
+            require_sound(graph, request)
+        except Exception as error:  # protobuf, onnx, onnx-ir and ours: no common base
+            self._note(
+                f"{path}: holds no graph of {request.structure.name}"
+                f" ({type(error).__name__}: {said(error)}); it is made again"
+            )
+            return None
+        return graph
 
     def note_used(self, requests: Collection[GraphRequest]) -> None:
         """Note which graphs an export took from here, if any."""

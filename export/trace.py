@@ -7,20 +7,21 @@ to be equal stay two.  The weights of a checkpoint are put in afterwards (`expor
 
 import contextlib
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import onnx
 import onnx_ir as ir
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vampnet_onnx.configs.manifest import PassRecord
 from vampnet_onnx.models import LAC, VampNet, WaveBeat
 
 from .components.component import Structure, TracedComponent
 from .components.registry import component_of
-from .deferred import deferred, weightless
+from .deferred import Deferred, deferred, weightless
 from .graph import (
     CanonicalNames,
     FoldCasts,
@@ -28,9 +29,10 @@ from .graph import (
     PlainReshapes,
     SetSignature,
     Simplify,
+    check_graph,
 )
-from .graph.weights import take_out
-from .passes.base import apply_passes
+from .graph.weights import put_back, take_out
+from .passes.base import Pass, PassError, apply_passes
 from .passes.linear import Dense, Pointwise
 from .proof import prove_passes
 from .with_paths import quiet_exporter
@@ -68,10 +70,27 @@ def graph_of(request: GraphRequest) -> OpenGraph:
     Raises:
         PassError: a pass did not hold what it promises.
     """
-    component = _without_checkpoint(request.structure)
-    module = deferred(component.module)
-    apply_passes(module, component.passes)
+    component, module = _after_passes(request.structure)
     return traced_graph(component, module, request.opset)
+
+
+def require_sound(graph: OpenGraph, request: GraphRequest) -> None:
+    """Refuse a graph that no checkpoint's weights fit into, or that is no valid one.
+
+    Whether it computes what would be made now, only making it tells.
+
+    Raises:
+        Exception: PassError, or one of protobuf, onnx or onnx-ir.
+    """
+    component, module = _after_passes(request.structure)
+    onnx.checker.check_model(graph.model, full_check=True)
+    model = filled(component, graph, module)
+    passes = _graph_passes(component, frozenset(graph.weights))
+    if [record.name for record in graph.passes] != [type(item).__name__ for item in passes]:
+        raise PassError(f"it went through {[record.name for record in graph.passes]}")
+    for item in passes:
+        item.ensures(model)
+    check_graph(model, request.opset)
 
 
 def weight_shapes(structure: Structure) -> tuple[list[tuple[int, int]], int]:
@@ -79,9 +98,7 @@ def weight_shapes(structure: Structure) -> tuple[list[tuple[int, int]], int]:
 
     Nothing is traced for it.
     """
-    component = _without_checkpoint(structure)
-    module = deferred(component.module)
-    apply_passes(module, component.passes)
+    _, module = _after_passes(structure)
     matrices = [m.weight for m in module.modules() if isinstance(m, (Dense, Pointwise))]
     others = sum(weight.numel() for weight in module.parameters())
     others -= sum(weight.numel() for weight in matrices)
@@ -101,15 +118,7 @@ def traced_graph(component: TracedComponent, module: nn.Module, opset: int) -> O
     with torch.no_grad():
         model = trace(component, module, opset)
     weights = frozenset(name for name, _ in module.named_parameters())
-    passes = (
-        KeepModulePaths(),
-        FoldCasts(),
-        PlainReshapes(),
-        Simplify(weights),
-        SetSignature(component.inputs, component.outputs),
-        CanonicalNames(weights),
-    )
-    records = apply_passes(model, passes)
+    records = apply_passes(model, _graph_passes(component, weights))
     outside = take_out(model, weights)
     proto = ir.to_proto(model).SerializeToString()
     return OpenGraph(proto, tuple(outside), tuple(records))
@@ -143,10 +152,68 @@ def trace(component: TracedComponent, module: nn.Module, opset: int) -> ir.Model
     return program.model
 
 
-def opened(graph: OpenGraph) -> ir.Model:
-    """Return a graph as a model, its weights still inputs."""
+def _graph_passes(
+    component: TracedComponent, weights: frozenset[str]
+) -> tuple[Pass[ir.Model], ...]:
+    return (
+        KeepModulePaths(),
+        FoldCasts(),
+        PlainReshapes(),
+        Simplify(weights),
+        SetSignature(component.inputs, component.outputs),
+        CanonicalNames(weights),
+    )
+
+
+def filled(component: TracedComponent, graph: OpenGraph, module: nn.Module) -> ir.Model:
+    """Put weights into a graph: what computes them.
+
+    Args:
+        module: the component's after its passes, of deferred tensors.
+
+    Raises:
+        PassError: they do not fit.
+    """
     model: ir.Model = ir.from_proto(onnx.ModelProto.FromString(graph.model))
+    parameters = dict(module.named_parameters())
+    inputs = {str(value.name): value for value in model.graph.inputs}
+    weights: dict[str, ir.TensorProtocol] = {}
+    for name in graph.weights:
+        value, parameter = inputs[name], parameters.get(name)
+        if parameter is None:
+            raise PassError(f"the graph takes {name}, which {component.id} does not have")
+        if value.shape != tuple(parameter.shape) or value.dtype != ir.DataType.FLOAT:
+            raise PassError(
+                f"the graph takes {name} as {value.dtype} {value.shape}, {component.id} has"
+                f" {list(parameter.shape)}"
+            )
+        weights[name] = ir.LazyTensor(
+            _computed(name, parameter),
+            dtype=ir.DataType.FLOAT,
+            shape=ir.Shape(parameter.shape),
+            name=name,
+        )
+    put_back(model, weights)
+    left, wanted = (
+        [item.name for item in side] for side in (model.graph.inputs, component.inputs)
+    )
+    if left != wanted:
+        raise PassError(f"the graph of {component.id} takes {left}, not {wanted}")
+    for name in sorted(model.graph.initializers):
+        model.graph.register_initializer(model.graph.initializers.pop(name))
     return model
+
+
+def _computed(name: str, parameter: Tensor) -> Callable[[], ir.TensorProtocol]:
+    def compute() -> ir.TensorProtocol:
+        with torch.no_grad():
+            own = parameter.compute() if isinstance(parameter, Deferred) else parameter
+            value = own.detach().numpy()
+        if not np.isfinite(value).all():
+            raise PassError(f"non-finite weight in the file: {name}")
+        return ir.Tensor(value, name=name)
+
+    return compute
 
 
 @contextlib.contextmanager
@@ -162,6 +229,14 @@ def _no_collection() -> Iterator[None]:
     finally:
         if was:
             gc.enable()
+
+
+def _after_passes(structure: Structure) -> tuple[TracedComponent, nn.Module]:
+    """Return a component without weights, and its module after the passes over modules."""
+    component = _without_checkpoint(structure)
+    module = deferred(component.module)
+    apply_passes(module, component.passes)
+    return component, module
 
 
 def _without_checkpoint(structure: Structure) -> TracedComponent:

@@ -20,7 +20,7 @@ from vampnet_onnx.configs.invocation import Given, shell_line
 from vampnet_onnx.configs.store import place_for
 from vampnet_onnx.configs.verification import last_verified
 from vampnet_onnx.export.export_set import export_set
-from vampnet_onnx.export.fingerprint import Fingerprint
+from vampnet_onnx.export.fingerprint import Made
 from vampnet_onnx.export.graph_cache import GraphCache, cache_folder
 from vampnet_onnx.export.graphs import Graphs
 from vampnet_onnx.export.trace import GraphRequest
@@ -97,7 +97,7 @@ def release_set(
         checkpoints = Checkpoints(
             checkpoint, config.checkpoint.overlays, codec=config.checkpoint.codec
         )
-        made = dict[str, Fingerprint]()
+        made = dict[str, Made]()
         afresh = list[Graphs]()
 
         def begin(kept: Collection[GraphRequest]) -> None:

@@ -28,7 +28,7 @@ from vampnet_onnx.configs.names import CODEC, TRACKER, TRANSFORMERS
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.export.components.registry import is_known, required_checkpoint
 from vampnet_onnx.export.export_set import graph_requests
-from vampnet_onnx.export.fingerprint import Fingerprint
+from vampnet_onnx.export.fingerprint import Made
 from vampnet_onnx.export.graphs import Graphs
 from vampnet_onnx.export.toolchain import source_hash
 from vampnet_onnx.export.trace import GraphRequest
@@ -76,7 +76,7 @@ def verify_artifacts(
     jobs: int = 1,
     exit_first: bool = False,
     oracle: Callable[[ModelSet], Oracle] = Reference,
-    made: Mapping[str, Fingerprint] = {},
+    made: Mapping[str, Made] = {},
     quick: bool = False,
     runtime: Runtime | None = None,
     graphs: Graphs | None = None,
@@ -218,7 +218,7 @@ class _Run:
     localise_seconds: float | None
     jobs: int
     exit_first: bool
-    made: Mapping[str, Fingerprint]
+    made: Mapping[str, Made]
     graphs: Graphs
     quick: bool
     runtime: Runtime

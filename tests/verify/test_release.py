@@ -17,7 +17,6 @@ from vampnet_onnx.export.trace import GraphRequest, graph_of
 from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.verify import release
 from vampnet_onnx.verify.causes import fresh
-from vampnet_onnx.verify.gates import audit
 from vampnet_onnx.verify.release import release_set
 from vampnet_onnx.verify.verification import graphs_afresh
 
@@ -58,7 +57,6 @@ def test_what_comes_of_a_kept_graph_is_audited_against_one_made_now(
 ) -> None:
     """Who could write a sound entry of a graph that is not what would be made now."""
     monkeypatch.setattr(fresh, "_MADE", {})
-    monkeypatch.setattr(audit, "_EXPORTED", {})
     checkpoints = Checkpoints(nano)
     structure = structure_of("coarse", "", checkpoints.codec_dims, checkpoints.dims)
     assert structure is not None

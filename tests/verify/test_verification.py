@@ -16,7 +16,7 @@ from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_config, load_gates
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.interrupts import Interrupted
-from vampnet_onnx.export.fingerprint import Fingerprint
+from vampnet_onnx.export.fingerprint import Fingerprint, Made
 from vampnet_onnx.export.graphs import Graphs
 from vampnet_onnx.export.trace import GraphRequest
 from vampnet_onnx.models import Checkpoints
@@ -25,7 +25,6 @@ from vampnet_onnx.reports.junit import render_junit
 from vampnet_onnx.reports.pages import render_html, render_markdown
 from vampnet_onnx.verify import verification
 from vampnet_onnx.verify.causes import fresh
-from vampnet_onnx.verify.gates import audit
 from vampnet_onnx.verify.gates.component import OF_ALL
 from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
 from vampnet_onnx.verify.sides.upstream import UpstreamReference, Worker
@@ -96,7 +95,6 @@ def test_graphs_of_the_audit_are_begun_with_and_each_is_made_once(
         return afresh
 
     monkeypatch.setattr(fresh, "_MADE", {})
-    monkeypatch.setattr(audit, "_EXPORTED", {})
     monkeypatch.setattr(verification, "graphs_afresh", graphs)
     for _ in range(2):
         report = verify_artifacts(
@@ -105,7 +103,7 @@ def test_graphs_of_the_audit_are_begun_with_and_each_is_made_once(
             matrix=matrix(seeds=[0], frames=[13]),
             gates=load_gates(),
             toolchain={},
-            made={"coarse.latents": Fingerprint("", {})},  # not what the file is
+            made={"coarse.latents": Made(Fingerprint("", {}), ())},  # not what the file is
             progress=lambda *step: told.append(step),
         )
         assert report.verdict is Verdict.PASS

@@ -1,4 +1,4 @@
-"""A file against a fresh export of its checkpoint: tensors, attributes, connections and facts.
+"""A file against a fresh export of its checkpoint: tensors, connections, facts and passes.
 
 What no case selects, no case can judge.  The same source of ours, the same tools and the same
 checkpoint give the same graph bit by bit; on a processor of another kind weights that a pass
@@ -17,11 +17,17 @@ import onnx_ir as ir
 from torch import nn
 
 from vampnet_onnx.configs.config import AuditRule
-from vampnet_onnx.configs.manifest import ComponentRecord, Fact, SourceRecord
+from vampnet_onnx.configs.manifest import (
+    MANIFEST_NAME,
+    METADATA_PREFIX,
+    ComponentRecord,
+    Fact,
+    PassRecord,
+)
 from vampnet_onnx.configs.names import entry_and_form
 from vampnet_onnx.export.components.component import Component, TracedComponent
 from vampnet_onnx.export.components.registry import build_component
-from vampnet_onnx.export.fingerprint import Fingerprint, fingerprint
+from vampnet_onnx.export.fingerprint import Fingerprint, Made, fingerprint
 from vampnet_onnx.export.graphs import Graphs
 from vampnet_onnx.export.onnx_file import read_component
 from vampnet_onnx.models import ModelSet
@@ -85,7 +91,7 @@ def audit(
     *,
     origin: Origin,
     adaptable: bool = False,
-    made: Fingerprint | None = None,
+    made: Made | None = None,
     graphs: Graphs | None = None,
 ) -> Measured:
     """Hold a component's file to what its checkpoint gives.
@@ -106,28 +112,84 @@ def audit(
     """
     file = read_component(record, path)
     record.require_facts(file.metadata_props, path)
-    held = fingerprint(file)
+    held, told = fingerprint(file), file.metadata_props.get(f"{METADATA_PREFIX}passes")
     del file
     component = build_component(record.name, models, variant=record.variant)
     wrong = _wrong_facts(record, component, origin)
-    key = (models.sources, record.id, record.opset, adaptable)
-    if held in (made, _EXPORTED.get(key)):
-        return _with_facts(Measured(0), wrong)
+    if told is not None and told != _as_told(record.passes):
+        wrong.append(f"the file tells other passes of itself than {MANIFEST_NAME}")
+    if made is not None and made.graph == held:
+        return _with_claims(Measured(0), wrong, record, made.passes, origin)
     kept = _Kept(component.module if isinstance(component, TracedComponent) else None)
     exported = exported_afresh(component, record, adaptable=adaptable, graphs=graphs)
-    fresh = fingerprint(exported.model)
-    if models.sources:  # else nothing says which checkpoint it was
-        _EXPORTED[key] = fresh
-    if fresh == held:
-        return _with_facts(Measured(0), wrong)
+    if fingerprint(exported.model) == held:
+        return _with_claims(Measured(0), wrong, record, exported.passes, origin)
     found = read_component(record, path)
     changes = graph_changes(exported.model, found)
     sorted_out = _SortedOut(exported.model, found, held, changes, kept, rule)
-    if not origin.differs:
-        return _with_facts(sorted_out.of_the_same(), wrong)
-    passes = [item.name for item in exported.passes] == [item.name for item in record.passes]
-    form = bool(entry_and_form(record.variant)[1])
-    return _with_facts(sorted_out.of_another(origin, passes_alike=passes, form=form), wrong)
+    if origin.differs:
+        # What passes of today leave alone, fewer of them do, too.
+        known = {item.name for item in record.passes} <= {
+            item.name for item in exported.passes
+        }
+        form = bool(entry_and_form(record.variant)[1])
+        of_graph = sorted_out.of_another(origin, known=known, form=form)
+    else:
+        of_graph = sorted_out.of_the_same()
+    return _with_claims(of_graph, wrong, record, exported.passes, origin)
+
+
+def _as_told(passes: Sequence[PassRecord]) -> str:
+    """Return passes as `export_set.annotate` writes them into a file."""
+    return json.dumps([item.model_dump() for item in passes], sort_keys=True)
+
+
+def _with_claims(
+    of_graph: Measured,
+    wrong: Sequence[str],
+    record: ComponentRecord,
+    passes: Sequence[PassRecord],
+    origin: Origin,
+) -> Measured:
+    """Add what is wrong of what a record claims to what was measured of the graph.
+
+    Another source of ours may have had other passes: that is said, and no error.
+
+    Args:
+        wrong: claims that are wrong, in words.
+        passes: that an export of today went through.
+    """
+    of_passes = _wrong_passes(record.passes, passes, names_only=bool(origin.differs))
+    if of_passes and origin.differs:
+        doubt = "; ".join(filter(None, [of_graph.doubt, f"{of_passes} ({origin.said})"]))
+        of_graph, of_passes = replace(of_graph, doubt=doubt), ""
+    wrong = [*wrong, *filter(None, [of_passes])]
+    if not wrong:
+        return of_graph
+    message = "; ".join(filter(None, [*wrong, of_graph.message]))
+    return replace(of_graph, value=of_graph.value + len(wrong), message=message)
+
+
+def _wrong_passes(
+    found: Sequence[PassRecord], wanted: Sequence[PassRecord], *, names_only: bool
+) -> str:
+    """Say in what the passes that a record names are not those of an export; maybe nothing."""
+    names, expected = [p.name for p in found], [p.name for p in wanted]
+    said = [
+        f"names the pass {n}, which its export has not" for n in names if n not in expected
+    ]
+    said += [f"names no pass {n}, which its export has" for n in expected if n not in names]
+    if not said and names != expected:
+        said = ["names the passes of its export in another order or number"]
+    if not said and not names_only:
+        said = [
+            f"says {_shown(value)} of the pass {mine.name}, expected {_shown(other)}"
+            for mine, right in zip(found, wanted, strict=True)
+            for (_, value), (_, other) in zip(mine, right, strict=True)
+            if value != other
+        ]
+    more = f"; and {counted(len(said) - 1, 'difference')} more" if len(said) > 1 else ""
+    return f"the record {said[0]}{more}" if said else ""
 
 
 def _wrong_facts(record: ComponentRecord, component: Component, origin: Origin) -> list[str]:
@@ -145,21 +207,9 @@ def _wrong_facts(record: ComponentRecord, component: Component, origin: Origin) 
     ]
 
 
-def _shown(fact: Fact | None) -> str:
+def _shown(fact: Fact | str | float | None) -> str:
     text = "missing" if fact is None else json.dumps(fact)
     return text if len(text) <= _FACT_WIDTH else f"{text[: _FACT_WIDTH - 1]}…"
-
-
-def _with_facts(of_graph: Measured, wrong: Sequence[str]) -> Measured:
-    """Add facts that are wrong to what was measured of the graph."""
-    if not wrong:
-        return of_graph
-    message = "; ".join(filter(None, [*wrong, of_graph.message]))
-    return replace(of_graph, value=of_graph.value + len(wrong), message=message)
-
-
-# What this process has exported so far: the same checkpoint gives the same graph again.
-_EXPORTED: dict[tuple[tuple[SourceRecord, ...], str, int, bool], Fingerprint] = {}
 
 
 class _Kept:
@@ -226,18 +276,21 @@ class _SortedOut:
         words = "the graph differs in its order, its names or its notes" if unnamed else ""
         return Measured(count, words or _listed(told), modules=_modules(told))
 
-    def of_another(self, origin: Origin, *, passes_alike: bool, form: bool) -> Measured:
+    def of_another(self, origin: Origin, *, known: bool, form: bool) -> Measured:
         """Judge a file of another source or other tools: by what passes keep alone.
 
         Of a form, what is rounded counts as well: no module is held to limits of its own
         there, and rounding a weight of the checkpoint is the same whoever does it.
+
+        Args:
+            known: all passes that made it are of today; others may keep other weights.
         """
         judged = [*self._kept, *(self._computed if form else ())]
-        told = self._said(judged) if passes_alike else []
+        told = self._said(judged) if known else []
         made = origin.said
         if told:
             return Measured(len(told), f"{_listed(told)} ({made})", modules=_modules(told))
-        left = [] if passes_alike else self._kept
+        left = [] if known else self._kept
         same = self._total - len(self._kept) - len(self._computed) - len(self._alone)
         unseen = [*self._others, *self._said([*left, *self._computed, *self._alone])]
         said = f"{made}: {same} of {self._total} tensors are what the checkpoint gives today"

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +16,9 @@ from tests.support.sets import GoldenSet
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.manifest import ComponentRecord, PassRecord
 from vampnet_onnx.export.export_set import component_record
-from vampnet_onnx.export.exporter import Exported
-from vampnet_onnx.export.fingerprint import fingerprint
+from vampnet_onnx.export.fingerprint import Made, fingerprint
 from vampnet_onnx.export.onnx_file import read_graph, save_graph
 from vampnet_onnx.export.runtime import OPSETS, loads
 from vampnet_onnx.models import ModelSet, open_models
@@ -192,14 +191,90 @@ def test_an_older_file_is_held_to_the_weights_that_passes_keep(
     assert found.value == 1 and "torch 2.5.0" in found.message
 
 
-def test_passes_of_other_names_may_have_kept_other_weights(
+def test_passes_that_nobody_knows_today_may_have_kept_other_weights(
     nano_artifacts: Artifacts, models: ModelSet, tmp_path: Path
 ) -> None:
-    record = record_of(nano_artifacts, "coarse")
+    record, rule = record_of(nano_artifacts, "coarse"), load_gates().audit
     path = edited(nano_artifacts.path(record), f"{KEY}.weight", column, tmp_path)
-    other = record.model_copy(update={"passes": record.passes[1:]})
-    found = audit(models, other, path, load_gates().audit, origin=OLDER)
-    assert found.value == 0 and f"{KEY}.weight" in found.doubt
+    told_of_itself(
+        path,
+        passes := (*record.passes, PassRecord(name="Old", changed=1, details="kept nothing")),
+    )
+    found = audit(models, renamed(record, passes), path, rule, origin=OLDER)
+    assert found.value == 0 and found.unjudged and f"{KEY}.weight" in found.doubt
+    assert (
+        "the record names the pass Old, which its export has not (made with torch"
+        in found.doubt
+    )
+
+
+def test_fewer_passes_hide_no_weight(
+    nano_artifacts: Artifacts, models: ModelSet, tmp_path: Path
+) -> None:
+    """A pass less leaves no weight otherwise that all of them leave alone."""
+    record, rule = record_of(nano_artifacts, "coarse"), load_gates().audit
+    path = edited(nano_artifacts.path(record), f"{KEY}.weight", column, tmp_path)
+    told_of_itself(path, record.passes[1:])
+    found = audit(models, renamed(record, record.passes[1:]), path, rule, origin=OLDER)
+    assert found.value == 1 and f"{KEY}.weight" in found.message
+    assert f"names no pass {record.passes[0].name}, which its export has" in found.doubt
+
+
+def a_pass(name: str) -> PassRecord:
+    return PassRecord(name=name, changed=1, details="kept nothing")
+
+
+def renamed(record: ComponentRecord, passes: Sequence[PassRecord]) -> ComponentRecord:
+    return record.model_copy(update={"passes": tuple(passes)})
+
+
+def told_of_itself(path: Path, passes: Sequence[PassRecord]) -> None:
+    model = ir.load(path)
+    text = json.dumps([item.model_dump() for item in passes], sort_keys=True)
+    model.metadata_props["vampnet_onnx.passes"] = text
+    save_graph(model, path)
+
+
+@pytest.mark.parametrize("just_now", [True, False])
+@pytest.mark.parametrize(
+    "change, says",
+    [
+        (lambda p: p[1:], "names no pass FoldCodebooksIntoEmbedding, which its export has"),
+        (
+            lambda p: (*p, a_pass("Magic")),
+            "names the pass Magic, which its export has not",
+        ),
+        (lambda p: p[::-1], "in another order or number"),
+        (
+            lambda p: (*p[:-1], p[-1].model_copy(update={"changed": 0})),
+            "says 0 of the pass CanonicalNames",
+        ),
+        (lambda p: (), "differences more"),
+    ],
+)
+def test_a_claim_of_other_passes_than_those_of_its_export_is_wrong(
+    nano_artifacts: Artifacts,
+    models: ModelSet,
+    tmp_path: Path,
+    change: Callable[[tuple[PassRecord, ...]], tuple[PassRecord, ...]],
+    says: str,
+    just_now: bool,
+) -> None:
+    record, rule = record_of(nano_artifacts, "coarse"), load_gates().audit
+    path = tmp_path / "coarse.onnx"
+    path.write_bytes(nano_artifacts.path(record).read_bytes())
+    told_of_itself(path, passes := change(record.passes))
+    made = Made(fingerprint(ir.load(path)), record.passes) if just_now else None
+    wrong = renamed(record, passes)
+    found = audit(models, wrong, path, rule, origin=SAME, made=made)
+    assert found.value == 1 and says in found.message
+    older = audit(models, wrong, path, rule, origin=OLDER, made=made)
+    named = {p.name for p in passes} == {p.name for p in record.passes}
+    assert older.value == 0 and (bool(older.doubt) or named)
+    # The manifest alone, or the file alone, is at odds with the other.
+    for origin in (SAME, OLDER):
+        alone = audit(models, record, path, rule, origin=origin, made=made)
+        assert "the file tells other passes of itself than manifest.json" in alone.message
 
 
 def _attribute(model: ir.Model) -> None:
@@ -247,7 +322,7 @@ def test_a_fact_is_held_to_the_model_whatever_made_the_file(
         model.metadata_props["vampnet_onnx.facts"] = json.dumps(wrong.facts, sort_keys=True)
 
     path = replanted(nano_artifacts.path(record), tell, tmp_path)
-    made = fingerprint(ir.load(path)) if just_now else None
+    made = Made(fingerprint(ir.load(path)), record.passes) if just_now else None
     found = audit(models, wrong, path, rule, origin=origin, made=made)
     expected = record.facts["context_frames"]
     assert found.value == 1
@@ -262,35 +337,12 @@ def test_what_was_exported_just_now_is_not_exported_again(
 ) -> None:
     record = record_of(nano_artifacts, "coarse")
     path = nano_artifacts.path(record)
-    made, rule = fingerprint(ir.load(path)), load_gates().audit
+    made, rule = Made(fingerprint(ir.load(path)), record.passes), load_gates().audit
     wrong = edited(path, "embedding.tables.1", row(7, -1), tmp_path)
     found = audit(models, record, wrong, rule, origin=SAME, made=made)
     assert found.value == 1
     monkeypatch.delattr(gate, "exported_afresh")
     assert audit(models, record, path, rule, origin=SAME, made=made) == Measured(0)
-
-
-def test_a_process_exports_a_component_of_a_checkpoint_once(
-    nano_artifacts: Artifacts,
-    models: ModelSet,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(gate, "_EXPORTED", {})
-    record, rule = record_of(nano_artifacts, "coarse"), load_gates().audit
-    path = nano_artifacts.path(record)
-    wrong = edited(path, "embedding.tables.1", row(7, -1), tmp_path)
-    assert audit(models, record, path, rule, origin=SAME) == Measured(0)
-    assert audit(models, record, wrong, rule, origin=SAME).value == 1
-    of_another = replace(models, sources=models.sources[:1])
-    monkeypatch.setattr(gate, "exported_afresh", refuse)
-    assert audit(models, record, path, rule, origin=SAME) == Measured(0)
-    with pytest.raises(AssertionError, match="exported"):
-        audit(of_another, record, path, rule, origin=SAME)
-
-
-def refuse(*_: object, **_options: object) -> Exported:
-    raise AssertionError("exported again")
 
 
 @pytest.mark.parametrize(

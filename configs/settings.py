@@ -38,6 +38,7 @@ class Mode(Enum):
     CORRECTED = "corrected"
 
 
+_FLOAT32 = 3.4e38  # what graphs take the other numbers in
 _COUNT = 2**31 - 1  # steps, entries and the like: graphs take int64, and sums of them
 _BEAT_S = 60.0  # no beat is as long; of each so many draws are made
 
@@ -234,8 +235,8 @@ def _published(field: str) -> str:
 
 def _require(settings: object, least: float, most: float, *names: str) -> None:
     for name in names:
-        value, highest = getattr(settings, name), most
-        if isinstance(value, int):
-            highest = min(most, _COUNT)
-        if value is not None and not (least <= value <= highest and math.isfinite(value)):
-            raise InputError(f"{_published(name)} = {value} is outside {least} to {highest}")
+        value = getattr(settings, name)
+        limit = _COUNT if isinstance(value, int) else _FLOAT32
+        lowest, highest = max(least, -limit), min(most, limit)
+        if value is not None and not lowest <= value <= highest:
+            raise InputError(f"{_published(name)} = {value} is outside {lowest} to {highest}")

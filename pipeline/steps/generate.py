@@ -70,13 +70,8 @@ def generate(
             drawing = drawer.submit(_step_noise, predicted.shape, token, step, settings, noise)
             place = f"{model.name}: step {step + 1} of {settings.steps}{where}, {noise.name}"
             logits = _guided_logits(
-                model, np.concatenate([given, predicted], axis=1), settings
+                model, np.concatenate([given, predicted], axis=1), settings, place
             )
-            if not np.isfinite(logits).all():
-                raise NotFiniteError(
-                    f"{place}: logits are not finite; the component computes nonsense, so"
-                    " nothing is made of it. Verify the artifacts (vampnet-onnx verify)"
-                )
             exponential, uniform = drawing.result()
             result = sampler.run(
                 {
@@ -92,7 +87,8 @@ def generate(
             if np.isnan(result["confidence"]).any():
                 raise NotFiniteError(
                     f"{place}: confidences are not numbers; temperature ="
-                    f" {settings.temperature} is too small for these logits, raise it"
+                    f" {settings.temperature} is too small for these logits, raise it, or"
+                    f" mask_temperature = {settings.mask_temperature} too large, lower it"
                 )
             on_step()
             given, predicted = codes[:, :n_given], result["next_codes"]
@@ -131,15 +127,29 @@ def _sampler_options(settings: GenerationSettings) -> dict[str, NDArray[np.gener
 
 
 def _guided_logits(
-    model: Transformer, codes: Integers, settings: GenerationSettings
+    model: Transformer, codes: Integers, settings: GenerationSettings, place: str
 ) -> Floats:
-    """Return logits, with classifier-free guidance where it has an effect."""
+    """Return finite logits, with classifier-free guidance where it has an effect."""
     scale = settings.cfg_guidance
-    if scale is None or settings.mode is Mode.REFERENCE:
-        return model.logits(codes)
-    both = np.concatenate([codes, np.full_like(codes, model.mask_token)])
-    conditional, unconditional = np.split(model.logits(both), 2)
-    return np.float32(scale) * conditional + np.float32(1 - scale) * unconditional
+    guided = scale is not None and settings.mode is Mode.CORRECTED
+    if guided:
+        codes = np.concatenate([codes, np.full_like(codes, model.mask_token)])
+    logits = model.logits(codes)
+    if not np.isfinite(logits).all():
+        raise NotFiniteError(
+            f"{place}: logits are not finite; the component computes nonsense, so nothing is"
+            " made of it. Verify the artifacts (vampnet-onnx verify)"
+        )
+    if scale is None or not guided:
+        return logits
+    conditional, unconditional = np.split(logits, 2)
+    with np.errstate(over="ignore", invalid="ignore"):  # looked for below
+        logits = np.float32(scale) * conditional + np.float32(1 - scale) * unconditional
+    if not np.isfinite(logits).all():
+        raise NotFiniteError(
+            f"{place}: cfg_guidance = {scale} is too large for these logits, lower it"
+        )
+    return logits
 
 
 def _step_noise(

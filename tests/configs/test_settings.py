@@ -29,6 +29,9 @@ from vampnet_onnx.configs.settings import (
         {"top_p": 1.5},
         {"typical_mass": -0.1},
         {"cfg_guidance": math.nan},
+        {"temperature": 1e39},
+        {"mask_temperature": 1e300},
+        {"cfg_guidance": -1e300},
     ],
 )
 def test_options_out_of_range_are_refused(choices: dict[str, float]) -> None:

@@ -145,6 +145,24 @@ def test_errors_are_measured_product_by_product_and_the_worst_are_left(
     assert left_in_float32({"a": 0.2, "b": float("nan"), "c": 0.1}, 0.1) == {"a", "b"}
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("power, finite", [(64, True), (127, False)])
+def test_errors_of_large_weights_are_those_of_small_ones_or_none(
+    coarse: ir.Model, power: int, finite: bool
+) -> None:
+    """Squares of what float32 holds need not be held; what it does not hold is left."""
+    inputs = codes_for(coarse)
+    plain = errors_of_products(coarse, FORMS["int8"], inputs)
+    name = next(w for w in weights_of(coarse) if w.startswith("classifier"))
+    value = coarse.graph.initializers[name]
+    assert value.const_value is not None
+    large = value.const_value.numpy() * np.float32(2.0**power)
+    value.const_value = ir.tensor(large, name=name)
+    found = errors_of_products(coarse, FORMS["int8"], inputs)
+    assert (found[name] == plain[name]) == finite
+    assert (name in left_in_float32(found, 0.1)) != finite
+
+
 @pytest.mark.parametrize("name", ["int8", "w8", "fp16"])
 def test_adapters_go_on_working(coarse: ir.Model, name: str) -> None:
     apply_passes(coarse, [OpenForAdapters()])

@@ -97,6 +97,19 @@ def test_a_temperature_that_makes_no_numbers_stops(pipeline_a: VampPipeline) -> 
         pipeline_a.vamp(codes, np.ones_like(codes), chosen, noise=PhiloxNoise(0))
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_guidance_beyond_what_float32_holds_is_named(pipeline_a: VampPipeline) -> None:
+    with pytest.raises(NotFiniteError, match=r"step 1 of 2, .*cfg_guidance = 3e\+38 is too l"):
+        generate(
+            pipeline_a.components.transformer("coarse"),
+            pipeline_a.components.session("sampler"),
+            codes_for(pipeline_a)[:, :2],
+            None,
+            settings=generation_settings(steps=2, mode=Mode.CORRECTED, cfg_guidance=3e38),
+            noise=PhiloxNoise(0),
+        )
+
+
 class Drawn:
     """Noise that was drawn beforehand, one array after another."""
 

@@ -172,6 +172,9 @@ def vamp_file(
             )
         progress("opening", 0, 1)
         pipeline.begin(
+            file.seconds,
+            channels=file.channels if job.keep_stereo else 1,
+            stretch=job.settings.time_stretch_factor,
             coarse_only=job.coarse_only,
             sample_rate=file.sample_rate,
             follow_beats=job.follow_beats,

@@ -11,7 +11,7 @@ and generation works on the published chunks, so what grows with the length is t
 hold the whole audio, 4 bytes a sample, and `process_audio` and `prepare` what they are given.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -36,7 +36,7 @@ from vampnet_onnx.configs.settings import (
 from vampnet_onnx.configs.verification import read_verification, version_to_use
 
 from .steps.beats import BEAT_TRACKER, track_beats
-from .steps.codec import decode_stream, encode_stream
+from .steps.codec import decode_stream, encode_stream, window_threads
 from .steps.loudness import measure
 from .steps.masks import Beats, build_mask
 from .steps.noise import Draws, DrawsOf, Floats, Integers, NoiseSource, PhiloxDraws
@@ -200,30 +200,53 @@ class VampPipeline:
 
     def begin(
         self,
+        seconds: float,
         *,
+        channels: int = 1,
+        stretch: int = 1,
         coarse_only: bool = False,
         sample_rate: int | None = None,
         follow_beats: bool = False,
     ) -> None:
         """Load what audio to audio needs, as `require` does, and ``c2f`` beside the work.
 
+        Args:
+            seconds: of the audio, and with its channels what the codec's sessions are for.
+            channels: that it is encoded in.
+            stretch: how many times longer what is decoded is.
+
         What is wrong with ``c2f`` and does not show here stops the generation.
         """
         tracker = (BEAT_TRACKER,) if follow_beats else ()
-        self._load(self._needed(sample_rate) + tracker, behind=_fine(coarse_only))
+        parts, frames = self.components, self.codec.frames_of(seconds)
+        threads = {
+            name: window_threads(parts, name, length, batch=channels)
+            for name, length in (
+                ("codec_encoder", frames),
+                ("codec_decoder", frames * stretch),
+            )
+        }
+        needed = self._needed(sample_rate) + tracker
+        self._load(needed, behind=_fine(coarse_only), threads=threads)
 
     def _needed(self, sample_rate: int | None) -> tuple[str, ...]:
         return (*_NEEDED, processor_for(self.codec, sample_rate or self.codec.sample_rate))
 
-    def _load(self, names: tuple[str, ...], *, behind: tuple[str, ...] = ()) -> None:
+    def _load(
+        self,
+        names: tuple[str, ...],
+        *,
+        behind: tuple[str, ...] = (),
+        threads: Mapping[str, int] = {},
+    ) -> None:
         """Load components, and then begin to load those that are needed later."""
         parts = self.components
         first, later = [[parts.identifier(n) for n in group] for group in (names, behind)]
         for identifier in later:
             parts.record(identifier)
-        parts.load(*first)
+        parts.load(*first, threads=threads)
         for identifier in first:
-            parts.session(identifier)
+            parts.session(identifier, threads=threads.get(identifier))
         parts.load(*later)
 
     def where_it_runs(self) -> list[str]:
@@ -484,6 +507,9 @@ class VampPipeline:
         output.require_fit(settings or vamp_settings())
         clip = as_clip(audio)
         self.begin(
+            clip.shape[-1] / sample_rate,
+            channels=len(clip) if keep_stereo else 1,
+            stretch=(settings or vamp_settings()).time_stretch_factor,
             coarse_only=coarse_only,
             sample_rate=sample_rate,
             follow_beats=follow_beats is not None,

@@ -32,7 +32,8 @@ class MergeLoRA(ReplaceEvery[LoRALinear]):
 
     def call(self, module: nn.Module) -> PassResult:
         """Replace every linear layer of the transformer."""
-        merged = sum(isinstance(m, LoRALinear) and m.rank > 0 for m in module.modules())
+        layers = [m for m in module.modules() if isinstance(m, LoRALinear)]
+        merged = sum(m.rank > 0 or m.merged for m in layers)  # some when models are opened
         self.details = self.details.replace("{merged}", str(merged))
         return super().call(module)
 

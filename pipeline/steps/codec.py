@@ -16,13 +16,13 @@ from itertools import chain, islice
 
 import numpy as np
 
-from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.errors import InputError, NotFiniteError
 from vampnet_onnx.pipeline.version.components import Components
 from vampnet_onnx.pipeline.version.session import Opened
 
 from .checks import require_codes
 from .noise import Floats, Integers
-from .streaming import Array, Window, at_once, even_windows
+from .streaming import Array, Window, at_once, even_windows, number_of_windows
 
 # Frames of a window to one of context.  What overlaps is computed twice, so that smaller
 # windows cost more on any machine, and larger ones leave cores of a larger one idle.  On two
@@ -52,14 +52,17 @@ def encode_stream(
 
     Raises:
         InputError: a component is missing.
+        NotFiniteError: it computes NaN or infinity.
     """
-    hop = components.codec.hop_length
+    hop, rate = components.codec.hop_length, components.codec.sample_rate
     context = components.number("codec_encoder", "context_frames")
     size = frames or _size(context)
 
     def encode(session: Opened, window: Window) -> Integers:
-        codes = session.run({"audio": window.data})["codes"]
-        return codes[..., window.start // hop : -(-window.stop // hop)]
+        counted = slice(window.start // hop, -(-window.stop // hop))
+        found = session.run({"audio": window.data})
+        _require_finite(found["latents"][..., counted], "codec_encoder", window.at / rate)
+        return found["codes"][..., counted]
 
     cut = even_windows(audio, size=size, context=context, unit=hop)
     yield from _computed(components, "codec_encoder", encode, cut, size=size, same_bits=True)
@@ -82,6 +85,7 @@ def decode_stream(
 
     Raises:
         InputError: a component is missing, or codes are out of range.
+        NotFiniteError: the component computes NaN or infinity.
     """
     codec, hop = components.codec, components.codec.hop_length
     context = components.number("codec_decoder", "context_frames")
@@ -89,8 +93,10 @@ def decode_stream(
     replaced = _replacements(components)
 
     def decode(session: Opened, window: Window) -> Floats:
-        audio = session.run({"codes": window.data})["audio"]
-        return audio[..., window.start * hop : window.stop * hop]
+        found = session.run({"codes": window.data})["audio"]
+        audio = found[..., window.start * hop : window.stop * hop]
+        _require_finite(audio, "codec_decoder", codec.seconds_of(window.at))
+        return audio
 
     def known(piece: Integers) -> Integers:
         books = piece.shape[1] if piece.ndim == 3 else 0
@@ -106,6 +112,30 @@ def decode_stream(
     yield from _computed(components, "codec_decoder", decode, cut, size=size)
 
 
+def window_threads(
+    components: Components, identifier: str, frames: int, *, batch: int = 1
+) -> int:
+    """Return with how many threads the session is opened that audio of a length needs.
+
+    Args:
+        identifier: ``codec_encoder`` or ``codec_decoder``.
+        batch: channels of the audio.
+    """
+    size = _size(components.number(identifier, "context_frames"))
+    count = number_of_windows(frames, size)
+    _, threads = _at_once(components, count, batch, size, identifier == "codec_encoder")
+    return threads
+
+
+def _require_finite(values: Array, identifier: str, seconds: float) -> None:
+    if not np.isfinite(values).all():
+        raise NotFiniteError(
+            f"{identifier}: computes values that are not finite in its window from"
+            f" {seconds:.2f} s on; that is nonsense, so nothing is made of it. Verify the"
+            " artifacts (vampnet-onnx verify)"
+        )
+
+
 def _size(context: int) -> int:
     return max(1, _FRAMES_TO_CONTEXT * context)
 
@@ -119,21 +149,34 @@ def _computed(
     size: int,
     same_bits: bool = False,
 ) -> Iterator[Array]:
-    """Compute windows of so many frames, as many at once as there are threads and memory for.
+    """Compute windows of so many frames; `same_bits` as of `_at_once`."""
+    first = list(islice(cut, 3))
+    batch = len(first[0].data) if first else 1
+    most, threads = _at_once(components, len(first), batch, size, same_bits)
+    session = components.session(identifier, threads=threads)
+    windows, run = chain(first, cut), partial(compute, session)
+    yield from map(run, windows) if most == 1 else at_once(run, windows, most=most)
+
+
+def _at_once(
+    components: Components, count: int, batch: int, size: int, same_bits: bool
+) -> tuple[int, int]:
+    """Return how many windows run at once, as threads and memory allow, and threads of each.
 
     A window by itself has all threads, as a clip has that is shorter than two, and two windows
     share them where there are more threads than windows use, unless the `same_bits` must
     come of any number of threads: sums are taken in another order then.
+
+    Args:
+        count: of windows.
+        size: of a window, in frames.
     """
-    first = list(islice(cut, 3))
     most = 1
-    if len(first) > 1:
-        seconds = components.codec.seconds_of(size) * max(1, len(first[0].data))
+    if count > 1:
+        seconds = components.codec.seconds_of(size) * max(1, batch)
         most = min(components.threads, max(1, int(_AT_ONCE_S / seconds)))
-    share = most == 1 or (len(first) == 2 and most >= _MANY and not same_bits)
-    session = components.session(identifier, threads=None if share else 1)
-    windows, run = chain(first, cut), partial(compute, session)
-    yield from map(run, windows) if most == 1 else at_once(run, windows, most=most)
+    share = most == 1 or (count == 2 and most >= _MANY and not same_bits)
+    return most, components.runtime.threads if share else 1
 
 
 def _replacements(components: Components) -> Integers:

@@ -35,11 +35,13 @@ class Window:
         data: array [..., length].
         start: position in `data` of the first one that counts.
         stop: position after the last one that counts.
+        at: where the first one that counts is in the stream.
     """
 
     data: Array
     start: int
     stop: int
+    at: int
 
 
 def windows(stream: Iterable[Array], *, size: int, context: int) -> Iterator[Window]:
@@ -89,11 +91,15 @@ def even_windows(
             yield uncut.cut(size * unit)
             yield uncut.cut(size * unit)
     units = -(-uncut.left // unit)
-    number = 1 if units < 2 * size else 2 * ((units + size) // (2 * size))
-    for more in range(number, 0, -1) if units else ():
+    for more in range(number_of_windows(units, size), 0, -1) if units else ():
         count = -(-units // more)
         yield uncut.cut(min(count * unit, uncut.left))
         units -= count
+
+
+def number_of_windows(units: int, size: int) -> int:
+    """Return how many windows `even_windows` cuts of what it holds at the end."""
+    return 1 if units < 2 * size else 2 * ((units + size) // (2 * size))
 
 
 class _Uncut:
@@ -103,6 +109,7 @@ class _Uncut:
         self._held: Array | None = None
         self._context = context
         self._lead = 0  # positions held that have been counted already
+        self._at = 0
 
     @property
     def left(self) -> int:
@@ -118,7 +125,8 @@ class _Uncut:
         """Return the window of the next positions, of which so many are held."""
         assert self._held is not None
         stop = self._lead + count
-        window = Window(self._held[..., : stop + self._context], self._lead, stop)
+        window = Window(self._held[..., : stop + self._context], self._lead, stop, self._at)
+        self._at += count
         self._lead = min(stop, self._context)
         self._held = self._held[..., stop - self._lead :]
         return window

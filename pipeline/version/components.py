@@ -9,7 +9,7 @@ which is the bytes of their files, and of those still loading once more at most.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
@@ -138,14 +138,17 @@ class Components:
         """
         return 1 if self.runtime.provider != "cpu" else self.runtime.threads or cores()
 
-    def load(self, *identifiers: str) -> None:
+    def load(self, *identifiers: str, threads: Mapping[str, int] = {}) -> None:
         """Begin to open components in the background, in this order.
+
+        Args:
+            threads: for one operator of some of them; of the others as in `session`.
 
         Raises:
             InputError: one is not among the artifacts, or one begun earlier cannot be opened.
         """
         for record in [self.record(identifier) for identifier in identifiers]:
-            self._begin(record, self.runtime.threads)
+            self._begin(record, threads.get(record.id, self.runtime.threads))
         self.require_sound()
 
     def require_sound(self) -> None:

@@ -15,7 +15,7 @@ import torch
 from tests.support.pipeline_inputs import codes_for, noise_like
 from tests.support.sets import GoldenSet, assert_within
 from vampnet_onnx.configs.artifacts import open_artifacts
-from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.errors import InputError, NotFiniteError
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.export.components.codec_decoder import requantised
 from vampnet_onnx.models import open_models
@@ -104,6 +104,61 @@ def test_as_many_windows_run_at_once_as_there_are_threads_and_memory_for(
     codes = np.zeros((batch, 2, length), np.int64)
     assert joined(decode_stream(parts, [codes], frames=9)).shape[-1] == length * 64
     assert opened == used and max(seen) == most
+
+
+@pytest.mark.parametrize(
+    ("seconds", "stretch", "encoder", "decoder"),
+    [(1.0, 1, 2, 2), (9.0, 1, 1, 1), (1.5, 6, 2, 1)],
+)
+def test_what_is_begun_with_is_all_that_windows_need(
+    exported_a: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seconds: float,
+    stretch: int,
+    encoder: int,
+    decoder: int,
+) -> None:
+    pipeline = VampPipeline.open(exported_a, threads=2)
+    parts, codec = pipeline.components, pipeline.codec
+    pipeline.begin(seconds, stretch=stretch, coarse_only=True)
+    opened = set(parts._open)
+    codecs = {(name, threads) for name, threads in opened if name.startswith("codec")}
+    assert codecs == {("codec_encoder", encoder), ("codec_decoder", decoder)}
+    samples = codec.frames_of(seconds) * codec.hop_length
+    codes = joined(encode_stream(parts, [noise_like(1, 1, samples)]))
+    joined(decode_stream(parts, [codes.repeat(stretch, axis=-1)]))
+    assert set(parts._open) == opened
+
+
+@pytest.mark.parametrize("frame", [0, 200, 359])
+def test_what_is_not_finite_in_one_window_of_many_is_named_with_its_time(
+    exported_a: Path, monkeypatch: pytest.MonkeyPatch, frame: int
+) -> None:
+    """Wherever it is: in the middle of a window, or where two of them overlap."""
+    parts, run = Components(open_artifacts(exported_a), Runtime(threads=2)), Session.run
+    codes = np.zeros((1, 2, 360), np.int64)
+    codes[..., frame] = 5  # the one code that is spoilt
+    audio = np.zeros((1, 1, 360 * parts.codec.hop_length), np.float32)
+    audio[..., frame * parts.codec.hop_length] = 1
+
+    def spoilt(self: Session, inputs: Any, **options: Any) -> Any:
+        found = run(self, inputs, **options)
+        if "codes" in inputs:
+            (at,) = np.nonzero(inputs["codes"][0, 0] == 5) if 5 in inputs["codes"] else ([],)
+            for one in at:
+                found["audio"][..., one * 64 + 3] = np.nan
+        else:
+            for one in np.nonzero(inputs["audio"][0, 0] == 1)[0] // 64:
+                found["latents"][..., one] = np.inf
+        return found
+
+    monkeypatch.setattr(Session, "run", spoilt)
+    start = parts.codec.seconds_of(frame // 90 * 90)
+    where = rf"computes .* in its window from {start:.2f} s on"
+    with pytest.raises(NotFiniteError, match=rf"codec_encoder: {where}"):
+        joined(encode_stream(parts, [audio], frames=90))
+    with pytest.raises(NotFiniteError, match=rf"codec_decoder: {where}"):
+        joined(decode_stream(parts, [codes], frames=90))
 
 
 def test_an_error_in_one_window_is_the_only_one(

@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -12,11 +13,12 @@ from vampnet_onnx.configs.extras import require_export_tools
 from vampnet_onnx.configs.files import temporary_folder
 from vampnet_onnx.configs.interrupts import EXIT_CODE
 
-from .options import Checkpoint, Codec, Json, Provider, Runs, Tf32
+from .options import Bf16, Checkpoint, Codec, Json, Provider, Runs, Tf32
 from .output import (
     complain,
     err,
     out,
+    print_cost,
     print_json,
     print_report,
     print_table,
@@ -104,6 +106,7 @@ def bench(
     provider: Provider = "cpu",
     runtime: Runs = "onnxruntime",
     tf32: Tf32 = False,
+    bf16: Bf16 = False,
     as_json: Json = False,
 ) -> None:
     r"""Measure how fast artifacts are, against PyTorch and against other versions of ours.
@@ -148,7 +151,8 @@ def bench(
     from vampnet_onnx.verify.bench.run import INTERRUPTED, PARTS, Asked
     from vampnet_onnx.verify.bench.run import bench as run_bench
 
-    on = Runtime(runtime, provider, tf32=tf32)
+    started = time.monotonic()
+    on = Runtime(runtime, provider, tf32=tf32, bf16=bf16)
     chosen = opened = None
     if artifacts is not None:
         with spinner("checking hashes"):
@@ -202,6 +206,8 @@ def bench(
         )
     if page is not None:
         print_report(page, replaced=replaced) if not as_json else err.print(f"  {page}")
+    if not as_json:
+        print_cost(started)
     if found.stopped:
         complain(f"{found.stopped}; what was measured until then is above")
         code = EnvironmentLacksError.exit_code

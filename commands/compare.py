@@ -12,7 +12,7 @@ import typer
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.extras import require_export_tools
 
-from .options import Json, Provider, Runs, Tf32, Unsealed
+from .options import Bf16, Json, Provider, Runs, Tf32, Unsealed
 from .output import err, newest_of, out, print_json, progress_bar, spinner
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def compare(
     provider: Provider = "cpu",
     runtime: Runs = "onnxruntime",
     tf32: Tf32 = False,
+    bf16: Bf16 = False,
     as_json: Json = False,
 ) -> None:
     """Compare two artifact versions: their files, and what they compute.
@@ -52,7 +53,7 @@ def compare(
     from vampnet_onnx.pipeline.version.providers import require_runtime
     from vampnet_onnx.verify.versions import compare_versions
 
-    asked = Runtime(runtime, provider, tf32=tf32)
+    asked = Runtime(runtime, provider, tf32=tf32, bf16=bf16)
     require_runtime(asked)
     compared = newest_of(old, new)
     with spinner("checking hashes"):

@@ -11,7 +11,7 @@ import typer
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.extras import require_export_tools
 
-from .options import Codec, Json, Provider, Runs, Tf32, UpstreamPython
+from .options import Bf16, Codec, Json, Provider, Runs, Tf32, UpstreamPython
 from .output import cost, err, out, print_cost, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ def check(
     provider: Provider = "cpu",
     runtime: Runs = "onnxruntime",
     tf32: Tf32 = False,
+    bf16: Bf16 = False,
     as_json: Json = False,
 ) -> None:
     """Compare this project's models, or exported files, with recorded sets, case by case.
@@ -60,7 +61,7 @@ def check(
     from vampnet_onnx.verify.golden.of_models import ModelRun
     from vampnet_onnx.verify.sides.recorded import RecordedSet
 
-    asked = Runtime(runtime, provider, tf32=tf32)
+    asked = Runtime(runtime, provider, tf32=tf32, bf16=bf16)
     if artifacts is None and not asked.is_usual:
         raise InputError(
             f"{' '.join(asked.words())} goes with --artifacts, which is run there"

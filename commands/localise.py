@@ -15,7 +15,7 @@ from vampnet_onnx.configs.files import is_there, require_place
 from vampnet_onnx.configs.invocation import shell_line
 from vampnet_onnx.reports.summary import counted
 
-from .options import Cases, Checkpoint, Codec, Json, Lora, Provider, Runs, Tf32, Unsealed
+from .options import Bf16, Cases, Checkpoint, Codec, Json, Lora, Provider, Runs, Tf32, Unsealed
 from .output import err, newest_of, out, print_json, spinner
 
 if TYPE_CHECKING:
@@ -72,6 +72,7 @@ def localise(
     provider: Provider = "cpu",
     runtime: Runs = "onnxruntime",
     tf32: Tf32 = False,
+    bf16: Bf16 = False,
     as_json: Json = False,
 ) -> None:
     r"""Walk an export module by module and name the one that introduces an error.
@@ -107,7 +108,7 @@ def localise(
     from vampnet_onnx.configs.runtime import Runtime
     from vampnet_onnx.verify.causes.locate import localise_each
 
-    asked = Runtime(runtime, provider, tf32=tf32)
+    asked = Runtime(runtime, provider, tf32=tf32, bf16=bf16)
     chosen = newest_of(artifacts, *filter(None, [new]))
     with spinner("walking module by module") as tell:
         walked = list(

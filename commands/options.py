@@ -58,11 +58,18 @@ Provider = Annotated[
     typer.Option(help="Of ONNX Runtime; runs the networks wholly, or it is an error."),
 ]
 Runs = Annotated[
-    RuntimeName, typer.Option("--runtime", help="What runs the networks, in float32.")
+    RuntimeName,
+    typer.Option("--runtime", help="What runs the networks, in float32."),
 ]
 Tf32 = Annotated[
     bool,
     typer.Option("--tf32", help="Let a GPU round the factors of products to 10 bits."),
+]
+Bf16 = Annotated[
+    bool,
+    typer.Option(
+        "--bf16", help="Let OpenVINO compute the transformers in bf16, three digits."
+    ),
 ]
 ConfigOption = Annotated[
     Path | None,

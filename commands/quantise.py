@@ -160,8 +160,13 @@ def quantise(
         if file is not None:
             out.print(f"  {what:10} {file}", markup=False)
     if target is not None:
+        # Where the checkpoint is, no version says; what it is called, it does.
+        names = dict.fromkeys(source.name for source in opened.manifest.sources)
         line = shell_line("export", "--variants", f"fp32,{variant}", "--leave", target)
-        out.print(f"  export it with: {line} --checkpoint DIR", markup=False)
+        out.print(
+            f"  export it with --checkpoint, the folder of {', '.join(names)}: {line}",
+            markup=False,
+        )
     print_cost(started)
 
 

@@ -8,7 +8,7 @@ import typer
 
 from vampnet_onnx.configs.extras import require_export_tools
 
-from .options import Json, Provider, Runs, Tf32
+from .options import Bf16, Json, Provider, Runs, Tf32
 from .output import out, print_json
 
 
@@ -17,6 +17,7 @@ def replay(
     provider: Provider = "cpu",
     runtime: Runs = "onnxruntime",
     tf32: Tf32 = False,
+    bf16: Bf16 = False,
     as_json: Json = False,
 ) -> None:
     """Run the module of a bundle again and compare it with the reference.
@@ -32,7 +33,7 @@ def replay(
     from vampnet_onnx.verify.causes.bundle import replay as replay_bundle
     from vampnet_onnx.verify.localisation.culprit import OWN_ERROR_LIMIT
 
-    asked = Runtime(runtime, provider, tf32=tf32)
+    asked = Runtime(runtime, provider, tf32=tf32, bf16=bf16)
     found = replay_bundle(bundle, asked)
     wrong = not found.error <= OWN_ERROR_LIMIT
     if as_json:

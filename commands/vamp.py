@@ -24,7 +24,7 @@ from vampnet_onnx.configs.settings import (
     vamp_settings,
 )
 
-from .options import Artifacts, AudioIn, AudioOut, Json, Provider, Runs, Tf32, Threads
+from .options import Artifacts, AudioIn, AudioOut, Bf16, Json, Provider, Runs, Tf32, Threads
 from .output import (
     cost,
     print_cost,
@@ -235,6 +235,7 @@ def vamp(
     provider: Provider = "cpu",
     runtime: Runs = "onnxruntime",
     tf32: Tf32 = False,
+    bf16: Bf16 = False,
     as_json: Json = False,
 ) -> None:
     r"""Make variations of audio, from exported components alone.
@@ -295,6 +296,7 @@ def vamp(
             provider=provider,
             runtime=runtime,
             tf32=tf32,
+            bf16=bf16,
         )
         pipeline.switch_adapter(adapter)
     with progress_bar() as bar:

@@ -14,6 +14,7 @@ from vampnet_onnx.configs.machine import use_large_pages
 
 from .options import (
     ArtifactsArgument,
+    Bf16,
     Cases,
     Checkpoint,
     Codec,
@@ -101,6 +102,7 @@ def verify(
     provider: Provider = "cpu",
     runtime: Runs = "onnxruntime",
     tf32: Tf32 = False,
+    bf16: Bf16 = False,
     as_json: Json = False,
 ) -> None:
     r"""Verify artifacts against the checkpoints they were made from, and report.
@@ -152,6 +154,7 @@ def verify(
             provider=provider,
             runtime=runtime,
             tf32=tf32,
+            bf16=bf16,
             progress=bar,
             settled=lambda folder, line: version.update(artifacts=str(folder), standing=line),
         )

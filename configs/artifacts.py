@@ -10,12 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from .errors import InputError
 from .files import is_there, sha256
 from .machine import cores
 from .manifest import MANIFEST_NAME, AdapterRecord, ComponentRecord, FileRecord, Manifest
+from .runtime import Runtime
 from .store import VERSION, find_version, read_manifest
 from .verification import read_verification
 
@@ -47,6 +48,10 @@ class Artifacts:
         verified = "verified" if found else "not verified"
         count = f"{len(made.components)} components"
         return f"<Artifacts {made.model} in {self.folder}: {count}, {verified}>"
+
+    def run_on(self, runtime: Runtime) -> Self:
+        """Return them as what they are on a runtime: in bf16, transformers are a form."""
+        return replace(self, manifest=self.manifest.in_bf16()) if runtime.bf16 else self
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return a flat row a component: file, size, hash and signature."""

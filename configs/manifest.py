@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .errors import InputError
 from .files import sha256
+from .names import BFLOAT16, TRANSFORMERS, entry_and_form, variant_of, variant_of_file
 from .text import as_text
 
 SCHEMA_VERSION = 1
@@ -199,7 +200,7 @@ class ComponentRecord(Record):
         """
         for key, mine in (
             ("component", self.name),
-            ("variant", self.variant),
+            ("variant", variant_of_file(self.variant)),
             ("opset", self.opset),
             ("dims", self.dims),
             ("facts", self.facts),
@@ -249,6 +250,31 @@ class Manifest(Record):
     gates: tuple[GateRecord, ...] = Field(
         default=(), description="only read: earlier versions of ours wrote them at release"
     )
+
+    @field_validator("components")
+    @classmethod
+    def _files_alone(
+        cls, components: tuple[ComponentRecord, ...]
+    ) -> tuple[ComponentRecord, ...]:
+        for record in components:
+            if variant_of_file(record.variant) != record.variant:
+                raise ValueError(f"{record.id} is none of a file")
+        return components
+
+    def in_bf16(self) -> Self:
+        """Return what OpenVINO makes of it in bf16: transformers are a form of their own.
+
+        Files that are forms themselves are left out.
+        """
+        found = list[ComponentRecord]()
+        for record in self.components:
+            entry, form = entry_and_form(record.variant)
+            if record.name not in TRANSFORMERS:
+                found.append(record)
+            elif form in ("", BFLOAT16):
+                variant = variant_of(entry, BFLOAT16)
+                found.append(record.model_copy(update={"variant": variant}))
+        return self.model_copy(update={"components": tuple(found)})
 
     def files(self) -> list[FileRecord]:
         """Return every file of the version but the manifest."""

@@ -16,15 +16,25 @@ FORMS: tuple[str, ...] = tuple(name for name in get_args(Variant) if name != FLO
 """Forms of a transformer beside float32: what its products are computed from."""
 
 
+BFLOAT16 = "bf16"
+"""A form that is no file: what OpenVINO makes of a float32 one, if asked to."""
+
+
 def entry_and_form(variant: str) -> tuple[str, str]:
     """Return what the variant of a transformer says: its entry and its form.
 
     Both are empty for the standard one: codes, in float32.
     """
     entry, _, form = variant.rpartition(".")
-    return (entry, form) if form in FORMS else (variant, "")
+    return (entry, form) if form in (*FORMS, BFLOAT16) else (variant, "")
 
 
 def variant_of(entry: str, form: str) -> str:
     """Return the variant of an entry in a form: the inverse of `entry_and_form`."""
     return ".".join(filter(None, (entry, form)))
+
+
+def variant_of_file(variant: str) -> str:
+    """Return the variant that a file has which is run as this one: bf16 is made of float32."""
+    entry, form = entry_and_form(variant)
+    return entry if form == BFLOAT16 else variant

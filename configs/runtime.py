@@ -17,12 +17,14 @@ class Runtime:
         provider: of ONNX Runtime, that networks run on wholly or not at all.
         threads: for one operator on the CPU; 0 leaves the choice to the runtime.
         tf32: let a GPU round the factors of float32 products to 10 bits.
+        bf16: let OpenVINO compute the transformers in bf16.
     """
 
     name: RuntimeName = "onnxruntime"
     provider: ProviderName = "cpu"
     threads: int = 0
     tf32: bool = False
+    bf16: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what contradicts itself.
@@ -45,6 +47,11 @@ class Runtime:
             )
         if self.tf32 and self.provider != "cuda":
             raise InputError("--tf32 goes with --provider cuda; elsewhere there is none")
+        if self.bf16 and self.name != "openvino":
+            raise InputError(
+                "--bf16 goes with --runtime openvino; half precision for other runtimes is a"
+                " form of its own (--variant fp16)"
+            )
 
     @property
     def is_usual(self) -> bool:
@@ -55,11 +62,12 @@ class Runtime:
         """Return the options that ask a command for it; threads are the configuration's."""
         words = [] if self.provider == "cpu" else ["--provider", self.provider]
         words += [] if self.name == "onnxruntime" else ["--runtime", self.name]
-        return [*words, "--tf32"] if self.tf32 else words
+        words += ["--tf32"] if self.tf32 else []
+        return [*words, "--bf16"] if self.bf16 else words
 
     def __str__(self) -> str:
         if self.name == "openvino":
-            return "OpenVINO on the CPU, in float32"
+            return f"OpenVINO on the CPU, in {'bf16' if self.bf16 else 'float32'}"
         tf32 = ", TF32 allowed" if self.tf32 else ""
         return f"ONNX Runtime on {self.provider}{tf32}"
 

@@ -2,7 +2,7 @@
 
 import gc
 import json
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from vampnet_onnx.configs.manifest import (
     Manifest,
     SourceRecord,
 )
-from vampnet_onnx.configs.names import FLOAT32, TRANSFORMERS, entry_and_form, variant_of
+from vampnet_onnx.configs.names import CODEC, FLOAT32, TRANSFORMERS, entry_and_form, variant_of
 from vampnet_onnx.configs.store import write_manifest
 from vampnet_onnx.models import Checkpoints, ModelSet
 
@@ -77,6 +77,7 @@ def export_set(
     records = dict[tuple[str, str], ComponentRecord]()
     sources, adapted = set[SourceRecord](), dict[str, AdapterRecord]()
     versions, leave = toolchain(), _leave(config)
+    _require_measured_of(leave, {name for name, _ in parts}, checkpoints, config)
     requests = graph_requests(parts, config.export.opset, checkpoints)
     for part, graph in requests.items():
         if form := entry_and_form(part[1])[1]:
@@ -106,7 +107,7 @@ def export_set(
                     opset=config.export.opset,
                     adaptable=bool(wanted),
                     graph=None if request is None else partial(graphs.of, request),
-                    leave=_left_of(leave, name, variant, own, config),
+                    leave=_left_of(leave, name, variant),
                 )
             except NotFiniteError as error:
                 raise InputError(
@@ -205,24 +206,31 @@ def _leave(config: Config) -> dict[str, dict[str, Left]]:
     return found
 
 
-def _left_of(
+def _require_measured_of(
     leave: Mapping[str, Mapping[str, Left]],
-    name: str,
-    variant: str,
-    sources: Sequence[SourceRecord],
+    exported: Set[str],
+    checkpoints: Checkpoints,
     config: Config,
+) -> None:
+    """Refuse what was measured of another checkpoint, before anything is exported."""
+    for form, tables in leave.items():
+        for name in sorted(tables.keys() & exported):
+            found = tables[name]
+            paths = [path for n in (CODEC, name) if (path := checkpoints.files.get(n))]
+            paths += filter(None, [checkpoints.lora.get(name)])
+            if {*found.sources} != {checkpoints.source(path).sha256 for path in paths}:
+                raise InputError(
+                    f"{config.export.leave}: {form}.{name} was measured of another checkpoint;"
+                    " run quantise --search on an export of this one"
+                )
+
+
+def _left_of(
+    leave: Mapping[str, Mapping[str, Left]], name: str, variant: str
 ) -> Sequence[str]:
-    """Return what a form leaves of a component, if that was measured of its checkpoint."""
-    form = entry_and_form(variant)[1]
-    found = leave.get(form, {}).get(name)
-    if found is None:
-        return ()
-    if {*found.sources} != {source.sha256 for source in sources}:
-        raise InputError(
-            f"{config.export.leave}: {form}.{name} was measured of another checkpoint; run"
-            " quantise --search on an export of this one"
-        )
-    return found.left
+    """Return what a form leaves of a component."""
+    found = leave.get(entry_and_form(variant)[1], {}).get(name)
+    return () if found is None else found.left
 
 
 def _write_adapter(

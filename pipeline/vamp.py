@@ -21,7 +21,7 @@ from numpy.typing import ArrayLike
 
 from vampnet_onnx.configs.artifacts import Artifacts, open_unhashed
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.names import FLOAT32, FORMS
+from vampnet_onnx.configs.names import BFLOAT16, FLOAT32, FORMS
 from vampnet_onnx.configs.runtime import ProviderName, Runtime, RuntimeName
 from vampnet_onnx.configs.settings import (
     BeatSettings,
@@ -134,7 +134,14 @@ class VampPipeline:
         if variant not in (FLOAT32, *FORMS):
             known = ", ".join((FLOAT32, *FORMS))
             raise InputError(f"variant {variant!r}: there is none; known are {known}")
+        if variant != FLOAT32 and runtime is not None and runtime.bf16:
+            raise InputError(
+                f"--bf16 makes a form of the float32 files, and --variant {variant} asks for"
+                " another one; leave one of them out"
+            )
         form = "" if variant == FLOAT32 else variant
+        if runtime is not None and runtime.bf16:
+            artifacts, form = artifacts.run_on(runtime), BFLOAT16
         self.components = Components(artifacts, runtime, form=form)
         self.codec = self.components.codec
 
@@ -148,6 +155,7 @@ class VampPipeline:
         provider: ProviderName = "cpu",
         runtime: RuntimeName = "onnxruntime",
         tf32: bool = False,
+        bf16: bool = False,
     ) -> Self:
         """Open a version's folder, or of a model or a store the newest verified version.
 
@@ -160,13 +168,14 @@ class VampPipeline:
             provider: of ONNX Runtime, that runs the networks wholly or not at all.
             runtime: what runs the networks.
             tf32: let a GPU round the factors of float32 products to 10 bits.
+            bf16: let OpenVINO compute the transformers in bf16.
 
         Raises:
             InputError: nothing there, a damaged manifest, a file missing or of a wrong size,
                 components of different sets, or none in the variant.
             EnvironmentLacksError: provider or runtime are not installed.
         """
-        chosen = Runtime(runtime, provider, threads, tf32)
+        chosen = Runtime(runtime, provider, threads, tf32, bf16)
         opened = open_unhashed(version_to_use(Path(path)).folder)
         return cls(opened, chosen, variant=variant)
 

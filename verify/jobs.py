@@ -52,6 +52,7 @@ def verify_export(
     provider: ProviderName = "cpu",
     runtime: RuntimeName = "onnxruntime",
     tf32: bool = False,
+    bf16: bool = False,
     progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
     settled: Callable[[Path, str], None] = lambda _folder, _standing: None,
 ) -> Report:
@@ -82,6 +83,8 @@ def verify_export(
         provider: of ONNX Runtime, that runs the networks wholly or not at all.
         runtime: what runs the networks.
         tf32: let a GPU round the factors of float32 products to 10 bits.
+        bf16: let OpenVINO compute the transformers in bf16; they and what they generate are
+            held to gates of their own.
         progress: told component, cases done and cases in all.
         settled: told which version it was, and whether it counts as verified.
 
@@ -90,7 +93,7 @@ def verify_export(
         EnvironmentLacksError: provider or runtime are not installed, or do not run all of a
             network.
     """
-    asked = Runtime(runtime, provider, tf32=tf32)
+    asked = Runtime(runtime, provider, tf32=tf32, bf16=bf16)
     require_runtime(asked)
     settings = settings_from(config, checkpoint, model="verify", codec=codec, lora=lora)
     source, matrix = settings.checkpoint.path, settings.verify

@@ -112,6 +112,8 @@ def verify_artifacts(
         InputError: the checkpoints are not those of the artifacts, or nothing is left.
         EnvironmentLacksError: the runtime does not run all of a network.
     """
+    asked = replace(runtime or Runtime(), threads=matrix.threads)
+    files, artifacts = artifacts.manifest, artifacts.run_on(asked)
     manifest = artifacts.manifest
     only = only or tuple(dict.fromkeys(case.component for case in cases))
     given = given or Given(
@@ -123,9 +125,9 @@ def verify_artifacts(
     records = _chosen(manifest, only)
     if any(_checkpoints_of(record, manifest) for record in records):
         _require_same_lora(checkpoints, artifacts)
-    if runtime is not None and not runtime.is_usual:
-        require_runs(artifacts, records, runtime, progress)
-    afresh = graphs or graphs_afresh(_audited_graphs(records, checkpoints, made))
+    if not asked.is_usual:
+        require_runs(artifacts, records, asked, progress)
+    afresh = graphs or graphs_afresh(_audited_graphs(records, checkpoints, made, gates))
     run = _Run(
         artifacts,
         checkpoints,
@@ -139,12 +141,12 @@ def verify_artifacts(
         made,
         afresh,
         quick,
-        replace(runtime or Runtime(), threads=matrix.threads),
+        asked,
         progress,
     )
     components, left_out, stopped = list[Component](), list[str](), list[str]()
     unfit, forms = dict[str, str](), list[Forms]()
-    notes = manifest.source_notes()
+    notes = manifest.source_notes() + _left_out_of(files, manifest)
     with (
         nullcontext() if graphs else afresh,
         new_garbage_only(),
@@ -488,13 +490,24 @@ def _adapters(
 
 
 def _audited_graphs(
-    records: Sequence[ComponentRecord], checkpoints: Checkpoints, made: Mapping[str, object]
+    records: Sequence[ComponentRecord],
+    checkpoints: Checkpoints,
+    made: Mapping[str, object],
+    gates: Gates,
 ) -> Iterator[GraphRequest]:
     """Yield the graphs that files are held to, but for those that were made just now."""
     for record in records:
-        if not subject_of(record).needs and record.id not in made:
+        audited = "audit" in gates.for_component(record.name, record.variant)
+        if audited and not subject_of(record).needs and record.id not in made:
             part = (record.name, record.variant)
             yield from graph_requests([part], record.opset, checkpoints).values()
+
+
+def _left_out_of(files: Manifest, run: Manifest) -> list[str]:
+    """Say which files are not what is run: forms, where the runtime makes one itself."""
+    ran = {record.file.name for record in run.components}
+    left = [record.id for record in files.components if record.file.name not in ran]
+    return [f"not verified, being forms by themselves: {', '.join(left)}"] if left else []
 
 
 def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[ComponentRecord]:

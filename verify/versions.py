@@ -114,6 +114,8 @@ def compare_versions(
     """
     if old.folder.resolve() == new.folder.resolve():
         raise InputError(f"{old.folder}: compared with itself; give two versions")
+    if runtime is not None:
+        old, new = old.run_on(runtime), new.run_on(runtime)
     records = {record.id: record for record in old.manifest.components}
     others = {record.id: record for record in new.manifest.components}
     both = [name for name in records if name in others]

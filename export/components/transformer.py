@@ -5,7 +5,7 @@ from functools import partial
 from torch import Tensor, nn
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.names import TRANSFORMERS, entry_and_form
+from vampnet_onnx.configs.names import TRANSFORMERS, entry_and_form, variant_of_file
 from vampnet_onnx.export.passes import (
     FoldCodebooksIntoEmbedding,
     FoldWeightNorm,
@@ -90,6 +90,7 @@ def transformer(name: str, models: ModelSet, variant: str = "") -> TracedCompone
         raise InputError(f"{models.folder}: no {name}.pth, which {name} is made from")
     model, codec = sharing_copy(models.transformers[name]), models.codec
     dims = model.dims
+    variant = variant_of_file(variant)
     entry, form = entry_and_form(variant)
     if entry == LATENTS:
         width = dims.n_codebooks * dims.latent_dim

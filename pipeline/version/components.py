@@ -121,7 +121,7 @@ class Components:
         found = self.artifacts.manifest.component(identifier)
         if found is None:
             folder = self.artifacts.folder
-            elsewhere = _version_with(identifier, folder)
+            elsewhere = version_with(identifier, folder)
             way_out = (
                 _way_out(identifier)
                 if elsewhere is None
@@ -372,7 +372,7 @@ def _codec_of(artifacts: Artifacts) -> Codec:
     return found[first]
 
 
-def _version_with(identifier: str, folder: Path) -> Path | None:
+def version_with(identifier: str, folder: Path) -> Path | None:
     """Return the newest later version of a model that holds a component, if one does."""
     here = VERSION.fullmatch(folder.name)
     later = [] if here is None else versions(folder.parent)

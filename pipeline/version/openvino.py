@@ -1,8 +1,8 @@
 """A graph on OpenVINO, with what `Session` has of it.
 
 OpenVINO's default on processors with bf16 is bf16, without a word: of its three digits the
-codec's encoder makes other codes.  So float32 is asked for by name, and read back of every
-operation.
+codec's encoder makes other codes.  So float32 is asked for by name, or bf16 where that was
+wanted, and read back of every operation.
 """
 
 from collections import Counter
@@ -17,27 +17,34 @@ from vampnet_onnx.configs.files import plainly_named
 
 from .session import describe
 
-_PRECISION = "f32"
-_LESS = ("bf16", "f16")  # as OpenVINO names what an operation runs in
+# As OpenVINO names what an operation runs in, and the operations that are products.
+_FLOAT32, _BFLOAT16 = "f32", "bf16"
+_LESS = (_BFLOAT16, "f16")
+_PRODUCTS = ("FullyConnected", "MatMul")
 
 
 class OpenVinoSession:
-    """Runs one graph on OpenVINO's CPU, in float32."""
+    """Runs one graph on OpenVINO's CPU, in float32 or in bf16."""
 
-    def __init__(self, path: Path, *, threads: int = 0) -> None:
+    def __init__(
+        self, path: Path, *, threads: int = 0, bf16: bool = False, part: bool = False
+    ) -> None:
         """Load a graph.
 
         Args:
             threads: for one operator; 0 leaves the choice to OpenVINO.
+            bf16: compute in it, where OpenVINO does; every product at least.
+            part: of a graph, in which there may be nothing to compute.
 
         Raises:
             InputError: the file cannot be loaded.
-            EnvironmentLacksError: OpenVINO runs some of it in less than float32.
+            EnvironmentLacksError: OpenVINO runs some of it in another precision.
         """
         import openvino
 
         described = describe(path)
-        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": _PRECISION}
+        wanted = _BFLOAT16 if bf16 else _FLOAT32
+        settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": wanted}
         if threads:
             settings["INFERENCE_NUM_THREADS"] = threads
         try:
@@ -45,7 +52,7 @@ class OpenVinoSession:
                 self._compiled = openvino.Core().compile_model(str(file), "CPU", settings)
         except Exception as error:  # OpenVINO's errors share no other base
             raise InputError(f"{path}: OpenVINO cannot load it: {said(error)}") from error
-        require_float32(self._compiled, path.name)
+        require_precision(self._compiled, wanted, path.name, part=part)
         self.path = path
         self.adapter: Path | None = None
         self.inputs, self.outputs = described.inputs, described.outputs
@@ -86,21 +93,49 @@ def _plainly_typed(array: np.ndarray) -> np.ndarray:
     return array.view(np.dtype(array.dtype.name))
 
 
-def require_float32(compiled: Any, who: str) -> None:
-    """Refuse a compiled graph of which an operation computes in less than float32.
+def require_precision(compiled: Any, wanted: str, who: str, *, part: bool = False) -> None:
+    """Refuse a compiled graph that computes in another precision than was asked for.
+
+    In float32 that is any operation in less; in bf16, any product that is not in it, or no
+    operation that is.
 
     Raises:
-        EnvironmentLacksError: saying how many do.
+        EnvironmentLacksError: saying how many are.
     """
-    found = Counter[str]()
+    found, right = Counter[str](), 0
     for operation in compiled.get_runtime_model().get_ops():
         facts = operation.get_rt_info()
-        if "runtimePrecision" in facts:
-            found[facts["runtimePrecision"].astype(str)] += 1
-    less = {kind: found[kind] for kind in _LESS if found[kind]}
-    if less:
-        told = " and ".join(f"{count} operations in {kind}" for kind, count in less.items())
+        kind = facts["runtimePrecision"].astype(str) if "runtimePrecision" in facts else ""
+        right += kind == wanted
+        product = kind and facts["layerType"].astype(str) in _PRODUCTS
+        if kind != wanted and (product if wanted == _BFLOAT16 else kind in _LESS):
+            found[kind] += 1
+    if found:
+        what = "products" if wanted == _BFLOAT16 else "operations"
+        told = " and ".join(f"{count} {what} in {kind}" for kind, count in found.items())
+        rest = "bf16" if wanted == _BFLOAT16 else "runtime openvino"
         raise EnvironmentLacksError(
-            f"{who}: OpenVINO computes {told}, though {_PRECISION} was asked for; run it"
-            " on ONNX Runtime (leave --runtime openvino out)"
+            f"{who}: OpenVINO computes {told}, though {wanted} was asked for; leave --{rest}"
+            " out"
+        )
+    if wanted == _BFLOAT16 and not (right or part):
+        raise EnvironmentLacksError(
+            f"{who}: OpenVINO computes nothing in bf16, though it was asked for; leave --bf16"
+            " out"
+        )
+
+
+def require_bf16_here() -> None:
+    """Refuse bf16 where OpenVINO does not compute in it on this processor.
+
+    Raises:
+        EnvironmentLacksError: it does not.
+    """
+    import openvino
+
+    able = openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    if "BF16" not in able:
+        raise EnvironmentLacksError(
+            f"--bf16: OpenVINO computes no bf16 on this processor ({', '.join(able)});"
+            " leave --bf16 out"
         )

@@ -12,7 +12,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -22,6 +22,7 @@ import onnxruntime as ort
 from vampnet_onnx.configs.errors import EnvironmentLacksError
 from vampnet_onnx.configs.extras import require_optional
 from vampnet_onnx.configs.manifest import ComponentRecord
+from vampnet_onnx.configs.names import TRANSFORMERS
 from vampnet_onnx.configs.packaged import shipped
 from vampnet_onnx.configs.runtime import ProviderName, Runtime
 
@@ -79,21 +80,28 @@ class Node:
 def runtime_for(component: str, asked: Runtime) -> Runtime:
     """Return where a component runs: where it was asked for, or the CPU on purpose.
 
-    See ``configs/providers.toml`` for what runs where, and why.
+    See ``configs/providers.toml`` for what runs where, and why.  bf16 is for the transformers
+    alone: of its three digits the codec's encoder makes other codes.
     """
-    if asked.is_usual or component in shipped(_FILE)["on_device"]["components"]:
+    if asked.is_usual or component in TRANSFORMERS:
         return asked
+    if component in shipped(_FILE)["on_device"]["components"]:
+        return replace(asked, bf16=False)
     return Runtime(threads=asked.threads)
 
 
 def require_runtime(runtime: Runtime) -> None:
-    """Refuse a runtime or a provider that is not installed here.
+    """Refuse a runtime or a provider that is not installed here, or bf16 that is not there.
 
     Raises:
-        EnvironmentLacksError: with the line that installs it.
+        EnvironmentLacksError: with the line that installs it, or how to do without.
     """
     if runtime.name == "openvino":
         require_optional("openvino")
+        if runtime.bf16:
+            from .openvino import require_bf16_here
+
+            require_bf16_here()
         return
     wanted = PROVIDERS[runtime.provider]
     if wanted.name == CPU:
@@ -142,10 +150,11 @@ def where_it_runs(
     Args:
         placement: nodes by provider, as its session has it.
     """
-    if runtime_for(record.name, asked) != asked:
+    runs = runtime_for(record.name, asked)
+    if runs.is_usual and not asked.is_usual:
         return f"{record.id} on the CPU, {shipped(_FILE)['on_cpu'][record.name]}"
     if not placement:
-        return f"{record.id} on {asked}"
+        return f"{record.id} on {runs}"
     wanted = PROVIDERS[asked.provider].name
     others = sum(placement.values()) - placement[wanted]
     rest = f", and {others} that see no floats on the CPU" if others else ""

@@ -191,7 +191,8 @@ def open_file(
     """Load any graph on a runtime, wholly.
 
     Args:
-        sample: what it runs on once, on a provider; the smallest input if left out.
+        sample: of a part of a graph: what it runs on once, on a provider; without it, that is
+            the smallest input.
 
     Raises:
         InputError: the runtime cannot load it.
@@ -200,7 +201,8 @@ def open_file(
     if runtime.name == "openvino":
         from .openvino import OpenVinoSession
 
-        return OpenVinoSession(path, threads=runtime.threads)
+        part = sample is not None
+        return OpenVinoSession(path, threads=runtime.threads, bf16=runtime.bf16, part=part)
     return Session(path, runtime, sample=sample)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.support.command_line import Cli, process, refused
 from tests.support.sets import GOLDEN
 from vampnet_onnx.configs.leave import read_leave
+from vampnet_onnx.export import export_set
 
 SEARCH = ("--search", "--agreement", "0.98", "--variant", "w4")
 
@@ -27,6 +30,8 @@ def test_what_is_found_is_what_export_leaves(run: Cli, exported_a: Path, nano: P
     given = ("quantise", exported_a, *SEARCH, "--component", "coarse")
     result = run(*given, "--out", "w4.toml", "--plot", "w4.svg")
     assert result.code == 0 and "agreement" in result.out and Path("w4.svg").exists()
+    line = "export it with --checkpoint, the folder of codec.pth, coarse.pth, c2f.pth: vampnet"
+    assert f"{line}-onnx export --variants fp32,w4 --leave w4.toml" in result.out
     first = Path("w4.toml").read_bytes()
     again = run(*given, "--out", "w4.toml", "--no-cache", "--json")
     (row,) = again.json["found"]
@@ -48,7 +53,9 @@ def test_what_is_found_is_what_export_leaves(run: Cli, exported_a: Path, nano: P
         run(*export, "--checkpoint", GOLDEN / "a", "--variants", "fp32,int8"),
         *("w4.toml", "which is not exported"),
     )
-    other = run(*export, "--checkpoint", nano, "--variants", "fp32,w4")
+    with pytest.MonkeyPatch.context() as patched:  # before any graph is made
+        patched.setattr(export_set, "Graphs", pytest.fail)
+        other = run(*export, "--checkpoint", nano, "--variants", "fp32,w4")
     refused(other, "measured of another checkpoint")
     text = first.decode().replace(left.left[0], "elsewhere.weight")
     Path("w4.toml").write_text(text)

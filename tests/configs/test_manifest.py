@@ -63,3 +63,19 @@ def test_a_manifest_holds_no_time_and_no_place(tmp_path: Path) -> None:
         "adapters",
         "gates",
     }
+
+
+def test_bf16_is_no_file_but_what_is_made_of_one(home: Path, tmp_path: Path) -> None:
+    folder = published(home, tmp_path)
+    found = open_artifacts(folder).manifest
+    names = ("sampler", ""), ("coarse", "latents"), ("coarse", "latents.int8")
+    parts = tuple(
+        found.components[0].model_copy(update={"name": name, "variant": variant})
+        for name, variant in names
+    )
+    made = found.model_copy(update={"components": parts}).in_bf16()
+    assert [part.id for part in made.components] == ["sampler", "coarse.latents.bf16"]
+    assert made.in_bf16() == made
+    edit(folder, lambda values: values["components"][0].update(name="coarse", variant="bf16"))
+    with pytest.raises(InputError, match=r"coarse\.bf16 is none of a file"):
+        open_artifacts(folder)

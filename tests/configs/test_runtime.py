@@ -30,6 +30,14 @@ def test_tf32_is_of_a_gpu(runtime: str) -> None:
         Runtime(runtime, tf32=True)  # type: ignore[arg-type]
 
 
+def test_bf16_is_of_openvino() -> None:
+    with pytest.raises(InputError, match=r"--bf16 goes with --runtime openvino; .* fp16"):
+        Runtime(bf16=True)
+    asked = Runtime("openvino", bf16=True)
+    assert asked.words() == ["--runtime", "openvino", "--bf16"]
+    assert str(asked) == "OpenVINO on the CPU, in bf16"
+
+
 def test_a_command_is_asked_for_the_same_again() -> None:
     assert Runtime(threads=2).words() == []
     assert Runtime("openvino").words() == ["--runtime", "openvino"]

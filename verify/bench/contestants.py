@@ -23,7 +23,7 @@ from typing import Any
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.reports.timings import Contender
 
-AGAINST = ("torch", "torch-compile", "openvino")
+AGAINST = ("torch", "torch-compile", "openvino", "openvino-bf16")
 SGEMM = "sgemm"
 
 _SCRIPT = Path(__file__).with_name("worker.py")
@@ -39,7 +39,7 @@ class Side:
     """A contestant: whose version of the package, on what.
 
     Attributes:
-        runtime: ``onnx``, ``torch``, ``torch-compile`` or ``openvino``.
+        runtime: ``onnx`` or one of `AGAINST`.
         python: the interpreter.
         form: of the transformers; empty for float32.
         on: provider and whether TF32 is allowed; empty for the CPU.
@@ -88,15 +88,18 @@ class Worker:
         with contextlib.suppress(BrokenPipeError):
             process.stdin.write(f"{len(script)}\n{script}")
         started = self.ask("start", runtime=side.runtime, cores=cores, **side.on)
-        self.given = int(started["cores"]), int(started["threads"])
-        self.import_s = float(started["seconds"])
-        self.described = Contender(
-            name=side.name,
-            what=started["what"],
-            python=f"{started['python']} ({side.python})",
-            source=started["source"],
-            threads=self.given[1],
-        )
+        try:
+            self.given = int(started["cores"]), int(started["threads"])
+            self.import_s = float(started["seconds"])
+            self.described = Contender(
+                name=side.name,
+                what=started["what"],
+                python=f"{started['python']} ({side.python})",
+                source=started["source"],
+                threads=self.given[1],
+            )
+        except (KeyError, TypeError, ValueError) as error:  # what answers is no worker of ours
+            raise self._strange("start", json.dumps(started)) from error
 
     def ask(self, operation: str, **parameters: Any) -> dict[str, Any]:
         """Have something done.
@@ -117,17 +120,23 @@ class Worker:
                 f"{who} ended (exit code {code}) at {operation!r}: {self._last_words()}"
             )
         try:
-            answer: dict[str, Any] = json.loads(line)
+            answer = json.loads(line)
         except ValueError as error:
-            raise EnvironmentLacksError(
-                f"{who} answered {operation!r} with {line.strip()[:80]!r}; give the"
-                " interpreter of an environment that has vampnet-onnx"
-            ) from error
+            raise self._strange(operation, line) from error
+        if not isinstance(answer, dict):
+            raise self._strange(operation, line)
         if "lacks" in answer:
             raise EnvironmentLacksError(f"{who} cannot take part: {answer['lacks']}")
         if "error" in answer:
             raise EnvironmentLacksError(f"{who} failed at {operation!r}: {answer['error']}")
         return answer
+
+    def _strange(self, operation: str, line: str) -> EnvironmentLacksError:
+        return EnvironmentLacksError(
+            f"{self.side.name} ({self.side.python}) answered {operation!r} with"
+            f" {line.strip()[:80]!r}; give the interpreter of an environment that has"
+            " vampnet-onnx"
+        )
 
     def _last_words(self) -> str:
         text = self._log.read_text("utf-8", errors="replace").strip()

@@ -51,7 +51,7 @@ def in_turns(
         warm_up: run a round before, which does not count; without it there are as many rounds
             as the budget has at least.
         found: gets what is returned, run by run, for whoever wants what an interrupt leaves.
-        progress: told the rounds done, and how many there are.
+        progress: told the rounds done of those that count, and how many there are.
 
     Returns:
         Seconds by contestant, round after round.
@@ -60,12 +60,12 @@ def in_turns(
     found.update((one.name, []) for one in contestants)
     rounds = budget.least
     if warm_up:
-        progress(0, 1 + budget.least)
+        progress(0, budget.least)
         rounds = budget.rounds(sum(sum(one.run().values()) for one in contestants))
     for number in range(rounds):
-        progress(number + warm_up, rounds + warm_up)
+        progress(number, rounds)
         first = number % len(contestants)
         for one in (*contestants[first:], *contestants[:first]):
             found[one.name].append(one.run())
-    progress(rounds + warm_up, rounds + warm_up)
+    progress(rounds, rounds)
     return found

@@ -12,12 +12,12 @@ from vampnet_onnx.configs.extras import require_optional
 from vampnet_onnx.configs.interrupts import Interrupted, dealt_with
 from vampnet_onnx.configs.machine import cores as cores_here
 from vampnet_onnx.configs.machine import processor
-from vampnet_onnx.configs.names import FLOAT32, FORMS
+from vampnet_onnx.configs.names import FLOAT32, FORMS, TRANSFORMERS
 from vampnet_onnx.configs.runtime import USUAL, Runtime
 from vampnet_onnx.export.components.registry import require_known, required_checkpoint
 from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.models.checkpoints.random_checkpoint import sizes, write_random_set
-from vampnet_onnx.pipeline.version.components import Components
+from vampnet_onnx.pipeline.version.components import Components, version_with
 from vampnet_onnx.pipeline.version.providers import require_runtime
 from vampnet_onnx.reports.timings import Bench, Contender, Row
 from vampnet_onnx.verify.sides.export import require_same_sources
@@ -117,10 +117,15 @@ class Asked:
                 f"{' '.join(self.on.words())}: an export runs nothing there to measure; ask"
                 f" for the other parts ({rest}), or leave it out"
             )
-        if self.on.name in (self.against or ()):
+        if self.ours in (self.against or ()):
             raise InputError(
-                f"--against {self.on.name}: with --runtime {self.on.name} our side runs on it;"
+                f"--against {self.ours}: with {' '.join(self.on.words())} our side runs on it;"
                 " leave one of them out"
+            )
+        if self.on.bf16 and {*self.variants} - {FLOAT32}:
+            raise InputError(
+                "--bf16 makes a form of the float32 files, and --variants asks for others;"
+                " give --against openvino-bf16 in place of --runtime openvino --bf16"
             )
         if self.like is None and self.checkpoint is None:
             against = [name for name in self.against or () if name.startswith("torch")]
@@ -134,6 +139,8 @@ class Asked:
         if self.only and "components" not in self.parts:
             raise InputError("--component goes with the part 'components', which was left out")
         for form in self.variants:
+            if (count := list(self.variants).count(form)) > 1:
+                raise InputError(f"--variants: {form} is there {count} times; name it once")
             if form not in (FLOAT32, *FORMS):
                 raise InputError(
                     f"--variants {form}: known are {', '.join((FLOAT32, *FORMS))}"
@@ -141,8 +148,11 @@ class Asked:
                 )
         if self.artifacts is not None:
             _require_there(self.artifacts, self)
-        if "openvino" in (self.against or ()):
-            require_optional("openvino", otherwise="leave openvino out of --against")
+        for name in self.against or ():
+            if name.startswith("openvino"):
+                require_optional("openvino", otherwise=f"leave {name} out of --against")
+        if "openvino-bf16" in (self.against or ()):
+            require_runtime(Runtime("openvino", bf16=True))
         if self.beside is not None:
             interpreter(self.beside)
         if any(count > cores_here() for count in self.cores):
@@ -151,17 +161,23 @@ class Asked:
             )
 
     @property
+    def ours(self) -> str:
+        """What our side is called, by what it runs on."""
+        if self.on.name == "onnxruntime":
+            return _OURS
+        return f"{self.on.name}-bf16" if self.on.bf16 else self.on.name
+
+    @property
     def sides(self) -> list[Side]:
         """Who takes part, the one that others are compared with first."""
         torch = self.like is not None or self.checkpoint is not None
         against = (("torch",) if torch else ()) if self.against is None else self.against
-        runtime = _OURS if self.on.name == "onnxruntime" else self.on.name
-        ours = Side(runtime, runtime)
+        ours = Side(self.ours, self.ours)
         if self.on.provider != "cpu":
             ours = replace(ours, on={"provider": self.on.provider, "tf32": self.on.tf32})
         found = [
             ours if form == FLOAT32 else replace(ours, name=form, form=form)
-            for form in dict.fromkeys(self.variants or [FLOAT32])
+            for form in self.variants or [FLOAT32]
         ]
         found += [Side(name, name) for name in against]
         if self.beside is not None:
@@ -429,9 +445,12 @@ def _require_there(artifacts: Artifacts, asked: Asked) -> None:
     there = things(artifacts.manifest, (), asked.variants)
     for form in asked.variants:
         if form != FLOAT32 and not any(form in thing.files for thing in there):
+            others = (version_with(f"{n}.{form}", artifacts.folder) for n in TRANSFORMERS)
+            later = next(filter(None, others), None)
+            way_out = f"export with --variants fp32,{form}"
             raise InputError(
                 f"--variants {form}: {artifacts.folder} holds no transformer in {form} beside"
-                f" float32; export with --variants fp32,{form}"
+                f" float32; {way_out if later is None else f'{later} does: name it'}"
             )
     known = [thing.name for thing in there]
     for name in asked.only:

@@ -115,15 +115,20 @@ class Work:
 
         what = f"onnxruntime {onnxruntime.__version__}"
         threads = cores
-        self.on = {"runtime": runtime} if runtime == "openvino" else on
+        on_openvino = runtime.startswith("openvino")
+        in_bf16 = runtime == "openvino-bf16"
+        self.on = {"runtime": "openvino"} if on_openvino else on
+        if in_bf16:
+            self.on["bf16"] = True
         if self.on:
             _require_runtime(self._runtime())
         if on:
             what += f" on {on['provider']}{', TF32 allowed' if on['tf32'] else ''}"
-        if runtime == "openvino":
+        if on_openvino:
             import openvino
 
-            what = f"openvino {openvino.__version__.partition('-')[0]} in float32"
+            version = openvino.__version__.partition("-")[0]
+            what = f"openvino {version}, {'transformers in bf16' if in_bf16 else 'in float32'}"
         elif runtime != "onnx":
             import torch
 
@@ -272,7 +277,7 @@ class Work:
             audio, rate = found["audio"], int(found["rate"])
         _forget_peak()
         clock = Clock()
-        if runtime in ("onnx", "openvino"):
+        if not runtime.startswith("torch"):
             # A version before this one knows neither forms nor runtimes.
             _vamp_onnx(clock, files, audio, rate, self.cores, **self.on, **more)
         else:

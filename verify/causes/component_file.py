@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vampnet_onnx.configs.artifacts import Artifacts
@@ -50,20 +50,27 @@ class ComponentFile:
     adapted: bool = False
 
 
+def walked_on(component: str, asked: Runtime) -> Runtime:
+    """Return what a component is walked on: never in half precision.
+
+    Its parts by themselves would round otherwise than the whole.
+    """
+    return replace(runtime_for(component, asked), bf16=False)
+
+
 def walkable(
     graph: GraphModules, record: ComponentRecord, runtime: Runtime = USUAL
 ) -> GraphModules:
     """Return a component's graph, made fit to be walked.
 
-    A form in half precision computes in float32: its parts by themselves would round otherwise
-    than the whole.
+    A form in half precision computes in float32, see `walked_on`.
 
     Args:
         runtime: asked for; what runs on the CPU on purpose is walked there.
     """
     if entry_and_form(record.variant)[1] == FLOAT16:
         graph.compute_in_float32()
-    runtime = runtime_for(record.name, runtime)
+    runtime = walked_on(record.name, runtime)
     if not runtime.is_usual:
         graph.elsewhere = parts_on(runtime, record.file.name)
     return graph
@@ -109,7 +116,7 @@ def open_component(
         (*artifacts.manifest.sources, *(adapter.source for adapter in adapters)),
         artifacts.changed,
         graph,
-        runtime_for(record.name, runtime),
+        walked_on(record.name, runtime),
         bool(adapters),
     )
 
@@ -142,7 +149,7 @@ def _plain(path: Path, component: str | None, runtime: Runtime) -> ComponentFile
         raise InputError(f"{path}: holds {record.id}, not {component}")
     unvouched = () if _is_vouched_for(record.file, path) else (path.name,)
     graph = walkable(graph, record, runtime)
-    ran_on = runtime_for(record.name, runtime)
+    ran_on = walked_on(record.name, runtime)
     return ComponentFile(record, path, sources, unvouched, graph, ran_on)
 
 

@@ -16,7 +16,6 @@ from vampnet_onnx.configs.invocation import Given
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord
 from vampnet_onnx.configs.runtime import USUAL, Runtime
 from vampnet_onnx.models import ModelSet
-from vampnet_onnx.pipeline.version.providers import runtime_for
 from vampnet_onnx.reports import Case as CaseReport
 from vampnet_onnx.reports import Cause, Component, Verdict
 from vampnet_onnx.reports.summary import describe_cause
@@ -30,7 +29,7 @@ from vampnet_onnx.verify.sides.oracle import Oracle
 from vampnet_onnx.verify.sides.recorded import RecordedReference
 from vampnet_onnx.verify.subjects.case import Case
 
-from .component_file import walkable
+from .component_file import walkable, walked_on
 from .fresh import file_changes
 from .locate import recorded_source, reference_source
 
@@ -234,7 +233,7 @@ def _told(
         return cause.model_copy(update={**told, "what": str(birth)})
     graph = seen.graph or suspect.graph()
     culprits = seen.walked.culprits if seen.walked else ()
-    runtime = runtime_for(suspect.record.name, suspect.runtime)
+    runtime = walked_on(suspect.record.name, suspect.runtime)
     if seen.walked is None or not culprits:
         return cause.model_copy(update=_of_the_file(graph, changes, blamed, seen, runtime))
     first = next((f for f in seen.walked.findings if f.path == culprits[0]), None)

@@ -14,7 +14,7 @@ from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there, temporary_folder
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.configs.names import CODEC
+from vampnet_onnx.configs.names import BFLOAT16, CODEC, variant_of
 from vampnet_onnx.configs.runtime import USUAL, Runtime
 from vampnet_onnx.export.components.component import TracedComponent
 from vampnet_onnx.export.components.registry import build_component, required_checkpoint
@@ -108,7 +108,8 @@ def localise_error(
         codec: file of the codec, in place of the folder's own.
         lora: LoRA files of the export, as for `verify_export`.
         reference: our models, or what a recorded set in the checkpoint folder holds.
-        runtime: that artifacts run on, cut into parts; components that belong there.
+        runtime: that artifacts run on, cut into parts; components that belong there.  What
+            is a form in bf16 is walked in float32, see `walked_on`.
 
     Raises:
         InputError: something named is not there or does not fit.
@@ -117,7 +118,7 @@ def localise_error(
     one: Names = (component,) if component is not None else ()
     cases: Names = (case,) if case is not None else ()
     if not one and not cases and not _is_file(artifacts):
-        one = (STANDARD,)
+        one = (variant_of(STANDARD, BFLOAT16 if runtime.bf16 else ""),)
     (found,) = localise_each(
         artifacts,
         checkpoint,
@@ -179,7 +180,9 @@ def localise_each(
     opened = artifacts
     if not isinstance(opened, Artifacts) and not _is_file(opened):
         opened = open_artifacts(opened, unsealed=unsealed)
-    unsealed = unsealed or (isinstance(opened, Artifacts) and bool(opened.changed))
+    if isinstance(opened, Artifacts):
+        unsealed = unsealed or bool(opened.changed)
+        opened = opened.run_on(runtime)
     folder = Path(checkpoint) if checkpoint is not None else None
     overlays = lora_overlays(lora, folder)
     recorded = RecordedSet(folder) if folder is not None and reference == "golden" else None
@@ -221,7 +224,7 @@ def _against_another(
     part: ComponentFile, case: Case, new: Path, unsealed: bool, runtime: Runtime
 ) -> Located:
     other = open_component(
-        new if _is_file(new) else open_artifacts(new, unsealed=unsealed),
+        new if _is_file(new) else open_artifacts(new, unsealed=unsealed).run_on(runtime),
         part.record.id,
         runtime=runtime,
     )

@@ -23,6 +23,10 @@ from .kept import Kept
 from .measure import Cost, Left, Measured
 from .smallest import by_cost, smallest_left
 
+# Positions under a mask whose best token is clear of the second: with fewer there is no
+# agreement to speak of, and of so few one is more than the 2 % that are usually asked about.
+_FEWEST, _FEW = 10, 50
+
 REST = "everything but the layers"
 
 
@@ -176,13 +180,7 @@ def _of_one(
     costs = Kept(kept, key, note)
     model = Measured(record, path, FORMS[form], cases)
     positions = model.positions
-    if agreement is not None and not all(positions.values()):
-        raise InputError(
-            f"{record.id}: under a mask"
-            f" ({', '.join(mask for mask, count in positions.items() if not count)})"
-            " no best token is clear of the second, so there is no agreement to keep; give"
-            " another --clip, or more --seeds"
-        )
+    _require_enough(record.id, positions, agreement, note)
     names = sorted(model.errors)
     alone = {}
     for done, name in enumerate(names):
@@ -242,6 +240,32 @@ def _of_one(
         table=table,
         measured=facts,
     )
+
+
+def _require_enough(
+    who: str,
+    positions: Mapping[str, int],
+    agreement: float | None,
+    note: Callable[[str], None],
+) -> None:
+    """Refuse an agreement of hardly any positions, and say where one of them decides it.
+
+    Raises:
+        InputError: under a mask there are fewer than `_FEWEST`.
+    """
+    mask = min(positions, key=lambda name: positions[name])
+    count = positions[mask]
+    way_out = "give another --clip, or more --seeds"
+    if agreement is not None and count < _FEWEST:
+        raise InputError(
+            f"{who}: under a mask of {mask} the best token is clear of the second in {count}"
+            f" positions, of which {_FEWEST} at least must count for an agreement; {way_out}"
+        )
+    if count < _FEW:
+        note(
+            f"{who}: under a mask of {mask} only {count} positions count, one of them for"
+            f" {1 / max(1, count):.1%} of the agreement; {way_out}"
+        )
 
 
 def _digest(cases: Sequence[Masked]) -> str:

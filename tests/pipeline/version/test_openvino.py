@@ -1,8 +1,9 @@
-"""OpenVINO as a second runtime: float32, or it is an error."""
+"""OpenVINO as a second runtime: float32, or bf16 where asked for, or it is an error."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from tests.support.command_line import Cli, refused
 from tests.support.pipeline_inputs import codes_for
 from tests.support.sets import GoldenSet
 from vampnet_onnx.configs import extras
+from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
 from vampnet_onnx.pipeline.vamp import VampPipeline
-from vampnet_onnx.pipeline.version import openvino
+from vampnet_onnx.pipeline.version import openvino, session
 from vampnet_onnx.verify.causes.locate import localise_error
 from vampnet_onnx.verify.jobs import verify_export
 from vampnet_onnx.verify.localisation.culprit import MISSING
@@ -23,17 +25,34 @@ from vampnet_onnx.verify.localisation.culprit import MISSING
 runtime = pytest.importorskip("openvino", reason="the extra openvino is not installed")
 
 
-def has_bf16() -> bool:
-    found: list[str] = runtime.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-    return "BF16" in found
+IN_BF16 = Runtime("openvino", threads=1, bf16=True)
+
+
+def deaf_to(hint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plant a defect: whatever precision is asked for, OpenVINO takes this one."""
+
+    class Deaf(runtime.Core):  # type: ignore[misc,name-defined]
+        def compile_model(self, model: str, device: str, settings: dict[str, Any]) -> Any:
+            taken = {**settings, "INFERENCE_PRECISION_HINT": hint}
+            return super().compile_model(model, device, taken)
+
+    monkeypatch.setattr(runtime, "Core", Deaf)
 
 
 @pytest.fixture
-def in_bf16(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The planted defect: what OpenVINO does by itself on processors with bf16."""
-    if not has_bf16():
+def bf16_here() -> None:
+    if "BF16" not in runtime.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         pytest.skip("this processor computes no bf16")
-    monkeypatch.setattr(openvino, "_PRECISION", "bf16")
+
+
+@pytest.fixture
+def in_bf16(bf16_here: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The planted defect: what OpenVINO does by itself on processors with bf16."""
+    deaf_to("bf16", monkeypatch)
+
+
+def unchecked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(openvino, "require_precision", lambda *_, **__: None)
 
 
 def test_the_same_seed_gives_the_same_tokens(
@@ -67,7 +86,7 @@ def test_bf16_breaks_the_gates(
     gate: str,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(openvino, "require_float32", lambda _compiled, _who: None)
+    unchecked(monkeypatch)
     report = verify_export(
         exported_a,
         golden_a.folder,
@@ -109,7 +128,7 @@ def test_a_walk_runs_every_part_there_and_so_does_the_bundle_it_writes(
     there, bundle = ("--runtime", "openvino"), tmp_path / "bundle"
     refusal = cli(*walk, *there)
     assert refusal.code == 3 and "operations in bf16, though" in refusal.err
-    monkeypatch.setattr(openvino, "require_float32", lambda _compiled, _who: None)
+    unchecked(monkeypatch)
     found = cli(*walk, *there, "--bundle", bundle)
     assert found.code == 1 and "the error comes from" in found.out
     assert "walked coarse on OpenVINO on the CPU, in float32" in found.out
@@ -166,3 +185,96 @@ def test_without_the_extra_the_line_that_installs_it_is_told(
     refused(
         cli("encode", "in.wav", "out.npz", *where, "--provider", "cuda"), "--provider cuda"
     )
+
+
+def test_in_bf16_the_transformers_are_a_form_with_gates_of_its_own(
+    cli: Cli, exported_a: Path, golden_a: GoldenSet, tmp_path: Path, bf16_here: None
+) -> None:
+    verify = ("verify", exported_a, "--checkpoint", golden_a.folder, "--seeds", "0", "--quick")
+    result = cli(
+        *verify,
+        *("--component", "coarse.bf16", "--component", "codec_encoder"),
+        *("--component", "generation.bf16", "--runtime", "openvino", "--bf16"),
+        *("--report", tmp_path / "report", "--json"),
+    )
+    assert result.code == 0
+    notes = result.json["notes"]
+    assert "coarse.bf16 on OpenVINO on the CPU, in bf16" in notes
+    assert "codec_encoder on OpenVINO on the CPU, in float32" in notes
+    assert any("generation.bf16 was not compared" in note for note in notes)  # random weights
+    refused(cli(*verify, "--component", "coarse", "--runtime", "openvino", "--bf16"), "bf16")
+    refused(cli(*verify, "--bf16"), "--bf16 goes with --runtime openvino")
+
+
+def test_a_variation_in_bf16_is_nearly_that_of_float32(
+    exported_a: Path, pipeline_a: VampPipeline, bf16_here: None
+) -> None:
+    other = VampPipeline(open_artifacts(exported_a), IN_BF16)
+    codes = codes_for(pipeline_a)
+    mask = np.ones_like(codes)
+    made = [p.vamp(codes, mask, noise=PhiloxNoise(0)).tokens for p in (pipeline_a, other)]
+    assert 0.5 < (made[0] == made[1]).mean() < 1
+    assert "coarse.bf16 on OpenVINO on the CPU, in bf16" in other.where_it_runs()
+
+
+@pytest.mark.parametrize("part", [False, True])
+def test_float32_in_silence_is_no_bf16(
+    exported_a: Path, monkeypatch: pytest.MonkeyPatch, part: bool
+) -> None:
+    deaf_to("f32", monkeypatch)
+    with pytest.raises(EnvironmentLacksError, match=r"products in f32, though bf16 was asked"):
+        openvino.OpenVinoSession(exported_a / "coarse.onnx", threads=1, bf16=True, part=part)
+
+
+def test_a_network_of_which_nothing_is_in_bf16_is_refused(
+    exported_a: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deaf_to("f32", monkeypatch)
+    monkeypatch.setattr(openvino, "_PRODUCTS", ("of another name",))
+    with pytest.raises(EnvironmentLacksError, match=r"computes nothing in bf16, though"):
+        openvino.OpenVinoSession(exported_a / "coarse.onnx", threads=1, bf16=True)
+
+
+def test_a_codec_in_bf16_breaks_its_gates(
+    exported_a: Path, golden_a: GoldenSet, bf16_here: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "runtime_for", lambda _component, asked: asked)
+    report = verify_export(
+        *(exported_a, golden_a.folder),
+        components="codec_encoder",
+        seeds=[0],
+        quick=True,
+        localise=False,
+        runtime="openvino",
+        bf16=True,
+    )
+    failed = {gate.name for gate in report.components[0].gates if gate.verdict == "FAIL"}
+    assert {"tokens_unexplained", "relative_l2"} <= failed
+
+
+def test_a_processor_without_bf16_is_told(
+    cli: Cli, exported_a: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Old(runtime.Core):  # type: ignore[misc,name-defined]
+        def get_property(self, *_: object) -> list[str]:
+            return ["FP32", "INT8"]
+
+    monkeypatch.setattr(runtime, "Core", Old)
+    asked = ("--runtime", "openvino", "--bf16")
+    for command in (("replay", exported_a), ("compare", exported_a, exported_a)):
+        result = cli(*command, *asked)
+        assert result.code == 3 and "computes no bf16 on this processor (FP32" in result.err
+
+
+def test_bf16_and_another_form_are_refused(forms_a: Path) -> None:
+    with pytest.raises(InputError, match="--bf16 makes a form of the float32 files"):
+        VampPipeline(open_artifacts(forms_a), IN_BF16, variant="int8")
+
+
+def test_what_is_a_form_in_bf16_is_walked_in_float32(
+    exported_a: Path, golden_a: GoldenSet, bf16_here: None
+) -> None:
+    found = localise_error(exported_a, golden_a.folder, batch=1, runtime=IN_BF16)
+    assert found.component == "coarse.bf16" and found.localisation.findings
+    assert not found.localisation.culprits
+    assert str(found.runtime) == "OpenVINO on the CPU, in float32"

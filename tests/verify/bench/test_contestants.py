@@ -54,11 +54,12 @@ def test_a_program_that_is_no_interpreter_is_told_by_its_last_words(tmp_path: Pa
         open_worker(Side("old", "onnx", str(wrong)), tmp_path, cores=1),
     ):
         pass
-    wrong.write_text("#!/bin/sh\necho hello\ncat > /dev/null\n")
-    with (
-        pytest.raises(EnvironmentLacksError, match=r"answered .* with 'hello'; give the"),
-        open_worker(Side("old", "onnx", str(wrong)), tmp_path, cores=1),
-    ):
-        pass
+    for said in ("hello", '{"x": NaN}', "[1]", '{"cores": "many"}'):
+        wrong.write_text(f"#!/bin/sh\necho '{said}'\ncat > /dev/null\n")
+        with (
+            pytest.raises(EnvironmentLacksError, match=r"answered 'start' with .*; give the"),
+            open_worker(Side("old", "onnx", str(wrong)), tmp_path, cores=1),
+        ):
+            pass
     with pytest.raises(InputError, match="--beside nowhere: no such program"):
         interpreter("nowhere")

@@ -102,20 +102,25 @@ def test_forms_and_openvino_take_turns_at_one_thing(forms_a: Path, tmp_path: Pat
 def test_our_side_runs_on_the_runtime_that_was_asked_for(
     forms_a: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    there = pytest.importorskip("openvino", reason="the extra openvino is not installed")
+    bf16 = "BF16" in there.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     asked = Asked(
         open_artifacts(forms_a),
         parts=("components", "vamp"),
         only=("coarse",),
         cores=(1,),
         rounds=1,
+        against=("openvino-bf16",) if bf16 else (),
         on=Runtime("openvino"),
     )
     found = measured(asked, tmp_path / "bench")
-    (one,) = found.contestants
+    one, *others = found.contestants
     assert one.name == "openvino" and "openvino" in one.what and "float32" in one.what
+    assert [other.name for other in others] == (["openvino-bf16"] if bf16 else [])
+    assert all("transformers in bf16" in other.what for other in others)
     assert {row.part for row in found.rows} == {"components", "vamp"}
-    assert {t.contestant for row in found.rows for t in row.timings} == {"openvino"}
+    names = {contestant.name for contestant in found.contestants}
+    assert {t.contestant for row in found.rows for t in row.timings} == names
 
 
 def test_a_side_that_lacks_the_provider_takes_no_part(
@@ -162,6 +167,13 @@ def test_what_a_runtime_has_no_part_in_is_refused_by_name(
         Asked(None, like="nano", parts=PARTS, on=on)
     with pytest.raises(InputError, match="our side runs on it; leave one of them out"):
         Asked(open_artifacts(forms_a), against=("openvino",), on=on)
+    on = Runtime("openvino", bf16=True)
+    with pytest.raises(InputError, match=r"--bf16 our side runs on it; leave one of them"):
+        Asked(open_artifacts(forms_a), against=("openvino-bf16",), on=on)
+    with pytest.raises(
+        InputError, match=r"give --against openvino-bf16 in place of --runtime"
+    ):
+        Asked(open_artifacts(forms_a), variants=("fp32", "int8"), on=on)
 
 
 def test_forms_are_one_thing_and_what_has_none_is_run_once(forms_a: Path) -> None:
@@ -294,3 +306,18 @@ def test_what_cannot_be_measured_is_refused_at_once(
     ):
         with pytest.raises(InputError, match=words):
             Asked(**given)  # type: ignore[arg-type]
+
+
+def test_a_form_that_is_not_there_is_sought_in_later_versions(
+    forms_a: Path, exported_a: Path, tmp_path: Path
+) -> None:
+    store = tmp_path / "model"
+    store.mkdir()
+    for name, folder in (("v1", exported_a), ("v2", forms_a)):
+        (store / name).symlink_to(folder)
+    with pytest.raises(InputError, match=r"v1 holds no .* in int8 .*v2 does: name it"):
+        Asked(open_artifacts(store / "v1"), variants=("fp32", "int8"))
+    with pytest.raises(InputError, match=r"holds no transformer in w4 .*; export with"):
+        Asked(open_artifacts(store / "v1"), variants=("fp32", "w4"))
+    with pytest.raises(InputError, match=r"--variants: int8 is there 2 times"):
+        Asked(open_artifacts(store / "v2"), variants=("int8", "int8"))

@@ -16,7 +16,7 @@ from vampnet_onnx.export.onnx_file import graph_bytes, read_graph
 from vampnet_onnx.export.variants.forms import FORMS, make_form
 from vampnet_onnx.verify.numbers import metrics
 from vampnet_onnx.verify.search.cases import cases_of, clip_inputs
-from vampnet_onnx.verify.search.job import Sensitivity, measure_layers
+from vampnet_onnx.verify.search.job import Sensitivity, _require_enough, measure_layers
 from vampnet_onnx.verify.search.measure import Measured
 
 
@@ -102,5 +102,22 @@ def test_an_agreement_of_nothing_is_none(
 ) -> None:
     """Where every best token is a near-tie, all forms would agree."""
     monkeypatch.setattr(metrics, "_CLEAR", 1e9)
-    with pytest.raises(InputError, match=r"under a mask .* no best token is clear"):
+    with pytest.raises(InputError, match=r"under a mask of .* in 0 positions, of which 10"):
         measure_layers(open_artifacts(exported_a), agreement=0.98, components=["coarse"])
+
+
+@pytest.mark.parametrize("count", [9, 49])
+def test_hardly_any_positions_are_refused_and_few_are_told(count: int) -> None:
+    told = list[str]()
+    positions = {"30%": count, "70%": 400}
+    _require_enough("coarse", positions, None, told.append)
+    (line,) = told
+    assert f"coarse: under a mask of 30% only {count} positions count" in line
+    told.clear()
+    if count < 10:
+        with pytest.raises(InputError, match=r"in 9 positions, of which 10 .* --seeds"):
+            _require_enough("coarse", positions, 0.98, told.append)
+    else:
+        _require_enough("coarse", positions, 0.98, told.append)
+        assert told == [line] and "one of them for 2.0% of the agreement" in line
+    _require_enough("coarse", {"30%": 50}, 0.98, pytest.fail)

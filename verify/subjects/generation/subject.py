@@ -11,6 +11,7 @@ import numpy as np
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Ties, VerifySection
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, Manifest
+from vampnet_onnx.configs.names import BFLOAT16, TRANSFORMERS
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.subjects.case import (
@@ -94,6 +95,14 @@ class Generation(Subject):
     def whole(self, manifest: Manifest) -> ComponentRecord | None:
         """Return the record of whole generations; None if a part of them is missing."""
         return generation_record(self.names[0], "", self._parts(manifest), self.needs)
+
+    def wanted(self, manifest: Manifest) -> bool:
+        """Whether there are transformers in float32: in bf16 it is another whole."""
+        return any(
+            not part.variant.endswith(BFLOAT16)
+            for part in manifest.components
+            if part.name in TRANSFORMERS
+        )
 
     def parts(self, record: ComponentRecord, manifest: Manifest) -> list[ComponentRecord]:
         """Return the components at work, the coarse-to-fine model if it is there."""

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord
+from vampnet_onnx.configs.names import BFLOAT16, FLOAT32
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.pipeline.steps.codec import encode_stream
 from vampnet_onnx.pipeline.steps.streaming import joined
@@ -22,7 +23,9 @@ def generation_in_form(
     runtime: Runtime | None = None,
 ) -> RunExport:
     """Return what generates in the form of a record, as `generate_in_torch` does."""
-    pipeline = VampPipeline(artifacts, runtime, variant=record.variant)
+    form = record.variant  # of files; bf16 is what the runtime makes of those in float32
+    variant = FLOAT32 if form == BFLOAT16 else form
+    pipeline = VampPipeline(artifacts, runtime, variant=variant)
     parts = pipeline.components
     parts.use_adapters(adapters)
 

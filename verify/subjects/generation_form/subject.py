@@ -15,7 +15,7 @@ from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import Gates, Ties, VerifySection
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, Manifest
-from vampnet_onnx.configs.names import FORMS, variant_of
+from vampnet_onnx.configs.names import BFLOAT16, FORMS, variant_of
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.verify.subjects.case import (
@@ -151,4 +151,4 @@ class GenerationInForm(Subject):
         return parts_there(manifest, (*self.needs, variant_of(_FINE, self.form)))
 
 
-SUBJECTS = tuple(GenerationInForm(form) for form in FORMS)
+SUBJECTS = tuple(GenerationInForm(form) for form in (*FORMS, BFLOAT16))

@@ -16,7 +16,7 @@ from tests.support.sets import GOLDEN, GoldenSet
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import Gates, LearntRule, load_gates
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.names import FORMS
+from vampnet_onnx.configs.names import BFLOAT16, FORMS
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.reports import Report, Verdict, write_reports
@@ -56,7 +56,7 @@ def artifacts(forms_a: Path) -> Artifacts:
 
 
 def test_every_form_has_a_subject_and_gates() -> None:
-    for form in FORMS:
+    for form in (*FORMS, BFLOAT16):
         assert f"generation.{form}" in subject_of(f"generation.{form}").names
         rules = load_gates().for_component("generation", form)
         assert {"likelihood_shift", "entropy_shift", "usage_lost", "mel_share"} < rules.keys()

@@ -115,6 +115,11 @@ def of_float32(forms: Forms, point: FormPoint) -> str:
     return f"{point.bytes / forms.points[0].bytes:.0%}"
 
 
+def is_heard(report: Report) -> bool:
+    """Return whether music was generated in a form: of random weights none is."""
+    return any("likelihood_shift" in part.metrics for part in report.components)
+
+
 def likelihood(report: Report, network: str, form: str) -> str:
     """Return how likely the reference finds what a form generates, against its own.
 

@@ -30,7 +30,7 @@ def test_what_is_found_is_what_export_leaves(run: Cli, exported_a: Path, nano: P
     given = ("quantise", exported_a, *SEARCH, "--component", "coarse")
     result = run(*given, "--out", "w4.toml", "--plot", "w4.svg")
     assert result.code == 0 and "agreement" in result.out and Path("w4.svg").exists()
-    line = "export it with --checkpoint, the folder of codec.pth, coarse.pth, c2f.pth: vampnet"
+    line = "export it with --checkpoint, the folder of c2f.pth, coarse.pth, codec.pth: vampnet"
     assert f"{line}-onnx export --variants fp32,w4 --leave w4.toml" in result.out
     first = Path("w4.toml").read_bytes()
     again = run(*given, "--out", "w4.toml", "--no-cache", "--json")

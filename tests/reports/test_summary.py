@@ -7,6 +7,7 @@ import math
 import pytest
 
 from tests.support.report_samples import forms, gate_of, passing_report
+from vampnet_onnx.reports.pages import render_html, render_markdown
 from vampnet_onnx.reports.summary import (
     describe_speed,
     format_number,
@@ -36,6 +37,21 @@ def test_the_likelihood_of_music_is_told_where_some_was_made() -> None:
     made = report.model_copy(update={"components": [part]})
     assert likelihood(made, "coarse", "int8") == "-0.012 ± 0.005"
     assert likelihood(made, "c2f", "int8") == likelihood(made, "coarse", "w8") == ""
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_column_of_likelihoods_is_there_where_there_are_some(heard: bool) -> None:
+    report = passing_report()
+    if heard:
+        music = {"likelihood_shift": 0.02}
+        first, *others = report.components
+        parts = [first.model_copy(update={"metrics": music}), *others]
+        report = report.model_copy(update={"components": parts})
+    html, markdown = render_html(report), render_markdown(report)
+    assert ("Likelihood, nats a code" in html) == heard
+    assert ("| other best tokens | likelihood, nats a code |" in markdown) == heard
+    lines = [line for line in markdown.splitlines() if line.startswith(("| form ", "| int8 "))]
+    assert {line.count("|") for line in lines} == {9 if heard else 8}
 
 
 @pytest.mark.parametrize(

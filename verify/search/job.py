@@ -25,7 +25,7 @@ from .smallest import by_cost, smallest_left
 
 # Positions under a mask whose best token is clear of the second: with fewer there is no
 # agreement to speak of, and of so few one is more than the 2 % that are usually asked about.
-_FEWEST, _FEW = 10, 50
+_FEWEST, _FEW = 5, 50
 
 REST = "everything but the layers"
 

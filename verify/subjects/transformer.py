@@ -107,13 +107,17 @@ class Transformer(Subject):
             # Positions are time-major, codebook-minor.
             return positions.reshape(len(positions), -1, predicted).transpose(2, 0, 1)
 
+        measured, message = token_metrics(found), token_message(found, best, margins, (r, e))
+        if entry_and_form(record.variant)[1]:  # rounding is what explains them
+            measured = {"token_accuracy": measured["token_accuracy"]}
+            message = metrics.nonfinite_message(r, e)
         error = np.abs(e.astype(np.float64) - r).max(axis=1)
         return Comparison(
             metrics={
                 **metrics.float_metrics(r, e),
                 **metrics.form_metrics(r, e, axis=1),
                 **metrics.nonfinite(r, e),
-                **token_metrics(found),
+                **measured,
             },
             quantity="logits",
             error=by_codebook(error).max(axis=1),
@@ -121,7 +125,7 @@ class Transformer(Subject):
             unit="frames",
             reference=r,
             export=e,
-            message=token_message(found, best, margins, (r, e)),
+            message=message,
             tokens=token_counts(by_codebook(found.any), found.ambiguous),
         )
 

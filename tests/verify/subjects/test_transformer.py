@@ -30,6 +30,22 @@ def test_comparison_is_per_position_and_never_broadcast(
     assert np.count_nonzero(found.error > 1e-6) == 1
 
 
+@pytest.mark.parametrize("form", ["", "int8", "bf16"])
+def test_of_a_form_no_token_is_unexplained(
+    models: ModelSet, nano_artifacts: Artifacts, form: str
+) -> None:
+    """Rounding explains them; how many there may be is what its gates say."""
+    record = record_of(nano_artifacts, "c2f").model_copy(update={"variant": form})
+    reference = Reference(models)
+    case = reference.cases(record, matrix(frames=[13], batches=[3]))[0]
+    expected = reference.run(record, case)
+    other = {"logits": -expected.outputs["logits"]}
+    found = subject_of(record).compare(record, expected, other, load_gates().ties)
+    assert found.metrics["token_accuracy"] < 0.5
+    assert ("tokens_unexplained" in found.metrics) == (form == "")
+    assert ("first unexplained token" in found.message) == (form == "")
+
+
 @pytest.mark.parametrize("name", ["coarse", "c2f"])
 def test_every_share_of_masking_is_tried_and_every_code_comes_up(name: str) -> None:
     seen = set()

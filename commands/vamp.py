@@ -229,7 +229,7 @@ def vamp(
         Path | None, _out("Write codes and mask, too.", metavar="FILE.npz")
     ] = None,
     plot: Annotated[
-        Path | None, _out("Draw codes, mask, spectrograms.", metavar="DIR")
+        Path | None, _out("Draw codes, mask, steps, spectrograms.", metavar="DIR")
     ] = None,
     threads: Threads = 0,
     provider: Provider = "cpu",

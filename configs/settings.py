@@ -229,6 +229,15 @@ def published_options(kind: type[Any]) -> list[str]:
     return [_published(field.name) for field in fields(kind)]
 
 
+def other_options(settings: Any, than: Any) -> dict[str, Any]:
+    """Return the options in which settings differ from others, under their published names."""
+    return {
+        _published(field.name): value
+        for field in fields(settings)
+        if (value := getattr(settings, field.name)) != getattr(than, field.name)
+    }
+
+
 def _published(field: str) -> str:
     return next((name for name, own in _PUBLISHED.items() if own == field), field)
 

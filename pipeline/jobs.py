@@ -11,7 +11,16 @@ import numpy as np
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.extras import require_optional
 from vampnet_onnx.configs.files import file_errors, is_there, require_place
-from vampnet_onnx.configs.settings import BeatSettings, MaskSettings, Mode, VampSettings
+from vampnet_onnx.configs.settings import (
+    BeatSettings,
+    MaskSettings,
+    Mode,
+    VampSettings,
+    generation_settings,
+    mask_settings,
+    other_options,
+    vamp_settings,
+)
 
 from .files.audio_files import (
     AudioFile,
@@ -20,7 +29,7 @@ from .files.audio_files import (
     require_writable,
     write_audio,
 )
-from .files.plots import plot_codes, plot_spectrograms
+from .files.plots import plot_codes, plot_spectrograms, plot_steps
 from .files.spool import spooled
 from .files.standard import STANDARD, input_file, output_file, require_streams
 from .files.token_files import Tokens, read_tokens, require_npz, write_tokens
@@ -37,9 +46,11 @@ from .steps.output import (
 )
 from .steps.preparation import Prepared, rates_taken
 from .steps.prompts import read_beats
+from .steps.settled import WatchedSampler, joined_settled, unwatched
 from .steps.streaming import joined
 from .steps.variation import Progress
 from .vamp import VampPipeline, Variation
+from .version.session import Graph
 
 
 @dataclass(frozen=True)
@@ -191,7 +202,15 @@ def _vamp_opened(
     first = prepared = pipeline.prepare_stream(read, file.sample_rate)
     with ExitStack() as spools:
         for again in range(job.loop + 1):
-            made = _varied(pipeline, job, prepared, seed=job.seed + again, progress=progress)
+            watched = list[WatchedSampler]()  # one a channel
+            made = _varied(
+                pipeline,
+                job,
+                prepared,
+                seed=job.seed + again,
+                progress=progress,
+                watched=watched,
+            )
             decoded = [
                 spools.enter_context(spooled(pipeline.decode_channels(tokens), len(tokens)))
                 for tokens in made.tokens
@@ -224,7 +243,7 @@ def _vamp_opened(
         )
         written.append(Written(job.save_tokens))
     if job.plot is not None:
-        written += _plot(job.plot, pipeline, prepared, made)
+        written += _plot(pipeline, job, prepared, made, watched[0])
     return written
 
 
@@ -235,11 +254,16 @@ def _varied(
     *,
     seed: int,
     progress: Progress,
+    watched: list[WatchedSampler],
 ) -> Variation:
     def beats(seconds: float) -> Beats:
         if job.beats is None:
             return pipeline.track_beats(prepared, job.around_beats)
         return read_beats(job.beats, seconds, job.around_beats)
+
+    def watch(sampler: Graph) -> Graph:
+        watched.append(WatchedSampler(sampler))
+        return watched[-1]
 
     return pipeline.vary(
         prepared,
@@ -250,6 +274,7 @@ def _varied(
         noise=job.noise,
         progress=progress,
         beats=beats if job.beats or job.follow_beats else None,
+        watch=unwatched if job.plot is None else watch,
     )
 
 
@@ -449,27 +474,66 @@ def _pieces_there(target: Path, pieces: int) -> list[Path]:
 
 
 def _names_of_plots(folder: Path) -> list[Path]:
-    return [folder / "codes.png", folder / "spectrograms.png"]
+    return [folder / name for name in ("codes.png", "steps.png", "spectrograms.png")]
 
 
 def _plot(
-    folder: Path, pipeline: VampPipeline, prepared: Prepared, made: Variation
+    pipeline: VampPipeline,
+    job: VampJob,
+    prepared: Prepared,
+    made: Variation,
+    watched: WatchedSampler,
 ) -> list[Written]:
     """Draw the first variation; of stereo, the first channel."""
-    codes, spectrograms = _names_of_plots(folder)
+    assert job.plot is not None
+    names, codec, title = _names_of_plots(job.plot), pipeline.codec, _title(job, made.seed)
+    tokens = made.tokens[0, 0]
+    anew = made.masked_tokens[0, 0] == codec.codebook_size
     plot_codes(
-        codes,
-        codec=pipeline.codec,
+        names[0],
+        codec=codec,
         codes=made.codes[0],
         mask=made.mask[0],
-        start=made.masked_tokens[0, 0],
-        tokens=made.tokens[0, 0],
+        anew=anew,
+        tokens=tokens,
+        title=title,
     )
-    after = joined(pipeline.decode_channels(made.tokens[0, :1]))
+    frames, vamping = tokens.shape[1], job.settings
+    chunks = -(-frames // codec.frames_of(vamping.coarse_chunk_s))
+    before = chunks * (vamping.feedback_steps - 1)  # the last feedback step is the result
+    parts = {"coarse": watched.made[before : before + chunks]}
+    if not job.coarse_only:
+        parts["c2f"] = watched.made[before + chunks :]
+    plot_steps(
+        names[1],
+        codec=codec,
+        parts={name: joined_settled(part, frames) for name, part in parts.items()},
+        frames=frames,
+        title=title,
+    )
     plot_spectrograms(
-        spectrograms,
-        sample_rate=pipeline.codec.sample_rate,
-        before=joined(piece[0, 0] for piece in prepared.pieces()),
-        after=after[0],
+        names[2],
+        codec=codec,
+        before=joined(piece[0] for piece in prepared.channels()),
+        after=joined(pipeline.decode_channels(made.tokens[0, :1]))[0],
+        anew=anew[:, :: vamping.time_stretch_factor],
+        title=title,
     )
-    return [Written(codes), Written(spectrograms)]
+    return [Written(name) for name in names]
+
+
+def _title(job: VampJob, seed: int) -> str:
+    """Say which options made a picture: a few always, others where they are not published."""
+    coarse = job.settings.coarse
+    options = {
+        "seed": seed,
+        "periodic_prompt": job.mask.periodic_prompt,
+        "upper_codebook_mask": job.mask.upper_codebook_mask,
+        "sampling_steps": coarse.steps,
+        **other_options(job.mask, mask_settings()),
+        **other_options(coarse, generation_settings(mode=coarse.mode)),
+        **other_options(job.settings, vamp_settings(coarse)),
+    }
+    told = ", ".join(f"{name} {value}" for name, value in options.items())
+    mode = "" if coarse.mode is Mode.REFERENCE else f", mode {coarse.mode.value}"
+    return f"{job.source.name}: {told}{mode}"

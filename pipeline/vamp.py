@@ -43,9 +43,11 @@ from .steps.noise import Draws, DrawsOf, Floats, Integers, NoiseSource, PhiloxDr
 from .steps.output import OutputLoudness, OutputSettings, level
 from .steps.preparation import Prepared, as_clip, prepare, prepare_stream, processor_for
 from .steps.prompts import onset_frames
+from .steps.settled import unwatched
 from .steps.streaming import joined
 from .steps.variation import Progress, Vamped, coarse_to_fine, silent, vamp
 from .version.components import Codec, Components
+from .version.session import Graph
 
 # In the order they are opened in: the largest first.
 _NEEDED = ("coarse", "codec_encoder", "codec_decoder", "mask_generator", "sampler")
@@ -311,6 +313,7 @@ class VampPipeline:
         noise: NoiseSource,
         coarse_only: bool = False,
         progress: Progress = silent,
+        watch: Callable[[Graph], Graph] = unwatched,
     ) -> Vamped:
         """Make variations of codes; see `pipeline.steps.variation.vamp`.
 
@@ -320,6 +323,7 @@ class VampPipeline:
             coarse_only: keep the fine codes of the input.  Without it a missing ``c2f`` is an
                 error: nothing falls back.
             progress: told component, steps done and steps in all.
+            watch: gives what stands for the sampler, such as a `WatchedSampler`.
         """
         parts = self.components
         self._load(("coarse", "sampler"), behind=_fine(coarse_only))
@@ -333,7 +337,7 @@ class VampPipeline:
             mask,
             coarse=parts.transformer("coarse"),
             c2f=None if coarse_only else parts.transformer("c2f"),
-            sampler=parts.session("sampler"),
+            sampler=watch(parts.session("sampler")),
             codec=self.codec,
             settings=settings or vamp_settings(),
             noise=noise,
@@ -429,6 +433,7 @@ class VampPipeline:
         beats: Callable[[float], Beats] | None = None,
         noise: DrawsOf = PhiloxDraws,
         progress: Progress = silent,
+        watch: Callable[[Graph], Graph] = unwatched,
     ) -> Variation:
         """Make variations of prepared audio; its items are the channels of one clip.
 
@@ -440,6 +445,7 @@ class VampPipeline:
             beats: gives the beats of a clip that lasts so many seconds.
             noise: gives the random numbers of a seed; `vampnet_onnx.TorchDraws` gives those
                 of the published package on a CPU.
+            watch: see `vamp`; called once a channel.
         """
         mask, draws = mask or mask_settings(), noise(seed)
         onsets = None
@@ -462,6 +468,7 @@ class VampPipeline:
                 noise=draws.of_tokens(),
                 coarse_only=coarse_only,
                 progress=progress,
+                watch=watch,
             )
             for channel in codes
         ]

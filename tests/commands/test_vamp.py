@@ -228,7 +228,8 @@ def test_a_batch_makes_numbered_files_and_stretching_longer_ones(
         *QUICK,
     )
     assert code == 0
-    files = ["out-1.wav", "out-2.wav", "pictures/codes.png", "pictures/spectrograms.png"]
+    pictures = [f"pictures/{name}.png" for name in ("codes", "steps", "spectrograms")]
+    files = ["out-1.wav", "out-2.wav", *pictures]
     assert json.loads(printed)["files"] == files
     assert soundfile.info("out-2.wav").frames == 2 * RATE
     for name in files[2:]:

@@ -13,6 +13,7 @@ from vampnet_onnx.configs.settings import (
     beat_settings,
     generation_settings,
     mask_settings,
+    other_options,
     published_options,
     vamp_settings,
 )
@@ -94,3 +95,12 @@ def test_a_count_that_no_graph_takes_is_refused(size: int) -> None:
 def test_a_beat_that_is_longer_than_any_is_refused(seconds: float) -> None:
     with pytest.raises(InputError, match=r"after_beat_s = .* is outside 0 to 60"):
         beat_settings(after_beat_s=seconds)
+
+
+def test_options_that_differ_have_their_published_names() -> None:
+    own = vamp_settings(coarse_chunk_s=5, feedback_steps=2)
+    assert other_options(own, vamp_settings()) == {
+        "feedback_steps": 2,
+        "coarse_chunk_size_s": 5,
+    }
+    assert other_options(own, own) == {}

@@ -57,6 +57,14 @@ def export(
         bool,
         typer.Option("--external-data", help="Weights in files of their own, at any size."),
     ] = False,
+    generator: Annotated[
+        bool,
+        typer.Option(
+            "--generator",
+            help="Also one graph of a whole generation, for coarse and for c2f: seed in,"
+            " tokens out. Their weights are in files of their own then, shared.",
+        ),
+    ] = False,
     codec: Codec = None,
     lora: Lora = None,
     lora_adapters: Annotated[
@@ -96,6 +104,8 @@ def export(
       vampnet-onnx export --checkpoint checkpoints/mine \
           --lora style.pth --lora-adapters
 
+      vampnet-onnx export --checkpoint checkpoints/mine --generator
+
       vampnet-onnx export --checkpoint runs/NAME --codec models/codec.pth
     """
     require_export_tools()
@@ -117,6 +127,7 @@ def export(
             leave=leave,
             opset=opset,
             external_data=external_data or None,
+            generator=generator or None,
             codec=codec,
             lora=lora or (),
             lora_adapters=lora_adapters,

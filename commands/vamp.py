@@ -301,7 +301,11 @@ def vamp(
         pipeline.switch_adapter(adapter)
     with progress_bar() as bar:
         written = vamp_file(pipeline, job, progress=bar, say=remark)
-    print_version(chosen, runs := pipeline.where_it_runs())
+    runs = pipeline.where_it_runs()
+    runs += pipeline.how_it_generates(
+        coarse_only=coarse_only, noise=job.noise, watched=plot is not None
+    )
+    print_version(chosen, runs)
     facts = {**version_facts(chosen, runs), **cost(started)}
     print_written(written, as_json=as_json, to=results, seed=seed, **facts)
     if not as_json:

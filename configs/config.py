@@ -20,7 +20,14 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from .errors import InputError, nearest
-from .names import TRANSFORMERS, TransformerName, Variant, entry_and_form, variant_of
+from .names import (
+    GENERATOR,
+    TRANSFORMERS,
+    TransformerName,
+    Variant,
+    entry_and_form,
+    variant_of,
+)
 from .packaged import packaged_set, shipped
 
 DEMO = "demo.toml"
@@ -42,7 +49,7 @@ def _is_component(name: object) -> object:
     """Accept a component: what gates.toml has gates of, by its name."""
     known = list[str]()
     for kind in shipped("gates.toml"):
-        if kind not in (*_SETTINGS, "every", "generation") and "." not in kind:
+        if kind not in (*_SETTINGS, "every", "generation", GENERATOR) and "." not in kind:
             known += TRANSFORMERS if kind == "transformer" else [kind]
     if name not in known:
         *first, last = map(repr, known)
@@ -116,6 +123,9 @@ class ExportSection(_Section):
     )
     external_data: Annotated[bool, Field(strict=True)] = Field(
         description="Weights in files of their own, at any size; from 1 GB on they always are."
+    )
+    generator: Annotated[bool, Field(strict=True)] = Field(
+        description="Beside each transformer, one graph of a whole generation with it."
     )
 
 
@@ -230,6 +240,7 @@ class Gates(_Section):
     def for_component(self, name: str, variant: str = "") -> dict[str, GateRule]:
         """Return the gates of a component by metric; a form of it has its own."""
         kind = "transformer" if name in TRANSFORMERS else name
+        kind = GENERATOR if variant == GENERATOR else kind
         return self.kinds[variant_of(kind, entry_and_form(variant)[1])]
 
 

@@ -127,6 +127,8 @@ class ComponentRecord(Record):
             published decoding replaces, as [codebook, code, new code]; `loudness_stride`,
             samples from one gating block to the next; `resampling`, as [reduced old rate,
             reduced new rate, input samples needed on each side].
+        defaults: of a generator, what its inputs are where nobody chooses; no runtime knows
+            them, since not every runtime lets a caller give an input that has a default.
         left: of a form that rounds weights, those that it leaves in float32, each with the
             relative error that its product would have had.
     """
@@ -142,6 +144,7 @@ class ComponentRecord(Record):
     facts: dict[str, Fact] = {}
     passes: tuple[PassRecord, ...]
     left: dict[str, float] = {}
+    defaults: dict[str, bool | int | float] = {}
 
     @property
     def id(self) -> str:
@@ -155,8 +158,9 @@ class ComponentRecord(Record):
 
     @property
     def size(self) -> int:
-        """Bytes of the graph and its external data."""
-        return sum(file.size for file in self.files)
+        """Bytes of the graph and its external data, but for data that is another graph's."""
+        shared = self.data is not None and not self.data.name.startswith(self.file.name)
+        return self.file.size if shared else sum(file.size for file in self.files)
 
     def dim(self, name: str, *, least: int = 1) -> int:
         """Return a dimension that is one number.
@@ -205,6 +209,7 @@ class ComponentRecord(Record):
             ("dims", self.dims),
             ("facts", self.facts),
             ("left", self.left),
+            ("defaults", self.defaults),
         ):
             wanted = mine if isinstance(mine, str) else json.dumps(mine, sort_keys=True)
             found = metadata.get(METADATA_PREFIX + key, wanted)

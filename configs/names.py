@@ -15,6 +15,9 @@ FLOAT32, FLOAT16 = "fp32", "fp16"
 FORMS: tuple[str, ...] = tuple(name for name in get_args(Variant) if name != FLOAT32)
 """Forms of a transformer beside float32: what its products are computed from."""
 
+GENERATOR = "generator"
+"""Variant of a transformer that is a whole generation: its loop, its sampler, its noise."""
+
 
 BFLOAT16 = "bf16"
 """A form that is no file: what OpenVINO makes of a float32 one, if asked to."""

@@ -18,11 +18,19 @@ from vampnet_onnx.configs.manifest import (
     Manifest,
     SourceRecord,
 )
-from vampnet_onnx.configs.names import CODEC, FLOAT32, TRANSFORMERS, entry_and_form, variant_of
+from vampnet_onnx.configs.names import (
+    CODEC,
+    FLOAT32,
+    GENERATOR,
+    TRANSFORMERS,
+    entry_and_form,
+    variant_of,
+)
 from vampnet_onnx.configs.store import write_manifest
 from vampnet_onnx.models import Checkpoints, ModelSet
 
 from .adapters import Adapter, adapter_values, write_adapter
+from .components.component import GeneratorComponent
 from .components.registry import (
     COMPONENTS,
     available,
@@ -35,7 +43,7 @@ from .exporter import Exported, export_component
 from .fingerprint import Made, fingerprint
 from .graph_cache import GraphCache
 from .graphs import Graphs
-from .onnx_file import save_graph
+from .onnx_file import save_beside, save_graph
 from .passes import NotFiniteError
 from .toolchain import source_hash, toolchain
 from .trace import GraphRequest, weight_shapes
@@ -119,7 +127,15 @@ def export_set(
                 made(component.id, Made(fingerprint(exported.model), exported.passes))
             annotate(exported, config.model, own, versions)
             path = staged / f"{component.id}.onnx"
-            file, data = save_graph(exported.model, path, external=config.export.external_data)
+            if variant == GENERATOR:
+                owner = records[name, ""]
+                assert owner.data is not None, f"{owner.id} has no data to share"
+                file = save_beside(exported.model, path, staged / owner.file.name)
+                data: FileRecord | None = owner.data
+            else:
+                shared = (name, GENERATOR) in parts and not variant
+                external = config.export.external_data or shared
+                file, data = save_graph(exported.model, path, external=external)
             records[part] = component_record(exported, file, data)
             # A graph's nodes and values know each other: cycles, which keep a gigabyte of
             # mapped weights alive until they are collected.
@@ -183,12 +199,34 @@ def _parts(
         checkpoints.read_lora(path)  # now rather than after the minutes that others take
     inputs, rates, dims = config.export.inputs, config.export.rates, checkpoints.codec_dims
     forms = ["" if form == FLOAT32 else form for form in config.export.variants]
-    return [
+    parts = [
         (name, variant_of(variant, form))
         for name in COMPONENTS
         if name in wanted
         for variant in variants(name, inputs=inputs, rates=rates, dims=dims)
         for form in (forms if name in TRANSFORMERS else [""])
+    ]
+    return _with_generators(parts) if config.export.generator else parts
+
+
+def _with_generators(parts: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Add a generator behind the other variants of every transformer."""
+    around = [name for name in TRANSFORMERS if (name, "") in parts]
+    there = dict.fromkeys(name for name, _ in parts if name in TRANSFORMERS)
+    if not around or len(around) < len(there):
+        raise InputError(
+            "a generator is made around a transformer that takes codes, in float32:"
+            f" {', '.join(n for n in there if n not in around) or 'coarse or c2f'} is not"
+            f" exported so; add codes to --input and {FLOAT32} to --variants, or leave"
+            " --generator out"
+        )
+    return [
+        part
+        for name in dict.fromkeys(name for name, _ in parts)
+        for part in (
+            *(part for part in parts if part[0] == name),
+            *([(name, GENERATOR)] if name in around else ()),
+        )
     ]
 
 
@@ -268,6 +306,8 @@ def annotate(
     }
     if exported.left:
         facts["left"] = dict(exported.left)
+    if isinstance(component, GeneratorComponent):
+        facts["defaults"] = dict(component.defaults)
     for key, value in sorted(facts.items()):
         text = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
         exported.model.metadata_props[METADATA_PREFIX + key] = text
@@ -290,4 +330,5 @@ def component_record(
         facts=component.facts,
         passes=exported.passes,
         left=dict(exported.left),
+        defaults=dict(component.defaults) if isinstance(component, GeneratorComponent) else {},
     )

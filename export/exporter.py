@@ -15,9 +15,16 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import PassRecord
 
 from .adapters import OpenForAdapters
-from .components.component import BuiltComponent, Component, TracedComponent
+from .components.component import (
+    Build,
+    BuiltComponent,
+    Component,
+    GeneratorComponent,
+    TracedComponent,
+)
 from .deferred import deferred
 from .graph import GraphBuilder, check_graph, ir_version_of
+from .graph.builder import Var
 from .passes.base import apply_passes, finite_outputs
 from .runtime import require_runtime
 from .trace import OpenGraph, filled, traced_graph
@@ -75,7 +82,16 @@ def export_component(
     """
     require_runtime(opset)
     if isinstance(component, BuiltComponent):
-        model, records = _build(component, opset)
+        model, records = _built(component, component.build, opset)
+    elif isinstance(component, GeneratorComponent):
+        inner = export_component(component.network, opset=opset, graph=graph)
+        around = component.build
+
+        def build(g: GraphBuilder, given: Mapping[str, Var]) -> Mapping[str, Var]:
+            return around(g, given, inner.model)
+
+        model, records = _built(component, build, opset)
+        records = [*inner.passes, *records]
     elif isinstance(component, TracedComponent):
         finite_outputs(component.module, component.example)
         module = deferred(component.module)
@@ -118,10 +134,12 @@ def _too_far_off(
     return {name: errors[name] for name in sorted(kept)}
 
 
-def _build(component: BuiltComponent, opset: int) -> tuple[ir.Model, list[PassRecord]]:
+def _built(
+    component: Component, build: Build, opset: int
+) -> tuple[ir.Model, list[PassRecord]]:
     builder = GraphBuilder()
     inputs = {item.name: builder.input(item) for item in component.inputs}
-    model = builder.finish(component.outputs, component.build(builder, inputs), opset)
+    model = builder.finish(component.outputs, build(builder, inputs), opset)
     count = sum(1 for _ in model.graph.all_nodes())
     # The names that manifests have had from the start.
     return model, [PassRecord(name="DrawGraph", changed=count, details=f"drew {count} nodes")]

@@ -27,6 +27,7 @@ def export_checkpoints(
     leave: str | Path | None = None,
     opset: int | None = None,
     external_data: bool | None = None,
+    generator: bool | None = None,
     codec: str | Path | None = None,
     lora: Files = (),
     lora_adapters: bool = False,
@@ -53,6 +54,8 @@ def export_checkpoints(
         leave: a file of ``quantise --search``: what a form leaves in float32 besides.
         opset: 18 to 23; 23 where ONNX Runtime is 1.23 or newer.
         external_data: weights in files of their own, at any size.
+        generator: beside each transformer, a graph of a whole generation with its weights,
+            which then are in a file of their own.
         codec: file of the codec, in place of the folder's own.
         lora: LoRA files to merge: FILE, ``coarse=FILE`` or ``c2f=FILE``.
         lora_adapters: make adapters of them, to switch to at run time, and merge none.
@@ -75,6 +78,7 @@ def export_checkpoints(
         "rates": rates if rates is None else list(rates),
         "opset": opset,
         "external_data": external_data,
+        "generator": generator,
     }
     settings = settings_from(
         config,

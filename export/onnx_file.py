@@ -23,6 +23,7 @@ from vampnet_onnx.configs.external_data import require_own_data
 from vampnet_onnx.configs.files import is_there
 from vampnet_onnx.configs.manifest import ComponentRecord, FileRecord
 
+from .passes.base import PassError
 from .quiet import quiet
 
 # ONNX Runtime maps external data instead of reading and parsing it: from here on that is a
@@ -65,6 +66,34 @@ def save_graph(
         return FileRecord.of(path), FileRecord.of(data)
     save_whole(model, path)
     return FileRecord.of(path), None
+
+
+def save_beside(model: ir.Model, path: Path, other: Path) -> FileRecord:
+    """Write a model whose weights lie in the external data of another file already.
+
+    Args:
+        model: left as it is but for its weights, which now are those of that data.
+        path: of the graph, in the folder of the other one.
+        other: a graph with external data, with the same weights under the same names.
+
+    Returns:
+        Name, digest and size of the graph.
+
+    Raises:
+        PassError: a weight is not there, or there as another shape.
+    """
+    found = read_graph(other).graph.initializers
+    for name, value in model.graph.initializers.items():
+        held, own = (_tensor(item) for item in (found.get(name, value), value))
+        if isinstance(held, ir.ExternalTensor):
+            if (held.shape, held.dtype) != (own.shape, own.dtype):
+                raise PassError(f"{name} is another weight in {other.name}")
+            value.const_value = held
+        elif own.nbytes >= _INLINE_BELOW_BYTES:
+            raise PassError(f"{other.name} has no weight {name} to share")
+    with _quiet_ir():
+        path.write_bytes(ir.to_proto(model).SerializeToString())
+    return FileRecord.of(path)
 
 
 def save_whole(model: ir.Model, path: Path) -> None:

@@ -189,6 +189,8 @@ def vamp_file(
             coarse_only=job.coarse_only,
             sample_rate=file.sample_rate,
             follow_beats=job.follow_beats,
+            noise=job.noise,
+            watched=job.plot is not None,
         )
         progress("opening", 1, 1)
         return _vamp_opened(pipeline, job, file, progress=progress)

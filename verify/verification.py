@@ -46,6 +46,7 @@ from .gates.component import check_component
 from .gates.measured import Measured
 from .gates.modules import modules
 from .gates.overflow import overflow
+from .gates.own_loop import own_loop
 from .gates.processes import Job, in_processes
 from .gates.report import build_report
 from .sides.export import adapters_of, open_export, require_runs, require_same_sources
@@ -230,7 +231,7 @@ class _Run:
 
     def open(self, record: ComponentRecord, oracle: Callable[[ModelSet], Oracle]) -> Suspect:
         """Open what a component, or a whole, was made from."""
-        artifacts, checkpoints = self.artifacts, self.checkpoints
+        artifacts, checkpoints = self.artifacts, _laid_over(record, self)
         needed = _checkpoints_of(record, artifacts.manifest)
         models = checkpoints.models_for(needed, merged=True)
         _require_made_from(models, artifacts, record)
@@ -381,7 +382,19 @@ class _Run:
             )
             found["overflow"] = overflow(opened.path, inputs, adapters=opened.adapter_files)
             gc.collect()
+        if "own_loop" in asked:
+            self.progress(f"own loop of {record.name}", 0, 1)
+            found["own_loop"] = self._own_loop(opened)
+            self.progress(f"own loop of {record.name}", 1, 1)
+            gc.collect()
         return found
+
+    def _own_loop(self, opened: Suspect) -> Measured:
+        """Compare with the pipeline's own loop, in one case of every setting."""
+        record, reference = opened.record, opened.reference
+        by_setting = {case.setting: case for case in reference.cases(record, self.matrix)}
+        cases = ((case, reference.inputs(record, case)) for case in by_setting.values())
+        return own_loop(self.artifacts, record, cases, self.runtime)
 
     def _audited(self, opened: Suspect) -> Measured:
         """Audit a component's file, and those of its adapters."""
@@ -395,7 +408,8 @@ class _Run:
             opened.path,
             self.gates.audit,
             origin=origin,
-            adaptable=any(item.component == record.name for item in manifest.adapters),
+            adaptable=subject_of(record).adaptable
+            and any(item.component == record.name for item in manifest.adapters),
             made=self.made.get(record.id),
             graphs=self.graphs,
         )
@@ -405,6 +419,8 @@ class _Run:
         """Audit the adapter files of a component, those whose LoRA file was given."""
         record, folder = opened.record, self.artifacts.folder
         made = [a for a in self.artifacts.manifest.adapters if a.component == record.name]
+        if not subject_of(record).adaptable:
+            made = []
         audited = []
         if opened.adapters:
             plain = _without_lora(record, self.checkpoints)
@@ -458,6 +474,16 @@ def _cause(
     failed = {gate.name for gate in found.gates if gate.verdict is Verdict.FAIL}
     blamed = [m for name, seen in of_file.items() if name in failed for m in seen.modules]
     return find_cause(found, suspect, given, seconds, blamed)
+
+
+def _laid_over(record: ComponentRecord, run: "_Run") -> Checkpoints:
+    """Return the checkpoints, without the LoRA file of an adapter that a file cannot take."""
+    overlay = run.checkpoints.lora.get(record.name)
+    if overlay is None or subject_of(record).adaptable:
+        return run.checkpoints
+    digest = run.checkpoints.source(overlay).sha256
+    adapted = any(item.source.sha256 == digest for item in run.artifacts.manifest.adapters)
+    return _without_lora(record, run.checkpoints) if adapted else run.checkpoints
 
 
 def _unadapted(

@@ -5,10 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.generator import Option
 from vampnet_onnx.configs.manifest import Fact, TensorSignature
 from vampnet_onnx.configs.names import CODEC
 from vampnet_onnx.export.graph.builder import GraphBuilder, Var
@@ -95,6 +97,26 @@ class BuiltComponent(Component):
     """Something that has no weights, whose graph is built node by node."""
 
     build: Build
+
+
+@dataclass(frozen=True)
+class GeneratorComponent(Component):
+    """A graph that is built around a network's, with the weights of the network's own file.
+
+    Attributes:
+        defaults: values of inputs where nobody chooses others.
+    """
+
+    network: TracedComponent
+    defaults: Mapping[str, Option]
+    build: Callable[[GraphBuilder, Mapping[str, Var], ir.Model], Mapping[str, Var]]
+
+
+def network_of(component: Component) -> TracedComponent | None:
+    """Return the network that a component is, or is built around; None where it has none."""
+    if isinstance(component, GeneratorComponent):
+        return component.network
+    return component if isinstance(component, TracedComponent) else None
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.configs.names import CODEC, TRACKER, entry_and_form
+from vampnet_onnx.configs.names import CODEC, GENERATOR, TRACKER, entry_and_form
 from vampnet_onnx.export import components
 from vampnet_onnx.models import (
     LAC,
@@ -101,7 +101,8 @@ def structure_of(
     """Return what a component's graph depends on; None where it is built, not traced."""
     if not _TABLE[name].is_traced:
         return None
-    entry, _ = entry_and_form(variant)  # a form is made of the same graph
+    entry, _ = entry_and_form(variant)  # a form is made of the same graph, and so is
+    entry = "" if entry == GENERATOR else entry  # what is built around it
     own = tracker if _TABLE[name].checkpoint == TRACKER else None
     return Structure(name, entry, None if own else codec, transformers.get(name), own)
 

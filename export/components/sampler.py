@@ -67,7 +67,7 @@ def sampler(dims: CodecDims) -> BuiltComponent:
             signature("confidence", "float32", "batch", "positions"),
         ),
         dims=dims,
-        build=lambda g, inputs: _build(g, inputs, vocab),
+        build=lambda g, inputs: sampling_step(g, inputs, vocab),
     )
 
 
@@ -101,7 +101,8 @@ def _cosine(g: GraphBuilder, angle: Var) -> Var:
     return found
 
 
-def _build(g: GraphBuilder, given: Mapping[str, Var], vocab: int) -> dict[str, Var]:
+def sampling_step(g: GraphBuilder, given: Mapping[str, Var], vocab: int) -> dict[str, Var]:
+    """Build a step from the sampler's inputs to its outputs, by name."""
     codes = given["codes"]
     logits = given["logits"].transpose(0, 2, 1)  # [batch, positions, vocab]
     with g.scope("filter"):

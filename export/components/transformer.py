@@ -5,7 +5,12 @@ from functools import partial
 from torch import Tensor, nn
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.names import TRANSFORMERS, entry_and_form, variant_of_file
+from vampnet_onnx.configs.names import (
+    GENERATOR,
+    TRANSFORMERS,
+    entry_and_form,
+    variant_of_file,
+)
 from vampnet_onnx.export.passes import (
     FoldCodebooksIntoEmbedding,
     FoldWeightNorm,
@@ -22,12 +27,14 @@ from .component import (
     TRACE_BATCH,
     TRACE_FRAMES,
     Exporter,
+    GeneratorComponent,
     Structure,
     TracedComponent,
     seeded_codes,
     seeded_normal,
     signature,
 )
+from .generator import generator
 
 LATENTS = "latents"
 
@@ -78,6 +85,15 @@ class Transformer(nn.Module):
 def example_codes(books: int, vocab: int) -> Tensor:
     """Return the codes that a transformer is tried on at export, the mask token among them."""
     return seeded_codes(books, vocab + 1)
+
+
+def transformer_or_generator(
+    name: str, models: ModelSet, variant: str = ""
+) -> TracedComponent | GeneratorComponent:
+    """Prepare a transformer, or the generator that is built around one."""
+    if variant == GENERATOR:
+        return generator(GENERATOR, transformer(name, models))
+    return transformer(name, models, variant)
 
 
 def transformer(name: str, models: ModelSet, variant: str = "") -> TracedComponent:
@@ -132,12 +148,14 @@ EXPORTERS = tuple(
     Exporter(
         name,
         30 + i,
-        partial(transformer, name),
+        partial(transformer_or_generator, name),
         checkpoint=name,
         variants=lambda inputs, rates, dims: [
             LATENTS if entry == LATENTS else "" for entry in inputs
         ],
-        is_variant=lambda variant: entry_and_form(variant)[0] in ("", LATENTS),
+        is_variant=lambda variant: (
+            variant == GENERATOR or entry_and_form(variant)[0] in ("", LATENTS)
+        ),
         is_traced=True,
     )
     for i, name in enumerate(TRANSFORMERS)

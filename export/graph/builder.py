@@ -162,6 +162,7 @@ class GraphBuilder:
         self._scope = ""
         self._counts: Counter[str] = Counter()
         self._constants: dict[tuple[str, tuple[int, ...], bytes], Var] = {}
+        self._weights: list[ir.Value] = []  # of models that were embedded
         self.vectors: dict[ir.Value, Var] = {}  # of extents: the same number, int64 [1]
 
     @contextmanager
@@ -276,11 +277,8 @@ class GraphBuilder:
         Returns:
             The last state and the results, stacked along a new first axis.
         """
-        inner = []
-        for item, shape in zip((state, *sequences), shapes, strict=True):
-            name = self._numbered("element")
-            value = ir.Value(name=name, type=_type(item.dtype), shape=ir.Shape(shape))
-            inner.append(Var(self, value, item.dtype))
+        items = zip((state, *sequences), shapes, strict=True)
+        inner = [self._element(item.dtype, shape) for item, shape in items]
 
         def step() -> list[Var]:
             after, elements = body(inner[0], inner[1:])
@@ -298,6 +296,66 @@ class GraphBuilder:
         )
         return last, stacked
 
+    def loop(
+        self,
+        body: Callable[[Var, Sequence[Var]], tuple[Var, Sequence[Var], Sequence[Var]]],
+        count: Var,
+        states: Sequence[Var],
+        *,
+        shapes: Sequence[Shape],
+        results: Sequence[Shape],
+    ) -> tuple[list[Var], list[Var]]:
+        """Compute a body several times, carrying states.
+
+        Args:
+            body: builds one turn: from its number, int64 [] from 0, and the states to whether
+                another one follows, bool [], the next states and the turn's results.
+            count: of turns at most, int64 [].
+            shapes: of the states.  Some runtimes infer none inside a body.
+            results: shapes of one turn's results.
+
+        Returns:
+            The last states and the results, stacked along a new first axis.
+        """
+        number, going = (self._element(np.dtype(kind), ()) for kind in (np.int64, np.bool_))
+        items = zip(states, shapes, strict=True)
+        inner = [self._element(item.dtype, shape) for item, shape in items]
+
+        def turn() -> list[Var]:
+            follows, after, made = body(number, inner)
+            return [follows, *after, *made]
+
+        graph, dtypes = self._inner("body", [number, going, *inner], turn)
+        for end, shape in zip(graph.outputs, ((), *shapes, *results), strict=True):
+            end.shape = ir.Shape(shape)
+        found = self.node(
+            "Loop", [count, self.constant(True), *states], dtypes=dtypes[1:], body=graph
+        )
+        return found[: len(states)], found[len(states) :]
+
+    def embed(self, model: ir.Model, given: Mapping[str, Var]) -> list[Var]:
+        """Take over the nodes of a model, whose weights become weights of this graph.
+
+        Args:
+            model: has nothing left in it afterwards.
+            given: what takes the place of its inputs, by name.
+
+        Returns:
+            What its outputs were.
+        """
+        graph = model.graph
+        for value in graph.inputs:
+            for user, index in tuple(value.uses()):
+                user.replace_input_with(index, given[str(value.name)].value)
+        ends = list(graph.outputs)
+        graph.outputs.clear()
+        for name in list(graph.initializers):
+            self._weights.append(graph.initializers.pop(name))
+        nodes = list(graph)
+        graph.remove(nodes)
+        self._nodes += nodes
+        return [Var(self, end, _numpy_type(end)) for end in ends]
+
     def finish(
         self, outputs: Sequence[TensorSignature], results: Mapping[str, Var], opset: int
     ) -> ir.Model:
@@ -311,12 +369,12 @@ class GraphBuilder:
             end.value.name = signature.name
             _declare(end.value, signature)
             ends.append(end.value)
-        constants = [constant.value for constant in self._constants.values()]
+        held = [constant.value for constant in self._constants.values()] + self._weights
         graph = ir.Graph(
             self._inputs,
             ends,
             nodes=self._nodes,
-            initializers=sorted(constants, key=lambda value: str(value.name)),
+            initializers=sorted(held, key=lambda value: str(value.name)),
             opset_imports={"": opset},
             name="main",
         )
@@ -330,6 +388,12 @@ class GraphBuilder:
         _declare(value, signature)
         self._inputs.append(value)
         return Var(self, value, np.dtype(signature.dtype))
+
+    def _element(self, dtype: np.dtype, shape: Shape) -> Var:
+        """Return an input of a body."""
+        name = self._numbered("element")
+        value = ir.Value(name=name, type=_type(dtype), shape=ir.Shape(shape))
+        return Var(self, value, dtype)
 
     def _inner(
         self, name: str, inputs: Sequence[Var], build: Callable[[], Sequence[Var]]
@@ -351,6 +415,11 @@ class GraphBuilder:
 def _declare(value: ir.Value, signature: TensorSignature) -> None:
     value.type = _type(np.dtype(signature.dtype))
     value.shape = ir.Shape(signature.shape)
+
+
+def _numpy_type(value: ir.Value) -> np.dtype:
+    assert value.dtype is not None, f"{value.name} has no type"
+    return value.dtype.numpy()
 
 
 def _type(dtype: np.dtype) -> ir.TensorType:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from vampnet_onnx.configs.errors import NotFiniteError
 from vampnet_onnx.configs.settings import GenerationSettings, Mode
-from vampnet_onnx.pipeline.version.components import Transformer
+from vampnet_onnx.pipeline.version.components import Generator, Transformer
 from vampnet_onnx.pipeline.version.session import Graph
 
 from .checks import require_codes, require_mask
@@ -53,11 +53,7 @@ def generate(
         NotFiniteError: logits or confidences are not finite; step, component and seed named.
     """
     n_given, token = model.n_conditioning_codebooks, model.mask_token
-    if mask is None:
-        mask = np.ones_like(codes)
-        mask[:, :n_given] = 0
-    require_codes(codes, n_codebooks=model.n_codebooks, mask_token=token)
-    require_mask(mask, codes)
+    mask = required_mask(model, codes, mask)
     if settings.mode is Mode.CORRECTED:
         mask = mask.copy()
         mask[:, :n_given] = 0
@@ -85,14 +81,51 @@ def generate(
                 }
             )
             if np.isnan(result["confidence"]).any():
-                raise NotFiniteError(
-                    f"{place}: confidences are not numbers; temperature ="
-                    f" {settings.temperature} is too small for these logits, raise it, or"
-                    f" mask_temperature = {settings.mask_temperature} too large, lower it"
-                )
+                raise confidences_are_no_numbers(place, settings)
             on_step()
             given, predicted = codes[:, :n_given], result["next_codes"]
     return np.concatenate([given, result["sampled"]], axis=1)
+
+
+def required_mask(
+    model: Transformer | Generator, codes: Integers, mask: Integers | None
+) -> Integers:
+    """Return the mask of codes, that of all predicted ones for None; arguments as `generate`.
+
+    Raises:
+        InputError: codes or mask do not fit the model.
+    """
+    if mask is None:
+        mask = np.ones_like(codes)
+        mask[:, : model.n_conditioning_codebooks] = 0
+    require_codes(codes, n_codebooks=model.n_codebooks, mask_token=model.mask_token)
+    require_mask(mask, codes)
+    return mask
+
+
+def logits_are_not_finite(place: str) -> NotFiniteError:
+    """Return what to raise at a place: component, step and seed."""
+    return NotFiniteError(
+        f"{place}: logits are not finite; the component computes nonsense, so nothing is made"
+        " of it. Verify the artifacts (vampnet-onnx verify)"
+    )
+
+
+def confidences_are_no_numbers(place: str, settings: GenerationSettings) -> NotFiniteError:
+    """Return what to raise at a place; see `logits_are_not_finite`."""
+    return NotFiniteError(
+        f"{place}: confidences are not numbers; temperature = {settings.temperature} is too"
+        " small for these logits, raise it, or mask_temperature ="
+        f" {settings.mask_temperature} too large, lower it"
+    )
+
+
+def guidance_is_too_large(place: str, settings: GenerationSettings) -> NotFiniteError:
+    """Return what to raise at a place; see `logits_are_not_finite`."""
+    return NotFiniteError(
+        f"{place}: cfg_guidance = {settings.cfg_guidance} is too large for these logits, lower"
+        " it"
+    )
 
 
 def apply_mask(codes: Integers, mask: Integers, mask_token: int) -> Integers:
@@ -136,19 +169,14 @@ def _guided_logits(
         codes = np.concatenate([codes, np.full_like(codes, model.mask_token)])
     logits = model.logits(codes)
     if not np.isfinite(logits).all():
-        raise NotFiniteError(
-            f"{place}: logits are not finite; the component computes nonsense, so nothing is"
-            " made of it. Verify the artifacts (vampnet-onnx verify)"
-        )
+        raise logits_are_not_finite(place)
     if scale is None or not guided:
         return logits
     conditional, unconditional = np.split(logits, 2)
     with np.errstate(over="ignore", invalid="ignore"):  # looked for below
         logits = np.float32(scale) * conditional + np.float32(1 - scale) * unconditional
     if not np.isfinite(logits).all():
-        raise NotFiniteError(
-            f"{place}: cfg_guidance = {scale} is too large for these logits, lower it"
-        )
+        raise guidance_is_too_large(place, settings)
     return logits
 
 

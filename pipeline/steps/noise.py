@@ -32,30 +32,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.noise import LN2_HIGH, LN2_LOW, LOG_SERIES, MASK, SEEDS, TOKENS
 from vampnet_onnx.configs.settings import MaskSettings
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 
-TOKENS = 0  # stream of the generation
-MASK = 1  # stream of the mask
-
-_SEEDS = 1 << 64
+_WORDS = 4  # that a counter gives
 _BLOCK = 1 << 14  # numbers made at a time, so that the arrays of `log` stay in the cache
-
-# Coefficients of log((1 + s) / (1 - s)) - 2s in powers of s**2, and ln 2 in two parts of which
-# the first has zeros at its end.  Source: FreeBSD msun, e_log.c (Sun Microsystems, 1993).
-_SERIES = (
-    6.666666666666735130e-01,
-    3.999999999940941908e-01,
-    2.857142874366239149e-01,
-    2.222219843214978396e-01,
-    1.818357216161805012e-01,
-    1.531383769920937332e-01,
-    1.479819860511658591e-01,
-)
-_LN2_HIGH = 6.93147180369123816490e-01
-_LN2_LOW = 1.90821492927058770002e-10
 
 
 class NoiseSource(Protocol):
@@ -108,7 +92,11 @@ DrawsOf = Callable[[int], Draws]
 
 
 class PhiloxNoise:
-    """Seeded noise, the same on every platform; see the module's text for its definition."""
+    """Seeded noise, the same on every platform; see the module's text for its definition.
+
+    Attributes:
+        place: how many words of the stream are taken.
+    """
 
     def __init__(self, seed: int, *, stream: int = TOKENS) -> None:
         """Start a stream.
@@ -120,33 +108,44 @@ class PhiloxNoise:
         Raises:
             InputError: the seed is out of range.
         """
-        if not 0 <= seed < _SEEDS:
+        if not 0 <= seed < SEEDS:
             raise InputError(f"seed = {seed} is outside 0 to 2**64 - 1")
         self.name = f"seed {seed}"
-        self._key = seed | stream << 64
+        self.seed, self.stream = seed, stream
         self.restart()
 
     def restart(self) -> None:
         """Go back to the first word."""
-        self._words = np.random.Philox(key=self._key)
+        self.move_to(0)
+
+    def move_to(self, place: int) -> None:
+        """Go to where so many words of the stream are taken."""
+        key = self.seed | self.stream << 64
+        self._words = np.random.Philox(key=key, counter=place // _WORDS)
+        self._words.random_raw(place % _WORDS)
+        self.place = place
+
+    def _taken(self, count: int) -> NDArray[np.uint64]:
+        self.place += count
+        return self._words.random_raw(count)
 
     def exponential(self, shape: tuple[int, ...]) -> Floats:
         """Return Exponential(1) noise, float32, from 2**-53 to 36.8."""
         numbers = np.empty(math.prod(shape), np.float32)
         for start in range(0, numbers.size, _BLOCK):
             part = numbers[start : start + _BLOCK]
-            odd = (self._words.random_raw(part.size) >> np.uint64(12)) * 2 + 1
+            odd = (self._taken(part.size) >> np.uint64(12)) * 2 + 1
             part[...] = -log(odd.astype(np.float64) * 2.0**-53)
         return numbers.reshape(shape)
 
     def uniform(self, shape: tuple[int, ...]) -> Floats:
         """Return uniform noise, float32, from 2**-24 to 1 - 2**-24."""
-        odd = (self._words.random_raw(math.prod(shape)) >> np.uint64(41)) * 2 + 1
+        odd = (self._taken(math.prod(shape)) >> np.uint64(41)) * 2 + 1
         return (odd.astype(np.float32) * np.float32(2.0**-24)).reshape(shape)
 
     def integers(self, below: int, shape: tuple[int, ...]) -> Integers:
         """Return integers from 0 to `below` - 1, int64; `below` is 1 to 2**32."""
-        high = self._words.random_raw(math.prod(shape)) >> np.uint64(32)
+        high = self._taken(math.prod(shape)) >> np.uint64(32)
         return (high * np.uint64(below) >> np.uint64(32)).astype(np.int64).reshape(shape)
 
 
@@ -194,11 +193,11 @@ def log(x: NDArray[np.float64]) -> NDArray[np.float64]:
     k = (exponent - small).astype(np.float64)
     s = f / (f + 2.0)
     z = s * s
-    series = z * _SERIES[-1]
-    for coefficient in reversed(_SERIES[:-1]):
+    series = z * LOG_SERIES[-1]
+    for coefficient in reversed(LOG_SERIES[:-1]):
         series += coefficient
         series *= z
     half = f * f
     half *= 0.5
-    inner = s * (half + series) + k * _LN2_LOW
-    return k * _LN2_HIGH - ((half - inner) - f)
+    inner = s * (half + series) + k * LN2_LOW
+    return k * LN2_HIGH - ((half - inner) - f)

@@ -14,12 +14,13 @@ import numpy as np
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.settings import GenerationSettings, VampSettings
-from vampnet_onnx.pipeline.version.components import Codec, Transformer
+from vampnet_onnx.pipeline.version.components import Codec, Generator, Transformer
 from vampnet_onnx.pipeline.version.session import Graph
 
 from .checks import require_codes, require_mask
 from .generate import apply_mask, generate
-from .noise import Integers, NoiseSource
+from .generator import generate_in_graph
+from .noise import Integers, NoiseSource, PhiloxNoise
 from .streaming import joined, pieces
 
 # Told what is at work (such as ``coarse``), how many of its sampling steps are done and how
@@ -54,8 +55,8 @@ class Vamped:
 class _Part:
     """A transformer that generates chunk by chunk, and counts its sampling steps."""
 
-    model: Transformer
-    sampler: Graph
+    model: Transformer | Generator
+    sampler: Graph | None
     settings: GenerationSettings
     noise: NoiseSource
     chunk: int  # frames generated at a time
@@ -76,6 +77,18 @@ class _Part:
     def _generate_chunk(self, codes: Integers, mask: Integers, *, where: str) -> Integers:
         if self.reseed:
             self.noise.restart()
+        if isinstance(self.model, Generator):
+            assert isinstance(self.noise, PhiloxNoise), "a generator makes its own noise"
+            return generate_in_graph(
+                self.model,
+                codes,
+                mask,
+                settings=self.settings,
+                noise=self.noise,
+                on_step=self._step,
+                where=where,
+            )
+        assert self.sampler is not None, "a transformer takes the sampler beside it"
         return generate(
             self.model,
             self.sampler,
@@ -96,9 +109,9 @@ def vamp(
     codes: Integers,
     mask: Integers,
     *,
-    coarse: Transformer,
-    c2f: Transformer | None,
-    sampler: Graph,
+    coarse: Transformer | Generator,
+    c2f: Transformer | Generator | None,
+    sampler: Graph | None,
     codec: Codec,
     settings: VampSettings,
     noise: NoiseSource,
@@ -110,6 +123,8 @@ def vamp(
         codes: int64 [1 or B, C, T] of all codebooks.
         mask: int64 [1 or B, C, T] of 0 and 1.
         c2f: generates the fine codes; None keeps those of the input, by request.
+        sampler: what a transformer samples by; a generator has it inside.
+        noise: `PhiloxNoise` for a generator.
         codec: for seconds to frames and the number of codebooks.
 
     Returns:
@@ -126,7 +141,10 @@ def vamp(
     codes, mask = stretch(codes, mask, settings.time_stretch_factor)
 
     def part(
-        model: Transformer, chosen: GenerationSettings, chunk_s: float, rounds: int = 1
+        model: Transformer | Generator,
+        chosen: GenerationSettings,
+        chunk_s: float,
+        rounds: int = 1,
     ) -> _Part:
         chunk = codec.frames_of(chunk_s)
         steps = rounds * -(-codes.shape[-1] // chunk) * chosen.steps
@@ -147,8 +165,8 @@ def coarse_to_fine(
     codes: Integers,
     mask: Integers | None,
     *,
-    c2f: Transformer,
-    sampler: Graph,
+    c2f: Transformer | Generator,
+    sampler: Graph | None,
     codec: Codec,
     settings: GenerationSettings,
     chunk_s: float,

@@ -28,7 +28,14 @@ from vampnet_onnx.configs.manifest import (
     ComponentRecord,
     Fact,
 )
-from vampnet_onnx.configs.names import CODEC, FLOAT32, FORMS, TRANSFORMERS, variant_of
+from vampnet_onnx.configs.names import (
+    CODEC,
+    FLOAT32,
+    FORMS,
+    GENERATOR,
+    TRANSFORMERS,
+    variant_of,
+)
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.configs.store import VERSION, read_manifest, versions
 
@@ -75,6 +82,17 @@ class Transformer:
         Takes codes, int64 [B, n_codebooks, T], mask token allowed.
         """
         return self.session().run({"codes": codes})["logits"]
+
+
+@dataclass(frozen=True)
+class Generator:
+    """A graph that holds a transformer and all of a generation with it; see `Transformer`."""
+
+    name: str  # of the transformer
+    session: Callable[[], Opened]
+    n_codebooks: int
+    n_conditioning_codebooks: int
+    mask_token: int
 
 
 class Components:
@@ -253,6 +271,39 @@ class Components:
             mask_token=record.dim("vocab_size"),
         )
 
+    def generator(self, name: str) -> Generator:
+        """Return the generator of a transformer, opened when it first runs.
+
+        Raises:
+            InputError: it is not among the artifacts.
+        """
+        identifier = generator_id(name)
+        record = self.record(identifier)
+        return Generator(
+            name=name,
+            session=partial(self.session, identifier),
+            n_codebooks=record.dim("n_codebooks"),
+            n_conditioning_codebooks=record.dim("n_conditioning_codebooks", least=0),
+            mask_token=record.dim("vocab_size"),
+        )
+
+    def has_generator(self, name: str) -> bool:
+        """Return whether a transformer has a generator."""
+        return self.artifacts.manifest.component(generator_id(name)) is not None
+
+    def instead_of_generator(self, name: str) -> str:
+        """Say why a transformer's generator cannot take its place; empty if it can.
+
+        A generator computes in float32, with no low-rank update, on ONNX Runtime's CPU.
+        """
+        if self._form:
+            return f"the form {self._form} is asked for"
+        if not self.runtime.is_usual:
+            return f"{self.runtime} is asked for"
+        if name in self._adapters:
+            return f"the adapter {self._adapters[name].name} is in use"
+        return ""
+
     def number(self, identifier: str, name: str) -> int:
         """Return a fact of a component that is a number.
 
@@ -323,6 +374,11 @@ class Components:
         )
 
 
+def generator_id(name: str) -> str:
+    """Return what the generator of a transformer is called."""
+    return f"{name}.{GENERATOR}"
+
+
 def _check_signature(record: ComponentRecord, session: Opened) -> None:
     """Refuse a file that does not take and give what the manifest says."""
     wanted, found = (record.inputs, record.outputs), (session.inputs, session.outputs)
@@ -391,6 +447,8 @@ def _way_out(identifier: str) -> str:
             f"export it (vampnet-onnx export --checkpoint DIR --variants {FLOAT32},{variant}),"
             " or leave --variant out"
         )
+    if variant == GENERATOR:
+        return "export it (vampnet-onnx export --checkpoint DIR --generator)"
     if name == "c2f":
         return (
             "export it (vampnet-onnx export --checkpoint DIR, with c2f.pth in DIR), or ask for"

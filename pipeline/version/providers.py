@@ -22,7 +22,7 @@ import onnxruntime as ort
 from vampnet_onnx.configs.errors import EnvironmentLacksError
 from vampnet_onnx.configs.extras import require_optional
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.configs.names import TRANSFORMERS
+from vampnet_onnx.configs.names import GENERATOR, TRANSFORMERS
 from vampnet_onnx.configs.packaged import shipped
 from vampnet_onnx.configs.runtime import ProviderName, Runtime
 
@@ -82,12 +82,22 @@ def runtime_for(component: str, asked: Runtime) -> Runtime:
 
     See ``configs/providers.toml`` for what runs where, and why.  bf16 is for the transformers
     alone: of its three digits the codec's encoder makes other codes.
+
+    Args:
+        component: with variant.
     """
-    if asked.is_usual or component in TRANSFORMERS:
+    kind = _kind(component)
+    if asked.is_usual or kind in TRANSFORMERS:
         return asked
-    if component in shipped(_FILE)["on_device"]["components"]:
+    if kind in shipped(_FILE)["on_device"]["components"]:
         return replace(asked, bf16=False)
     return Runtime(threads=asked.threads)
+
+
+def _kind(component: str) -> str:
+    """Return what ``configs/providers.toml`` calls a component."""
+    name, _, variant = component.partition(".")
+    return GENERATOR if variant == GENERATOR else name
 
 
 def require_runtime(runtime: Runtime) -> None:
@@ -150,9 +160,9 @@ def where_it_runs(
     Args:
         placement: nodes by provider, as its session has it.
     """
-    runs = runtime_for(record.name, asked)
+    runs = runtime_for(record.id, asked)
     if runs.is_usual and not asked.is_usual:
-        return f"{record.id} on the CPU, {shipped(_FILE)['on_cpu'][record.name]}"
+        return f"{record.id} on the CPU, {shipped(_FILE)['on_cpu'][_kind(record.id)]}"
     if not placement:
         return f"{record.id} on {runs}"
     wanted = PROVIDERS[asked.provider].name

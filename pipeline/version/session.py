@@ -182,7 +182,7 @@ def open_session(
 
 def open_graph(path: Path, record: ComponentRecord, runtime: Runtime | None = None) -> Opened:
     """Load a component's file where it belongs, whatever its hash; see `open_session`."""
-    return open_file(path, runtime_for(record.name, runtime or Runtime()))
+    return open_file(path, runtime_for(record.id, runtime or Runtime()))
 
 
 def open_file(

@@ -102,7 +102,7 @@ def replay(folder: Path, runtime: Runtime = USUAL) -> Replayed:
         )
     except (InputError, TypeError, ValidationError) as error:
         raise InputError(f"{folder}: not a bundle of localise ({error})") from error
-    ran_on = runtime_for(facts.component.partition(".")[0], runtime)
+    ran_on = runtime_for(facts.component, runtime)
     found = open_file(folder / GRAPH, ran_on, sample=inputs).run(inputs)
     same = all(n in found and np.array_equal(found[n], a) for n, a in recorded.items())
     now = distance(list(reference.values()), list(found.values()))

@@ -70,7 +70,7 @@ def walkable(
     """
     if entry_and_form(record.variant)[1] == FLOAT16:
         graph.compute_in_float32()
-    runtime = walked_on(record.name, runtime)
+    runtime = walked_on(record.id, runtime)
     if not runtime.is_usual:
         graph.elsewhere = parts_on(runtime, record.file.name)
     return graph
@@ -116,7 +116,7 @@ def open_component(
         (*artifacts.manifest.sources, *(adapter.source for adapter in adapters)),
         artifacts.changed,
         graph,
-        walked_on(record.name, runtime),
+        walked_on(record.id, runtime),
         bool(adapters),
     )
 
@@ -149,7 +149,7 @@ def _plain(path: Path, component: str | None, runtime: Runtime) -> ComponentFile
         raise InputError(f"{path}: holds {record.id}, not {component}")
     unvouched = () if _is_vouched_for(record.file, path) else (path.name,)
     graph = walkable(graph, record, runtime)
-    ran_on = walked_on(record.name, runtime)
+    ran_on = walked_on(record.id, runtime)
     return ComponentFile(record, path, sources, unvouched, graph, ran_on)
 
 

@@ -28,6 +28,7 @@ from vampnet_onnx.verify.localisation.walk import localise
 from vampnet_onnx.verify.sides.oracle import Oracle
 from vampnet_onnx.verify.sides.recorded import RecordedReference
 from vampnet_onnx.verify.subjects.case import Case
+from vampnet_onnx.verify.subjects.registry import subject_of
 
 from .component_file import walkable, walked_on
 from .fresh import file_changes
@@ -122,18 +123,21 @@ def find_cause(
         seconds: after which it stops between two stages, and says so.
     """
     clock = Clock(seconds)
+    walks = subject_of(suspect.record).walks
     case = _case_to_walk(found)
     try:
-        seen = (
-            _Seen() if case is None else _walked(suspect, case, bool(_nonfinite(found)), clock)
-        )
+        seen = _Seen()
+        if case is not None and walks:
+            seen = _walked(suspect, case, bool(_nonfinite(found)), clock)
         changes = () if clock.over else suspect.changes()
         cause = _told(suspect, seen, changes, blamed)
     except (EnvironmentLacksError, InputError) as error:
         cause = Cause(component=found.id, what=str(error))
     name = case.id if case else ""
     # What no case shows, no walk does: there the gates look again.
-    again = ("localise", "--case", name) if case else ("verify", "--component", found.id)
+    again = ("localise" if walks else "verify", "--case", name)
+    if case is None:
+        again = ("verify", "--component", found.id)
     command = given.command(*again)
     return cause.model_copy(
         update={
@@ -233,7 +237,7 @@ def _told(
         return cause.model_copy(update={**told, "what": str(birth)})
     graph = seen.graph or suspect.graph()
     culprits = seen.walked.culprits if seen.walked else ()
-    runtime = walked_on(suspect.record.name, suspect.runtime)
+    runtime = walked_on(suspect.record.id, suspect.runtime)
     if seen.walked is None or not culprits:
         return cause.model_copy(update=_of_the_file(graph, changes, blamed, seen, runtime))
     first = next((f for f in seen.walked.findings if f.path == culprits[0]), None)

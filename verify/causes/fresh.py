@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx_ir as ir
 
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.export.components.component import Component, TracedComponent
+from vampnet_onnx.export.components.component import Component, network_of
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.exporter import Exported, export_component
 from vampnet_onnx.export.graphs import Graphs
@@ -49,9 +49,9 @@ def exported_afresh(
     Args:
         graphs: as of `fresh_graph`.
     """
-    graph = None
-    if isinstance(component, TracedComponent):
-        request = GraphRequest(component.structure, record.opset)
+    graph, network = None, network_of(component)
+    if network is not None:
+        request = GraphRequest(network.structure, record.opset)
         graph = partial(fresh_graph, request, graphs)
     return export_component(
         component, opset=record.opset, adaptable=adaptable, graph=graph, left=record.left

@@ -190,7 +190,7 @@ def localise_each(
         names += [
             record.id
             for record in opened.manifest.components
-            if recorded is None or recorded.has(record)
+            if subject_of(record).walks and (recorded is None or recorded.has(record))
         ]
     checkpoints = None
     if folder is not None:
@@ -290,6 +290,14 @@ def _require_graph(component: str, asked: str) -> None:
             f"{asked}: {component} is no file but several at work, so there are no modules to"
             f" walk; verify --component {component} says how the sides part, and what of it"
             " can be walked is walked by its own name, such as coarse"
+        )
+    whole = [item for subject in SUBJECTS if not subject.walks for item in subject.names]
+    if component in whole:
+        network = component.partition(".")[0]
+        raise InputError(
+            f"{asked}: {component} is one loop, of which nothing can be cut out; verify"
+            f" --component {component} says how its file differs from what its checkpoint"
+            f" gives; what is in the loop is walked by its own name: {network}, sampler"
         )
 
 

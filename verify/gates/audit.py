@@ -25,7 +25,7 @@ from vampnet_onnx.configs.manifest import (
     PassRecord,
 )
 from vampnet_onnx.configs.names import entry_and_form
-from vampnet_onnx.export.components.component import Component, TracedComponent
+from vampnet_onnx.export.components.component import Component, network_of
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.fingerprint import Fingerprint, Made, fingerprint
 from vampnet_onnx.export.graphs import Graphs
@@ -120,7 +120,8 @@ def audit(
         wrong.append(f"the file tells other passes of itself than {MANIFEST_NAME}")
     if made is not None and made.graph == held:
         return _with_claims(Measured(0), wrong, record, made.passes, origin)
-    kept = _Kept(component.module if isinstance(component, TracedComponent) else None)
+    network = network_of(component)
+    kept = _Kept(None if network is None else network.module)
     exported = exported_afresh(component, record, adaptable=adaptable, graphs=graphs)
     if fingerprint(exported.model) == held:
         return _with_claims(Measured(0), wrong, record, exported.passes, origin)

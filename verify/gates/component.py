@@ -22,7 +22,7 @@ from .measured import Measured
 from .report import component_report
 from .vacuity import identical_sides, input_sensitivity, vacuous_limits
 
-FILE_GATES = ("audit", "modules", "overflow")
+FILE_GATES = ("audit", "modules", "overflow", "own_loop")
 """Gates of the file itself, which whoever runs cases alone does not ask for."""
 
 

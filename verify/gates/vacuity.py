@@ -116,8 +116,8 @@ def _by_seed(sides: Sides, like: Case) -> Iterator[Sensitivity]:
     first, second = (
         sides.export(subject.inputs(sides.record, case)) for case in (like, another)
     )
-    for name, array in first.items():
-        yield Sensitivity(_moved(array, second[name]), f"output {name} with the seed")
+    for name in [name for name in first if name not in subject.unmoved]:
+        yield Sensitivity(_moved(first[name], second[name]), f"output {name} with the seed")
 
 
 def _by_input(sides: Sides, like: Case, enough: float) -> Iterator[Sensitivity]:

@@ -140,7 +140,7 @@ def run_sound(models: ModelSet, component: str, *, runs: int) -> tuple[int, list
         gates = load_gates()
         of_file = _of_file(models, record, path, gates)
         report = check_component(sides, matrix=matrix, gates=gates, of_file=of_file)
-        walked = subject.cases(record, matrix)[:_SOUND_WALKS]
+        walked = subject.cases(record, matrix)[: _SOUND_WALKS if subject.walks else 0]
         named = [
             f"{case.id}: {found.culprits[0] or NO_MODULE} was named"
             for case in walked
@@ -264,6 +264,8 @@ def _first_culprit(
     """Localise on the input of the smallest case that failed, by its id as a person would."""
     failing = [Case.parse(case.id) for case in reports if case.verdict is Verdict.FAIL]
     if not failing:
+        return NO_MODULE
+    if not subject_of(record).walks:
         return NO_MODULE
     smallest = min(failing, key=lambda case: case.length * case.batch)
     inputs = subject_of(record).inputs(record, smallest)

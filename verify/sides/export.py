@@ -87,6 +87,8 @@ def adapters_of(
     Args:
         lora: sha256 of the LoRA file by transformer.
     """
+    if not subject_of(record).adaptable:
+        return []
     names = {part.name for part in subject_of(record).parts(record, manifest)}
     made = [adapter for adapter in manifest.adapters if adapter.component in names]
     return [

@@ -199,6 +199,9 @@ class Subject:
         untried: inputs that by themselves need not move an output.
         settings: kinds of input or of options that its cases may have.
         needs: components that a whole is made of which is no file itself.
+        unmoved: outputs that the seed of a case need not move.
+        walks: its graph can be cut into modules, each to be run by itself.
+        adaptable: low-rank updates can be switched on in it.
         shares_reference: what the reference computes of a case is the same for every variant,
             and its models are needed to compare.
     """
@@ -207,6 +210,9 @@ class Subject:
     has_rounding = True
     probe_frames = 23
     untried: frozenset[str] = frozenset()
+    unmoved: frozenset[str] = frozenset()
+    walks = True
+    adaptable = True
     settings: tuple[str, ...] = ("",)
     needs: tuple[str, ...] = ()
     shares_reference = False

@@ -84,17 +84,17 @@ def run_generation(record: ComponentRecord, inputs: Outputs, models: ModelSet) -
     """
     codec = codec_of(models)
     settings = _options(inputs, record)
-    noise, log = _TorchPhilox(int(inputs["seed"])), list[_Seen]()
+    noise, log = TorchPhilox(int(inputs["seed"])), list[Seen]()
 
-    def watched(name: str) -> TokenModel:
+    def of(name: str) -> TokenModel:
         model = token_model(name, models.transformers[name], codec.quantizer)
-        return _watched(model, log)
+        return watched(model, log)
 
     made = interface.vamp(
         torch.from_numpy(inputs["codes"]),
         torch.from_numpy(inputs["mask"]),
-        coarse=watched("coarse"),
-        c2f=watched("c2f") if record.dim("n_fine", least=0) else None,
+        coarse=of("coarse"),
+        c2f=of("c2f") if record.dim("n_fine", least=0) else None,
         dims=codec.dims,
         settings=settings,
         noise=noise,
@@ -102,9 +102,10 @@ def run_generation(record: ComponentRecord, inputs: Outputs, models: ModelSet) -
     )
     tokens = made.tokens.numpy()
     plan = steps_of(record, settings, tokens.shape[-1])
-    sampled = [_required(seen).sampled.numpy() for seen in log]
-    handed_on = [_required(seen).codes.numpy() for seen in log]
-    found, decisions = _margins(log, plan, settings)
+    sampled = [required(seen).sampled.numpy() for seen in log]
+    handed_on = [required(seen).codes.numpy() for seen in log]
+    chosen = [settings.coarse if s.component == "coarse" else settings.c2f for s in plan]
+    found, decisions = margins_of(log, chosen, [step.number for step in plan])
     return Computed(
         {
             "tokens": tokens,
@@ -118,7 +119,7 @@ def run_generation(record: ComponentRecord, inputs: Outputs, models: ModelSet) -
 
 
 @dataclass
-class _Seen:
+class Seen:
     """One step of the reference.
 
     Attributes:
@@ -134,10 +135,11 @@ class _Seen:
     exponential: Tensor | None = None
 
     def keep(self, result: sampling.StepResult, exponential: Tensor | None) -> None:
+        """Note what became of it."""
         self.result, self.exponential = result, exponential
 
 
-class _Margins(NamedTuple):
+class Margins(NamedTuple):
     """By step, each float64 [B, P, T]."""
 
     drawing: list[np.ndarray]
@@ -158,24 +160,33 @@ class _WatchedSampler:
         return self.made[-1]
 
 
-class _TorchPhilox:
+class TorchPhilox:
     """The pipeline's noise for PyTorch; `last` is that of the last draw, if there was one."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, place: int = 0) -> None:
+        """Begin where so many words of the seed's stream are taken."""
         self._noise = PhiloxNoise(seed)
+        self._noise.move_to(place)
         self._drawn: Tensor | None = None
         self.last: Tensor | None = None
 
+    @property
+    def place(self) -> int:
+        """How many words are taken."""
+        return self._noise.place
+
     def exponential(self, shape: tuple[int, ...]) -> Tensor:
+        """Return the noise of a draw."""
         self._drawn = torch.from_numpy(self._noise.exponential(shape))
         return self._drawn
 
     def uniform(self, shape: tuple[int, ...]) -> Tensor:
-        # A step asks for this once, and last.
+        """Return the noise of a remasking, which a step asks for once, and last."""
         self.last, self._drawn = self._drawn, None
         return torch.from_numpy(self._noise.uniform(shape))
 
     def restart(self) -> None:
+        """Go back to the first word."""
         self._noise.restart()
 
 
@@ -183,37 +194,42 @@ def _options(inputs: Outputs, record: ComponentRecord) -> VampSettings:
     return options(int(inputs["setting"]), len(inputs["codes"]), codec_facts(record))
 
 
-def _watched(model: TokenModel, log: list[_Seen]) -> TokenModel:
+def watched(model: TokenModel, log: list[Seen]) -> TokenModel:
     """Return the model, noting what it sees and gives."""
 
     def logits(codes: Tensor) -> Tensor:
-        log.append(_Seen(model, codes, model.logits(codes)))
+        log.append(Seen(model, codes, model.logits(codes)))
         return log[-1].logits
 
     return replace(model, logits=logits)
 
 
-def _required(seen: _Seen) -> sampling.StepResult:
+def required(seen: Seen) -> sampling.StepResult:
+    """Return what a step gave."""
     assert seen.result is not None, "a step that gave logits and sampled nothing"
     return seen.result
 
 
-def _margins(
-    log: list[_Seen], plan: Sequence[Step], settings: VampSettings
-) -> tuple[_Margins, list[Decisions]]:
-    found, decisions = _Margins([], [], [], []), list[Decisions]()
+def margins_of(
+    log: Sequence[Seen], settings: Sequence[GenerationSettings], numbers: Sequence[int]
+) -> tuple[Margins, list[Decisions]]:
+    """Return how far every step was from deciding otherwise, and what it decided by.
+
+    Args:
+        settings: of each step; `numbers` are those of the steps in their generations.
+    """
+    found, decisions = Margins([], [], [], []), list[Decisions]()
     at_start = torch.zeros(())
-    for seen, step in zip(log, plan, strict=True):
-        chosen = settings.coarse if step.component == "coarse" else settings.c2f
-        model, result = seen.model, _required(seen)
+    for seen, chosen, number in zip(log, settings, numbers, strict=True):
+        model, result = seen.model, required(seen)
         predicted = seen.codes[:, model.n_conditioning_codebooks :]
-        if step.number == 0:
+        if number == 0:
             at_start = count_at_start(seen.codes, predicted, model.mask_token, chosen.mode)
         (drawing, remasking), decided = sampling_margins(
             seen.logits,
             predicted,
             result,
-            step=step.number,
+            step=number,
             at_start=at_start,
             mask_token=model.mask_token,
             settings=chosen,

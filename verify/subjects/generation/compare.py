@@ -1,5 +1,7 @@
 """One whole generation, both sides: every step's tokens, then the audio."""
 
+from collections.abc import Callable
+
 import numpy as np
 
 from vampnet_onnx.configs.config import Ties
@@ -25,7 +27,10 @@ def compare_generation(
     if not, all that follows is an error, too.  Audio is compared where the tokens are equal.
     """
     wanted, tokens = reference.outputs, export["tokens"]
-    found, message = _differences(component, reference, export, ties)
+    coarse = component.dim("n_coarse")
+    found, message = differences(
+        reference, export, ties, lambda book: "coarse" if book < coarse else "c2f"
+    )
     final = wanted["tokens"] != tokens
     equal = ~final.any(axis=(1, 2))
     r, e = wanted["audio"], export["audio"]
@@ -53,13 +58,14 @@ def compare_generation(
     )
 
 
-def _differences(
-    component: ComponentRecord,
-    reference: Computed,
-    export: Outputs,
-    ties: Ties,
+def differences(
+    reference: Computed, export: Outputs, ties: Ties, network: Callable[[int], str]
 ) -> tuple[TokenDifferences, str]:
-    """Classify what differs at every step, bool [S, B, C, T], and say where it began."""
+    """Classify what differs at every step, bool [S, B, C, T], and say where it began.
+
+    Args:
+        network: gives the name of what makes a codebook.
+    """
     assert reference.margins is not None
     drawing, remasking, logits, confidence = reference.margins
     drawn = reference.outputs["sampled"] != export["sampled"]
@@ -100,7 +106,7 @@ def _differences(
         later[first + 1 :] = differs[first + 1 :]
         margins = np.where(drawn[first], drawing[first], remasking[first])
         message = _message(
-            component,
+            network,
             reference.outputs["sampled"],
             first,
             drawn[first],
@@ -125,7 +131,7 @@ def _unflattened(flat: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _message(
-    component: ComponentRecord,
+    network: Callable[[int], str],
     sampled: np.ndarray,
     first: int,
     drawn: np.ndarray,
@@ -138,10 +144,9 @@ def _message(
         int(i) for i in np.argwhere(unexplained if unexplained.any() else ambiguous)[0]
     )
     frames = np.flatnonzero((sampled[first] != NOWHERE).any(axis=(0, 1)))
-    model = "coarse" if book < component.dim("n_coarse") else "c2f"
     what = "drawn" if drawn[item, book, frame] else "chosen to be masked again"
     return (
-        f"first difference, {kind}: step {first + 1} of {len(sampled)}, by {model} on frames"
-        f" {frames[0]} to {frames[-1]}; item {item}, codebook {book}, frame {frame}: another"
-        f" code {what}, {margin_words(margins[item, book, frame], ' nats')}"
+        f"first difference, {kind}: step {first + 1} of {len(sampled)}, by {network(book)} on"
+        f" frames {frames[0]} to {frames[-1]}; item {item}, codebook {book}, frame {frame}:"
+        f" another code {what}, {margin_words(margins[item, book, frame], ' nats')}"
     )

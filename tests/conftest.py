@@ -93,6 +93,19 @@ def nano_artifacts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Arti
 
 
 @pytest.fixture(scope="session")
+def generator_artifacts(nano: Path, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
+    """What codes to codes takes of the nano set, generators with it; tests copy it."""
+    parts = ("coarse", "c2f", "mask_generator", "sampler")
+    options = {"components": parts, "inputs": ("codes",), "generator": True}
+    folder = made_once(
+        tmp_path_factory,
+        "nano-generators",
+        lambda new: export_to(new / "v1", nano, **options),
+    )
+    return open_artifacts(folder / "v1")
+
+
+@pytest.fixture(scope="session")
 def golden_artifacts(golden: GoldenSet, tmp_path_factory: pytest.TempPathFactory) -> Artifacts:
     """Every component of a golden set, exported once; tests copy what they change."""
     return _exported(golden.folder, tmp_path_factory)

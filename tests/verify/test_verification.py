@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -18,14 +19,16 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.interrupts import Interrupted
 from vampnet_onnx.export.fingerprint import Fingerprint, Made
 from vampnet_onnx.export.graphs import Graphs
+from vampnet_onnx.export.onnx_file import read_graph, save_beside
 from vampnet_onnx.export.trace import GraphRequest
 from vampnet_onnx.models import Checkpoints
-from vampnet_onnx.reports import Report, Verdict
+from vampnet_onnx.reports import Component, Report, Verdict
 from vampnet_onnx.reports.junit import render_junit
 from vampnet_onnx.reports.pages import render_html, render_markdown
 from vampnet_onnx.verify import verification
 from vampnet_onnx.verify.causes import fresh
 from vampnet_onnx.verify.gates.component import OF_ALL
+from vampnet_onnx.verify.self_test.run import chosen_defects
 from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
 from vampnet_onnx.verify.sides.upstream import UpstreamReference, Worker
 from vampnet_onnx.verify.subjects.registry import subject_of
@@ -173,3 +176,37 @@ def test_an_interrupt_keeps_what_was_found_and_is_never_a_pass(
     assert ("<error" in render_junit(report)) == (verdict is Verdict.INTERRUPTED)
     assert f"<title>{verdict}: " in render_html(report)
     assert render_markdown(report).splitlines()[0].partition(": ")[0].endswith(verdict)
+
+
+def test_a_generator_is_verified_and_what_happened_to_its_file_is_said(
+    generator_artifacts: Artifacts, nano: Path, tmp_path: Path
+) -> None:
+    def verified(artifacts: Artifacts) -> Component:
+        report = verify_artifacts(
+            artifacts,
+            Checkpoints(nano),
+            matrix=matrix(seeds=[0], frames=[9]),
+            gates=load_gates(),
+            toolchain=artifacts.manifest.toolchain,
+            only=("coarse.generator",),
+            localise_seconds=60,
+            progress=lambda *_: None,
+        )
+        return report.components[0]
+
+    sound = verified(generator_artifacts)
+    assert sound.verdict is Verdict.PASS
+    measured = {gate.name for gate in sound.gates}
+    assert {"audit", "own_loop", "tokens_unexplained"} < measured and "modules" not in measured
+    shutil.copytree(generator_artifacts.folder, folder := tmp_path / "v1")
+    path = folder / "coarse.generator.onnx"
+    model = read_graph(path)
+    (defect,) = chosen_defects(["TemperatureOfTheLastStep"])
+    defect.plant(model)  # type: ignore[attr-defined]
+    save_beside(model, path, folder / "coarse.onnx")
+    wrong = verified(open_artifacts(folder, unsealed=True))
+    failed = {gate.name for gate in wrong.gates if gate.verdict is Verdict.FAIL}
+    assert {"audit", "own_loop", "tokens_unexplained"} <= failed
+    (cause,) = wrong.causes
+    assert cause.module == "loop.sampler.remask" and "Mul" in cause.what
+    assert "verify" in cause.command and "--case coarse.generator/" in cause.command

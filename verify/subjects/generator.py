@@ -31,11 +31,11 @@ from .random import Random
 _CORRECTED: Mapping[str, Any] = {"mode": Mode.CORRECTED}
 _SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "published": {},
-    "filtered": {**_CORRECTED, "top_k": 12, "top_p": 0.9, "temperature": 0.8},
+    "filtered": {**_CORRECTED, "top_p": 0.9, "temperature": 0.8},
     "guided": {**_CORRECTED, "cfg_guidance": 2.5, "typical_filtering": False},
     "idle_guidance": {"cfg_guidance": 3.0, "mask_temperature": 3.0},
     "argmax_last": {"sample_cutoff": 0.5, "top_p": 0.8},
-    "further": {**_CORRECTED, "typical_filtering": False, "mask_temperature": 6.0},
+    "further": {**_CORRECTED, "typical_mass": 0.02, "mask_temperature": 6.0},
     "further_cold": {"temperature": 0.5},
 }
 _FACTS = ("end", "bad_logits", "bad_confidence")
@@ -88,6 +88,7 @@ class Generator(Subject):
                 "steps": 3 + steps,
                 "typical_mass": 0.2 + 0.1 * mass,
                 "typical_min_tokens": 1 + least,
+                "top_k": 1 + vocab // 8 if case.setting == "filtered" else None,
                 **_SETTINGS[case.setting],
             }
         )

@@ -54,6 +54,9 @@ def test_a_new_component_costs_one_file(
         ("audio_processor", "from_0", False),
         ("audio_processor", "latents", False),
         ("sampler", "latents", False),
+        ("coarse", "generator", True),
+        ("coarse", "generator.int8", False),
+        ("sampler", "generator", False),
         ("decoder", "", False),
     ],
 )

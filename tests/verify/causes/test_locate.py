@@ -99,3 +99,8 @@ def test_a_whole_has_no_modules_to_walk(
 ) -> None:
     with pytest.raises(InputError, match=f"{name} is no file but several at work"):
         localise_error(nano_artifacts, nano, component=name)
+
+
+def test_a_generator_is_one_loop_that_is_not_walked(generator_artifacts: Artifacts) -> None:
+    with pytest.raises(InputError, match="walked by its own name: coarse, sampler"):
+        localise_error(generator_artifacts, "anywhere", component="coarse.generator")

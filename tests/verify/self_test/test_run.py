@@ -51,6 +51,15 @@ def test_what_outputs_hide_is_caught_by_both_gates_of_the_file(
     assert trial.right, trial.named
 
 
+def test_noise_that_begins_anew_is_caught_by_cases_and_named_by_the_audit(
+    tiny: ModelSet,
+) -> None:
+    (defect,) = chosen_defects(["StreamRestarted"])
+    trial = run_defect(tiny, defect)
+    assert {"tokens_unexplained", "facts_differing", "audit"} <= set(trial.gates)
+    assert trial.right and trial.named == "loop"
+
+
 @pytest.mark.parametrize(("component", "least"), [("c2f", 100), ("coarse.fp16", 4)])
 def test_sound_exports_raise_no_alarm_over_many_seeds(
     tiny: ModelSet, component: str, least: int

@@ -18,6 +18,7 @@ _FIRST = (
     "codec",
     "graph",
     "built",
+    "generator",
     "hidden",
     "forms",
 )  # as reports order them

@@ -91,7 +91,7 @@ class AlwaysAnd(GraphDefect, of="mask_generator", at="onsets"):
     """Strategies are combined by AND whatever is asked for."""
 
     def plant(self, model: ir.Model) -> None:
-        never = _constant(model, "never", np.array(False))
+        never = constant_of(model, "never", np.array(False))
         asked = next(v for v in model.graph.inputs if v.name == "combine_or")
         for use in list(asked.uses()):
             use.node.replace_input_with(use.idx, never)
@@ -146,7 +146,7 @@ class ThirdTakenAtATie(GraphDefect, of="sampler", at="draw"):
             nodes.append(node)
             return node
 
-        at = [_constant(model, f"tie/at_{i}", np.array([i])) for i in range(4)]
+        at = [constant_of(model, f"tie/at_{i}", np.array([i])) for i in range(4)]
         values, entries = add("TopK", best.inputs[0], at[3], outputs=2).outputs
         first, second = (add("Gather", values, i, axis=-1).outputs[0] for i in at[:2])
         third = add("Gather", entries, at[2], axis=-1).outputs[0]
@@ -164,7 +164,7 @@ class NucleusTooWide(GraphDefect, of="sampler", at="filter.top_p"):
 
     def plant(self, model: ir.Model) -> None:
         branch = next(nodes_of(model, self.culprit, "Greater"))
-        more = _constant(model, "more", np.array(0.1, np.float32))
+        more = constant_of(model, "more", np.array(0.1, np.float32))
         wider = ir.node(
             "Add",
             [branch.inputs[1], more],
@@ -183,7 +183,8 @@ def _users(model: ir.Model, name: str) -> list[ir.Node]:
     return [use.node for use in value.uses()]
 
 
-def _constant(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:
+def constant_of(model: ir.Model, name: str, array: np.ndarray) -> ir.Value:
+    """Add a constant to a graph."""
     value = ir.Value(
         name=name,
         type=ir.TensorType(ir.DataType.from_numpy(array.dtype)),
@@ -202,7 +203,7 @@ def _change_constant(model: ir.Model, path: str, kind: str, old: float, new: flo
                 continue
             held = used.const_value.numpy()
             if held == old:
-                changed = _constant(model, f"{kind}_changed", np.asarray(new, held.dtype))
+                changed = constant_of(model, f"{kind}_changed", np.asarray(new, held.dtype))
                 node.replace_input_with(i, changed)
                 return
     raise ValueError(f"no {kind} with {old} in {path}")

@@ -22,7 +22,8 @@ from .component import GeneratorComponent, TracedComponent, signature
 from .noise import exponential, uniform
 from .sampler import sampling_step
 
-_DONE_NOWHERE = -1
+_NOWHERE = -1
+_BAD = ("bad_logits", "bad_guidance", "bad_confidence")
 
 
 def generator(variant: str, network: TracedComponent) -> GeneratorComponent:
@@ -46,6 +47,7 @@ def generator(variant: str, network: TracedComponent) -> GeneratorComponent:
         confidence            that codes were kept by, of every step made, time-major
         end                   words of the noise that are taken now
         bad_logits            the step whose logits are not finite, where the loop ends; or -1
+        bad_guidance          likewise, where guidance makes finite logits something else
         bad_confidence        likewise, of confidences that are no numbers
 
     Args:
@@ -65,6 +67,7 @@ def generator(variant: str, network: TracedComponent) -> GeneratorComponent:
             signature("confidence", "float32", "made", "batch", "positions"),
             signature("end", "int64"),
             signature("bad_logits", "int64"),
+            signature("bad_guidance", "int64"),
             signature("bad_confidence", "int64"),
         ),
         dims=dims,
@@ -118,12 +121,12 @@ def _build(
     options = _options(given)
 
     def turn(number: Var, states: Sequence[Var]) -> tuple[Var, list[Var], list[Var]]:
-        current, _, place, bad_logits, bad_confidence = states
+        current, _, place, *bad = states
         with g.scope("step"):
             step = number + given["first_step"]
             conditioned = step.equals(0).where(seen_first, kept)
             seen = g.concat(1, conditioned, current)
-        logits = _logits(g, given, seen, model, vocab)
+        predicted, logits = _logits(g, given, seen, model, vocab)
         with g.scope("noise"):
             draws, place = _noise(g, given, step, place, logits)
         with g.scope("sampler"):
@@ -140,28 +143,32 @@ def _build(
                 vocab,
             )
         with g.scope("finite"):
-            finite = _all_finite(logits)
             confidence = made["confidence"]
             strange = confidence.op("IsNaN", dtype=np.bool_).cast(np.int64)
-            numbers = strange.reshape(-1).reduce("ReduceSum", 0).equals(0)
+            finite = _all_finite(predicted)
+            sound = [
+                finite,
+                _all_finite(logits) | ~finite,
+                strange.reshape(-1).reduce("ReduceSum", 0).equals(0),
+            ]
             states = [
                 made["next_codes"],
                 made["sampled"],
                 place,
-                finite.where(bad_logits, step),
-                numbers.where(bad_confidence, step),
+                *(holds.where(before, step) for holds, before in zip(sound, bad, strict=True)),
             ]
-        return finite & numbers, states, [made["sampled"], made["next_codes"], confidence]
+        going = sound[0] & sound[1] & sound[2]
+        return going, states, [made["sampled"], made["next_codes"], confidence]
 
     with g.scope("loop"):
         left = given["steps"] - given["first_step"]
-        nowhere = g.constant(_DONE_NOWHERE, np.int64)
+        nowhere = g.constant(_NOWHERE, np.int64)
         codes_of = ("batch", dims.n_codebooks - conditioning, "frames")
         last, stacked = g.loop(
             turn,
             given["step_count"].minimum(left),
-            [current, current, given["start"], nowhere, nowhere],
-            shapes=[codes_of, codes_of, (), (), ()],
+            [current, current, given["start"], nowhere, nowhere, nowhere],
+            shapes=[codes_of, codes_of, (), (), (), ()],
             results=[codes_of, codes_of, ("batch", "positions")],
         )
         tokens = g.concat(1, kept, last[1])
@@ -170,8 +177,7 @@ def _build(
         "tokens": tokens,
         **dict(zip(names, stacked, strict=True)),
         "end": last[2],
-        "bad_logits": last[3],
-        "bad_confidence": last[4],
+        **dict(zip(_BAD, last[3:], strict=True)),
     }
 
 
@@ -201,8 +207,12 @@ def _options(given: Mapping[str, Var]) -> dict[str, Var]:
 
 def _logits(
     g: GraphBuilder, given: Mapping[str, Var], codes: Var, model: ir.Model, vocab: int
-) -> Var:
-    """Build the transformer, once: with guidance the batch is doubled by masked items."""
+) -> tuple[Var, Var]:
+    """Build the transformer, once: with guidance the batch is doubled by masked items.
+
+    Returns:
+        Its own logits, and those that are sampled from.
+    """
     with g.scope("guidance"):
         guided = given["guided"] & given["corrected"]
         asked = g.when(guided, lambda: g.concat(0, codes, codes * 0 + vocab), lambda: codes)
@@ -217,7 +227,7 @@ def _logits(
         return scale.cast(np.float32) * conditional + share * without
 
     with g.scope("guidance"):
-        return g.when(guided, mixed, lambda: logits)
+        return logits, g.when(guided, mixed, lambda: logits)
 
 
 def _noise(

@@ -12,7 +12,12 @@ from vampnet_onnx.configs.generator import generator_options
 from vampnet_onnx.configs.settings import GenerationSettings
 from vampnet_onnx.pipeline.version.components import Generator
 
-from .generate import confidences_are_no_numbers, logits_are_not_finite, required_mask
+from .generate import (
+    confidences_are_no_numbers,
+    guidance_is_too_large,
+    logits_are_not_finite,
+    required_mask,
+)
 from .noise import Integers, PhiloxNoise
 
 
@@ -53,6 +58,8 @@ def generate_in_graph(
         place = f"{model.name}: step {step + 1} of {settings.steps}{where}, {noise.name}"
         if made["bad_logits"] >= 0:
             raise logits_are_not_finite(place)
+        if made["bad_guidance"] >= 0:
+            raise guidance_is_too_large(place, settings)
         if made["bad_confidence"] >= 0:
             raise confidences_are_no_numbers(place, settings)
         on_step()

@@ -38,7 +38,7 @@ _SETTINGS: Mapping[str, Mapping[str, Any]] = {
     "further": {**_CORRECTED, "typical_mass": 0.02, "mask_temperature": 6.0},
     "further_cold": {"temperature": 0.5},
 }
-_FACTS = ("end", "bad_logits", "bad_confidence")
+_FACTS = ("end", "bad_logits", "bad_guidance", "bad_confidence")
 
 
 class Generator(Subject):
@@ -137,8 +137,7 @@ class Generator(Subject):
                 "next_codes": torch.stack([result.codes for result in results]).numpy(),
                 "confidence": confidence.where(torch.isfinite(confidence), 0.0).numpy(),
                 "end": np.array(noise.place, np.int64),
-                "bad_logits": nowhere,
-                "bad_confidence": nowhere,
+                **dict.fromkeys(_FACTS[1:], nowhere),
             },
             np.stack([np.stack(part) for part in margins]),
             decisions=decisions,

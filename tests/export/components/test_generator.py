@@ -107,13 +107,13 @@ def test_the_command_line_makes_generators_and_says_what_shares_what(
     cli: Cli, nano: Path, tmp_path: Path
 ) -> None:
     made = cli(
-        *("export", "--checkpoint", nano, "--out", tmp_path, "--component", "c2f"),
+        *("export", "--checkpoint", nano, "--artifacts", tmp_path, "--component", "c2f"),
         *("--generator", "--json"),
     )
     assert set(json.loads(made.out)["files"]) == {"c2f", "c2f.generator"}
     refused(
         cli(
-            *("export", "--checkpoint", nano, "--out", tmp_path, "--component", "c2f"),
+            *("export", "--checkpoint", nano, "--artifacts", tmp_path, "--component", "c2f"),
             *("--generator", "--input", "latents"),
         ),
         "takes codes",

@@ -70,11 +70,20 @@ def test_a_variation_is_the_same_with_the_same_progress(
         assert len(by_graph[2]) > 9
 
 
-def test_an_error_says_the_same_of_the_place(pipeline: VampPipeline) -> None:
-    """A temperature that no float32 survives, in the second chunk of a stream."""
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"temperature": 1e-45}, "confidences are not numbers"),
+        ({"mode": Mode.CORRECTED, "cfg_guidance": 3e38}, "cfg_guidance = 3e+38 is too large"),
+    ],
+)
+def test_an_error_says_the_same_of_the_place(
+    pipeline: VampPipeline, options: dict[str, Any], said: str
+) -> None:
+    """What no float32 survives, in the second chunk of a stream."""
     parts, messages = pipeline.components, []
     codes = np.full((1, 2, 5), 3)
-    chosen = generation_settings(steps=4, temperature=1e-45)
+    chosen = generation_settings(steps=4, **options)
     for by_graph in (True, False):
         noise = PhiloxNoise(9)
         noise.move_to(17)
@@ -95,7 +104,7 @@ def test_an_error_says_the_same_of_the_place(pipeline: VampPipeline) -> None:
                 )
         messages.append(str(failed.value))
     assert messages[0] == messages[1]
-    assert messages[0].startswith("coarse: step 1 of 4 in chunk 2 of 3, seed 9: confidences")
+    assert messages[0].startswith(f"coarse: step 1 of 4 in chunk 2 of 3, seed 9: {said}")
 
 
 def test_codes_that_do_not_fit_are_refused_before_the_graph_runs(

@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .errors import InputError
 from .files import sha256
-from .names import BFLOAT16, TRANSFORMERS, entry_and_form, variant_of, variant_of_file
+from .names import BFLOAT16, GENERATOR, TRANSFORMERS, entry_and_form, variant_of, variant_of_file
 from .text import as_text
 
 SCHEMA_VERSION = 1
@@ -269,12 +269,13 @@ class Manifest(Record):
     def in_bf16(self) -> Self:
         """Return what OpenVINO makes of it in bf16: transformers are a form of their own.
 
-        Files that are forms themselves are left out.
+        Files that are forms themselves are left out, and generators stay what they are: they
+        run on ONNX Runtime.
         """
         found = list[ComponentRecord]()
         for record in self.components:
             entry, form = entry_and_form(record.variant)
-            if record.name not in TRANSFORMERS:
+            if record.name not in TRANSFORMERS or record.variant == GENERATOR:
                 found.append(record)
             elif form in ("", BFLOAT16):
                 variant = variant_of(entry, BFLOAT16)

@@ -15,7 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from .errors import InputError
 from .files import sha256
-from .names import BFLOAT16, GENERATOR, TRANSFORMERS, entry_and_form, variant_of, variant_of_file
+from .names import (
+    BFLOAT16,
+    GENERATOR,
+    TRANSFORMERS,
+    entry_and_form,
+    variant_of,
+    variant_of_file,
+)
 from .text import as_text
 
 SCHEMA_VERSION = 1

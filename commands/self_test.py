@@ -46,7 +46,7 @@ def self_test(
         require_report_place(into)
 
     with temporary_folder() as folder:
-        write_random_set(folder, like="tiny", seed=0)
+        write_random_set(folder, like="tiny", seed=0, beats=True)
         defects = chosen_defects(tuple(only or ()))
         with progress_bar() as bar:
             result = run_self_test(folder, defects, runs=runs, progress=bar)

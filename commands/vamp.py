@@ -263,6 +263,7 @@ def vamp(
 
     coarse = generation_settings(**_options_of(GenerationSettings, given))
     of_beats = _options_of(BeatSettings, given)
+    follow_beats = given["follow_beats"]
     if of_beats and beats is None and not follow_beats:
         raise InputError(
             f"{', '.join(of_beats)}: of no effect without beats; add --beats FILE or"
@@ -336,10 +337,10 @@ def _options(parameters: dict[str, Any]) -> dict[str, Any]:
             )
     if "preset" not in given:
         return given
-    found = preset_options(given["preset"]) | given
-    if "after_beat_s" in found and "beats" not in found:
-        raise InputError(f"preset {given['preset']!r} follows beats; add --beats FILE")
-    return found
+    preset = preset_options(given["preset"])
+    if "after_beat_s" in preset and "beats" not in given:
+        given["follow_beats"] = True  # as the app does
+    return preset | given
 
 
 def _dashed(name: str) -> str:

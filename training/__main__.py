@@ -47,7 +47,7 @@ def train(
     folder: Folder,
     stage: Annotated[
         list[str] | None,
-        typer.Option(help="codec, coarse, c2f or lora only; may be repeated."),
+        typer.Option(help="codec, coarse, c2f, lora or wavebeat only; may be repeated."),
     ] = None,
     threads: Annotated[
         int, typer.Option(min=0, help="Threads of PyTorch; 0 leaves the choice to it.")
@@ -75,7 +75,7 @@ def train(
 
 @app.command()
 def evaluate(folder: Folder, output: Output = None) -> None:
-    """Measure codec and transformers on pieces that were never trained on.
+    """Measure all networks on pieces that were never trained on.
 
     Example:
       python -m training evaluate checkpoints/demo --out checkpoints/demo/quality.json

@@ -66,6 +66,16 @@ class _Plan:
         return tone(timbre, frequency, ticks * self.tick_s, self.rate)
 
 
+def beats(style: Style, seed: int, *, seconds: float) -> tuple[list[float], list[float]]:
+    """Return when a piece has beats, and downbeats: seconds from its start."""
+    tick_s = _one(_draws(style, seed), style.ticks_s)
+
+    def every(ticks: int) -> list[float]:
+        return [tick * tick_s for tick in range(0, math.ceil(seconds / tick_s), ticks)]
+
+    return every(style.beat), every(style.bar)
+
+
 def piece(style: Style, seed: int, *, seconds: float, rate: int) -> Samples:
     """Make a piece of music.
 
@@ -78,7 +88,7 @@ def piece(style: Style, seed: int, *, seconds: float, rate: int) -> Samples:
     Returns:
         float32 [seconds * rate], its peak at 0.8.
     """
-    draw = np.random.default_rng([style.number, seed])
+    draw = _draws(style, seed)
     tick_s = _one(draw, style.ticks_s)
     plan = _Plan(
         style=style,
@@ -162,6 +172,10 @@ def _drums(plan: _Plan, draw: np.random.Generator) -> Iterator[Event]:
             for tick in ticks:
                 samples = hit(drum, kit, plan.rate)
                 yield Event(bar * plan.style.bar + tick, samples, _GAINS[drum])
+
+
+def _draws(style: Style, seed: int) -> np.random.Generator:
+    return np.random.default_rng([style.number, seed])
 
 
 def _one(draw: np.random.Generator, choices: Sequence[T]) -> T:

@@ -9,23 +9,31 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from vampnet_onnx.configs.names import TRANSFORMERS
+from vampnet_onnx.configs.names import TRACKER, TRANSFORMERS
 from vampnet_onnx.models import (
     LAC,
     ResidualVectorQuantize,
     VampNet,
+    WaveBeat,
     load_vampnet,
     read_checkpoint,
     read_lora,
 )
+from vampnet_onnx.models.behaviour.beats import beat_logits
+from vampnet_onnx.models.checkpoints.tracker import load_tracker, read_tracker
+from vampnet_onnx.pipeline.steps.beats import beat_times
 
+from .beat_training import at_tempi
 from .corpus import AT_ONCE, prepared_pieces
+from .music import beats, piece
 from .recipe import Recipe
 from .spectra import log_mel, magnitudes
 from .stages import lora_file, open_codec, piece_codes
+from .styles import STYLES, Style
 from .token_training import masked_cross_entropy, random_masks
 
 _WINDOW, _BANDS = 1024, 64
+_NEAR = 0.07  # seconds from a beat within which it counts as found
 
 
 @dataclass(frozen=True)
@@ -72,6 +80,19 @@ class LoraQuality:
 
 
 @dataclass(frozen=True)
+class BeatQuality:
+    """How well beats are found, as F-measure within 70 ms, mean of the pieces.
+
+    Attributes:
+        beats: of all beats.
+        downbeats: of the first of each bar.
+    """
+
+    beats: float
+    downbeats: float
+
+
+@dataclass(frozen=True)
 class Quality:
     """All of it.
 
@@ -80,12 +101,14 @@ class Quality:
         codec: the codec's.
         transformers: by name.
         lora: of the fine-tune, by transformer; empty where there is none.
+        wavebeat: of the beat tracker, by style; empty where there is none.
     """
 
     clips: int
     codec: CodecQuality
     transformers: dict[str, TokenQuality]
     lora: dict[str, LoraQuality]
+    wavebeat: dict[str, BeatQuality]
 
 
 def measure(folder: Path, recipe: Recipe, *, clips: int) -> Quality:
@@ -114,8 +137,18 @@ def measure(folder: Path, recipe: Recipe, *, clips: int) -> Quality:
                 token_quality(model, codec.quantizer, codes).cross_entropy,
                 token_quality(tuned, codec.quantizer, codes).cross_entropy,
             )
+    tracked: dict[str, BeatQuality] = {}
+    if (file := folder / f"{TRACKER}.pth").exists():
+        tracker = load_tracker(read_tracker(file))
+        seconds = recipe.frames * codec.dims.hop_length / codec.dims.sample_rate
+        seeds = range(recipe.first_held_out, recipe.first_held_out + clips)
+        for name in recipe.wavebeat.styles:
+            # At tempi between those that it learnt from.
+            style = at_tempi(STYLES[name], recipe.wavebeat.tempi - 1)
+            tracked[name] = beat_quality(tracker, style, seeds, seconds=seconds)
     codes = _held_out(codec, recipe.codec.styles, recipe, clips)
-    return Quality(clips, codec_quality(codec, codes, recipe), transformers, lora)
+    quality = codec_quality(codec, codes, recipe)
+    return Quality(clips, quality, transformers, lora, tracked)
 
 
 @torch.no_grad()
@@ -161,6 +194,36 @@ def token_quality(
     predicted = own[:, model.dims.n_conditioning_codebooks :]
     unigram = _mean(torch.stack([_entropy(book) for book in predicted.unbind(1)]))
     return TokenQuality(cross_entropy, unigram, round(1 - cross_entropy / unigram, 4))
+
+
+@torch.no_grad()
+def beat_quality(
+    tracker: WaveBeat, style: Style, seeds: Sequence[int], *, seconds: float
+) -> BeatQuality:
+    """Measure a beat tracker on pieces of a style."""
+    dims, found = tracker.dims, []
+    for seed in seeds:
+        samples = piece(style, seed, seconds=seconds, rate=dims.audio_sample_rate)
+        logits = beat_logits(torch.from_numpy(samples)[None, None], tracker)[0].numpy()
+        heard, known = beat_times(logits, dims.frame_rate), beats(style, seed, seconds=seconds)
+        found.append([f_measure(*both) for both in zip(heard, known, strict=True)])
+    return BeatQuality(*(_mean(column) for column in torch.tensor(found).unbind(1)))
+
+
+def f_measure(found: Sequence[float], known: Sequence[float]) -> float:
+    """Return the F-measure of beats found within 70 ms of known ones, both in order.
+
+    A beat counts once; taking the earliest that is near pairs as many as can be.
+    """
+    hits = 0
+    left = list(known)
+    for time in found:
+        while left and left[0] < time - _NEAR:
+            left.pop(0)
+        if left and left[0] <= time + _NEAR:
+            left.pop(0)
+            hits += 1
+    return 2 * hits / max(len(found) + len(known), 1)
 
 
 def mel(audio: Tensor, rate: int) -> Tensor:

@@ -55,6 +55,16 @@ class LoraStage(Stage):
     rank: Positive
 
 
+class TrackerStage(Stage):
+    """The beat tracker's training; its frames are the tracker's own.
+
+    Attributes:
+        tempi: how many, from the fastest of a style to its slowest.
+    """
+
+    tempi: Annotated[int, Field(ge=2)]
+
+
 class Evaluation(_Section):
     """How quality is measured.
 
@@ -90,6 +100,7 @@ class Recipe(_Section):
         coarse: the coarse transformer's.
         c2f: the coarse-to-fine transformer's.
         lora: the fine-tune.
+        wavebeat: the beat tracker's training.
         evaluation: what is measured.
         clip: that is shipped.
     """
@@ -101,6 +112,7 @@ class Recipe(_Section):
     coarse: Stage
     c2f: Stage
     lora: LoraStage
+    wavebeat: TrackerStage
     evaluation: Evaluation
     clip: Clip
 

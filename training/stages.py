@@ -1,4 +1,4 @@
-"""From the recipe to checkpoint files: codec, both transformers, the fine-tune."""
+"""From the recipe to checkpoint files: codec, transformers, fine-tune, beat tracker."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ from torch import Tensor, nn
 
 from vampnet_onnx.configs.files import is_there, replacing
 from vampnet_onnx.configs.interrupts import Interrupted
-from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
-from vampnet_onnx.models import LAC, load_codec, load_vampnet, read_checkpoint
+from vampnet_onnx.configs.names import CODEC, TRACKER, TRANSFORMERS
+from vampnet_onnx.models import (
+    LAC,
+    CodecDims,
+    TrackerDims,
+    load_codec,
+    load_vampnet,
+    read_checkpoint,
+)
 from vampnet_onnx.models.checkpoints.checkpoint import save_checkpoint, spoken_kwargs
 from vampnet_onnx.models.checkpoints.random_checkpoint import sizes
+from vampnet_onnx.models.checkpoints.tracker import tracker_content
 
+from .beat_training import train_tracker
 from .codec_training import train_codec
 from .corpus import encoded_pieces
 from .optimise import Progress, device, is_whole
@@ -26,7 +35,7 @@ from .token_training import train_lora, train_transformer
 LORA = "lora"
 LOSSES = "losses"  # folder beside the checkpoints
 UNFINISHED = "unfinished"  # the same, of what an interrupt stopped
-STAGES = (CODEC, *TRANSFORMERS, LORA)
+STAGES = (CODEC, *TRANSFORMERS, LORA, TRACKER)
 _NOTE = "from scratch, on procedural music, by the training package of vampnet-onnx"
 
 
@@ -48,6 +57,8 @@ def train_stage(folder: Path, stage: str, recipe: Recipe, *, progress: Progress)
     elif stage == LORA:
         for name in TRANSFORMERS:
             _train_lora(folder, name, recipe, progress)
+    elif stage == TRACKER:
+        _train_tracker(folder, recipe, progress)
     else:
         _train_transformer(folder, stage, recipe, progress)
 
@@ -114,6 +125,20 @@ def _train_lora(folder: Path, name: str, recipe: Recipe, progress: Progress) -> 
     state, curve = train_lora(base, codec, corpus, stage, progress=progress)
     with _kept(target, folder, f"{LORA}-{name}", curve, stage) as temporary:
         save_checkpoint(state, temporary)
+
+
+def _train_tracker(folder: Path, recipe: Recipe, progress: Progress) -> None:
+    target = folder / f"{TRACKER}.pth"
+    if is_there(target):
+        return
+    known = sizes()[recipe.size]
+    dims, stage = TrackerDims(**known[TRACKER]), recipe.wavebeat
+    codec = CodecDims.from_kwargs(known[CODEC], "sizes.toml")
+    seconds = recipe.frames * codec.hop_length / codec.sample_rate
+    model, curve = train_tracker(dims, stage, seconds=seconds, progress=progress)
+    with _kept(target, folder, TRACKER, curve, stage) as temporary:
+        content = tracker_content(model.state_dict(), dims, {"trained": _NOTE})
+        save_checkpoint(content, temporary)
 
 
 @contextlib.contextmanager

@@ -25,6 +25,7 @@ class Style:
         ticks_s: seconds of a tick, the shortest note.  All are multiples of a frame
             of the demo codec, so that a repeated note is a repeated code.
         bar: ticks in a bar.
+        beat: ticks of a beat.
         scales: frequency of each degree above the root, as a ratio.
         roots: Hz, in the bass register.
         progressions: degrees (from 0) of the chords, one a bar.
@@ -41,6 +42,7 @@ class Style:
     number: int
     ticks_s: tuple[float, ...]
     bar: int
+    beat: int
     scales: tuple[tuple[float, ...], ...]
     roots: tuple[float, ...]
     progressions: tuple[tuple[int, ...], ...]
@@ -61,6 +63,7 @@ BAND = Style(
     number=1,
     ticks_s=(0.120, 0.144, 0.168, 0.192),
     bar=16,
+    beat=4,
     scales=(MAJOR, MINOR),
     roots=tuple(440.0 * 2.0 ** (step / 24 - 3) for step in range(6, 25)),  # any tuning
     progressions=((0, 4, 5, 3), (0, 5, 3, 4), (0, 3, 4, 3), (5, 3, 0, 4), (0, 3, 0, 4)),
@@ -104,6 +107,7 @@ ENSEMBLE = Style(
     number=3,
     ticks_s=(0.120, 0.168),
     bar=16,
+    beat=4,
     scales=(JUST,),
     roots=(_TUNED,),
     progressions=((0, 3, 0, 3), (0, 0, 3, 3), (0, 2, 3, 0)),
@@ -136,6 +140,7 @@ MUSIC_BOX = Style(
     number=2,
     ticks_s=(0.168, 0.216),
     bar=12,
+    beat=3,
     scales=(JUST,),
     roots=(2 * _TUNED,),
     progressions=((0, 2, 3, 4), (0, 3, 0, 3), (3, 3, 0, 0)),

@@ -287,10 +287,10 @@ def open_models(
     folder: Path,
     *,
     lora: Mapping[str, Path] = {},
-    only: Sequence[str] = TRANSFORMERS,
+    only: Sequence[str] = (*TRANSFORMERS, TRACKER),
     codec: Path | None = None,
 ) -> ModelSet:
-    """Open the codec of a folder, if it holds one, and these transformers, once.
+    """Open the codec of a folder, if it holds one, and these networks, once.
 
     Raises:
         InputError: as `Checkpoints`.

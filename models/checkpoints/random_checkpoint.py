@@ -24,7 +24,7 @@ from vampnet_onnx.models.networks.wavebeat import WaveBeat
 
 from .checkpoint import save_checkpoint, spoken_kwargs
 from .content import RANDOM_LABEL
-from .tracker import hyper_parameters
+from .tracker import tracker_content
 
 LORA_RANK = 8
 
@@ -122,12 +122,7 @@ def write_random_tracker(target: Path, *, seed: int) -> None:
     with torch.device("meta"):
         module = WaveBeat(dims)
     state = random_state(module, torch.Generator().manual_seed(seed % _SEEDS))
-    content = {
-        "pytorch-lightning_version": "1.3.8",
-        "state_dict": state,
-        "hyper_parameters": hyper_parameters(dims),
-        "metadata": {RANDOM_LABEL: True, "seed": seed},
-    }
+    content = tracker_content(state, dims, {RANDOM_LABEL: True, "seed": seed})
     with replacing(target) as temporary:
         save_checkpoint(content, temporary)
 

@@ -1,13 +1,15 @@
 """The beat tracker's checkpoint, a file of PyTorch Lightning, opened strictly.
 
 Its dimensions are those of its tensors; of its hyper-parameters only the rates and the
-dilations are used.
+dilations are used, and those that ask for another network are refused.
 """
 
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from torch import Tensor
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.packaged import shipped
@@ -18,6 +20,15 @@ from .checkpoint import Checkpoint, strict_load
 from .content import read_content
 from .unpickle import check_weights, clean_state
 
+# What the published network can do otherwise, and no tensor's shape tells.
+_UNDERSTOOD = {
+    "stride": 2,
+    "causal": False,
+    "skip_connections": False,
+    "grouped": False,
+    "norm_type": "BatchNorm",
+    "act_type": "PReLU",
+}
 _BLOCK = re.compile(r"blocks\.(\d+)\.")
 # Counts of training batches, which nothing is computed from.
 _COUNTS = ".num_batches_tracked"
@@ -47,6 +58,12 @@ def tracker_dims(checkpoint: Checkpoint) -> TrackerDims:
         InputError: naming the key or the hyper-parameter that does not fit.
     """
     path, state = checkpoint.path, checkpoint.state
+    for name, value in _UNDERSTOOD.items():
+        given = checkpoint.kwargs.get(name, value)
+        if not isinstance(given, (bool, int, float, str)) or given != value:
+            raise InputError(
+                f"{path}: hyper_parameters.{name} = {given!r:.80}; understood is {value!r}"
+            )
     numbers = sorted({int(m[1]) for key in state if (m := _BLOCK.match(key))})
     if not numbers or numbers != list(range(len(numbers))) or len(numbers) > _MOST_BLOCKS:
         raise InputError(
@@ -71,25 +88,14 @@ def tracker_dims(checkpoint: Checkpoint) -> TrackerDims:
         audio_sample_rate=_integer(checkpoint, "audio_sample_rate"),
         kernel_size=kernels.pop(),
         channels=tuple(outputs for outputs, _, _ in convolutions),
-        slopes=tuple(shape(f"blocks.{n}.act1.weight", 1)[0] for n in numbers),
-        res_norms=tuple(shape(f"blocks.{n}.res_norm.weight", 1)[0] for n in numbers),
         dilation_growth=_integer(checkpoint, "dilation_growth"),
         stack_size=_integer(checkpoint, "stack_size"),
-        conv_bias=int("blocks.0.conv1.bias" in state),
-        res_bias=int("blocks.0.res_conv.bias" in state),
-        output_bias=int("output.bias" in state),
     )
     if dims.dilation_growth ** min(dims.stack_size, len(numbers)) > _LARGEST:
         raise InputError(
             f"{path}: dilation_growth = {dims.dilation_growth} over stack_size ="
             f" {dims.stack_size} blocks is beyond any audio"
         )
-    for n in numbers:
-        if dims.slopes[n] not in (1, dims.channels[n]):
-            raise InputError(
-                f"{path}: blocks.{n}.act1.weight has {dims.slopes[n]} numbers for"
-                f" {dims.channels[n]} channels"
-            )
     _require_rate(checkpoint, dims)
     return dims
 
@@ -105,13 +111,20 @@ def load_tracker(checkpoint: Checkpoint) -> WaveBeat:
     return strict_load(lambda: WaveBeat(dims), checkpoint.state, checkpoint.path, said)
 
 
-def hyper_parameters(dims: TrackerDims) -> dict[str, Any]:
-    """Return what a file of these dimensions says besides its tensors."""
+def tracker_content(
+    state: Mapping[str, Tensor], dims: TrackerDims, metadata: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return what is in a beat tracker's file, as PyTorch Lightning saves it."""
     return {
-        "audio_sample_rate": dims.audio_sample_rate,
-        "target_sample_rate": dims.frame_rate,
-        "dilation_growth": dims.dilation_growth,
-        "stack_size": dims.stack_size,
+        "pytorch-lightning_version": "1.3.8",
+        "state_dict": state,
+        "hyper_parameters": {
+            "audio_sample_rate": dims.audio_sample_rate,
+            "target_sample_rate": dims.frame_rate,
+            "dilation_growth": dims.dilation_growth,
+            "stack_size": dims.stack_size,
+        },
+        "metadata": metadata,
     }
 
 

@@ -176,12 +176,8 @@ class VampNetDims:
 class TrackerDims:
     """Dimensions of a beat tracker, read from the shapes of its tensors.
 
-    Numbers alone, as a manifest records them; what is yes or no is 1 or 0.
-
     Attributes:
         channels: after each block; each halves the rate.
-        slopes: numbers of a block's PReLU: one, or one a channel.
-        res_norms: channels of the norm beside each block: as many as go in, or come out.
         dilation_growth: a block's dilation is this many times that of the one before it,
             beginning anew with 1 every `stack_size` blocks.
     """
@@ -189,13 +185,8 @@ class TrackerDims:
     audio_sample_rate: int  # Hz
     kernel_size: int
     channels: tuple[int, ...]
-    slopes: tuple[int, ...]
-    res_norms: tuple[int, ...]
     dilation_growth: int
     stack_size: int
-    conv_bias: int
-    res_bias: int
-    output_bias: int
 
     def inputs(self, number: int) -> int:
         """Return the channels that go into a block."""
@@ -204,14 +195,6 @@ class TrackerDims:
     def dilation(self, number: int) -> int:
         """Return the dilation of a block."""
         return int(self.dilation_growth ** (number % self.stack_size))
-
-    def norm_first(self, number: int) -> bool:
-        """Whether the norm beside a block comes before its convolution, as its size tells.
-
-        Of a block with as many channels on both sides nothing tells; it is as the others.
-        """
-        telling = [n for n in range(len(self.channels)) if self.inputs(n) != self.channels[n]]
-        return any(self.res_norms[n] == self.inputs(n) for n in telling)
 
     @property
     def frame_samples(self) -> int:

@@ -3,8 +3,8 @@
 Source: Steinmetz and Reiss, "WaveBeat: End-to-end beat and downbeat tracking in the time
 domain" (2021).  Each block halves the rate: a dilated convolution, batch norm and PReLU,
 beside it a convolution of one tap with its own batch norm.  Written from the paper and from
-the names and shapes in the checkpoint; the published code was not read.  Convolutions are
-centred: they see zeros beyond either end.
+the names and shapes in the checkpoint; the published code, under the GPL, was run beside it
+and never read.  Convolutions are centred: they see zeros beyond either end.
 """
 
 import torch
@@ -53,21 +53,15 @@ class Block(nn.Module):
             stride=_STRIDE,
             dilation=dilation,
             padding=dilation * (dims.kernel_size // 2),
-            bias=bool(dims.conv_bias),
         )
         self.norm1 = BatchNorm(outputs)
-        self.act1 = nn.PReLU(dims.slopes[number])
-        self.norm_first = dims.norm_first(number)
-        self.res_norm = BatchNorm(inputs if self.norm_first else outputs)
-        self.res_conv = nn.Conv1d(inputs, outputs, 1, stride=_STRIDE, bias=bool(dims.res_bias))
+        self.act1 = nn.PReLU(outputs)
+        self.res_norm = BatchNorm(outputs)
+        self.res_conv = nn.Conv1d(inputs, outputs, 1, stride=_STRIDE)
 
     def forward(self, x: Tensor) -> Tensor:
         """Take float [B, C, T], give [B, C', ceil(T / 2)]."""
-        if self.norm_first:
-            beside = self.res_conv(self.res_norm(x))
-        else:
-            beside = self.res_norm(self.res_conv(x))
-        found: Tensor = self.act1(self.norm1(self.conv1(x))) + beside
+        found: Tensor = self.act1(self.norm1(self.conv1(x))) + self.res_norm(self.res_conv(x))
         return found
 
 
@@ -78,7 +72,7 @@ class WaveBeat(nn.Module):
         super().__init__()
         self.dims = dims
         self.blocks = nn.ModuleList(Block(dims, n) for n in range(len(dims.channels)))
-        self.output = nn.Conv1d(dims.channels[-1], 2, 1, bias=bool(dims.output_bias))
+        self.output = nn.Conv1d(dims.channels[-1], 2, 1)
 
     def forward(self, audio: Tensor) -> Tensor:
         """Track beats.

@@ -43,15 +43,19 @@ def track_beats(components: Components, audio: Floats, settings: BeatSettings) -
     if not len(heard):
         raise InputError(f"{len(audio)} samples are too few for the beat tracker")
     logits = components.session(BEAT_TRACKER).run({"audio": heard[None, None]})["logits"][0]
-    frame_rate = rate / (1 << len(record.dim_list("channels")))
-    found = [
-        peaks(activations(row), least=_LEAST, apart=frame_rate * seconds) / frame_rate
-        for row, seconds in zip(logits, _APART, strict=True)
-    ]
-    if not sum(map(len, found)):
+    beats, downbeats = beat_times(logits, rate / (1 << len(record.dim_list("channels"))))
+    if not beats and not downbeats:
         raise InputError("the beat tracker hears no beat; leave out --follow-beats")
-    beats, downbeats = (times.tolist() for times in found)
     return Beats(beats, downbeats, settings)
+
+
+def beat_times(logits: Floats, frame_rate: float) -> tuple[list[float], list[float]]:
+    """Return when beats and downbeats are, in seconds, of logits (float32 [2, frames])."""
+    beats, downbeats = (
+        (peaks(activations(row), least=_LEAST, apart=frame_rate * seconds) / frame_rate)
+        for row, seconds in zip(logits, _APART, strict=True)
+    )
+    return beats.tolist(), downbeats.tolist()
 
 
 def activations(logits: Floats) -> Floats:

@@ -1,7 +1,6 @@
 """What a mask can follow in the music: onsets, found in the audio, and beats, from a file."""
 
 import math
-import re
 from pathlib import Path
 
 from vampnet_onnx.configs.errors import InputError
@@ -39,13 +38,15 @@ def read_beats(path: Path, seconds: float, settings: BeatSettings) -> Beats:
     """Read beats from a text file: one time in seconds a line; ``#`` starts a remark.
 
     Beat trackers write such files, with the beat's number in its bar behind the time, so that
-    1 is a downbeat.  Without a 1 anywhere nothing is known of downbeats.
+    1 is a downbeat.  Without a 1 anywhere nothing is known of downbeats.  A word there is a
+    label and says nothing; what follows it neither.
 
     Args:
         seconds: how long the clip lasts.
 
     Raises:
-        InputError: no such file, or a line that is no time within the clip.
+        InputError: no such file, or a line that is no time within the clip, or that has a
+            number behind it which counts no beat of a bar.
     """
     try:
         with path.open("rb") as stream:
@@ -66,11 +67,25 @@ def read_beats(path: Path, seconds: float, settings: BeatSettings) -> Beats:
         beats.append(_time(place, words[0], seconds))
         if beats[1:] and beats[-1] < beats[-2]:
             raise InputError(f"{place}: {words[0]} s is before the beat above; sort the file")
-        if words[1:] and re.fullmatch(r"1(\.0*)?", words[1]):
+        if _number_in_bar(place, words[1:]) == 1:
             downbeats.append(beats[-1])
     if not beats:
         raise InputError(f"{path}: holds no beats; write one time in seconds a line")
     return Beats(beats, downbeats or None, settings)
+
+
+def _number_in_bar(place: str, words: list[str]) -> int | None:
+    """Return which beat of its bar the words behind a time say it is, if they say so."""
+    try:
+        number = float(words[0])
+    except (IndexError, ValueError):
+        return None
+    if len(words) > 1 or number < 1 or not number.is_integer():
+        raise InputError(
+            f"{place}: {' '.join(words)!r:.80} behind the time is no number of a beat in its"
+            " bar, which counts from 1; leave it out"
+        )
+    return int(number)
 
 
 def _time(place: str, word: str, length: float) -> float:

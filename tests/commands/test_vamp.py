@@ -505,7 +505,8 @@ def test_clipped_audio_is_varied_on_request(run: Cli, exported_a: Path) -> None:
         (("--typical-filtering", "--no-typical-filtering"), "give one"),
         (("--coarse-chunk-size-s", 0), "coarse_chunk_size_s = 0.0 is not a positive time"),
         (("--preset", "medium"), "no preset 'medium' (did you mean 'medium variation'?)"),
-        (("--preset", "large variation (follow beat)"), "follows beats; add --beats FILE"),
+        # As in the app, where the tracker is always there.
+        (("--preset", "large variation (follow beat)"), "no beat_tracker"),
         (("--seed", -1), "seed = -1"),
         (("--top-k", 3), "no effect in mode reference"),
         (("--beats", "none.txt"), "none.txt: no such file"),

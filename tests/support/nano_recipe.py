@@ -19,7 +19,19 @@ STAGE = {
 }
 
 
-TINY = {**NANO, "codec": {**NANO["codec"], "quantizer_dropout": 0.5}}
+TRACKER = {
+    "audio_sample_rate": 4000,
+    "kernel_size": 5,
+    "channels": [3, 4, 5, 6, 7],
+    "dilation_growth": 4,
+    "stack_size": 3,
+}
+
+TINY = {
+    **NANO,
+    "codec": {**NANO["codec"], "quantizer_dropout": 0.5},
+    "wavebeat": TRACKER,
+}
 
 
 def nano_recipe(**changed: Any) -> Recipe:
@@ -30,6 +42,7 @@ def nano_recipe(**changed: Any) -> Recipe:
         "c2f": STAGE,
     }
     values |= {"lora": {**STAGE, "styles": ["music-box"], "rank": 2}}
+    values |= {"wavebeat": {**STAGE, "tempi": 3}}
     return Recipe(**{**values, **changed})
 
 

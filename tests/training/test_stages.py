@@ -22,7 +22,7 @@ from vampnet_onnx.models import (
 )
 
 
-@pytest.mark.parametrize("name", ["codec", "coarse", "c2f"])
+@pytest.mark.parametrize("name", ["codec", "coarse", "c2f", "wavebeat"])
 def test_the_loss_falls(trained: Path, name: str) -> None:
     losses = json.loads((trained / "losses" / f"{name}.json").read_text())
     first, *_, last = losses
@@ -37,9 +37,9 @@ def test_a_fine_tune_lowers_the_loss_on_its_style(trained: Path) -> None:
 
 
 def test_what_is_written_is_a_whole_set_that_is_not_labelled_as_random(trained: Path) -> None:
-    assert Checkpoints(trained).present == ["codec", "coarse", "c2f"]
+    assert Checkpoints(trained).present == ["codec", "coarse", "c2f", "wavebeat"]
     models = open_models(trained)
-    assert {source.label for source in models.sources} == {""}
+    assert [source.label for source in models.sources] == [""] * 4
     content = torch.load(trained / "codec.pth", weights_only=True)
     assert content["metadata"]["kwargs"] == TINY["codec"]
     assert "from scratch" in content["metadata"]["trained"]
@@ -53,13 +53,16 @@ def test_a_fine_tune_is_a_lora_file_of_its_transformer(trained: Path) -> None:
     assert not torch.allclose(model(latents), base(latents))
 
 
-def test_training_again_gives_the_same_weights(trained: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["coarse", "wavebeat"])
+def test_training_again_gives_the_same_weights(
+    trained: Path, tmp_path: Path, name: str
+) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stages, "sizes", lambda: {"nano": TINY})
         (tmp_path / "codec.pth").write_bytes((trained / "codec.pth").read_bytes())
-        train_stage(tmp_path, "coarse", nano_recipe(), progress=silent)
+        train_stage(tmp_path, name, nano_recipe(), progress=silent)
     states = [
-        torch.load(f / "coarse.pth", weights_only=True)["state_dict"]
+        torch.load(f / f"{name}.pth", weights_only=True)["state_dict"]
         for f in (trained, tmp_path)
     ]
     assert list(states[0]) == list(states[1]) and states[0]

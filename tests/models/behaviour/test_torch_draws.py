@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,10 +13,16 @@ import torch
 from tests.support.recorded_cases import golden_model
 from tests.support.sets import GoldenSet
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.presets import preset_names, preset_options
 from vampnet_onnx.configs.settings import (
+    BeatSettings,
+    GenerationSettings,
+    MaskSettings,
+    VampSettings,
     beat_settings,
     generation_settings,
     mask_settings,
+    published_options,
     vamp_settings,
 )
 from vampnet_onnx.models.behaviour.interface import Part, coarse_to_fine
@@ -103,6 +111,113 @@ def test_fine_codes_alone_are_those_of_the_published_package(
     part = Part(golden_model(golden_a, "c2f"), settings, chunk, TorchNoise(7))
     made_in_torch = coarse_to_fine(part, torch.from_numpy(codes[:, :n]))
     np.testing.assert_array_equal(made_in_torch.tokens, expected)
+
+
+# As tests/support/published/record_app.py has them.
+OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"sampling_steps": 5},
+    {"temperature": 0.6},
+    {"mask_temperature": 2.5},
+    {"typical_filtering": False},
+    {"typical_mass": 0.5},
+    {"typical_min_tokens": 3},
+    {"top_p": 0.7},
+    {"sample_cutoff": 0.3},
+    {"cfg_guidance": 2.0},
+    {"batch_size": 2},
+    {"feedback_steps": 3},
+    {"time_stretch_factor": 2},
+]
+BEAT_OPTIONS: list[dict[str, Any]] = [
+    {},
+    {"before_beat_s": 0.05},
+    {"after_beat_s": 0.1},
+    {"mask_upbeats": False},
+    {"mask_downbeats": False},
+    {"beat_downsample_factor": 2},
+    {"downbeat_downsample_factor": 2},
+    {"after_beat_s": 0.2, "beat_dropout": 0.4},
+    {"beat_invert": False},
+    {
+        **{"before_beat_s": 0.03, "after_beat_s": 0.05},
+        **{"beat_dropout": 0.2, "beat_downsample_factor": 3},
+    },
+]
+BEATS = (0.0, 0.02, 0.3, 0.55, 0.97, 1.38, 1.82, 2.3)
+CHUNKS = {"coarse_chunk_size_s": 1.0, "coarse2fine_chunk_size_s": 0.4}
+
+
+@pytest.fixture(scope="module")
+def app() -> dict[str, np.ndarray]:
+    """What the published app and interface made, by record_app.py under torch 2.13."""
+    with np.load(RECORDED.with_name("app.npz")) as data:
+        return dict(data)
+
+
+def chosen(kind: type[Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in published_options(kind)}
+
+
+@pytest.mark.parametrize("preset", [n for n in preset_names() if n != "unconditional"])
+def test_a_preset_gives_the_mask_and_the_tokens_of_the_app(
+    pipeline_a: VampPipeline, app: dict[str, np.ndarray], preset: str
+) -> None:
+    """From the audio on; two variations, three chunks of coarse, six of coarse-to-fine."""
+    options = preset_options(preset)
+    around = chosen(BeatSettings, options)
+
+    def followed(_seconds: float) -> Beats:
+        return Beats(BEATS, BEATS[1::3], beat_settings(**around))
+
+    prepared = pipeline_a.prepare((app["app/audio"] / 32767)[None, None], 8000)
+    made = pipeline_a.vary(
+        prepared,
+        seed=7,
+        mask=mask_settings(**chosen(MaskSettings, options)),
+        settings=vamp_settings(
+            generation_settings(**chosen(GenerationSettings, options)),
+            **chosen(VampSettings, options),
+            **CHUNKS,
+        ),
+        noise=TorchDraws,
+        beats=followed if around else None,
+    )
+    np.testing.assert_array_equal(made.codes, app["app/codes"])
+    np.testing.assert_array_equal(made.mask, app[f"{preset}/mask"])
+    np.testing.assert_array_equal(made.tokens[:, 0], app[f"{preset}/tokens"])
+
+
+@pytest.mark.parametrize("number", range(len(OPTIONS)), ids=lambda n: "-".join(OPTIONS[n]))
+def test_an_option_under_its_published_name_gives_the_tokens_of_the_interface(
+    pipeline_a: VampPipeline, app: dict[str, np.ndarray], number: int
+) -> None:
+    options = {"sampling_steps": 3, **OPTIONS[number]}
+    settings = vamp_settings(
+        generation_settings(**chosen(GenerationSettings, options)),
+        **chosen(VampSettings, options),
+        **CHUNKS,
+        reseed=True,
+    )
+    noise = TorchDraws(7).of_tokens()
+    codes, mask = (app[name].astype(np.int64) for name in ("app/codes", "options/mask"))
+    made = pipeline_a.vamp(codes, mask, settings, noise=noise)
+    np.testing.assert_array_equal(made.tokens, app[f"options/{number}"])
+
+
+@pytest.mark.parametrize("number", range(len(BEAT_OPTIONS)))
+def test_an_option_of_beats_gives_the_mask_of_the_interface(
+    pipeline_a: VampPipeline, app: dict[str, np.ndarray], number: int
+) -> None:
+    around = beat_settings(**BEAT_OPTIONS[number])
+    mask = pipeline_a.build_mask(
+        app["app/codes"].astype(np.int64),
+        mask_settings(periodic_prompt=0, dropout=0.1),
+        seed=7,
+        beats=Beats(BEATS, BEATS[1::3], around),
+        draws=TorchDraws(7),
+    )
+    np.testing.assert_array_equal(mask, app[f"beats/{number}"])
 
 
 def test_the_global_generator_is_left_alone() -> None:

@@ -38,6 +38,12 @@ def test_beats_are_read_from_a_file_and_kept(pipeline_a: VampPipeline, tmp_path:
 @pytest.mark.parametrize(
     ("text", "says"),
     [
+        ("0.1 -1\n", "txt:1: '-1' behind the time is no number of a beat in its bar"),
+        ("0.1 1\n0.2 0\n", "txt:2: '0' behind"),
+        ("0.1 1.5\n", "'1.5' behind"),
+        ("0.1 nan\n", "'nan' behind"),
+        ("0.1\t0.1\tan Audacity label\n", "'0.1 an Audacity label' behind"),
+        ("0.1 1 2\n", "'1 2' behind"),
         ("", "holds no beats"),
         ("0.1\nsoon\n", ":2: 'soon'"),
         ("-1", "outside the clip"),
@@ -46,7 +52,10 @@ def test_beats_are_read_from_a_file_and_kept(pipeline_a: VampPipeline, tmp_path:
         ("0.2\n0.1\n", ":2: 0.1 s is before the beat above"),
         ("#" * 16_000_001, "is no file of beats"),
     ],
-    ids=["empty", "word", "negative", "beyond", "nan", "unsorted", "endless"],
+    ids=[
+        *("before", "zero", "half", "no-number", "label", "two"),
+        *("empty", "word", "negative", "beyond", "nan", "unsorted", "endless"),
+    ],
 )
 def test_beats_that_are_none_are_refused(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "beats.txt").write_text(text)
@@ -55,7 +64,7 @@ def test_beats_that_are_none_are_refused(tmp_path: Path, text: str, says: str) -
 
 
 def test_a_second_column_says_which_beats_are_downbeats(tmp_path: Path) -> None:
-    (tmp_path / "beats.txt").write_text("0.1 1\n0.2 2\n0.3,10\n0.4 1.0\n0.5 beat\n")
+    (tmp_path / "beats.txt").write_text("0.1 1\n0.2 2\n0.3,10\n0.4 1.0\n0.5 a 2nd beat\n")
     beats = read_beats(tmp_path / "beats.txt", 1.0, beat_settings())
     assert beats.times == [0.1, 0.2, 0.3, 0.4, 0.5] and beats.downbeats == [0.1, 0.4]
 

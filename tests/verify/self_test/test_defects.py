@@ -59,6 +59,9 @@ ThirdTakenAtATie NucleusTooWide RoundDropped StreamRestarted TemperatureOfTheLas
 WeightsOfAnotherModel RowOfTheWrongSign RowOfHalfPrecision ColumnOnePercentOff
 DecoderBiasOnePercentOff ValuesOverflow OneEpsilonTenfold AllEpsilonsTooSmall
 ScalesOfALayerDoubled ScalesFivePercentOff CollapseToTheBestToken
+MeanFoldedUnscaled VarianceFoldedForItsRoot TrackerDilationWrong TrackerLooksBack
+StrideFromTheSecondSample BesideTheBlockLost TrackerActivationLost OneSlopeForAllChannels
+BeatsForDownbeats PeakOfTheBatch
 """.split()  # noqa: SIM905
 
 # Of one component each, and each in a module that holds no other's: a walk names them all.
@@ -72,6 +75,9 @@ TOGETHER = [
     "UpsamplingCutOnTheOtherSide DecoderDilationWrong OneChainMissing NormOverTheWrongAxis"
     " SnakeOfHalfTheFrequency TanhLost DecoderCodebooksPermuted",
     "ChainsSummedNotAveraged UpsamplingShifted LastCodebookMissing",
+    "MeanFoldedUnscaled VarianceFoldedForItsRoot TrackerDilationWrong TrackerLooksBack"
+    " StrideFromTheSecondSample TrackerActivationLost OneSlopeForAllChannels"
+    " BeatsForDownbeats",
 ]
 ONE = VerifySection(seeds=[0], frames=[29], batches=[3], threads=0)
 
@@ -86,8 +92,8 @@ IN_BUILT = [d for d in IN_GRAPHS if d not in IN_TRACED]
 
 def test_these_are_the_defects_in_the_order_of_reports() -> None:
     found = all_defects()
-    assert [defect.name for defect in found] == NAMES and len(NAMES) == 101
-    assert len({defect.description for defect in found}) == 101
+    assert [defect.name for defect in found] == NAMES and len(NAMES) == 111
+    assert len({defect.description for defect in found}) == 111
 
 
 def test_a_class_in_a_new_module_of_the_room_is_a_defect(

@@ -259,16 +259,21 @@ def test_a_seed_that_is_handed_on_gives_our_tokens(
 
 
 @pytest.mark.skipif(PUBLISHED not in os.environ, reason="the published packages themselves")
-def test_what_was_recorded_of_a_seed_is_what_the_packages_make(tmp_path: Path) -> None:
-    made = tmp_path / "seed_7.npz"
-    script = SUPPORT / "published" / "record_seed.py"
+@pytest.mark.parametrize("name", ["seed_7", "app"])
+def test_what_was_recorded_of_them_is_what_the_packages_make(
+    tmp_path: Path, name: str
+) -> None:
+    """A seed over several chunks and feedback steps; the app's presets, options one by one."""
+    made = tmp_path / "made.npz"
+    script = SUPPORT / "published" / f"record_{name.partition('_')[0]}.py"
     python = os.environ[PUBLISHED]
     subprocess.run([python, str(script), str(GOLDEN / "a"), str(made)], check=True)
-    recorded = np.load(SUPPORT / "recorded" / "seed_7.npz")
+    recorded = np.load(SUPPORT / "recorded" / f"{name}.npz")
     with np.load(made) as found:
-        for name in found.files:
-            if name != "torch":
-                np.testing.assert_array_equal(found[name], recorded[name])
+        assert set(found.files) == set(recorded.files)
+        for key in found.files:
+            if key != "torch":
+                np.testing.assert_array_equal(found[key], recorded[key])
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ _FIRST = (
     "generator",
     "hidden",
     "forms",
+    "tracker",
 )  # as reports order them
 
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tests.support.published_tracker import published_tracker
 from vampnet_onnx.models.checkpoints.random_checkpoint import random_state
 from vampnet_onnx.models.networks.dims import TrackerDims
 from vampnet_onnx.models.networks.wavebeat import WaveBeat
@@ -18,6 +19,11 @@ def tracker(dims: TrackerDims) -> WaveBeat:
     model = WaveBeat(dims).eval().requires_grad_(False)
     model.load_state_dict(random_state(model, torch.Generator().manual_seed(3)))
     return model
+
+
+@pytest.fixture(scope="module")
+def published() -> tuple[dict[str, Tensor], WaveBeat]:
+    return published_tracker()
 
 
 def by_hand(dims: TrackerDims, state: dict[str, Tensor], x: Tensor) -> Tensor:
@@ -47,6 +53,17 @@ def test_blocks_are_the_papers(samples: int) -> None:
     found = model(audio)
     assert found.shape == (2, 2, -(-samples // 8))
     torch.testing.assert_close(found, by_hand(DIMS, model.state_dict(), audio))
+
+
+def test_logits_are_those_of_the_published_network(
+    published: tuple[dict[str, Tensor], WaveBeat],
+) -> None:
+    recorded, model = published
+    lengths = {key.partition("/")[0] for key in recorded if key.endswith("/logits")}
+    assert len(lengths) == 5
+    for length in lengths:
+        found = model(recorded[f"{length}/audio"])
+        torch.testing.assert_close(found, recorded[f"{length}/logits"], rtol=1e-5, atol=1e-6)
 
 
 def test_frames_count_as_many_seconds_as_their_samples() -> None:

@@ -14,6 +14,7 @@ from scipy import signal
 
 from tests.support.command_line import Cli
 from tests.support.pipeline_inputs import noise_like
+from tests.support.published_tracker import published_tracker
 from vampnet_onnx import VampPipeline, export_checkpoints
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.settings import beat_settings, mask_settings
@@ -22,7 +23,7 @@ from vampnet_onnx.models.behaviour import audio as models_audio
 from vampnet_onnx.models.behaviour.beats import beat_logits
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
 from vampnet_onnx.pipeline.steps import beats
-from vampnet_onnx.pipeline.steps.beats import activations, peaks, resample
+from vampnet_onnx.pipeline.steps.beats import activations, beat_times, peaks, resample
 
 
 @settings(max_examples=200, deadline=None)
@@ -55,6 +56,17 @@ def test_activations_are_shares_of_the_likeliest() -> None:
     found = activations(np.array([-1.0, 0.0, 2.0], np.float32))
     expected = 1 / (1 + np.exp([1.0, 0.0, -2.0]))
     np.testing.assert_allclose(found, expected / expected[2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("rate", [2048, 6000])
+def test_beats_are_those_of_the_published_tracker(rate: int) -> None:
+    recorded, tracker = published_tracker()
+    audio = recorded[f"at_{rate}/audio"].numpy()[0].astype(np.float32) / 32768
+    samples = torch.from_numpy(resample(audio, rate, 2048))[None, None]
+    found = beat_times(beat_logits(samples, tracker)[0].numpy(), 2048 / 64)
+    for times, name in zip(found, ("beats", "downbeats"), strict=True):
+        assert len(times) > 4
+        np.testing.assert_allclose(times, recorded[f"at_{rate}/{name}"], rtol=0, atol=1e-6)
 
 
 @pytest.fixture(scope="module")

@@ -24,6 +24,9 @@ def fetch(
     only: Annotated[
         list[str] | None, typer.Option(help="codec, coarse or c2f only; may be repeated.")
     ] = None,
+    beats: Annotated[
+        bool, typer.Option("--beats", help="The beat tracker, too: wavebeat.pth.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Get the published checkpoints, or a fine-tuned pair, from the hub.
@@ -44,6 +47,7 @@ def fetch(
             output,
             finetuned=finetuned,
             only=tuple(only or ()),
+            beats=beats,
             repo=repo,
             revision=revision,
             progress=bar,

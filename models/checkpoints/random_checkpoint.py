@@ -47,7 +47,7 @@ def write_random_set(
 ) -> list[Path]:
     """Write ``codec.pth``, ``coarse.pth`` and ``c2f.pth`` with random weights.
 
-    With `beats` also ``wavebeat.pth``, of the paper's blocks in narrow.
+    With `beats` also ``wavebeat.pth``.
 
     Args:
         folder: made if it does not exist.
@@ -73,7 +73,7 @@ def write_random_set(
             write_random_file(target, kwargs, seed=seed, draw=draw)
         for target in tracker:
             progress(target.name)
-            write_random_tracker(target, seed=seed)
+            write_random_tracker(target, like=like, seed=seed)
     except BaseException:
         for target in (*targets, *tracker):
             with contextlib.suppress(OSError):  # where the folder could not even be made
@@ -112,13 +112,13 @@ def write_random_file(
         save_checkpoint(content, temporary)
 
 
-def write_random_tracker(target: Path, *, seed: int) -> None:
+def write_random_tracker(target: Path, *, like: str = "tiny", seed: int) -> None:
     """Write a beat tracker's checkpoint with random weights, as PyTorch Lightning saves it.
 
     Raises:
         InputError: a folder that cannot be written.
     """
-    dims = TrackerDims(**shipped("sizes.toml")["tiny"][TRACKER])
+    dims = TrackerDims(**sizes()[like][TRACKER])
     with torch.device("meta"):
         module = WaveBeat(dims)
     state = random_state(module, torch.Generator().manual_seed(seed % _SEEDS))

@@ -1,8 +1,9 @@
 """Getting the published checkpoints, or a fine-tuned pair, from the hub into a folder.
 
 Where they are is said in ``configs/published.toml``.  The folder then holds ``codec.pth``,
-``coarse.pth`` and ``c2f.pth``, as `models.Checkpoints` reads them; each file's hash has been
-compared with the hub's.  `models.hub.download` does the downloading.
+``coarse.pth`` and ``c2f.pth``, and ``wavebeat.pth`` where it was asked for, as
+`models.Checkpoints` reads them; each file's hash has been compared with the hub's.
+`models.hub.download` does the downloading.
 """
 
 import re
@@ -12,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from vampnet_onnx.configs.errors import InputError, nearest
+from vampnet_onnx.configs.names import CODEC, TRACKER, TRANSFORMERS
 from vampnet_onnx.configs.packaged import shipped
 
 from .download import Progress, Repository, describe, list_paths, obtain, repository
@@ -40,6 +42,7 @@ def fetch_published(
     *,
     finetuned: str | None = None,
     only: Sequence[str] = (),
+    beats: bool = False,
     repo: str | None = None,
     revision: str | None = None,
     progress: Progress = lambda *_: None,
@@ -51,7 +54,8 @@ def fetch_published(
 
     Args:
         finetuned: name of a fine-tuned pair to get, with the codec.
-        only: components to get (codec, coarse, c2f); all if empty.
+        only: components to get; all but the beat tracker if empty.
+        beats: get the beat tracker, too.
         repo: another repository's id than the published one.
         revision: another branch, tag or commit than the published one.
         progress: told name, bytes here and size while a file arrives.
@@ -67,7 +71,7 @@ def fetch_published(
     pair = {} if finetuned is None else published().finetuned
     paths = {
         component: pair.get(component, published().files[component]).format(name=finetuned)
-        for component in _components(only)
+        for component in _components(only, beats)
     }
     hub = repository(repo or published().repo, revision or published().revision)
     if finetuned is not None and not _can_be_a_folder(finetuned):
@@ -125,7 +129,7 @@ def _no_such_pair(name: str, hub: Repository) -> InputError:
     )
 
 
-def _components(only: Sequence[str]) -> list[str]:
+def _components(only: Sequence[str], beats: bool) -> list[str]:
     """Return the components asked for, in the published order."""
     known = list(published().files)
     for name in only:
@@ -133,4 +137,5 @@ def _components(only: Sequence[str]) -> list[str]:
             raise InputError(
                 f"no component {name!r}{nearest(name, known)}; there are {', '.join(known)}"
             )
-    return [name for name in known if not only or name in only]
+    wanted = {*(only or (CODEC, *TRANSFORMERS)), *((TRACKER,) if beats else ())}
+    return [name for name in known if name in wanted]

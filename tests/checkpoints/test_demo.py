@@ -27,10 +27,10 @@ LORAS = sorted((DEMO / "lora").glob("*.pth"))
 
 
 def test_the_set_is_whole_trained_and_small() -> None:
-    assert Checkpoints(DEMO).present == ["codec", "coarse", "c2f"]
+    assert Checkpoints(DEMO).present == ["codec", "coarse", "c2f", "wavebeat"]
     assert {source.label for source in open_models(DEMO).sources} == {""}
-    sizes = [(DEMO / f"{name}.pth").stat().st_size for name in ("codec", "coarse", "c2f")]
-    assert sum(sizes) < 12e6
+    sizes = [(DEMO / f"{name}.pth").stat().st_size for name in Checkpoints(DEMO).present]
+    assert sum(sizes) < 12e6 and sizes[-1] < 0.3e6
 
 
 def test_the_measured_quality_is_what_was_asked_for() -> None:
@@ -39,6 +39,8 @@ def test_the_measured_quality_is_what_was_asked_for() -> None:
     assert all(found["reduction"] >= 0.25 for found in QUALITY["transformers"].values())
     for found in QUALITY["lora"].values():
         assert found["cross_entropy_after"] < found["cross_entropy_before"]
+    assert set(QUALITY["wavebeat"]) == set(STYLES)
+    assert all(found["beats"] >= 0.85 for found in QUALITY["wavebeat"].values())
     for clip in RECOGNITION.values():
         assert set(clip) == {"trained", "untrained"} and clip["trained"]
         for figure, value in clip["trained"].items():
@@ -60,6 +62,10 @@ def test_the_committed_weights_have_the_measured_quality() -> None:
         assert quality["cross_entropy"] == pytest.approx(recorded["cross_entropy"], rel=0.15)
     for quality in found["lora"].values():
         assert quality["cross_entropy_after"] < quality["cross_entropy_before"]
+    assert set(found["wavebeat"]) == set(STYLES)
+    for style, quality in found["wavebeat"].items():
+        for kind, value in quality.items():
+            assert value == pytest.approx(QUALITY["wavebeat"][style][kind], abs=0.15)
 
 
 def test_the_card_states_the_measured_figures() -> None:
@@ -71,6 +77,8 @@ def test_the_card_states_the_measured_figures() -> None:
         stated += [f"{100 * found['reduction']:.0f} %"]
     for found in QUALITY["lora"].values():
         stated += [f"{v:.2f}" for v in found.values()]
+    for found in QUALITY["wavebeat"].values():
+        stated += [f"| {found['beats']:.2f} | {found['downbeats']:.2f} |"]
     for clip in RECOGNITION.values():
         stated += [f"{v:.2f}" for found in clip.values() for v in found.values()]
     assert [figure for figure in stated if figure not in CARD] == []

@@ -18,6 +18,7 @@ FILES = {
         "codec.pth",
         "coarse.pth",
         "c2f.pth",
+        "wavebeat.pth",
         "loras/opera/coarse.pth",
         "loras/opera/c2f.pth",
     )
@@ -54,6 +55,11 @@ def test_a_fine_tuned_pair_comes_with_the_codec(cli: Cli, tmp_path: Path) -> Non
 def test_one_component_alone_arrives(cli: Cli, tmp_path: Path) -> None:
     assert cli("fetch", tmp_path / "one", "--only", "codec").code == 0
     assert files_below(tmp_path / "one") == ["codec.pth"]
+
+
+def test_the_beat_tracker_comes_if_asked_for(cli: Cli, tmp_path: Path) -> None:
+    assert cli("fetch", tmp_path / "two", "--only", "c2f", "--beats").code == 0
+    assert files_below(tmp_path / "two") == ["c2f.pth", "wavebeat.pth"]
 
 
 def test_what_the_hub_does_not_have_is_refused(cli: Cli, tmp_path: Path) -> None:

@@ -23,7 +23,10 @@ from tests.support.hub_server import Hub, own_world, serve
 from tests.support.sets import EXPORTED_RATES, NANO
 from vampnet_onnx import program
 from vampnet_onnx.configs import config as config_module
-from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
+from vampnet_onnx.models.checkpoints.random_checkpoint import (
+    write_random_file,
+    write_random_tracker,
+)
 from vampnet_onnx.models.hub.published import published
 
 README = ROOT / "README.md"
@@ -56,6 +59,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "demo"
     for seed, (name, kwargs) in enumerate(SMALL.items()):
         write_random_file(folder / f"{name}.pth", kwargs, seed=seed)
+    write_random_tracker(folder / "wavebeat.pth", seed=4)
     (folder / "lora").mkdir()
     for name in TWO:
         state = torch.load(folder / f"{name}.pth", weights_only=True)["state_dict"]

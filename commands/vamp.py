@@ -221,6 +221,10 @@ def vamp(
     mix: Annotated[
         float, _out("Share of the variation, wet; the rest is the input, dry.")
     ] = 1.0,
+    crossfade_s: Annotated[
+        float,
+        _out("Seconds in which coarse's chunks overlap and fade; 0 joins them, as published."),
+    ] = 0.0,
     loop: Annotated[
         int,
         _out("Times the output is fed back, each time under the next seed."),
@@ -282,6 +286,7 @@ def vamp(
         follow_beats=follow_beats,
         around_beats=beat_settings(**of_beats),
         output=OutputSettings(read_loudness(output_loudness), mix),
+        crossfade_s=crossfade_s,
         loop=loop,
         save_tokens=save_tokens,
         plot=plot,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -33,9 +33,10 @@ from .files.plots import plot_codes, plot_spectrograms, plot_steps
 from .files.spool import spooled
 from .files.standard import STANDARD, input_file, output_file, require_streams
 from .files.token_files import Tokens, read_tokens, require_npz, write_tokens
+from .steps.crossfade import Crossfade, require_crossfade
 from .steps.loudness import measure
 from .steps.masks import Beats
-from .steps.noise import DrawsOf, Floats
+from .steps.noise import DrawsOf, Floats, Integers
 from .steps.output import (
     AudioFacts,
     Levelled,
@@ -65,6 +66,7 @@ class VampJob:
         beats: file of beats to keep.
         follow_beats: keep the beats that the tracker hears.
         output: what is done to the output.
+        crossfade_s: seconds in which chunks of coarse overlap; 0 joins them as they are.
         loop: times the output is fed back: each time it is the input, under the next seed.
         save_tokens: ``.npz`` for codes, mask and tokens.
         plot: folder for pictures.
@@ -83,6 +85,7 @@ class VampJob:
     follow_beats: bool
     around_beats: BeatSettings
     output: OutputSettings
+    crossfade_s: float
     loop: int
     save_tokens: Path | None
     plot: Path | None
@@ -114,6 +117,12 @@ class VampJob:
                 " --follow-beats"
             )
         self.output.require_fit(self.settings)
+        require_crossfade(self.crossfade_s, self.settings)
+        if self.crossfade_s and self.plot is not None:
+            raise InputError(
+                f"crossfade_s = {self.crossfade_s} makes two sets of codes where chunks"
+                " overlap, and --plot draws one; leave one out"
+            )
         if self.loop < 0:
             raise InputError(f"loop = {self.loop} is below 0; it counts what is fed back")
         if self.loop and pieces > 1:
@@ -214,8 +223,8 @@ def _vamp_opened(
                 watched=watched,
             )
             decoded = [
-                spools.enter_context(spooled(pipeline.decode_channels(tokens), len(tokens)))
-                for tokens in made.tokens
+                spools.enter_context(_spooled(pipeline, made.tokens, item, made.crossfade))
+                for item in range(len(made.tokens))
             ]
             if again < job.loop:
                 back = _as_clips(decoded[0])
@@ -237,7 +246,7 @@ def _vamp_opened(
         write_tokens(
             job.save_tokens,
             pipeline.components,
-            Tokens(made.tokens, made.balance, loudness, job.output),
+            Tokens(made.tokens, made.balance, loudness, job.output, made.crossfade),
             input_codes=made.codes,
             mask=made.mask,
             masked_tokens=made.masked_tokens,
@@ -274,6 +283,7 @@ def _varied(
         settings=job.settings,
         coarse_only=job.coarse_only,
         noise=job.noise,
+        crossfade_s=job.crossfade_s,
         progress=progress,
         beats=beats if job.beats or job.follow_beats else None,
         watch=unwatched if job.plot is None else watch,
@@ -370,8 +380,8 @@ def decode_file(
         )
     written, output = [], replace(tokens.output, mix=1.0)
     names = _names_of_pieces(target, len(tokens.codes))
-    for path, piece in zip(names, tokens.codes, strict=True):
-        with spooled(pipeline.decode_channels(piece), len(piece)) as decoded:
+    for item, path in enumerate(names):
+        with _spooled(pipeline, tokens.codes, item, tokens.crossfade) as decoded:
             levelled = level(
                 decoded,
                 pipeline.codec.sample_rate,
@@ -428,6 +438,14 @@ def _channels_of(file: AudioFile, *, keep_stereo: bool) -> Callable[[], Iterator
             yield block[:, None] if keep_stereo else block[None]
 
     return read
+
+
+def _spooled(
+    pipeline: VampPipeline, codes: Integers, item: int, crossfade: Crossfade | None
+) -> AbstractContextManager[Callable[[], Iterator[Floats]]]:
+    """Decode one piece of codes, int64 [pieces, channels, C, T], and keep it."""
+    fade = None if crossfade is None else crossfade.of(item)
+    return spooled(pipeline.decode_channels(codes[item], fade), codes.shape[1])
 
 
 def _as_clips(read: Read) -> Callable[[], Iterator[Floats]]:

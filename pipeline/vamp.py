@@ -37,6 +37,13 @@ from vampnet_onnx.configs.verification import read_verification, version_to_use
 
 from .steps.beats import BEAT_TRACKER, track_beats
 from .steps.codec import decode_stream, encode_stream, window_threads
+from .steps.crossfade import (
+    Crossfade,
+    crossfaded,
+    laid_out,
+    overlaps_of,
+    require_crossfade,
+)
 from .steps.loudness import measure
 from .steps.masks import Beats, build_mask
 from .steps.noise import (
@@ -82,6 +89,7 @@ class Variation:
         tokens: codes of the variations, int64 [B, channels, C, T * time_stretch_factor].
         masked_tokens: what generation started from, like `tokens`; see `Vamped`.
         balance: factor of each channel's audio, float32 [channels], see `Prepared`.
+        crossfade: what the codes are faded into where chunks overlap, if that was asked for.
     """
 
     codes: Integers
@@ -91,6 +99,7 @@ class Variation:
     balance: Floats
     seed: int
     codec: Codec
+    crossfade: Crossfade | None = None
 
     def __repr__(self) -> str:
         batch, channels, books, frames = self.tokens.shape
@@ -479,12 +488,21 @@ class VampPipeline:
         """
         return joined(decode_stream(self.components, [codes]))
 
-    def decode_channels(self, codes: Integers) -> Iterator[Floats]:
+    def decode_channels(
+        self, codes: Integers, crossfade: Crossfade | None = None
+    ) -> Iterator[Floats]:
         """Decode the channels of a piece of audio, a window at a time.
 
-        Codes are int64 [channels, codebooks, T]; yields float32 [channels, n] pieces, at the
-        level that the codec gives; see `pipeline.steps.output`.
+        Codes are int64 [channels, codebooks, T], and so are those of a crossfade; yields
+        float32 [channels, n] pieces, at the level that the codec gives; see
+        `pipeline.steps.output`.
         """
+        if crossfade is not None:
+            sides = (self.decode_channels(given) for given in (codes, crossfade.later))
+            yield from crossfaded(
+                *sides, overlaps=crossfade.overlaps, hop=self.codec.hop_length
+            )
+            return
         for audio in decode_stream(self.components, [codes]):
             yield audio[:, 0]
 
@@ -498,6 +516,7 @@ class VampPipeline:
         coarse_only: bool = False,
         beats: Callable[[float], Beats] | None = None,
         noise: DrawsOf = PhiloxDraws,
+        crossfade_s: float = 0.0,
         progress: Progress = silent,
         watch: Callable[[Graph], Graph] = unwatched,
     ) -> Variation:
@@ -511,6 +530,8 @@ class VampPipeline:
             beats: gives the beats of a clip that lasts so many seconds.
             noise: gives the random numbers of a seed; `vampnet_onnx.TorchDraws` gives those
                 of the published package on a CPU.
+            crossfade_s: seconds in which chunks of coarse overlap; see
+                `pipeline.steps.crossfade`.
             watch: see `vamp`; called once a channel.
         """
         mask, draws = mask or mask_settings(), noise(seed)
@@ -526,26 +547,43 @@ class VampPipeline:
             beats=beats and beats(self.codec.seconds_of(codes.shape[-1])),
             draws=draws,
         )
-        made = [
-            self.vamp(
-                channel[None],
-                built,
-                settings,
-                noise=draws.of_tokens(),
-                coarse_only=coarse_only,
-                progress=progress,
-                watch=watch,
-            )
-            for channel in codes
-        ]
+        settings, frames = settings or vamp_settings(), codes.shape[-1]
+        overlaps = overlaps_of(crossfade_s, settings, self.codec)
+        chunks = [slice(0, frames)] if overlaps is None else overlaps.chunks(frames)
+
+        def varied(channel: Integers) -> list[Vamped]:
+            noise_of_tokens = draws.of_tokens()
+            return [
+                self.vamp(
+                    channel[None, :, chunk],
+                    built[..., chunk],
+                    settings,
+                    noise=noise_of_tokens,
+                    coarse_only=coarse_only,
+                    progress=progress,
+                    watch=watch,
+                )
+                for chunk in chunks
+            ]
+
+        made = [varied(channel) for channel in codes]
+        if overlaps is None:
+            tokens = later = np.stack([part.tokens for (part,) in made], axis=1)
+            masked = np.stack([part.masked_tokens for (part,) in made], axis=1)
+        else:
+            laid = [laid_out([part.tokens for part in parts], chunks) for parts in made]
+            tokens, later = (np.stack(side, axis=1) for side in zip(*laid, strict=True))
+            before = [[part.masked_tokens for part in parts] for parts in made]
+            masked = np.stack([laid_out(parts, chunks)[0] for parts in before], axis=1)
         return Variation(
             codes=codes,
             mask=built,
-            tokens=np.stack([item.tokens for item in made], axis=1),
-            masked_tokens=np.stack([item.masked_tokens for item in made], axis=1),
+            tokens=tokens,
+            masked_tokens=masked,
             balance=prepared.balance,
             seed=seed,
             codec=self.codec,
+            crossfade=None if overlaps is None else Crossfade(later, overlaps),
         )
 
     def process_audio(
@@ -562,6 +600,7 @@ class VampPipeline:
         follow_beats: BeatSettings | None = None,
         output_loudness: OutputLoudness = "input",
         mix: float = 1.0,
+        crossfade_s: float = 0.0,
         progress: Progress = silent,
     ) -> tuple[Floats, Variation]:
         """Make variations of audio, from samples to samples.
@@ -576,6 +615,7 @@ class VampPipeline:
             output_loudness: ``input``, each channel as loud as it came, or less where a peak
                 would exceed 1; ``codec``, what the codec gives; or LUFS.
             mix: how much of the output is the variation; the rest is the input.
+            crossfade_s: see `vary`.
             progress: told component, steps done and steps in all.
 
         Returns:
@@ -587,6 +627,7 @@ class VampPipeline:
         """
         output = OutputSettings(output_loudness, mix)
         output.require_fit(settings or vamp_settings())
+        require_crossfade(crossfade_s, settings or vamp_settings())
         clip = as_clip(audio)
         self.begin(
             clip.shape[-1] / sample_rate,
@@ -612,11 +653,13 @@ class VampPipeline:
             coarse_only=coarse_only,
             noise=noise,
             beats=None if follow_beats is None else beats,
+            crossfade_s=crossfade_s,
             progress=progress,
         )
 
-        def heard(tokens: Integers) -> Floats:
-            decoded = joined(self.decode_channels(tokens))
+        def heard(item: int) -> Floats:
+            fade = None if made.crossfade is None else made.crossfade.of(item)
+            decoded = joined(self.decode_channels(made.tokens[item], fade))
             levelled = level(
                 lambda: [decoded],
                 self.codec.sample_rate,
@@ -627,4 +670,4 @@ class VampPipeline:
             )
             return joined(levelled.pieces())
 
-        return np.stack([heard(tokens) for tokens in made.tokens]), made
+        return np.stack([heard(item) for item in range(len(made.tokens))]), made

@@ -3,7 +3,8 @@
 Arrays of a file: ``codes``, int64 [pieces, channels, codebooks, frames], is what is decoded;
 ``balance``, float32 [channels], the factor of each channel's audio where it has the level that
 the codec gives, and ``loudness``, float32 [channels], that of the input in LUFS;
-``output_loudness`` and ``mix``, what ``vamp`` did to its output; ``sample_rate`` and
+``output_loudness`` and ``mix``, what ``vamp`` did to its output; ``later_codes`` and
+``overlaps``, int64 [2], what the codes are faded into with a crossfade; ``sample_rate`` and
 ``hop_length`` of the codec; ``codec``, the hash of the checkpoint the codes belong to.
 Further arrays say how the codes were made.
 """
@@ -20,12 +21,14 @@ from vampnet_onnx.configs.arrays import ArrayFile
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import replacing, require_place
 from vampnet_onnx.pipeline.steps.checks import require_codes
+from vampnet_onnx.pipeline.steps.crossfade import Crossfade, Overlaps
 from vampnet_onnx.pipeline.steps.noise import Floats, Integers
 from vampnet_onnx.pipeline.steps.output import OutputLoudness, OutputSettings, read_loudness
 from vampnet_onnx.pipeline.version.components import Components
 
 _ARRAYS = ("codes", "balance", "codec")
-_OF_OUTPUT = ("loudness", "output_loudness", "mix")
+_OF_OUTPUT = ("loudness", "output_loudness", "mix", "later_codes", "overlaps")
+_MOST_FRAMES = 1 << 31  # of a chunk; times the hop it fits an int64
 _SAYS_NO_LOUDNESS = (
     "does not say how loud its audio is to be; add --output-loudness codec for what the codec"
     " gives"
@@ -42,12 +45,14 @@ class Tokens:
         loudness: of each channel of the input, LUFS, float32 [channels]; None where nobody
             asks for it.
         output: what is done to the output.
+        crossfade: what the codes are faded into, like them.
     """
 
     codes: Integers
     balance: Floats
     loudness: Floats | None
     output: OutputSettings
+    crossfade: Crossfade | None = None
 
 
 def write_tokens(
@@ -74,6 +79,9 @@ def write_tokens(
     }
     if tokens.loudness is not None:
         arrays["loudness"] = tokens.loudness
+    if (fade := tokens.crossfade) is not None:
+        arrays["later_codes"] = fade.later
+        arrays["overlaps"] = np.array([fade.overlaps.every, fade.overlaps.fade])
     with replacing(path) as temporary, temporary.open("wb") as stream:
         np.savez_compressed(stream, **arrays)
 
@@ -106,13 +114,14 @@ def read_tokens(
     if not _is_finite(balance):
         raise InputError(f"{path}: the balance of its channels holds no finite numbers")
     try:
-        for piece in codes:
+        crossfade = _crossfade_of(found)
+        for piece in (*codes, *([] if crossfade is None else crossfade.later)):
             require_codes(piece, n_codebooks=codec.n_codebooks, mask_token=codec.codebook_size)
         output = _output_of(found, output_loudness)
         loudness = None if output.loudness == "codec" else _loudness_of(found)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return Tokens(codes, balance.astype(np.float32), loudness, output)
+    return Tokens(codes, balance.astype(np.float32), loudness, output, crossfade)
 
 
 def _output_of(
@@ -128,6 +137,18 @@ def _output_of(
     if asked is None:
         raise InputError(_SAYS_NO_LOUDNESS)
     return OutputSettings(asked, float(mix.item()))
+
+
+def _crossfade_of(found: dict[str, NDArray[Any]]) -> Crossfade | None:
+    if "later_codes" not in found:
+        return None
+    later, overlaps = found["later_codes"], found.get("overlaps", np.zeros(0))
+    whole = np.issubdtype(overlaps.dtype, np.integer) and overlaps.shape == (2,)
+    if later.shape != found["codes"].shape or not (
+        whole and 0 < overlaps[1] < overlaps[0] < _MOST_FRAMES
+    ):
+        raise InputError("its later_codes and overlaps do not fit its codes")
+    return Crossfade(later, Overlaps(int(overlaps[0]), int(overlaps[1])))
 
 
 def _loudness_of(found: dict[str, NDArray[Any]]) -> Floats:

@@ -520,6 +520,9 @@ def test_clipped_audio_is_varied_on_request(run: Cli, exported_a: Path) -> None:
         (("--mix", 1.5), "mix = 1.5 is outside 0 to 1"),
         (("--mix", 0.5, "--time-stretch-factor", 2), "leave one out"),
         (("--loop", -1), "loop = -1 is below 0"),
+        (("--crossfade-s", 3), "crossfade_s = 3.0 is outside 0 to 2.5, a quarter of"),
+        (("--crossfade-s", 1, "--time-stretch-factor", 2), "leave one out"),
+        (("--crossfade-s", 1, "--plot", "p"), "makes two sets of codes"),
         (("--loop", 1, "--batch-size", 2), "add --batch-size 1"),
     ],
 )
@@ -583,6 +586,7 @@ def test_help_shows_every_option_with_its_published_name(run: Cli) -> None:
         "--output-loudness",
         "--mix",
         "--loop",
+        "--crossfade-s",
         "compression prompt",
     ):
         assert option in printed

@@ -123,6 +123,12 @@ def compare_versions(
         raise InputError(f"{old.folder} and {new.folder} have no component in common")
     adapters = [] if adapter is None else new.adapters(adapter)
     switched = {found.component: new.folder / found.file.name for found in adapters}
+    # A generator takes no adapter, so there is nothing like the old one's to compare.
+    both = [
+        name
+        for name in both
+        if records[name].name not in switched or subject_of(records[name]).adaptable
+    ]
     made_from = (*new.manifest.sources, *(found.source for found in adapters))
     tools = old.manifest.toolchain, new.manifest.toolchain
     return VersionChange(

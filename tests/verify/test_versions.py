@@ -17,6 +17,8 @@ from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import PassRecord
+from vampnet_onnx.export.onnx_file import read_graph, save_beside
+from vampnet_onnx.verify.self_test.run import chosen_defects
 from vampnet_onnx.verify.versions import VersionChange, compare_versions
 
 
@@ -105,3 +107,21 @@ def test_what_the_manifests_say_differently_is_listed(
 def test_a_version_is_not_compared_with_itself(nano_artifacts: Artifacts) -> None:
     with pytest.raises(InputError, match="compared with itself"):
         compare_versions(nano_artifacts, nano_artifacts, gates=load_gates())
+
+
+def test_generators_are_compared_code_by_code(
+    generator_artifacts: Artifacts, tmp_path: Path
+) -> None:
+    copied = Path(shutil.copytree(generator_artifacts.folder, tmp_path / "v2"))
+    found = compared(generator_artifacts, open_artifacts(copied), "c2f.generator")
+    assert found.holds and found.components[0].gates
+    path = copied / "c2f.generator.onnx"
+    model = read_graph(path)
+    (defect,) = chosen_defects(["StreamRestarted"])
+    defect.plant(model)  # type: ignore[attr-defined]
+    save_beside(model, path, copied / "c2f.onnx")
+    new = open_artifacts(copied, unsealed=True)
+    (change,) = compared(generator_artifacts, new, "c2f.generator").components
+    broken = {gate.name for gate in change.gates if not gate.holds}
+    assert broken == {"tokens_unexplained", "facts_differing"}
+    assert {item.module for item in change.graph} == {"loop"}

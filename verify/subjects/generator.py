@@ -5,7 +5,7 @@ goes on behind another.  That slices of a run and the pipeline's own loop give t
 is a gate of its own (`verify.gates.own_loop`).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from typing import Any
@@ -142,6 +142,12 @@ class Generator(Subject):
             np.stack([np.stack(part) for part in margins]),
             decisions=decisions,
         )
+
+    def margins(self, outputs: Outputs, tables: Sequence[np.ndarray]) -> np.ndarray:
+        """Return margins within which nothing that differs is a tie."""
+        none = np.zeros((4, *outputs["sampled"].shape))
+        none[:2] = np.inf
+        return none
 
     def compare(
         self, record: ComponentRecord, expected: Computed, export: Outputs, ties: Ties

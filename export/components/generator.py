@@ -128,7 +128,7 @@ def _build(
             seen = g.concat(1, conditioned, current)
         predicted, logits = _logits(g, given, seen, model, vocab)
         with g.scope("noise"):
-            draws, place = _noise(g, given, step, place, logits)
+            draws, place = _noise(g, given, step, place, current, logits, vocab)
         with g.scope("sampler"):
             made = sampling_step(
                 g,
@@ -231,13 +231,21 @@ def _logits(
 
 
 def _noise(
-    g: GraphBuilder, given: Mapping[str, Var], step: Var, place: Var, logits: Var
+    g: GraphBuilder,
+    given: Mapping[str, Var],
+    step: Var,
+    place: Var,
+    current: Var,
+    logits: Var,
+    entries: int,
 ) -> tuple[dict[str, Var], Var]:
     """Build a step's noise, and the place in the stream behind it.
 
-    Reference mode doubles the batch where guidance is asked for, and takes noise for it.
+    Of the stream's exponential numbers those of masked codes alone are made: what the others
+    would draw is not looked at.  Reference mode doubles the batch where guidance is asked for,
+    and takes noise for it.
     """
-    batch, entries, positions = (logits.extent(axis) for axis in range(3))
+    batch, positions = logits.extent(0), logits.extent(2)
     seed, codes = given["seed"], batch * positions
     with g.scope("asked"):
         doubled = given["guided"] & ~given["corrected"]
@@ -245,15 +253,22 @@ def _noise(
         done = step.cast(np.float64) / given["steps"].cast(np.float64)
         draws = done <= given["sample_cutoff"]
         behind = place + draws.cast(np.int64) * asked * entries
+
+    def drawn() -> Var:
+        masked = current.transpose(0, 2, 1).reshape(-1).equals(entries)
+        rows = masked.op("NonZero", dtype=np.int64).reshape(-1)
+        made, places = exponential(g, seed, place, rows, entries)
+        one = g.constant(1.0, np.float32)
+        rest = one.op("Expand", g.vector(codes, entries))
+        return rest.op("ScatterND", places.reshape(-1, 1), made)
+
     with g.scope("exponential"):
-        none = g.constant(np.zeros(0, np.float32))
-        drawn = g.when(
-            draws, lambda: exponential(g, seed, place, codes * entries), lambda: none
-        )
+        none = g.constant(np.zeros((0, entries), np.float32))
+        numbers = g.when(draws, drawn, lambda: none)
     with g.scope("uniform"):
         flat = uniform(g, seed, behind, codes)
         of_codes = flat.op("Reshape", g.vector(batch, positions))
-    return {"exponential": drawn, "uniform": of_codes}, behind + asked
+    return {"exponential": numbers, "uniform": of_codes}, behind + asked
 
 
 def _all_finite(logits: Var) -> Var:

@@ -33,43 +33,69 @@ def uniform(g: GraphBuilder, seed: Var, start: Var, count: Var) -> Var:
         start: words of the stream that were taken already, int64 [].
         count: int64 [].
     """
-    odd = _shifted(_words(g, seed, start, count), 41) * 2 + 1
+    before = start // _BLOCK  # blocks
+    skipped = start - before * _BLOCK
+    blocks = (skipped + count + (_BLOCK - 1)) // _BLOCK
+    words = _words(g, seed, g.range(blocks) + (before + 1))
+    odd = _shifted(words.slice(0, skipped, skipped + count), 41) * 2 + 1
     return odd.cast(np.float32) * 2.0**-24
 
 
-def exponential(g: GraphBuilder, seed: Var, start: Var, count: Var) -> Var:
-    """Build Exponential(1) noise, float32 [count]; arguments as of `uniform`."""
+def exponential(
+    g: GraphBuilder, seed: Var, start: Var, rows: Var, width: int
+) -> tuple[Var, Var]:
+    """Build rows of Exponential(1) noise of an array [any, width], float32 [more, width].
 
-    def part(place: Var, _: Sequence[Var]) -> tuple[Var, list[Var]]:
-        odd = _shifted(_words(g, seed, place, g.constant(_PART, np.int64)), 12) * 2 + 1
+    Args:
+        seed: uint64 [].
+        start: words of the stream that were taken before the array, int64 [].
+        rows: of the array, int64 [rows].
+
+    Returns:
+        The rows, and what they belong to, int64 [more]: the first row of the array may come
+        again, behind the others.
+    """
+    together = max(1, _PART // width)
+    missing = g.constant(together, np.int64) - rows.extent(0) % together
+    groups = rows.pad(0, 0, missing).reshape(-1, together)
+    places = g.range(g.constant(width, np.int64))  # no constant: they are all small here
+    blocks = (width + 2 * (_BLOCK - 1)) // _BLOCK  # wherever in a block a row begins
+
+    def part(state: Var, sequences: Sequence[Var]) -> tuple[Var, list[Var]]:
+        begins = (sequences[0] * width + start).reshape(-1, 1)
+        before = begins // _BLOCK
+        counters = before + g.range(g.constant(blocks, np.int64)) + 1
+        words = _words(g, seed, counters.reshape(-1)).reshape(together, -1)
+        own = words.op("GatherElements", begins - before * _BLOCK + places, axis=1)
+        odd = _shifted(own, 12) * 2 + 1
         with g.scope("log"):
             numbers = -_log(g, odd.cast(np.float64) * 2.0**-53)
-        return place + _PART, [numbers.cast(np.float32)]
+        return state + 1, [numbers.cast(np.float32)]
 
-    parts = g.range((count + (_PART - 1)) // _PART)
-    _, (made,) = g.scan(part, start, [parts], shapes=[(), ()], results=[(_PART,)])
-    return made.reshape(-1).slice(0, 0, count)
+    made = g.scan(
+        part,
+        g.constant(0, np.int64),
+        [groups],
+        shapes=[(), (together,)],
+        results=[(together, width)],
+    )[1][0]
+    return made.reshape(-1, width), groups.reshape(-1)
 
 
-def _words(g: GraphBuilder, seed: Var, start: Var, count: Var) -> Var:
-    """Build a stretch of the stream of words, uint64 [count].
+def _words(g: GraphBuilder, seed: Var, counters: Var) -> Var:
+    """Build the words of counters, int64 [blocks], as uint64 [4 * blocks].
 
     A block is two rows of words, (0, 2) and (1, 3), so that one node works on both.  A round
     swaps the words of the first row.
     """
-    before = start // _BLOCK  # blocks
-    skipped = start - before * _BLOCK
-    blocks = (skipped + count + (_BLOCK - 1)) // _BLOCK
-    counters = (g.range(blocks) + (before + 1)).cast(np.uint64)
-    first = counters * _pair(g, (1, 0))
+    first = counters.cast(np.uint64) * _pair(g, (1, 0))
     second = _pair(g, (0, 0))
     key = seed * _pair(g, (1, 0)) + _pair(g, (0, TOKENS))
     for number in range(_ROUNDS):
         with g.scope(f"round_{number}"):
             first, second = _round(g, first, second, key, number)
     rows = [row.op("Unsqueeze", g.vector(1)) for row in (first, second)]
-    words = g.concat(1, *rows).transpose(2, 0, 1).reshape(-1)
-    return words.slice(0, skipped, skipped + count)
+    return g.concat(1, *rows).transpose(2, 0, 1).reshape(-1)
 
 
 def _round(g: GraphBuilder, first: Var, second: Var, key: Var, number: int) -> tuple[Var, Var]:

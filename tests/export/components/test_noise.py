@@ -19,41 +19,66 @@ _64 = (1 << 64) - 1
 
 
 @cache
-def graph(opset: int = 20) -> Run:
+def graph(width: int, opset: int = 20) -> Run:
     g = GraphBuilder()
     kinds = {"seed": "uint64", "start": "int64", "count": "int64"}
-    taken = [g.input(signature(name, kind)) for name, kind in kinds.items()]
-    made = {}
-    for kind in ("uniform", "exponential"):
-        with g.scope(kind):
-            made[kind] = getattr(noise, kind)(g, *taken)
-    outputs = tuple(signature(name, "float32", "count") for name in made)
-    return run_model(g.finish(outputs, made, opset))
+    seed, start, count = (g.input(signature(name, kind)) for name, kind in kinds.items())
+    rows = g.input(signature("rows", "int64", "rows"))
+    with g.scope("uniform"):
+        plain = noise.uniform(g, seed, start, count)
+    with g.scope("exponential"):
+        made, places = noise.exponential(g, seed, start, rows, width)
+    outputs = (
+        signature("uniform", "float32", "count"),
+        signature("exponential", "float32", "more", width),
+        signature("places", "int64", "more"),
+    )
+    found = {"uniform": plain, "exponential": made, "places": places}
+    return run_model(g.finish(outputs, found, opset))
 
 
-def in_graph(seed: int, start: int, count: int, opset: int = 20) -> dict[str, np.ndarray]:
-    given = {"seed": np.array(seed, np.uint64)}
-    return graph(opset)(given | {"start": np.array(start), "count": np.array(count)})
-
-
-def same(seed: int, start: int, count: int, opset: int = 20) -> None:
-    for kind, found in in_graph(seed, start, count, opset).items():
-        source = PhiloxNoise(seed)
-        source.move_to(start)
-        wanted = getattr(source, kind)((count,))
-        np.testing.assert_array_equal(found.view(np.uint32), wanted.view(np.uint32))
+def same(
+    seed: int, start: int, count: int, rows: list[int], width: int, opset: int = 20
+) -> None:
+    """Compare with NumPy's numbers: a stretch, and rows of an array that begins there."""
+    found = graph(width, opset)(
+        {
+            "seed": np.array(seed, np.uint64),
+            "start": np.array(start),
+            "count": np.array(count),
+            "rows": np.array(rows, np.int64),
+        }
+    )
+    source = PhiloxNoise(seed)
+    source.move_to(start)
+    wanted = source.uniform((count,))
+    np.testing.assert_array_equal(found["uniform"].view(np.uint32), wanted.view(np.uint32))
+    assert found["places"][: len(rows)].tolist() == rows
+    assert set(found["places"].tolist()) <= {0, *rows}
+    for row, numbers in zip(found["places"], found["exponential"], strict=True):
+        source.move_to(start + int(row) * width)
+        own = source.exponential((width,))
+        np.testing.assert_array_equal(numbers.view(np.uint32), own.view(np.uint32))
 
 
 @settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, _64), start=st.integers(0, 1 << 62), count=st.integers(1, 300))
-def test_any_stretch_of_any_stream_is_numpys(seed: int, start: int, count: int) -> None:
-    same(seed, start, count)
+@given(
+    seed=st.integers(0, _64),
+    start=st.integers(0, 1 << 61),
+    count=st.integers(1, 300),
+    rows=st.lists(st.integers(0, 1 << 40), max_size=3),
+    width=st.sampled_from([1021, 4096, 5000]),
+)
+def test_any_stretch_of_any_stream_is_numpys(
+    seed: int, start: int, count: int, rows: list[int], width: int
+) -> None:
+    same(seed, start, count, rows, width)
 
 
 @pytest.mark.parametrize("opset", [18, 22])
 def test_a_hundred_thousand_draws_are_numpys(opset: int) -> None:
-    same(0x9E3779B97F4A7C15, 3, 100_000, opset)
-    same(_64, (1 << 62) - 7, 5, opset)
+    same(0x9E3779B97F4A7C15, 3, 100_000, list(range(100)), 1024, opset)
+    same(_64, (1 << 61) - 7, 5, [], 1024, opset)
 
 
 def test_the_logarithm_is_right_at_both_ends_and_where_its_exponent_changes() -> None:

@@ -102,7 +102,8 @@ def export_set(
             sources.update(models.sources)
             component = build_component(name, models, variant=variant)
             own = list(models.sources)
-            wanted = [adapter for adapter in adapters if adapter.component == name]
+            taken = [] if variant == GENERATOR else adapters  # by a generator none
+            wanted = [adapter for adapter in taken if adapter.component == name]
             for adapter in wanted:
                 adapted[adapter.file_name] = _write_adapter(
                     adapter, checkpoints, models, staged

@@ -85,6 +85,13 @@ def _print(found: VersionChange) -> None:
         out.print(f"  {tool} {was} is now {now}", markup=False)
     if found.sources_differ:
         out.print("  made from other checkpoint files")
+    moved = {c.name: c.opsets for c in found.components if c.opsets[0] != c.opsets[1]}
+    for opsets in dict.fromkeys(moved.values()):
+        names = [name for name, own in moved.items() if own == opsets]
+        every = len(names) == len(found.components)
+        of = "every file" if every else ", ".join(names)
+        line = "  exported for opset {}, now for opset {}".format(*opsets)
+        out.print(f"{line}: {of}", markup=False)
     for name in found.only_old:
         out.print(f"  {name} is missing in the new version", style="red", markup=False)
     for name in found.only_new:
@@ -121,7 +128,8 @@ def _difference(change: ComponentChange) -> str:
 
 def _graph_lines(change: ComponentChange) -> list[str]:
     """Say what differs in the files: structure first, then weights, the furthest first."""
-    ranked = sorted(change.graph, key=lambda item: (_is_known(item), -item.relative))
+    told = [item for item in change.graph if str(item) != _opset_line(change)]
+    ranked = sorted(told, key=lambda item: (_is_known(item), -item.relative))
     lines = [
         f"{item.kind}: {item}"
         + (f" (relative L2 {item.relative:.2g})" if _is_known(item) else "")
@@ -129,6 +137,11 @@ def _graph_lines(change: ComponentChange) -> list[str]:
     ]
     more = len(ranked) - len(lines)
     return [*lines, f"and {more} changes more (--json has them all)"] if more else lines
+
+
+def _opset_line(change: ComponentChange) -> str:
+    """Return what is said of a file whose opset moved as its manifest says: told once."""
+    return "opset is {1}, expected {0}".format(*change.opsets)
 
 
 def _is_known(change: Change) -> bool:

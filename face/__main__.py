@@ -1,5 +1,6 @@
 """The program, ``vampnet-onnx``: watches for interrupts, and only then loads the commands."""
 
+import os
 import sys
 
 from vampnet_onnx.configs.interrupts import (
@@ -14,6 +15,9 @@ from vampnet_onnx.configs.interrupts import (
 def main() -> None:
     """Run the command line; an interrupt while it is loaded ends it as any other does."""
     watch()
+    # Threads of PyTorch that spin where they wait for each other hinder whoever works: beside
+    # other programs a verification took many times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         from vampnet_onnx.program import run  # takes half a second and more
 

@@ -144,6 +144,7 @@ def verify_artifacts(
         quick,
         asked,
         progress,
+        [record.id for record in records if not subject_of(record).needs],
     )
     components, left_out, stopped = list[Component](), list[str](), list[str]()
     unfit, forms = dict[str, str](), list[Forms]()
@@ -226,6 +227,7 @@ class _Run:
     quick: bool
     runtime: Runtime
     progress: Progress
+    files: Sequence[str]
     shared: dict[Case, Future[Computed]] = field(default_factory=dict)
     verdicts: list[str] = field(default_factory=list)
 
@@ -368,12 +370,14 @@ class _Run:
                 opened.path,
                 self.gates.modules,
                 adapters=opened.adapter_files,
+                progress=partial(self.progress, f"modules {record.id}"),
             )
         gc.collect()  # graphs hold themselves in circles, and their weights with them
         if "audit" in asked:
-            self.progress(f"audit {record.id}", 0, 1)
+            told, before = f"audit {record.id}", self.files.index(record.id)
+            self.progress(told, before, len(self.files))
             found["audit"] = self._audited(opened)
-            self.progress(f"audit {record.id}", 1, 1)
+            self.progress(told, before + 1, len(self.files))
             gc.collect()
         if "overflow" in asked:
             inputs = (

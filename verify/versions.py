@@ -47,12 +47,14 @@ class ComponentChange:
         passes: how what export did differs, a line a pass that changed something.
         graph: in what the files differ: nodes, attributes, wiring, weights, opset.  Neither
             passes nor graphs are compared where an adapter is switched on.
+        opsets: of the default domain, old and new.
         gates: measured on seeded cases; empty where the versions cannot be compared.
     """
 
     name: str
     bytes_old: int
     bytes_new: int
+    opsets: tuple[int, int]
     same_file: bool
     signature: list[str]
     dims: list[str]
@@ -193,6 +195,7 @@ def _compared(
         name=record.id,
         bytes_old=_bytes(old),
         bytes_new=_bytes(new),
+        opsets=(record.opset, other.opset),
         same_file=same,
         signature=signature,
         dims=dims,

@@ -13,6 +13,8 @@ from onnx import numpy_helper
 
 from tests.support.checked import weights_of
 from tests.support.command_line import Cli, refused, vouch_for
+from tests.support.exports import without
+from vampnet_onnx.configs.artifacts import Artifacts
 
 
 def test_compare_exits_with_1_where_versions_depart(
@@ -70,3 +72,27 @@ def test_a_new_version_that_does_not_run_departs(
     result = cli("compare", old, new, "--unsealed")
     assert result.code == 1 and "coarse.onnx: does not run: " in result.out
     refused(cli("compare", new, old, "--unsealed"), "coarse.onnx: does not run: ")
+
+
+def test_another_opset_is_told_once_in_plain_words(
+    cli: Cli, nano_artifacts: Artifacts, tmp_path: Path
+) -> None:
+    old = without(
+        nano_artifacts.folder, tmp_path / "old", "codec_encoder", "codec_decoder", "c2f"
+    )
+    new = Path(shutil.copytree(old, tmp_path / "new"))
+    for path in new.glob("coarse*.onnx"):
+        model = onnx.load(path)
+        model.opset_import[0].version = 21
+        for fact in model.metadata_props:
+            fact.value = "21" if fact.key == "vampnet_onnx.opset" else fact.value
+        onnx.save(model, path)
+    for number in range(2):
+        vouch_for(new, lambda record: record.update(opset=21), number=number)
+    shown = cli("compare", old, new)
+    assert [line for line in shown.out.splitlines() if "opset" in line] == [
+        "  exported for opset 20, now for opset 21: every file"
+    ]
+    data = cli("compare", old, new, "--json").json["components"]
+    assert [part["opsets"] for part in data] == [[20, 21], [20, 21]]
+    assert {change["kind"] for part in data for change in part["graph"]} == {"opset"}

@@ -355,6 +355,17 @@ def test_next_to_nothing_is_loaded_before_interrupts_are_watched_for() -> None:
     assert rooms < set(loaded) and len(loaded) < 40 and "typer" not in loaded, loaded
 
 
+@pytest.mark.parametrize("given", ["", "ACTIVE"])
+def test_threads_of_pytorch_do_not_spin_unless_somebody_says_so(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", given)
+    if not given:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    cli("--version")
+    assert os.environ["OMP_WAIT_POLICY"] == (given or "PASSIVE")
+
+
 def test_an_interrupt_lets_what_cleans_up_finish(
     cli: Cli, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,11 +63,14 @@ def files_below(folder: Path) -> list[str]:
     return sorted(p.relative_to(folder).as_posix() for p in found if p.is_file())
 
 
-def vouch_for(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change a manifest and make it vouch for the files that are there."""
+def vouch_for(
+    folder: Path, change: Callable[[dict[str, Any]], None], *, number: int = 0
+) -> None:
+    """Change what a manifest says of a component and make it vouch for the file as it is."""
     path = folder / "manifest.json"
     values = json.loads(path.read_text("utf-8"))
-    change(values["components"][0])
-    file = folder / values["components"][0]["file"]["name"]
-    values["components"][0]["file"] |= {"sha256": sha256(file), "size": file.stat().st_size}
+    record = values["components"][number]
+    change(record)
+    file = folder / record["file"]["name"]
+    record["file"] |= {"sha256": sha256(file), "size": file.stat().st_size}
     path.write_text(json.dumps(values), "utf-8")

@@ -111,7 +111,17 @@ def test_graphs_of_the_audit_are_begun_with_and_each_is_made_once(
         )
         assert report.verdict is Verdict.PASS
     assert begun == [["coarse "], []]
-    assert told[:3] == [("coarse", 0, 1), ("audit coarse", 0, 1), ("audit coarse", 1, 1)]
+    audits = [step for step in told if step[0].startswith("audit")]
+    assert audits == 2 * [
+        ("audit coarse", 0, 2),
+        ("audit coarse", 1, 2),
+        ("audit coarse.latents", 1, 2),
+        ("audit coarse.latents", 2, 2),
+    ]
+    seen = [step[1:] for step in told if step[0] == "modules coarse"]
+    (total,) = {total for _, total in seen}
+    assert total >= 20 and [done for done, _ in seen] == 2 * [*range(len(seen) // 2)]
+    assert total - 3 <= len(seen) // 2 <= total
 
 
 @pytest.mark.parametrize("fails", [False, True])

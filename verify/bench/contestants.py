@@ -1,9 +1,9 @@
 """Who takes part in a bench: interpreters at work in processes of their own, in turns.
 
 Every contestant gets the same cores, by the affinity of its process where the system has one,
-and as many threads; one that does not is refused.  ONNX Runtime's threads do not spin, since
-they would take a core from whoever comes next; while one is at work the others wait for a line
-on standard input.
+and as many threads; one that does not is refused.  Their threads do not spin, since they would
+take a core from whoever comes next (PyTorch's by what the command line sets for all of it);
+while one is at work the others wait for a line on standard input.
 """
 
 from __future__ import annotations

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 
 from vampnet_onnx.configs.manifest import GateRecord
 from vampnet_onnx.reports import Gate, Report, Verdict
+from vampnet_onnx.reports.summary import describe_gate, share_of_limit, tell_apart
 
-# More headroom than this is as good as any: the value is next to nothing.
-_ENOUGH = 1e3
+# To use less of a limit than this is as good as to use nothing.
+_LITTLE = 1e-3
 
 
 def with_headroom(
@@ -35,13 +36,14 @@ def with_headroom(
             old = before.get((component.id, gate.name))
             if old is None or old.value is None or gate.value is None:
                 continue
-            was = _headroom(gate, old.value, old.limit)
-            fell = was / _headroom(gate, gate.value, gate.limit)
-            if fell > factor:
+            used = _used(gate, gate.value, gate.limit)
+            fell = used / _used(gate, old.value, old.limit)
+            if factor < fell < math.inf:  # beyond all limits the gate itself says so
+                was, limit = tell_apart(old.value, old.limit)
+                then = "" if old.limit == gate.limit else f", must be {limit} then"
                 notes.append(
-                    f"headroom of {component.id}.{gate.name} fell {fell:.3g}-fold since"
-                    f" {version}: {gate.value:.3g} of {gate.limit:.3g}, was {old.value:.3g} of"
-                    f" {old.limit:.3g}"
+                    f"{component.id} came {fell:.3g} times nearer to a limit since {version}:"
+                    f" {describe_gate(gate)}; was {was}{then}"
                 )
     if not notes:
         return report
@@ -55,12 +57,6 @@ def with_headroom(
     return report.model_copy(update=changed)
 
 
-def _headroom(gate: Gate, value: float, limit: float) -> float:
-    """Return how many times a value could be as bad, from nothing to what is enough."""
-    if gate.unit == "dB":
-        return min(10 ** ((value - limit) / 20), _ENOUGH)
-    if limit <= 0 or math.isnan(value):
-        return _ENOUGH  # counts of which there may be none: they hold or fail
-    if gate.direction == "at most":
-        return min(limit / max(value, limit / _ENOUGH), _ENOUGH)
-    return min(value / limit, _ENOUGH)
+def _used(gate: Gate, value: float, limit: float) -> float:
+    """Return how much of a limit a value uses, as reports count it; never next to nothing."""
+    return max(share_of_limit(value, limit, gate.direction, gate.unit), _LITTLE)

@@ -6,7 +6,7 @@ compared with what is built now.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -37,6 +37,7 @@ def modules(
     *,
     adapters: Sequence[Path] = (),
     seed: int = 0,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Measured:
     """Measure how far the worst module is beyond its own rounding.
 
@@ -44,6 +45,7 @@ def modules(
         models: of the checkpoint, with the low-rank updates that the file computes with.
         adapters: files that are switched on.
         seed: of the input.
+        progress: told how many modules are done, and how many there are.
 
     Returns:
         The largest error over what is allowed: above 1 a module is wrong.
@@ -67,7 +69,8 @@ def modules(
         return replace(seen, doubt=said) if others else seen
     allowance = Allowance(rule.factor, rule.floor, rule.scale)
     covering = subject.covering(record, models)
-    return _measured(probe(component.module.eval(), graph, inputs, allowance, covering))
+    module = component.module.eval()
+    return _measured(probe(module, graph, inputs, allowance, covering, progress))
 
 
 def _frames(component: Component, least: int) -> int:

@@ -1,34 +1,30 @@
 """What happened to a graph: nodes, attributes, wiring and weights against an expected one.
 
-Names alone do not pair two graphs: a node more in a module shifts the numbers of all that
-follow.  So nodes are paired within their module, in order, by what they do; values by the
-nodes that make them; weights by who takes them.  Nothing here knows what the graph is of.
+Nodes are paired (`.pairing`), values by the nodes that make them, weights by who takes them.
+Nothing here knows what the graph is of.
 """
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import onnx
 import onnx_ir as ir
 
-from vampnet_onnx.export.graph import module_of
 from vampnet_onnx.verify.numbers.changes import describe_change, same_bits
 from vampnet_onnx.verify.numbers.metrics import relative_l2
 
 from .graph import is_below
+from .pairing import SMALL, Side, Spot, inner_graphs, paired, plain, weight_name
 
 NODE_ADDED, NODE_REMOVED, NODE_CHANGED = "node added", "node removed", "node changed"
 WEIGHT_ADDED, WEIGHT_REMOVED = "weight added", "weight removed"
 WEIGHT_CHANGED = "weight changed"
 SIGNATURE, OPSET = "signature", "opset"
 
-# Constants up to this size tell nodes apart by value; larger ones by name.
-_SMALL = 8
 _SHOWN = 4
 # Operators whose two inputs may stand either way round.
 _EITHER_WAY = frozenset({"Add", "Mul", "Max", "Min", "And", "Or", "Xor", "Equal"})
@@ -67,7 +63,7 @@ def graph_changes(expected: ir.Model, found: ir.Model) -> tuple[Change, ...]:
     """
     if expected is found:
         return ()
-    compared = _Comparison(_Side(expected), _Side(found))
+    compared = _Comparison(Side(expected), Side(found))
     return (
         *_opset_changes(expected, found),
         *_signature_changes(expected, found),
@@ -153,105 +149,18 @@ def _from_inside(change: Change, module: str) -> str:
     return f"{'it' if name == module and module else name} {change.words}"
 
 
-@dataclass(frozen=True, eq=False)
-class _Spot:
-    """A node where it stands.
-
-    Attributes:
-        module: path; of a node in a branch or a body that of the node around it.
-        place: empty in the main graph, else the attributes that lead there.
-    """
-
-    node: ir.Node
-    module: str
-    place: str
-
-    @property
-    def name(self) -> str:
-        return str(self.node.name or f"{self.module}/{self.node.op_type}".lstrip("/"))
-
-
-class _Side:
-    """A graph laid out for comparison: nodes in order, weights by name, users of values."""
-
-    def __init__(self, model: ir.Model) -> None:
-        self.graph = model.graph
-        self.spots: list[_Spot] = []
-        self.weights: dict[str, ir.TensorProtocol] = {}
-        self.inputs: dict[int, tuple[object, ...]] = {}
-        self.users: dict[str, list[_Spot]] = {}
-        self._lay_out(model.graph, "", "")
-        for function in model.functions.values():
-            self._lay_out(function, "", f"function {function.name}")
-        for i, given in enumerate(model.graph.inputs):
-            self.inputs[id(given)] = ("input", i)
-
-    @cached_property
-    def by_node(self) -> dict[int, _Spot]:
-        return {id(spot.node): spot for spot in self.spots}
-
-    def _lay_out(self, graph: ir.Graph | ir.Function, module: str, place: str) -> None:
-        if isinstance(graph, ir.Graph):
-            for name, value in graph.initializers.items():
-                if value.const_value is not None:
-                    self.weights[name] = value.const_value
-        else:
-            for i, given in enumerate(graph.inputs):
-                self.inputs[id(given)] = (place, i)
-        for node in graph:
-            path = module_of(node)
-            spot = _Spot(node, module if path is None else path, place)
-            for taken in dict.fromkeys(_weight_name(used) for used in node.inputs):
-                if taken is not None:
-                    self.users.setdefault(taken, []).append(spot)
-            if node.op_type == "Constant" and node.outputs[0].name:
-                constant = ir.convenience.get_const_tensor(node.outputs[0])
-                if constant is not None:
-                    self.weights[str(node.outputs[0].name)] = constant
-                    continue
-            self.spots.append(spot)
-            for attribute, inner in _inner_graphs(node):
-                for i, given in enumerate(inner.inputs):
-                    self.inputs[id(given)] = (node, attribute, i)
-                self._lay_out(inner, spot.module, f"{place}/{attribute}")
-
-    def array(self, name: str) -> np.ndarray:
-        return self.weights[name].numpy()
-
-    def key(self, spot: _Spot) -> tuple[object, ...]:
-        """Say what a node does, so that equal nodes have equal keys."""
-        node = spot.node
-        attributes = sorted(
-            f"{name}={_plain(attribute)}"
-            for name, attribute in node.attributes.items()
-            if attribute.type not in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS)
-        )
-        return (node.domain, node.op_type, *map(self._key_of, node.inputs), *attributes)
-
-    def _key_of(self, value: ir.Value | None) -> object:
-        name = _weight_name(value)
-        if value is None or name is None:
-            maker = None if value is None else value.producer()
-            return None if value is None else "value" if maker is None else maker.op_type
-        tensor = self.weights.get(name)
-        if tensor is None or tensor.size > _SMALL:
-            return name
-        return tensor.numpy().tobytes()
-
-
 class _Comparison:
     """Both sides, their nodes paired."""
 
-    def __init__(self, expected: _Side, found: _Side) -> None:
+    def __init__(self, expected: Side, found: Side) -> None:
         self.expected, self.found = expected, found
-        self.pairs: list[tuple[_Spot, _Spot]] = []
-        self._pair()
+        self.pairs = paired(expected, found)
         self._twin = {id(b.node): id(a.node) for a, b in self.pairs}
         known = {id(a.node) for a, _ in self.pairs}
         self._removed = [spot for spot in expected.spots if id(spot.node) not in known]
         self._added = [spot for spot in found.spots if id(spot.node) not in self._twin]
         # Weights by name on both sides, with the nodes that take them at the same place.
-        self._taken: dict[tuple[str, str], list[_Spot]] = {}
+        self._taken: dict[tuple[str, str], list[Spot]] = {}
 
     def node_changes(self) -> Iterator[Change]:
         """Yield nodes removed, added and changed."""
@@ -278,48 +187,7 @@ class _Comparison:
                 unused = "" if self.found.users.get(name) else ", and nothing uses it"
                 yield _lone(WEIGHT_ADDED, name, self.found, f"is new{unused}")
 
-    def _pair(self) -> None:
-        groups: tuple[dict[object, list[_Spot]], dict[object, list[_Spot]]] = ({}, {})
-        for side, group in zip((self.expected, self.found), groups, strict=True):
-            for spot in side.spots:
-                group.setdefault((spot.module, spot.place), []).append(spot)
-        for place, before in groups[0].items():
-            self.pairs += self._aligned(before, groups[1].get(place, []))
-        order = {id(spot): i for i, spot in enumerate(self.expected.spots)}
-        self.pairs.sort(key=lambda pair: order[id(pair[0])])
-
-    def _aligned(self, before: list[_Spot], after: list[_Spot]) -> list[tuple[_Spot, _Spot]]:
-        keys = {id(spot): self.expected.key(spot) for spot in before}
-        keys |= {id(spot): self.found.key(spot) for spot in after}
-        pairs: list[tuple[_Spot, _Spot]] = []
-        left: tuple[list[_Spot], list[_Spot]] = ([], [])
-
-        def align(a: list[_Spot], b: list[_Spot], level: int) -> None:
-            """Pair runs of equal keys; what lies between them by ever less of the key."""
-            cuts = (None, 2, 0)
-            kinds = [[keys[id(spot)][: cuts[level]] for spot in side] for side in (a, b)]
-            matcher = difflib.SequenceMatcher(None, kinds[0], kinds[1], autojunk=False)
-            for tag, i, i_end, j, j_end in matcher.get_opcodes():
-                if tag == "equal":
-                    pairs.extend(zip(a[i:i_end], b[j:j_end], strict=True))
-                elif tag == "replace" and level < 1:
-                    align(a[i:i_end], b[j:j_end], level + 1)
-                elif tag == "replace" and i_end - i == j_end - j:
-                    pairs.extend(zip(a[i:i_end], b[j:j_end], strict=True))
-                else:
-                    left[0].extend(a[i:i_end])
-                    left[1].extend(b[j:j_end])
-
-        align(before, after, 0)
-        # What stands in another order, though it is the same.
-        for spot in left[0]:
-            twin = next((s for s in left[1] if keys[id(s)] == keys[id(spot)]), None)
-            if twin is not None:
-                left[1].remove(twin)
-                pairs.append((spot, twin))
-        return pairs
-
-    def _node(self, a: _Spot, b: _Spot) -> Iterator[Change]:
+    def _node(self, a: Spot, b: Spot) -> Iterator[Change]:
         changed = partial(Change, NODE_CHANGED, b.name, b.module)
         if (a.node.op_type, a.node.domain) != (b.node.op_type, b.node.domain):
             yield changed(f"is {b.node.op_type}, expected {a.node.op_type}")
@@ -345,9 +213,9 @@ class _Comparison:
             for x, y in zip(before, after, strict=True)
         )
 
-    def _input(self, x: ir.Value | None, y: ir.Value | None, user: _Spot) -> str:
+    def _input(self, x: ir.Value | None, y: ir.Value | None, user: Spot) -> str:
         """Compare what a node takes at one place; weights are kept for later."""
-        a, b = _weight_name(x), _weight_name(y)
+        a, b = weight_name(x), weight_name(y)
         if a is not None and b is not None:
             self._taken.setdefault((a, b), []).append(user)
             return ""
@@ -361,7 +229,7 @@ class _Comparison:
         """Say where a value comes from, alike on both sides."""
         if value is None:
             return None
-        if _weight_name(value) is not None:
+        if weight_name(value) is not None:
             return "weight"
         maker = value.producer()
         if maker is not None:
@@ -393,7 +261,7 @@ class _Comparison:
                     seen.add(id(maker))
                     ahead += maker.inputs
             elif one is not None:
-                name = _weight_name(one)
+                name = weight_name(one)
                 found.add(("weight", name) if name else self._source(one, side))
         return found
 
@@ -401,10 +269,10 @@ class _Comparison:
         """Compare what the graph and its branches and bodies give."""
         ends = [("", self.expected.graph, self.found.graph)]
         for a, b in self.pairs:
-            other = dict(_inner_graphs(b.node))
+            other = dict(inner_graphs(b.node))
             ends += [
                 (f"{b.name} ({name})", inner, other[name])
-                for name, inner in _inner_graphs(a.node)
+                for name, inner in inner_graphs(a.node)
                 if name in other
             ]
         for where, before, after in ends:
@@ -418,7 +286,7 @@ class _Comparison:
                     yield Change(NODE_CHANGED, name, spot.module if spot else "", words)
 
     def _end(self, x: ir.Value, y: ir.Value) -> str:
-        a, b = _weight_name(x), _weight_name(y)
+        a, b = weight_name(x), weight_name(y)
         if a is not None and b is not None:
             self._taken.setdefault((a, b), [])
             return ""
@@ -426,7 +294,7 @@ class _Comparison:
             return ""
         return f"gives {_said(y)}, expected {_said(x)}"
 
-    def _weight(self, a: str, b: str, users: Sequence[_Spot]) -> Iterator[Change]:
+    def _weight(self, a: str, b: str, users: Sequence[Spot]) -> Iterator[Change]:
         before, after = self.expected.array(a), self.found.array(b)
         if same_bits(before, after):
             return
@@ -455,7 +323,7 @@ class _Comparison:
 
     def _others(self, name: str, size: int) -> Mapping[str, np.ndarray]:
         """Return the expected weights of one size but for one of them."""
-        if size <= _SMALL:
+        if size <= SMALL:
             return {}
         return {
             other: tensor.numpy()
@@ -464,12 +332,10 @@ class _Comparison:
         }
 
 
-def _lone_nodes(
-    spots: Sequence[_Spot], own: _Side, other: _Side, kind: str
-) -> Iterator[Change]:
+def _lone_nodes(spots: Sequence[Spot], own: Side, other: Side, kind: str) -> Iterator[Change]:
     """Yield nodes that one side alone has; those of a module it alone has as one."""
     there = {path for spot in other.spots for path in _upwards(spot.module)}
-    whole: dict[str, list[_Spot]] = {}
+    whole: dict[str, list[Spot]] = {}
     for spot in spots:
         path = next((p for p in reversed(_upwards(spot.module)) if p not in there), None)
         if path is not None and not spot.place:
@@ -482,7 +348,7 @@ def _lone_nodes(
         yield Change(kind, path, path, f"{state} ({count}: {operators})")
     for spot in spots:
         if id(spot) not in told:
-            weights = [name for value in spot.node.inputs if (name := _weight_name(value))]
+            weights = [name for value in spot.node.inputs if (name := weight_name(value))]
             # A scalar or a shape is no loss by itself.
             named = ", ".join(
                 f"its {_role(name)} ({name})"
@@ -501,31 +367,12 @@ def _upwards(path: str) -> list[str]:
     return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
 
 
-def _lone(kind: str, name: str, side: _Side, words: str) -> Change:
+def _lone(kind: str, name: str, side: Side, words: str) -> Change:
     users = side.users.get(name, [])
     modules = tuple(dict.fromkeys(spot.module for spot in users))
     takers = tuple(spot.name for spot in users)
     first = modules[0] if modules else ""
     return Change(kind, name, first, words, also=modules[1:], takers=takers)
-
-
-def _inner_graphs(node: ir.Node) -> Iterator[tuple[str, ir.Graph]]:
-    for name, attribute in node.attributes.items():
-        if attribute.type is ir.AttributeType.GRAPH:
-            yield name, attribute.as_graph()
-        elif attribute.type is ir.AttributeType.GRAPHS:
-            for i, graph in enumerate(attribute.as_graphs()):
-                yield f"{name}[{i}]", graph
-
-
-def _weight_name(value: ir.Value | None) -> str | None:
-    """Return the name of a constant that a graph holds; None of what is computed or given."""
-    if value is None:
-        return None
-    maker = value.producer()
-    constant = maker is not None and maker.op_type == "Constant"
-    constant = constant and ir.convenience.get_const_tensor(value) is not None
-    return str(value.name) if constant or value.is_initializer() else None
 
 
 def _role(name: str) -> str:
@@ -561,7 +408,7 @@ def _attribute_changes(a: ir.Node, b: ir.Node) -> Iterator[str]:
 def _value(attribute: ir.Attr | None, node: ir.Node, name: str) -> object:
     """Return an attribute's value, what the operator's schema says where it is left out."""
     if attribute is not None:
-        return _plain(attribute)
+        return plain(attribute)
     try:
         schema = onnx.defs.get_schema(node.op_type, node.domain or "")
     except onnx.defs.SchemaError:
@@ -569,16 +416,7 @@ def _value(attribute: ir.Attr | None, node: ir.Node, name: str) -> object:
     default = schema.attributes[name].default_value if name in schema.attributes else None
     if default is None or not default.type:
         return None
-    return _plain(ir.serde.deserialize_attribute(default))
-
-
-def _plain(attribute: ir.Attr) -> object:
-    if attribute.is_ref():
-        return f"the function's {attribute.ref_attr_name}"
-    if attribute.type is ir.AttributeType.TENSOR:
-        return attribute.as_tensor().numpy()
-    value = attribute.value
-    return list(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
+    return plain(ir.serde.deserialize_attribute(default))
 
 
 def _written(value: object) -> str:

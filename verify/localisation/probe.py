@@ -68,6 +68,7 @@ def probe(
     inputs: Mapping[str, np.ndarray],
     allowance: Allowance,
     covering: Mapping[str, Sequence[Tensor | int]] = {},
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> tuple[Probed, ...]:
     """Run every module that both sides have by itself.
 
@@ -79,9 +80,10 @@ def probe(
         inputs: of the whole, by the names of the graph's inputs, in the order of arguments.
         covering: arguments by module path that reach what the others do not, such as every
             row of a table.
+        progress: told how many modules are done, and how many there are.
     """
     source = TorchSource(module, inputs, frozenset)
-    probing = _Probing(source, module, graph, allowance, covering)
+    probing = _Probing(source, module, graph, allowance, covering, progress)
     source.stream(probing.visit)
     return tuple(probing.found)
 
@@ -96,6 +98,7 @@ class _Probing:
         graph: GraphModules,
         allowance: Allowance,
         covering: Mapping[str, Sequence[Tensor | int]],
+        progress: Callable[[int, int], None],
     ) -> None:
         self.found: list[Probed] = []
         self._source, self._module, self._graph = source, module, graph
@@ -103,6 +106,8 @@ class _Probing:
         self._twin = float64_twin(module, self._held)
         self._allowed, self._covering = allowance, covering
         self._run = run_in_stages(graph, source.inputs, source.stages)
+        self._progress, self._done = progress, 0
+        self._total = sum(path in graph.borders for path, _ in module.named_modules())
 
     def visit(self, trace: Trace) -> None:
         """Look at the modules that finished; their weights are widened once."""
@@ -110,6 +115,8 @@ class _Probing:
         known = [path for path in trace if path in self._graph.borders]
         values = self._run.reach(self._graph.border_values(known))
         for path in known:
+            self._progress(self._done, self._total)
+            self._done += 1
             # A call by name says nothing of the order of the arrays.
             if is_within(path, self._source.stages) and not trace[path].keywords:
                 leaf = not any(is_below(other, path) for other in known)

@@ -159,6 +159,22 @@ def published(session: nox.Session) -> None:
     _compare(session, home, python)
 
 
+@nox.session
+def web(session: nox.Session) -> None:
+    """Check the ES module of web/ under Node: the tokens and the audio that Python makes."""
+    if shutil.which("npm") is None:
+        session.error("Node 20 and npm are needed: apt-get install nodejs npm")
+    session.install(*PINNED, ".[export]")
+    made = Path(session.create_tmp()).resolve() / "set"
+    shutil.rmtree(made, ignore_errors=True)
+    session.run("python", "web/test/make_set.py", str(made))
+    session.chdir("web")
+    session.run("npm", "ci", external=True)
+    session.run("npm", "run", "check", external=True)
+    session.run("npm", "test", env={"VAMPNET_ONNX_WEB_SET": str(made)}, external=True)
+    session.run("npm", "pack", "--dry-run", external=True)
+
+
 def _site_of(session: nox.Session, python: str) -> Path:
     where = "import sysconfig; print(sysconfig.get_path('purelib'))"
     return Path(str(session.run(python, "-c", where, silent=True, external=True)).strip())

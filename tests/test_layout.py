@@ -24,6 +24,7 @@ ABOUT_MORE = {
     "face/test_without_posix.py": "commands where the system has nothing of POSIX alone",
     "pipeline/test_without_extras.py": "pipeline and commands where an extra is missing",
     "pipeline/test_without_torch.py": "pipeline and commands where torch is missing",
+    "web/test_module.py": "the ES module of web/, which is not Python",
 }
 
 

@@ -52,9 +52,9 @@ def test_its_version_is_ours_and_its_lock_names_no_host_of_packages() -> None:
     )
     lock = json.loads((WEB / "package-lock.json").read_text("utf-8"))
     assert len(lock["packages"]) > 5
-    assert not [name for name, package in lock["packages"].items() if "resolved" in package]
+    assert not [name for name, item in lock["packages"].items() if "resolved" in item]
     # A package that the lock vouches for by its hash alone may come from anywhere.
-    assert all("integrity" in package for name, package in lock["packages"].items() if name)
+    assert all("integrity" in item for name, item in lock["packages"].items() if name)
 
 
 @pytest.mark.parametrize("seed", [0, 7, 1 << 32, (1 << 64) - 1])
@@ -88,7 +88,7 @@ def test_loudness_is_what_python_measures(rate: int, samples: int) -> None:
 
 
 def test_nothing_but_the_runtime_is_needed() -> None:
-    """Beside it every import is of a file of ours, or of Node's own where there are folders."""
+    """Every other import is of a file of ours, or of Node's own where there are folders."""
     found = set[str]()
     for path in (WEB / "src").glob("*.js"):
         found |= set(re.findall(r'(?:from|import\()\s*"([^"]+)"', path.read_text("utf-8")))

@@ -2,8 +2,8 @@
 
     python web/test/make_set.py FOLDER [CHECKPOINT]
 
-Writes FOLDER/v1, the artifacts with generators, FOLDER/NAME.wav, clips, and FOLDER/cases.json:
-for every case clip, options, and codes, mask and tokens of ``vampnet-onnx vamp --save-tokens``,
+Writes FOLDER/v1, artifacts with generators, two clips, and FOLDER/cases.json: for every case
+its clip and options, and the codes, mask and tokens of ``vampnet-onnx vamp --save-tokens``,
 whose audio is FOLDER/CASE.wav.
 """
 
@@ -111,7 +111,7 @@ def main(folder: Path, checkpoint: Path) -> None:
 
 
 def _clip(rate: int, channels: int) -> np.ndarray:
-    """Return a second and a half of tones that fade, with a little noise, [samples, channels]."""
+    """Return 1.5 s of tones that fade, with a little noise, [samples, channels]."""
     time = np.arange(int(1.5 * rate)) / rate
     random = np.random.default_rng(1)
     return np.stack(

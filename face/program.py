@@ -176,6 +176,7 @@ def _told(error: BaseException) -> int:
     if isinstance(error, BrokenPipeError):
         raise error
     if comes_of_interrupt(error):  # a module of C makes an ImportError of one
+        dealt_with()  # it would come once more, and be told twice
         complain(INTERRUPTED)
         return EXIT_CODE
     known = refusal(error)

@@ -325,6 +325,17 @@ def test_what_a_library_makes_of_an_interrupt_is_no_fault(
     assert result.code == 130 and "interrupted" in result.err and "fault" not in result.err
 
 
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="no alarm here")
+def test_an_interrupt_that_was_told_of_does_not_come_again(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """On a slow machine a second line said the same before the process ended."""
+    signal.setitimer(signal.ITIMER_REAL, 60)
+    assert program._told(Interrupted()) == 130
+    left, _ = signal.setitimer(signal.ITIMER_REAL, 0)
+    assert left == 0 and capsys.readouterr().err.count(INTERRUPTED) == 1
+
+
 def test_an_interrupt_while_the_commands_load_exits_with_130() -> None:
     code = """
 import importlib.abc, os, signal, sys

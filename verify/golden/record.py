@@ -18,7 +18,7 @@ import torch
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import publish_folder, require_place, staging_folder
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.configs.names import TRANSFORMERS
+from vampnet_onnx.configs.names import CODEC, TRANSFORMERS
 from vampnet_onnx.models import Checkpoints, CodecDims, ModelSet, VampNetDims
 from vampnet_onnx.models.behaviour import masks
 from vampnet_onnx.models.checkpoints.published_copy import published_copy
@@ -124,8 +124,8 @@ def record_set(
             record(recorder)
         torch_version = str(worker.call("describe")["torch"])
     with staging_folder(output.parent) as staged:
-        for name, path in checkpoints.files.items():
-            target = staged / f"{name}.pth"
+        for name in (CODEC, *TRANSFORMERS):
+            path, target = checkpoints.files[name], staged / f"{name}.pth"
             if published_copy(path, target, role=name) == path:
                 shutil.copy(path, target)
         np.savez_compressed(staged / ARRAYS, **recorder.arrays)  # type: ignore[arg-type]

@@ -24,6 +24,7 @@ from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.files import temporary_folder
 from vampnet_onnx.configs.manifest import LORA_ROLE, ComponentRecord
+from vampnet_onnx.configs.names import TRACKER
 from vampnet_onnx.configs.settings import vamp_settings
 from vampnet_onnx.configs.text import is_text
 from vampnet_onnx.models import Checkpoints
@@ -147,8 +148,10 @@ def open_worker(
     chunks = chunk_seconds or (published.coarse_chunk_s, published.c2f_chunk_s)
     with temporary_folder() as temporary:
         folder = Path(temporary)
+        # Its beat tracker is of a package of its own.
+        files = {name: path for name, path in checkpoints.files.items() if name != TRACKER}
         settings = {
-            "files": _readable(checkpoints.files, folder),
+            "files": _readable(files, folder),
             "lora": _readable(checkpoints.lora, folder, role=LORA_ROLE),
             "chunk_sizes_s": chunks,
             "threads": threads,

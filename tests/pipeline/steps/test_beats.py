@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,13 @@ from scipy import signal
 from tests.support.command_line import Cli
 from tests.support.pipeline_inputs import noise_like
 from tests.support.published_tracker import published_tracker
+from training.music import beats as music_beats
+from training.music import piece
+from training.quality import f_measure
+from training.styles import STYLES
 from vampnet_onnx import VampPipeline, export_checkpoints
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.packaged import packaged_set
 from vampnet_onnx.configs.settings import beat_settings, mask_settings
 from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.models.behaviour import audio as models_audio
@@ -155,3 +161,34 @@ def test_without_a_tracker_there_is_a_way_out(pipeline_a: VampPipeline) -> None:
     prepared = pipeline_a.prepare(noise_like(1, 8000), pipeline_a.codec.sample_rate)
     with pytest.raises(InputError, match=r"holds no beat_tracker; .*wavebeat\.pth.*--beats"):
         pipeline_a.track_beats(prepared)
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> VampPipeline:
+    """What hearing beats takes of the demo set."""
+    parts = ["audio_processor", "codec_encoder", "beat_tracker"]
+    made = export_checkpoints(
+        packaged_set("demo"),
+        tmp_path_factory.mktemp("demo"),
+        components=parts,
+        rates=[22050, 44100],
+        jobs=1,
+    )
+    return VampPipeline.open(made.folder)
+
+
+@pytest.mark.parametrize(
+    ("style", "tick_s", "rate", "channels"),
+    [("band", 0.15, 44100, 2), ("ensemble", 0.16, 22050, 1), ("music-box", 0.18, 8000, 2)],
+)
+def test_known_beats_are_heard_at_tempi_rates_and_channels_of_their_own(
+    demo: VampPipeline, style: str, tick_s: float, rate: int, channels: int
+) -> None:
+    own, seconds = replace(STYLES[style], ticks_s=(tick_s,)), 8.0
+    found = []
+    for seed in range(1_000_100, 1_000_103):
+        samples = piece(own, seed, seconds=seconds, rate=rate)
+        clip = np.stack([samples, samples / 2][:channels])
+        heard = demo.track_beats(demo.prepare(clip[None], rate))
+        found.append(f_measure(heard.times, music_beats(own, seed, seconds=seconds)[0]))
+    assert np.mean(found) > 0.85

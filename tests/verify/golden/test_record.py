@@ -10,6 +10,7 @@ import pytest
 from tests.support.recorded_cases import cases, header
 from tests.support.sets import GOLDEN, GoldenSet
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_tracker
 from vampnet_onnx.verify.golden.check import check_set
 from vampnet_onnx.verify.golden.of_models import ModelRun
 from vampnet_onnx.verify.golden.record import record_set
@@ -19,8 +20,13 @@ from vampnet_onnx.verify.sides.recorded import RecordedSet
 def test_a_set_recorded_through_the_worker_has_the_format_and_passes(
     stub_python: Path, tmp_path: Path, golden_a: GoldenSet
 ) -> None:
-    out = tmp_path / "sets" / "mine"
-    count = record_set(GOLDEN / "a", out, python=stub_python)
+    given, out = tmp_path / "given", tmp_path / "sets" / "mine"
+    given.mkdir()
+    for path in (GOLDEN / "a").glob("*.pth"):
+        shutil.copy(path, given)
+    write_random_tracker(given / "wavebeat.pth", seed=0)  # which takes no part
+    count = record_set(given, out, python=stub_python)
+    assert not (out / "wavebeat.pth").exists()
     mine, first = RecordedSet(out), RecordedSet(GOLDEN / "a")
     assert count == len(mine.cases) and sorted(mine.keys) == sorted(first.keys)
     assert list(mine.header) == list(first.header) and mine.header["set"] == "mine"

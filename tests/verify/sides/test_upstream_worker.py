@@ -25,6 +25,7 @@ from vampnet_onnx.models.behaviour.generate import token_model
 from vampnet_onnx.models.behaviour.mask_plan import build_mask
 from vampnet_onnx.models.behaviour.noise import TorchNoise
 from vampnet_onnx.models.behaviour.torch_draws import TorchDraws
+from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_tracker
 from vampnet_onnx.pipeline.vamp import VampPipeline
 from vampnet_onnx.verify.sides import upstream
 from vampnet_onnx.verify.sides.upstream import Worker, open_worker
@@ -131,6 +132,19 @@ def test_loading_leaves_the_seed_alone(stub_python: Path, golden_a: GoldenSet) -
     with open_worker(stub_python, Checkpoints(GOLDEN / "a")) as fresh:
         built = fresh.call("build_mask", {"z": z}, arguments=options, seed=1)["mask"]
     np.testing.assert_array_equal(built, golden_a.array("seeded_masks/1/build_busy"))
+
+
+def test_a_set_with_a_beat_tracker_is_opened_without_it(
+    stub_python: Path, golden_a: GoldenSet, tmp_path: Path
+) -> None:
+    for path in golden_a.folder.glob("*.pth"):
+        (tmp_path / path.name).symlink_to(path)
+    write_random_tracker(tmp_path / "wavebeat.pth", seed=0)
+    z = golden_a.array("masks/z")
+    with open_worker(stub_python, Checkpoints(tmp_path)) as found:
+        assert (
+            found.call("build_mask", {"z": z}, arguments={}, seed=1)["mask"].shape == z.shape
+        )
 
 
 def test_a_version_that_adds_up_a_list_of_steps_generates_the_same(

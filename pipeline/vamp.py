@@ -7,8 +7,9 @@ component, and `process_audio` is all of them.
 
 Memory: files are read, prepared, encoded, decoded and written in windows of a few seconds,
 and generation works on the published chunks, so what grows with the length is the codes alone
-(8 bytes a code; 6 kB a second in the released codec).  Onset detection and spectrograms
-hold the whole audio, 4 bytes a sample, and `process_audio` and `prepare` what they are given.
+(8 bytes a code; 6 kB a second in the released codec).  Decoded audio, which is measured before
+it is written, waits in a temporary file.  Onset detection, beat tracking and spectrograms hold
+the whole audio, 4 bytes a sample, and `process_audio` and `prepare` what they are given.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -11,6 +11,7 @@ import pytest
 from tests.support.exports import with_weights_outside
 from tests.support.pipeline_inputs import codes_for, noise_like
 from vampnet_onnx.configs.settings import mask_settings, vamp_settings
+from vampnet_onnx.pipeline.steps.loudness import measure
 from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
 from vampnet_onnx.pipeline.steps.streaming import pieces
 from vampnet_onnx.pipeline.vamp import VampPipeline
@@ -125,3 +126,17 @@ def test_weights_outside_give_what_those_within_give(
     expected, same = pipeline_a.process_audio(audio, 8000, seed=0)
     np.testing.assert_array_equal(made.tokens, same.tokens)
     np.testing.assert_array_equal(found, expected)
+
+
+def test_audio_is_as_loud_as_it_came_unless_asked(pipeline_a: VampPipeline) -> None:
+    audio = noise_like(2, 22050, scale=0.02)
+    given = measure([audio], 22050).loudness
+    options = {"seed": 0, "keep_stereo": True}
+    same, made = pipeline_a.process_audio(audio, 22050, **options)
+    np.testing.assert_allclose(measure([same[0]], 8000).loudness, given, atol=1e-3)
+    left, _ = pipeline_a.process_audio(audio, 22050, **options, output_loudness="codec")
+    decoded = pipeline_a.decode(made.tokens[0])[:, 0]
+    np.testing.assert_allclose(left[0], decoded * made.balance[:, None], atol=1e-6)
+    mixed, _ = pipeline_a.process_audio(audio, 22050, **options, mix=0.5)
+    np.testing.assert_allclose(measure([mixed[0]], 8000).loudness, given, atol=1e-3)
+    assert not np.allclose(mixed, same, atol=1e-3)

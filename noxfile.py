@@ -161,13 +161,16 @@ def published(session: nox.Session) -> None:
 
 @nox.session
 def web(session: nox.Session) -> None:
-    """Check the ES module of web/ under Node: the tokens and the audio that Python makes."""
+    """Check the ES module of web/ under Node, and its page in Chromium, if that is there.
+
+    Both have to make the tokens that Python makes, and Node the audio.
+    """
     if shutil.which("npm") is None:
         session.error("Node 20 and npm are needed: apt-get install nodejs npm")
     session.install(*PINNED, ".[export]")
     made = Path(session.create_tmp()).resolve() / "set"
     shutil.rmtree(made, ignore_errors=True)
-    session.run("python", "web/test/make_set.py", str(made))
+    session.run("python", "tests/web/make_set.py", str(made))
     session.chdir("web")
     session.run("npm", "ci", external=True)
     session.run("npm", "run", "check", external=True)

@@ -35,6 +35,7 @@ from vampnet_onnx.commands.release import release
 from vampnet_onnx.commands.replay import replay
 from vampnet_onnx.commands.report import report
 from vampnet_onnx.commands.self_test import self_test
+from vampnet_onnx.commands.serve import serve
 from vampnet_onnx.commands.vamp import vamp
 from vampnet_onnx.commands.verify import verify
 from vampnet_onnx.configs.errors import EnvironmentLacksError
@@ -76,6 +77,7 @@ for command in (
     vamp,
     encode,
     decode,
+    serve,
     demo_clip,
     fetch,
     make_checkpoint,

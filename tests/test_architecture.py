@@ -24,7 +24,8 @@ ALLOWED: dict[str, set[str]] = {
     "pipeline": {"configs"},
     "reports": {"configs"},
     "verify": {"configs", "models", "pipeline", "export", "reports"},
-    "commands": {"configs", "models", "pipeline", "export", "reports", "verify"},
+    "web": {"configs"},
+    "commands": {"configs", "models", "pipeline", "export", "reports", "verify", "web"},
     "face": {"configs", "models", "pipeline", "export", "reports", "verify", "commands"},
     "training": {"configs", "models", "export", "pipeline"},
 }
@@ -63,7 +64,12 @@ GENERIC = (
 )
 PACKAGED = [folder for folder in ALLOWED if folder != "training"]
 WITHOUT_TORCH = ("configs", "pipeline", "reports")
-MODULES = sorted(path for folder in ALLOWED for path in (ROOT / folder).rglob("*.py"))
+MODULES = sorted(
+    path
+    for folder in ALLOWED
+    for path in (ROOT / folder).rglob("*.py")
+    if "node_modules" not in path.parts  # of npm
+)
 
 
 def relative(path: Path) -> str:

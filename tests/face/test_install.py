@@ -10,7 +10,7 @@ import pytest
 from tests.support.installs import Environment, built_wheel, copied_source, environment
 from vampnet_onnx.configs.packaged import CLIP, DEMO_SET
 
-OURS = ("checkpoints", "commands", "configs", "export", "models", "pipeline", "reports")
+OURS = ("checkpoints", "commands", "configs", "export", "models", "pipeline", "reports", "web")
 NEVER = (*OURS, "verify", "face", "training", "tests", "docs")
 SMALL_TEST = "tests/configs/test_files.py"
 
@@ -104,6 +104,7 @@ def test_a_wheel_puts_one_name_beside_other_packages(wheel: Path) -> None:
     assert "vampnet_onnx/py.typed" in names
     assert "vampnet_onnx/configs/gates.toml" in names
     assert f"vampnet_onnx/checkpoints/{DEMO_SET}/{CLIP}" in names
+    assert {"vampnet_onnx/web/src/index.js", "vampnet_onnx/web/demo/index.html"} <= {*names}
 
 
 def test_a_wheel_holds_every_module_that_is_packaged(wheel: Path, source: Path) -> None:

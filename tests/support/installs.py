@@ -34,7 +34,8 @@ def copied_source(target: Path) -> Path:
 def _left_out(folder: str, names: list[str]) -> list[str]:
     if Path(folder) == ROOT / "checkpoints":  # others than the demo set are a person's own
         return [name for name in names if name not in ("__init__.py", "demo")]
-    return [name for name in names if name == "__pycache__" or Path(folder, name) == GOLDEN]
+    built = ("__pycache__", "node_modules")
+    return [name for name in names if name in built or Path(folder, name) == GOLDEN]
 
 
 def built_wheel(source: Path, target: Path) -> Path:

@@ -1,6 +1,6 @@
 /**
  * Python's tokens and audio, made again under Node.  VAMPNET_ONNX_WEB_SET names the folder that
- * `make_set.py` made.
+ * tests/web/make_set.py made.
  */
 import assert from "node:assert/strict";
 import { readFile, cp, mkdtemp, writeFile, rm } from "node:fs/promises";
@@ -12,7 +12,7 @@ import { readWav } from "../src/audio-file.js";
 import { open } from "../src/index.js";
 
 const SET = process.env.VAMPNET_ONNX_WEB_SET;
-assert(SET, "VAMPNET_ONNX_WEB_SET names the folder that test/make_set.py made");
+assert(SET, "VAMPNET_ONNX_WEB_SET names the folder that tests/web/make_set.py made");
 const VERSION = join(SET, "v1");
 const cases = JSON.parse(await readFile(join(SET, "cases.json"), "utf8"));
 const sessionOptions = { intraOpNumThreads: 1 };

@@ -1,6 +1,6 @@
 """Make what the tests of `web/` compare with: a version, clips, and what Python makes of them.
 
-    python web/test/make_set.py FOLDER [CHECKPOINT]
+    python tests/web/make_set.py FOLDER [CHECKPOINT]
 
 Writes FOLDER/v1, artifacts with generators, two clips, and FOLDER/cases.json: for every case
 its clip and options, and the codes, mask and tokens of ``vampnet-onnx vamp --save-tokens``,

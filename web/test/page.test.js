@@ -1,0 +1,160 @@
+/**
+ * The page in a real browser: a clip in, Python's tokens out, no error in the console.
+ * VAMPNET_ONNX_WEB_SET as of vary.test.js; VAMPNET_ONNX_WEB_SHOTS is a folder for pictures.
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+
+const { VAMPNET_ONNX_WEB_SET: SET = "", VAMPNET_ONNX_WEB_SHOTS: SHOTS } = process.env;
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
+const skip = existsSync(CHROMIUM) ? false : `${CHROMIUM} is not there: apt-get install chromium`;
+const FLAGS = [
+  "--headless",
+  "--no-sandbox",
+  "--disable-gpu",
+  "--disable-quic",
+  "--no-first-run",
+  "--disable-background-networking",
+  "--disable-component-update",
+  "--disable-sync",
+  "--remote-debugging-port=0",
+];
+
+/** Serve the set's version; gives the address, and what ends it. */
+async function served() {
+  const program = spawn("vampnet-onnx", ["serve", join(SET, "v1"), "--port", "0"], {
+    stdio: ["ignore", "pipe", "inherit"],
+  });
+  /** @type {string} */
+  const address = await new Promise((resolve, reject) => {
+    program.on("error", reject);
+    program.on("exit", () => reject(new Error("serve ended")));
+    program.stdout.on("data", (chunk) => resolve(String(chunk).trim()));
+  });
+  return { address, end: () => program.removeAllListeners("exit").kill() };
+}
+
+/** Drive a page by the browser's own protocol. */
+async function opened() {
+  const folder = await mkdtemp(join(tmpdir(), "chromium-"));
+  const browser = spawn(CHROMIUM, [...FLAGS, `--user-data-dir=${folder}`, "about:blank"]);
+  /** @type {string} */
+  const where = await new Promise((resolve, reject) => {
+    let told = "";
+    browser.on("error", reject);
+    browser.on("exit", () => reject(new Error(told)));
+    browser.stderr.on("data", (chunk) => {
+      told += chunk;
+      const found = /DevTools listening on (\S+)/.exec(told);
+      if (found) resolve(found[1]);
+    });
+  });
+  const targets = await (await fetch(`http://${new URL(where).host}/json/list`)).json();
+  const socket = new WebSocket(targets.find(({ type }) => type === "page").webSocketDebuggerUrl);
+  await new Promise((resolve) => socket.addEventListener("open", resolve));
+  const waiting = new Map();
+  const problems = [];
+  let calls = 0;
+  socket.addEventListener("message", ({ data }) => {
+    const { id, result, error, method, params } = JSON.parse(data);
+    if (id) waiting.get(id)[error ? 1 : 0](error ? new Error(error.message) : result);
+    if (method === "Runtime.exceptionThrown") problems.push(JSON.stringify(params.exceptionDetails));
+    if (method === "Log.entryAdded" && params.entry.level === "error") problems.push(params.entry.text);
+    if (method === "Runtime.consoleAPICalled" && ["error", "warning"].includes(params.type)) {
+      problems.push(JSON.stringify(params.args));
+    }
+  });
+  const ask = (method, params = {}) =>
+    new Promise((resolve, reject) => {
+      calls += 1;
+      waiting.set(calls, [resolve, reject]);
+      socket.send(JSON.stringify({ id: calls, method, params }));
+    });
+  for (const domain of ["Page", "Runtime", "Log", "DOM"]) await ask(`${domain}.enable`);
+  const run = async (expression) => {
+    const made = await ask("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true });
+    assert(!made.exceptionDetails, JSON.stringify(made.exceptionDetails));
+    return made.result.value;
+  };
+  const until = async (expression) => {
+    for (let tries = 0; tries < 1200; tries += 1) {
+      if (await run(expression)) return;
+      await new Promise((resolve) => setTimeout(resolve, 100));
+    }
+    throw new Error(`${expression} did not come: ${await run("document.body.innerText")}\n${problems}`);
+  };
+  const close = async () => {
+    socket.close();
+    browser.removeAllListeners("exit");
+    const gone = new Promise((resolve) => browser.on("exit", resolve));
+    browser.kill();
+    await gone;
+    await rm(folder, { recursive: true, force: true, maxRetries: 5 });
+  };
+  return { ask, run, until, close, problems };
+}
+
+const READY = "document.body?.dataset.ready";
+const DONE = "Boolean(globalThis.made) && !document.getElementById('go').disabled";
+
+test("a clip in, Python's tokens out", { skip }, async () => {
+  const cases = JSON.parse(await readFile(join(SET, "cases.json"), "utf8"));
+  const { address: page, end } = await served();
+  const { ask, run, until, close, problems } = await opened();
+  const shot = async (name, width, dark) => {
+    if (!SHOTS) return;
+    const features = [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }];
+    await ask("Emulation.setEmulatedMedia", { features });
+    const size = { width, height: 900, deviceScaleFactor: 1, mobile: false };
+    await ask("Emulation.setDeviceMetricsOverride", size);
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    const { data } = await ask("Page.captureScreenshot", { captureBeyondViewport: true });
+    await writeFile(join(SHOTS, `${name}-${width}-${dark ? "dark" : "light"}.png`), data, "base64");
+    const wide = await run("document.documentElement.scrollWidth");
+    assert(wide <= width, `${name}: ${wide} px wide at ${width}`);
+  };
+  try {
+    for (const name of ["plain", "seed", "largest-seed", "mask"]) {
+      const { clip, options, codes } = cases.find((one) => one.name === name);
+      const { output_loudness: _, ...plain } = options;
+      await ask("Page.navigate", { url: "about:blank" });
+      await ask("Page.navigate", { url: `${page}demo/index.html#${new URLSearchParams(plain)}` });
+      await until(READY);
+      assert.equal(await run("document.getElementById('problem').textContent"), "");
+      const { root } = await ask("DOM.getDocument");
+      const { nodeId } = await ask("DOM.querySelector", { nodeId: root.nodeId, selector: "#file" });
+      await ask("DOM.setFileInputFiles", { nodeId, files: [join(SET, clip)] });
+      await until("document.getElementById('go').disabled === false");
+      await run("document.getElementById('go').click()");
+      await until(DONE);
+      assert.equal(await run("document.getElementById('problem').textContent"), "");
+      assert.deepEqual(await run("[...made.tokens[0].data]"), codes.data);
+      const address = new URLSearchParams((await run("location.hash")).slice(1));
+      assert.equal(address.get("seed"), String(options.seed));
+      assert.match(address.get("version") ?? "", /^[0-9a-f]{64}$/);
+      if (name === "plain") {
+        for (const width of [400, 1600]) for (const dark of [false, true]) await shot("made", width, dark);
+      }
+    }
+    assert.equal(await run("crossOriginIsolated"), true);
+    assert.deepEqual(problems, []);
+
+    await run("document.getElementById('option-seed').value = '-3'");
+    await run("document.getElementById('go').click()");
+    await until("!document.getElementById('problem').hidden");
+    assert.match(await run("document.getElementById('problem').textContent"), /^seed = -3 is not/);
+    await run("document.getElementById('option-seed').value = '1'; delete globalThis.made");
+    await run("document.getElementById('go').click()");
+    await until(DONE);
+    assert.equal(await run("document.getElementById('problem').hidden"), true);
+    assert.deepEqual(problems, []);
+  } finally {
+    end();
+    await close();
+  }
+});

@@ -101,7 +101,7 @@ def runtime_folder(given: Path | None) -> Path:
         if all((folder / name).is_file() for name in _ORT_FILES):
             return folder
     raise EnvironmentLacksError(
-        f"{package}: holds no onnxruntime-web ({_ORT_FILES[0]} and its WebAssembly); install it"
+        f"{package}: holds no onnxruntime-web ({_ORT_FILES[0]} and the rest); install it"
         f" (npm install --ignore-scripts --prefix ort onnxruntime-web@{ORT_VERSION}) and add"
         " --ort-web ort/node_modules/onnxruntime-web"
     )

@@ -24,8 +24,8 @@ ALLOWED: dict[str, set[str]] = {
     "pipeline": {"configs"},
     "reports": {"configs"},
     "verify": {"configs", "models", "pipeline", "export", "reports"},
-    "web": {"configs"},
-    "commands": {"configs", "models", "pipeline", "export", "reports", "verify", "web"},
+    "web": set(),
+    "commands": {"configs", "models", "pipeline", "export", "reports", "verify"},
     "face": {"configs", "models", "pipeline", "export", "reports", "verify", "commands"},
     "training": {"configs", "models", "export", "pipeline"},
 }

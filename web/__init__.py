@@ -1,1 +1,1 @@
-"""How are files used in a page? the module for browsers and Node, the page, its server."""
+"""How are files used in JavaScript? the ES module and the page; nothing here is Python."""

@@ -35,6 +35,7 @@ def serve(
     """
     from vampnet_onnx.configs.artifacts import open_artifacts
     from vampnet_onnx.configs.verification import version_to_use
+
     from .page_server import page_of, runtime_folder
 
     runtime_folder(ort_web)  # before gigabytes are hashed

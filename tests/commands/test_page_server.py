@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.exports import only
+from vampnet_onnx.commands.page_server import ORT_VERSION, Page, page_of
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.packaged import CLIP, DEMO_SET, packaged_set
-from vampnet_onnx.commands.page_server import ORT_VERSION, Page, page_of
 
 WEB = Path(__file__).parents[2] / "web"
 ORT_FILES = (

@@ -104,7 +104,20 @@ def place(
     with alone, serve(Hub(published().repo, files)) as hub:
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
         yield folder
+    assert not untracked(folder), (
+        "a user's clone would show what the documents' commands wrote"
+    )
     assert files_of_the_root() == before, "something was left behind in the repository"
+
+
+def untracked(clone: Path) -> list[str]:
+    """Return what git would show of a clone in which commands ran."""
+    shutil.copy(ROOT / ".gitignore", clone)
+    listed = ("git", "ls-files", "--others", "--exclude-standard", "--directory")
+    subprocess.run(["git", "init", "-q"], cwd=clone, check=True)
+    found = subprocess.run(listed, cwd=clone, check=True, capture_output=True, text=True)
+    own = (".gitignore", "checkpoints/", "checkpoints/demo/", "hf-home/", "tests/")
+    return [name for name in found.stdout.splitlines() if name not in own]
 
 
 def files_of_the_root() -> set[str]:

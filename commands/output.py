@@ -32,12 +32,12 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.machine import peak_memory
 from vampnet_onnx.configs.store import find_version
 from vampnet_onnx.configs.text import as_text, byte_of
-from vampnet_onnx.reports.summary import format_number
+from vampnet_onnx.reports.summary import format_number, headroom_factor
 
 if TYPE_CHECKING:
     from vampnet_onnx.configs.verification import Chosen
     from vampnet_onnx.pipeline.jobs import Written
-    from vampnet_onnx.reports import Report
+    from vampnet_onnx.reports import Gate, Report
 
 out = Console(soft_wrap=True, highlight=False)
 err = Console(stderr=True, soft_wrap=True, highlight=False)
@@ -147,6 +147,23 @@ def print_verdict(result: Report) -> None:
     for note in result.notes:
         out.print(f"  {note}", markup=False)
     out.print(result.verdict_line, style=colour, markup=False)
+
+
+def gate_facts(gate: Gate) -> dict[str, object]:
+    """Return a gate as JSON tells it: what was measured, the limit, and how far apart.
+
+    ``headroom`` is a factor, 1 at the limit and less beyond it; null of what is no number.
+    """
+    return {
+        "name": gate.name,
+        "verdict": gate.verdict.value,
+        "value": gate.value,
+        "limit": gate.limit,
+        "direction": gate.direction,
+        "unit": gate.unit,
+        "headroom": headroom_factor(gate),
+        "worst_case": gate.worst_case,
+    }
 
 
 def print_report(page: Path, *, replaced: bool) -> None:

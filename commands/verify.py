@@ -31,6 +31,7 @@ from .options import (
 from .output import (
     complain,
     cost,
+    gate_facts,
     out,
     print_cost,
     print_json,
@@ -189,7 +190,14 @@ def _print(
                     for part in result.components
                 },
                 "causes": {
-                    part.id: [cause.model_dump(mode="json") for cause in part.causes]
+                    part.id: [
+                        cause.model_dump(mode="json", exclude={"depth"})
+                        for cause in part.causes
+                    ]
+                    for part in result.components
+                },
+                "gates": {
+                    part.id: [gate_facts(gate) for gate in part.gates]
                     for part in result.components
                 },
                 **version,

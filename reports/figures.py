@@ -7,7 +7,7 @@ own size and colour.  Values that are not finite are never dropped: they are dra
 import math
 from dataclasses import dataclass
 
-from .schema import FormPoint, Forms, Gate, HeatMap, Number, Scatter
+from .schema import Cause, FormPoint, Forms, Gate, HeatMap, Number, Scatter
 from .summary import counted, describe_speed, format_number, share_of_gate
 
 LEVELS = 8
@@ -113,6 +113,96 @@ class FormFigure:
     x_ticks: list[Tick]
     y_ticks: list[Tick]
     summary: str
+
+
+@dataclass(frozen=True)
+class DepthFigure:
+    """How an error grows over the modules of a network, in `FRAME`.
+
+    Attributes:
+        line: path through the errors of the whole export; broken where one is not finite.
+        dots: a module's own error each, on the reference's inputs.
+        bad: a mark at the upper edge for every error that is not finite.
+        culprits: (x, path) of the modules that introduce the error.
+        label: (x, y) of the first culprit's name, and its anchor.
+    """
+
+    line: str
+    dots: str
+    bad: str
+    culprits: list[tuple[float, str]]
+    label: tuple[float, float, str]
+    x_ticks: list[Tick]
+    y_ticks: list[Tick]
+    summary: str
+
+
+_DEPTH_FLOOR = -9  # powers of ten: a logarithmic axis has no zero, and this is rounding
+_DEPTH_TOP = FRAME.top + 26  # room above for the culprit's name and what is not finite
+
+
+def depth_figure(cause: Cause) -> DepthFigure | None:
+    """Lay out the errors of the modules that were walked; None if none was."""
+    depth = cause.depth
+    if not depth:
+        return None
+    values = [v for point in depth for v in (point.error, point.own) if math.isfinite(v)]
+    largest = math.ceil(math.log10(max([*values, 1e-3]))) if values else -3
+    top = min(max(largest, -3), 300)
+
+    def across(number: int) -> float:
+        share = (number + 0.5) / len(depth)
+        return round(FRAME.left + share * (FRAME.right - FRAME.left), 1)
+
+    def down(value: float) -> float:
+        power = math.log10(value) if value > 0 else _DEPTH_FLOOR
+        share = (top - min(max(power, _DEPTH_FLOOR), top)) / (top - _DEPTH_FLOOR)
+        return round(_DEPTH_TOP + share * (FRAME.bottom - _DEPTH_TOP), 1)
+
+    line, command, bad = "", "M", list[int]()
+    for i, point in enumerate(depth):
+        if math.isfinite(point.error):
+            line += f"{command}{across(i):g} {down(point.error):g}"
+            command = "L"
+        else:
+            bad.append(i)
+            command = "M"
+    wrong = [cause.module, *cause.others]
+    culprits = [(across(i), p.module) for i, p in enumerate(depth) if p.module in wrong]
+    at = next((x for x, name in culprits if name == cause.module), None)
+    left = at is not None and at > (FRAME.left + FRAME.right) / 2
+    label = (at or 0.0) + (-5 if left else 5), FRAME.top + 9.0, "end" if left else "start"
+    told = f"{counted(len(depth), 'module')} in the order in which they run"
+    if at is not None:
+        told += f"; the band is {cause.module}"
+    if bad:
+        told += f"; not finite, or not comparable, in {len(bad)}, first in"
+        told += f" {depth[bad[0]].module or 'the whole'}"
+    untried = sum(math.isnan(point.own) for point in depth)
+    if untried:
+        told += f"; {untried} not tried by themselves"
+    step = max(1, math.ceil((top - _DEPTH_FLOOR) / 6))
+    return DepthFigure(
+        line=line,
+        dots="".join(
+            f"M{across(i):g} {down(p.own):g}h0"
+            for i, p in enumerate(depth)
+            if math.isfinite(p.own)
+        ),
+        bad="".join(f"M{across(i) - 3:g} {FRAME.top + 16}l6 6m0-6l-6 6" for i in bad),
+        culprits=culprits,
+        label=label,
+        x_ticks=[
+            Tick(across(int(n) - 1), format_number(n))
+            for n in _round_values(1, max(len(depth), 2), 5)
+            if n.is_integer() and n >= 1 and n <= len(depth)
+        ],
+        y_ticks=[
+            Tick(down(10.0**power), f"{'≤' if power == _DEPTH_FLOOR else ''}1e{power}")
+            for power in range(_DEPTH_FLOOR, top + 1, step)
+        ],
+        summary=told + ".",
+    )
 
 
 _NEAREST = 1e-6  # nats: float32's own rounding, and all that is less, is drawn here

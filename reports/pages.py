@@ -4,7 +4,9 @@ Templates escape everything; the Content-Security-Policy in the page forbids eve
 not even a hostile name in the data could make one.
 """
 
+import hashlib
 import re
+from base64 import b64encode
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,10 @@ from . import figures, summary
 from .schema import Case, Component, Report, Verdict
 from .summary import format_number, printable, worst_case, worst_first
 
+_TEMPLATES = Path(__file__).parent / "templates"
 _MOST_CASES = 1000  # in a table of the page; the JSON has all of them
+_FOREMOST = 3  # components that did not pass, open on the first screen of a rendering
+_MOST_ROWS = 16  # components above the fold of Markdown; the details below have all
 _MARKS = {
     Verdict.PASS: "✅ PASS",
     Verdict.AMBIGUOUS: "⚠️ AMBIGUOUS",
@@ -30,7 +35,18 @@ _MARKUP = re.compile(r"[\\`*\[\]|~#$!]|(?<![^\W_])_|_(?![^\W_])")
 def render_html(report: Report) -> str:
     """Return the report as a self-contained HTML page."""
     made = page_environment()
-    made.globals.update(anchors=_anchors, shown_cases=_shown_cases)
+    script = (_TEMPLATES / "filter.js").read_text("utf-8")
+    digest = b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode()
+    made.globals.update(
+        anchors=_anchors,
+        shown_cases=_shown_cases,
+        links_of=_links,
+        verdicts=_verdicts,
+        metrics=_metrics,
+        most_foremost=_FOREMOST,
+        script=Markup(script),
+        script_hash=Markup(f"sha256-{digest}"),
+    )
     return made.get_template("report.html").render(report=report)
 
 
@@ -44,8 +60,11 @@ def page_environment() -> Environment:
 def render_markdown(report: Report) -> str:
     """Return the report in GitHub's Markdown, for a release page or a job's summary."""
     made = _environment(escape_markdown, keep_trailing_newline=True)
-    made.filters.update(code=_code_span)
-    return made.get_template("report.md").render(report=report, mark=_MARKS.get)
+    made.filters.update(code=_code_span, shortened=_shortened)
+    made.globals.update(
+        mark=_MARKS.get, most_foremost=_FOREMOST, most_rows=_MOST_ROWS, report=report
+    )
+    return made.get_template("report.md").render()
 
 
 def escape_markdown(text: str) -> str:
@@ -53,6 +72,11 @@ def escape_markdown(text: str) -> str:
     line = " ".join(printable(text).split())
     line = line.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKUP.sub(lambda m: "\\" + m.group(), line)
+
+
+def _shortened(text: str, longest: int = 240) -> str:
+    """Return `text` cut to what has room above the fold, with a sign that it is."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def _code_span(text: str) -> Markup:
@@ -70,7 +94,7 @@ def _environment(escape: Callable[[str], str], **options: Any) -> Environment:
         escape: makes text harmless in the language of the template.
     """
     made = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates", encoding="utf-8"),
+        loader=FileSystemLoader(_TEMPLATES, encoding="utf-8"),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -85,6 +109,38 @@ def _environment(escape: Callable[[str], str], **options: Any) -> Environment:
 def _anchors(component: Component, anchor: str) -> dict[str, str]:
     """Return where links to a case lead, by its id; the component's own anchor is given."""
     return {case.id: f"{anchor}-case-{i}" for i, case in enumerate(component.cases, 1)}
+
+
+def _links(component: Component, anchor: str) -> list[tuple[str, str]]:
+    """Return where a person looks next, as (anchor, words)."""
+    cases, found = _anchors(component, anchor), list[tuple[str, str]]()
+    for i, cause in enumerate(component.causes, 1):
+        if cause.depth:
+            found.append((f"{anchor}-depth-{i}", "error over depth"))
+    if component.heat_map and figures.heat_figure(component.heat_map):
+        found.append((f"{anchor}-heat", "heat map"))
+    walked = [cause.case for cause in component.causes if cause.case in cases]
+    worst = summary.worst_case(component)
+    for case in dict.fromkeys(walked or ([worst.id] if worst else [])):
+        found.append((cases[case], f"case {case}"))
+    if component.gates:
+        found.append((f"{anchor}-gates", "gates"))
+    return found
+
+
+def _verdicts(report: Report) -> list[Verdict]:
+    """Return the verdicts that occur, to choose from."""
+    found = {item.verdict for part in report.components for item in (*part.gates, *part.cases)}
+    found |= {part.verdict for part in report.components}
+    return [verdict for verdict in Verdict if verdict in found]
+
+
+def _metrics(report: Report) -> list[str]:
+    """Return the names of gates and metrics that occur, to choose from."""
+    return sorted(
+        {gate.name for part in report.components for gate in part.gates}
+        | {name for part in report.components for name in summary.metric_names(part)}
+    )
 
 
 def _shown_cases(component: Component) -> list[Case]:

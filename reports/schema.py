@@ -10,13 +10,15 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import Field, ValidationError, WithJsonSchema, model_validator
+from pydantic import BaseModel, Field, ValidationError, WithJsonSchema, model_validator
 
 from vampnet_onnx.configs.config import first_problem
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import Record, SourceRecord
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 added when and where a run was, times of cases, and the error over depth; a report of
+schema 1 is one that does not tell them."""
 
 Number = Annotated[
     float,
@@ -70,6 +72,9 @@ class Case(Record):
     nonfinite_reference: int = 0
     nonfinite_export: int = 0
     message: str = ""
+    seconds: float = Field(
+        default=0.0, description="that the run took for it; cases that run at once share them"
+    )
 
 
 class BadSeed(Record):
@@ -82,6 +87,16 @@ class BadSeed(Record):
     nonfinite_export: int = Field(description="non-finite values of the export, in all")
     worst_case: str = Field(default="", description="id of the worst case with this seed")
     replay: str = Field(default="", description="command that runs that case again")
+
+
+class DepthPoint(Record):
+    """How far off one module is."""
+
+    module: str
+    error: Number = Field(description="relative L2 of its output when the whole export runs")
+    own: Number = Field(
+        description="the same on the reference's own inputs; NaN where it was not tried"
+    )
 
 
 class Cause(Record):
@@ -104,6 +119,10 @@ class Cause(Record):
     )
     seconds: float = Field(default=0.0, description="that the search took")
     stopped: bool = Field(default=False, description="the time was over before the end")
+    depth: list[DepthPoint] = Field(
+        default_factory=list,
+        description="modules in the order in which they run; empty where none was walked",
+    )
     command: str = Field(default="", description="command that goes on, or looks again")
 
 
@@ -170,6 +189,7 @@ class Component(Record):
     told: list[str] = Field(
         default_factory=list, description="what was measured, in sentences"
     )
+    seconds: float = Field(default=0.0, description="that its verification took")
 
     @property
     def id(self) -> str:
@@ -248,8 +268,21 @@ class SelfTest(Record):
     )
 
 
+class Run(Record):
+    """When and where a run was."""
+
+    date: str = Field(description="of its end, ISO 8601 in UTC")
+    seconds: float = Field(description="that it took")
+    processor: str
+    cores: int = Field(description="that it could use")
+    commit: str = Field(
+        description="checked out in the Git repository around the checkpoint; empty without"
+    )
+    previous: str = Field(description="verified version before this one; empty for the first")
+
+
 class Report(Record):
-    """A whole verification run."""
+    """A whole verification run, or a comparison of two versions."""
 
     schema_version: int = SCHEMA_VERSION
     model: str
@@ -279,6 +312,7 @@ class Report(Record):
         description="networks that were verified in several forms, in a whole run",
     )
     self_test: SelfTest | None = None
+    run: Run | None = Field(default=None, description="null in reports of schema 1")
 
     def __repr__(self) -> str:
         return (
@@ -313,14 +347,27 @@ def report_json(report: Report) -> str:
     return report.model_dump_json(indent=2) + "\n"
 
 
+class _Head(BaseModel):
+    """What reports of all schemas say, whatever else is in them."""
+
+    schema_version: int
+
+
 def read_report(path: str | Path) -> Report:
-    """Read a ``report.json``.
+    """Read a ``report.json`` of this schema or an earlier one.
 
     Raises:
-        InputError: no such file, or it is no report of this schema.
+        InputError: no such file, no report, or one of a later schema.
     """
     try:
-        return Report.model_validate_json(Path(path).read_bytes())
+        text = Path(path).read_bytes()
+        version = _Head.model_validate_json(text).schema_version
+        if not 1 <= version <= SCHEMA_VERSION:
+            raise InputError(
+                f"{path}: a report of schema {version}, and this program reads schemas 1 to"
+                f" {SCHEMA_VERSION}; render it with the version of vampnet-onnx that made it"
+            )
+        return Report.model_validate_json(text)
     except ValidationError as error:
         raise InputError(
             f"{path}: not a report of this schema ({first_problem(error)})"

@@ -4,6 +4,7 @@ import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from .schema import (
     Case,
@@ -49,6 +50,24 @@ class Finding:
         """The finding as one line."""
         line = ", ".join(part for part in (self.component, self.what, self.where) if part)
         return f"{line}: {self.message}" if self.message else line
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A component that did not pass: why, and what else is to be said of it.
+
+    Attributes:
+        number: of the component in `in_order`, from 1; 0 of the whole run.
+        part: the component; None of the whole run.
+        why: its causes; where none is known, the first of what it broke.
+        rest: the gates and cases that it broke.
+    """
+
+    number: int
+    part: Component | None
+    verdict: Verdict
+    why: list[Finding]
+    rest: list[Finding]
 
 
 def self_test_verdict(test: SelfTest) -> Verdict:
@@ -167,6 +186,17 @@ def share_of_limit(value: float | None, limit: float, direction: str, unit: str)
     return min(share, 1.0) if holds else max(share, math.nextafter(1, 2))
 
 
+def headroom_factor(gate: Gate) -> float | None:
+    """Return how many times as much of its limit a gate could use: 1 at it, less beyond it.
+
+    Infinite where nothing is used; None of what is not a number.
+    """
+    if gate.value is None or math.isnan(gate.value):
+        return None
+    share = share_of_gate(gate)
+    return 1 / share if share else math.inf
+
+
 def headroom(gate: Gate) -> str:
     """Return in words how far a gate is from its limit."""
     share = share_of_gate(gate)
@@ -268,6 +298,12 @@ def holding(component: Component) -> int:
     return sum(gate.verdict is not Verdict.FAIL for gate in component.gates)
 
 
+def describe_gates(component: Component) -> str:
+    """Return how many of its gates hold, as a clause."""
+    gates = counted(len(component.gates), "gate")
+    return f"{holding(component)} of {gates} {'holds' if len(component.gates) == 1 else 'hold'}"
+
+
 def tightest_gate(component: Component) -> Gate | None:
     """Return the gate nearest to its limit or furthest beyond it, failures first."""
     return min(
@@ -288,6 +324,43 @@ def worst_first(cases: list[Case]) -> list[Case]:
     return sorted(cases, key=lambda case: _SEVERITY[case.verdict])
 
 
+def in_order(report: Report) -> list[Component]:
+    """Return the components, failed ones first, and last of these what only follows."""
+    return sorted(report.components, key=lambda p: (_SEVERITY[_worst(p)], follows(p)))
+
+
+def follows(part: Component) -> bool:
+    """Return whether a component failed only since parts of it did."""
+    return bool(part.causes) and all(cause.consequence_of for cause in part.causes)
+
+
+def failures(report: Report) -> list[Failure]:
+    """Return what did not pass, an item a component, in the order of `in_order`."""
+    items = []
+    for number, part in enumerate(in_order(report), 1):
+        found = sorted(_component_findings(part), key=lambda item: _SEVERITY[item.verdict])
+        causes = len(part.causes) or 1
+        if found:
+            verdict = found[0].verdict
+            items.append(Failure(number, part, verdict, found[:causes], found[causes:]))
+    return [Failure(0, None, f.verdict, [f], []) for f in _of_the_run(report)] + items
+
+
+def describe_date(date: str) -> str:
+    """Return an ISO 8601 date in UTC as a person reads it; any other text as it is."""
+    try:
+        return datetime.fromisoformat(date).astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, OverflowError):
+        return date
+
+
+def describe_seconds(seconds: float) -> str:
+    """Return a duration in seconds, or in minutes and seconds from two minutes on."""
+    if not math.isfinite(seconds) or seconds < 120:
+        return f"{format_number(seconds)} s"
+    return f"{seconds // 60:.0f} min {seconds % 60:.0f} s"
+
+
 def findings(report: Report) -> list[Finding]:
     """Return all that did not pass, failures first.
 
@@ -295,11 +368,23 @@ def findings(report: Report) -> list[Finding]:
     case, and so has a failed report: no rendering may look better than the verdict.
     """
     found = [item for part in report.components for item in _component_findings(part)]
-    verdict = report.verdict
-    worst = (Verdict.FAIL, Verdict.INTERRUPTED)
-    if verdict in worst and all(f.verdict is not verdict for f in found):
-        found.append(Finding(verdict, "", "the run", "", sentence(report), unnamed=True))
+    found += _of_the_run(report)
     return sorted(found, key=lambda finding: _SEVERITY[finding.verdict])
+
+
+def _of_the_run(report: Report) -> list[Finding]:
+    """Return the finding of a run that did not pass though no component says why."""
+    verdict = report.verdict
+    found = (item.verdict for part in report.components for item in _component_findings(part))
+    if verdict not in (Verdict.FAIL, Verdict.INTERRUPTED) or verdict in found:
+        return []
+    return [Finding(verdict, "", "the run", "", sentence(report), unnamed=True)]
+
+
+def _worst(part: Component) -> Verdict:
+    """Return the worst verdict of a component and of its gates, of which some are excused."""
+    found = [part.verdict, *(gate.verdict for gate in part.gates)]
+    return min(found, key=lambda verdict: _SEVERITY[verdict])
 
 
 def _component_findings(component: Component) -> Iterator[Finding]:

@@ -1,5 +1,6 @@
 """What ``vampnet-onnx verify`` does, for programs as well."""
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -26,6 +27,7 @@ from .sides.recorded import RecordedReference, RecordedSet
 from .sides.upstream import UpstreamReference, open_worker
 from .standing import settle, shortfalls
 from .subjects.case import Case
+from .told_run import told_run
 from .verification import verify_artifacts
 
 Against = Literal["models", "upstream", "golden"]
@@ -93,6 +95,7 @@ def verify_export(
         EnvironmentLacksError: provider or runtime are not installed, or do not run all of a
             network.
     """
+    started = time.monotonic()
     asked = Runtime(runtime, provider, tf32=tf32, bf16=bf16)
     require_runtime(asked)
     settings = settings_from(config, checkpoint, model="verify", codec=codec, lora=lora)
@@ -149,12 +152,12 @@ def verify_export(
             progress=progress,
         )
     folder = artifacts.folder
+    last = last_verified(folder.parent, folder) if artifacts.version else None
+    run = told_run(started, source, last[0].name if last else "")
+    report = report.model_copy(update={"run": run})
     if not asked.is_usual:
         settled(folder, f"is found on {asked}, and counts as what it did")
         return report
-    last = (
-        last_verified(artifacts.folder.parent, artifacts.folder) if artifacts.version else None
-    )
     if last is not None:
         factor, then = gates.headroom.factor, last[1].gates
         report = with_headroom(report, then, last[0].name, factor=factor, strict=strict)

@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import time
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -36,6 +37,7 @@ from vampnet_onnx.reports import (
 
 from .gates.headroom import with_headroom
 from .standing import settle, shortfalls
+from .told_run import told_run
 from .verification import graphs_afresh, verify_artifacts
 
 REJECTED = "rejected"
@@ -86,6 +88,7 @@ def release_set(
     Raises:
         InputError: the checkpoints, the folders or the configuration are not fit for it.
     """
+    started = time.monotonic()
     require_report_place(report)
     gates = load_gates(config.gates)
     home = artifacts / config.model
@@ -128,6 +131,8 @@ def release_set(
         )
         found = found.model_copy(update={"notes": [*found.notes, *_remade(config, found)]})
         last = last_verified(home)
+        run = told_run(started, config.checkpoint.path, last[0].name if last else "")
+        found = found.model_copy(update={"run": run})
         if last is not None:
             factor, then = gates.headroom.factor, last[1].gates
             found = with_headroom(found, then, last[0].name, factor=factor)

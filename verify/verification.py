@@ -1,6 +1,7 @@
 """A whole verification: every component of an artifact version against the oracle."""
 
 import gc
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
@@ -297,6 +298,7 @@ class _Run:
         record = opened.record
         for case in cases:
             opened.reference.require(record, case)
+        started = time.monotonic()
         of_file = self._of_file(opened)  # before a session holds all weights once more
         found, ran = self._by_cases(opened, cases, of_file)
         components.append(found)
@@ -311,6 +313,8 @@ class _Run:
             components[-1] = found = found.model_copy(update={"causes": [cause]})
             self.progress(f"why {record.id}", 1, 1)
             notes += describe_nonfinite(found)
+        spent = round(time.monotonic() - started, 3)
+        components[-1] = found.model_copy(update={"seconds": spent})
         notes += [f"{record.id}: {m.doubt}" for m in of_file.values() if m.doubt]
         notes += [
             f"{record.id} was verified with the adapter {item.name} of {item.component}"

@@ -56,6 +56,17 @@ def test_verify_passes_and_writes_every_rendering(
     assert result.code == 0
     found = result.json
     assert found["verdict"] == "PASS" and "RANDOM WEIGHTS" in found["verdict_line"]
+    report = read_report(found["report"]["json"])
+    assert report.run is not None and report.run.seconds > 0 and report.run.date
+    for part in report.components:
+        assert 0 < sum(case.seconds for case in part.cases) <= part.seconds
+        rows = found["gates"][part.id]
+        assert [row["name"] for row in rows] == [gate.name for gate in part.gates]
+        for row, gate in zip(rows, part.gates, strict=True):
+            assert (row["value"], row["limit"]) == (gate.value, gate.limit)
+            assert (row["direction"], row["unit"]) == (gate.direction, gate.unit)
+    (row,) = (row for row in rows if row["name"] == "relative_l2")
+    assert row["headroom"] == pytest.approx(row["limit"] / row["value"])
     assert files_below(config.parent / "report") == [
         "junit.xml",
         "report.html",

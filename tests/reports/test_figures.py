@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+import re
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.support.report_samples import form_point, forms, gate_of
-from vampnet_onnx.reports import HeatMap, Scatter
+from vampnet_onnx.reports import Cause, DepthPoint, HeatMap, Scatter
 from vampnet_onnx.reports.figures import (
     FRAME,
+    depth_figure,
     form_figure,
     gate_bar,
     heat_figure,
@@ -83,3 +87,29 @@ def test_a_bar_reaches_past_the_mark_exactly_when_the_limit_is_broken(
     assert (share_of_gate(gate) > 1) == broken
     assert 0 <= gate_bar(gate) <= 8
     assert headroom(gate)
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(numbers, numbers), max_size=8))
+def test_any_errors_over_depth_can_be_drawn(pairs: list[tuple[float, float]]) -> None:
+    depth = [DepthPoint(module=f"m.{i}", error=e, own=o) for i, (e, o) in enumerate(pairs)]
+    figure = depth_figure(Cause(component="c", module="m.0", depth=depth))
+    assert (figure is None) == (not pairs)
+    if figure is not None:
+        drawn = figure.line + figure.dots + figure.bad
+        assert "nan" not in drawn and "inf" not in drawn
+        finite = [i for i, (error, _) in enumerate(pairs) if math.isfinite(error)]
+        assert len(re.findall("[ML]", figure.line)) == len(finite)
+        assert figure.bad.count("M") == len(pairs) - len(finite)
+        assert figure.culprits[0][1] == "m.0"
+
+
+def test_a_larger_error_is_drawn_higher_and_a_later_module_further_right() -> None:
+    depth = [DepthPoint(module=f"m.{i}", error=10.0**-i, own=1e-8) for i in range(5)]
+    figure = depth_figure(Cause(component="c", module="m.3", depth=depth))
+    assert figure is not None
+    points = [
+        tuple(map(float, pair)) for pair in re.findall(r"([\d.]+) ([\d.]+)", figure.line)
+    ]
+    assert points == sorted(points) and [y for _, y in points] == sorted(y for _, y in points)
+    assert figure.culprits == [(points[3][0], "m.3")]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+from base64 import b64encode
+from pathlib import Path
 
 import pytest
 
@@ -11,9 +14,12 @@ from tests.support.report_samples import (
     SAMPLES,
     Sample,
     every_sample,
+    explained_report,
     failing_report,
     hostile_report,
+    passing_report,
 )
+from vampnet_onnx.reports import Verdict, pages
 from vampnet_onnx.reports.pages import render_html, render_markdown
 
 
@@ -23,14 +29,20 @@ def test_the_page_refers_to_nothing_outside_itself(sample: Sample) -> None:
     assert "http:" not in html and "https:" not in html
     assert not re.search(r"url\s*\(|@import|@font-face", html)
     page = Page(html)
-    loading = {"script", "link", "img", "iframe", "object", "embed", "video", "audio", "base"}
+    loading = {"link", "img", "iframe", "object", "embed", "video", "audio", "base"}
     assert not loading & {tag for tag, _ in page.tags}
     for tag, attributes in page.tags:
         assert not {"src", "srcset", "data", "action", "style-src"} & set(attributes), tag
         assert not [name for name in attributes if name.startswith("on")], tag
         assert (attributes.get("href") or "#").startswith("#"), (tag, attributes)
     policy = [a["content"] for tag, a in page.tags if tag == "meta" and "http-equiv" in a]
-    assert policy == ["default-src 'none'; style-src 'unsafe-inline'"]
+    # The one script that runs is the one that is there, byte for byte; it may ask for nothing.
+    (script,) = re.findall(r"<script>(.*?)</script>", html, re.DOTALL)
+    assert script == (Path(pages.__file__).parent / "templates/filter.js").read_text("utf-8")
+    assert not re.search(r"fetch|XMLHttp|import|WebSocket|innerHTML|eval", script)
+    digest = b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    rules = f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'"
+    assert policy == [rules]
 
 
 @every_sample
@@ -45,7 +57,7 @@ def test_every_link_of_the_page_leads_somewhere(sample: Sample) -> None:
 
 def test_hostile_text_is_text_in_the_page() -> None:
     page = Page(render_html(hostile_report()))
-    assert "script" not in {tag for tag, _ in page.tags}
+    assert [tag for tag, _ in page.tags].count("script") == 1  # ours
     assert "<script>alert(1)</script>" in page.text
     assert "{{ 7*7 }}" in page.text
     assert "\\x1b[31m" in page.text and "\\u202e" in page.text
@@ -74,3 +86,105 @@ def test_hostile_text_is_text_in_markdown() -> None:
     for block in blocks:
         columns = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
         assert len(columns) == 1, block
+
+
+def test_what_failed_is_first_and_open_and_what_passed_is_folded() -> None:
+    tags = Page(render_html(explained_report())).tags
+    parts = [a for tag, a in tags if tag == "details" and "data-component" in a]
+    named = [(a["data-component"], "open" in a) for a in parts]
+    # The cause is before what follows from it, whatever their order in the report.
+    assert named == [
+        ("c2f", True),
+        ("generation", True),
+        ("coarse", False),
+        ("codec_decoder.fp16", False),
+    ]
+    passed = Page(render_html(passing_report())).tags
+    assert not [a for tag, a in passed if tag == "details" and "open" in a]
+
+
+def test_a_finding_leads_to_its_cause_its_case_its_heat_map_and_its_depth() -> None:
+    html = render_html(explained_report())
+    top = html[html.index('id="findings"') : html.index("</header>")]
+    first, second = re.findall(r'<li data-of="\d">.*?</li>', top, re.DOTALL)[:2]
+    assert "the error comes from transformer.layers.4, node MatMul_7 (MatMul)" in first
+    assert "scaled by 1.01" in first
+    assert "<code>vampnet-onnx localise artifacts/v1 --case c2f-b2-l173</code>" in first
+    links = dict(re.findall(r'<a href="#([^"]+)">([^<]+)</a>', first))
+    assert list(links.values()) == [
+        "error over depth",
+        "heat map",
+        "case c2f-b2-l173",
+        "gates",
+    ]
+    ids = {a["id"]: tag for tag, a in Page(html).tags if "id" in a}
+    assert [ids[name] for name in links] == ["h3", "h3", "tr", "h3"]
+    assert "a consequence of c2f" in second
+
+
+def test_the_run_is_told_at_the_top() -> None:
+    page = Page(render_html(explained_report())).text
+    facts = page[: page.index("Components Component")]
+    for fact in ("2026-02-03 04:05 UTC", "2 min 10 s", "0123456789", "v2", "9000, 2 cores"):
+        assert fact in facts, fact
+    text = render_markdown(explained_report()).partition("<details>")[0]
+    assert "2026-02-03 04:05 UTC, took 2 min 10 s on Some Processor 9000" in text
+
+
+def test_filters_are_there_for_whoever_runs_the_script_and_only_then() -> None:
+    report = explained_report()
+    tags = Page(render_html(report)).tags
+    assert [a for tag, a in tags if tag == "form"] == [{"class": "filter", "hidden": None}]
+    assert [a["name"] for tag, a in tags if tag == "select"] == [
+        "component",
+        "verdict",
+        "metric",
+    ]
+    assert "hidden" not in {name for tag, a in tags for name in a if tag != "form"}
+    gates = [a["data-metric"] for tag, a in tags if tag == "tr" and "data-metric" in a]
+    assert sorted(gates) == sorted(g.name for p in report.components for g in p.gates)
+    rows = [a["data-verdict"] for tag, a in tags if tag == "tr" and "data-verdict" in a]
+    assert len(rows) == len(gates) + sum(len(p.cases) for p in report.components)
+
+
+def test_markdown_is_short_above_the_fold_whatever_failed() -> None:
+    report = explained_report()
+    long = "a_name_that_says_a_lot_" * 40
+    parts = [
+        part.model_copy(
+            update={
+                "name": f"component_{i}",
+                "causes": [
+                    c.model_copy(update={"what": long, "command": long}) for c in part.causes
+                ],
+            }
+        )
+        for i in range(10)
+        for part in report.components
+    ]
+    told = report.model_copy(update={"components": parts, "notes": [long] * 9, "forms": []})
+    for given in (told, report, passing_report()):
+        text = render_markdown(given)
+        fold = text.partition("<details>")[0]
+        assert len(fold.encode()) < 5000
+        assert text.count("<details>") == text.count("</details>") > 0
+        depth = 0  # all that is below is folded
+        for line in text[len(fold) :].splitlines():
+            depth += line.count("<details>") - line.count("</details>")
+            assert depth >= 1 or line in ("", "</details>"), line
+        for part in given.components:
+            assert part.id in text
+    assert long in text or long in render_markdown(told)
+
+
+def test_excused_gates_are_folded_where_the_verdict_is_a_pass() -> None:
+    report = failing_report()
+    held = [p for p in report.components if p.verdict != "FAIL"]
+    gate = held[0].gates[0].model_copy(update={"verdict": "AMBIGUOUS", "message": "a tie"})
+    first = held[0].model_copy(update={"gates": [gate, *held[0].gates[1:]]})
+    passed = report.model_copy(
+        update={"verdict": Verdict.PASS, "components": [first, *held[1:]]}
+    )
+    html = render_html(passed)
+    top = html[html.index('id="findings"') : html.index("</header>")]
+    assert top.index("<details>") < top.index("a tie")

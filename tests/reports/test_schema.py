@@ -50,3 +50,27 @@ def test_a_figure_whose_lists_do_not_fit_is_refused(
     (tmp_path / "report.json").write_text(json.dumps(data))
     with pytest.raises(InputError, match=f"not a report of this schema .*{figure}"):
         read_report(tmp_path / "report.json")
+
+
+def test_a_report_of_the_first_schema_is_rendered(tmp_path: Path) -> None:
+    data = json.loads(failing_report().model_dump_json())
+    data["schema_version"] = 1
+    del data["run"]
+    for part in data["components"]:
+        del part["seconds"]
+        for case in part["cases"]:
+            del case["seconds"]
+    (tmp_path / "report.json").write_text(json.dumps(data))
+    report = read_report(tmp_path / "report.json")
+    page = write_reports(report, tmp_path / "out")["html"].read_text("utf-8")
+    assert report.run is None and "Report schema 1." in page
+
+
+@pytest.mark.parametrize("version", [0, 3])
+def test_a_report_of_another_schema_is_refused_by_name(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "report.json"
+    path.write_text(json.dumps({"schema_version": version, "of": "other words"}))
+    with pytest.raises(
+        InputError, match=f"schema {version}, and this program reads .* 1 to 2"
+    ):
+        read_report(path)

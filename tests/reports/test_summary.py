@@ -12,6 +12,7 @@ from vampnet_onnx.reports.summary import (
     describe_speed,
     format_number,
     headroom,
+    headroom_factor,
     likelihood,
     of_float32,
     share_of_gate,
@@ -110,3 +111,5 @@ def test_headroom_is_the_share_of_the_limit_that_is_used(
     gate = gate_of(value, limit, direction, unit)
     assert share_of_gate(gate) == pytest.approx(share)
     assert headroom(gate) == words
+    expected = None if value is None or math.isnan(value) else 1 / share if share else math.inf
+    assert headroom_factor(gate) == (expected if expected is None else pytest.approx(expected))

@@ -9,12 +9,15 @@ import pytest
 
 from vampnet_onnx.reports import (
     Case,
+    Cause,
     Component,
+    DepthPoint,
     FormPoint,
     Forms,
     Gate,
     HeatMap,
     Report,
+    Run,
     Scatter,
     Source,
     Verdict,
@@ -284,7 +287,62 @@ def _decoder() -> Component:
     )
 
 
-SAMPLES = [passing_report, ambiguous_report, failing_report]
+def explained_report() -> Report:
+    """Return a report in which two components failed for one cause, with times and a walk.
+
+    A generation follows from coarse, which a walk explains; one value of it is not finite.
+    """
+    report = failing_report()
+    depth = [
+        DepthPoint(module=f"transformer.layers.{i}", error=10.0 ** min(i - 9, -2), own=1e-8)
+        for i in range(12)
+    ]
+    depth[4] = depth[4].model_copy(update={"own": 3e-3})
+    depth[11] = depth[11].model_copy(update={"error": math.inf, "own": math.nan})
+    why = Cause(
+        component="c2f",
+        case="c2f-b2-l173",
+        module="transformer.layers.4",
+        node="MatMul_7",
+        operator="MatMul",
+        error=3e-3,
+        what="weight transformer.layers.4.w scaled by 1.01",
+        command="vampnet-onnx localise artifacts/v1 --case c2f-b2-l173",
+        depth=depth,
+    )
+    follows = Cause(
+        component="generation", consequence_of="c2f", command="vampnet-onnx verify a"
+    )
+    coarse, c2f, decoder = report.components
+    lost = _gate("tokens", 3, 0, "tokens are the product", "coarse-b2-l173")
+    lost = lost.model_copy(update={"verdict": Verdict.FAIL})
+    whole = coarse.model_copy(
+        update={
+            "name": "generation",
+            "verdict": Verdict.FAIL,
+            "causes": [follows],
+            "gates": [lost],
+            "heat_map": None,
+        }
+    )
+    broken = c2f.model_copy(update={"causes": [why], "seconds": 12.5})
+    cases = [case.model_copy(update={"seconds": 0.25}) for case in decoder.cases]
+    return report.model_copy(
+        update={
+            "components": [whole, coarse, broken, decoder.model_copy(update={"cases": cases})],
+            "run": Run(
+                date="2026-02-03T04:05:06+00:00",
+                seconds=130.2,
+                processor="Some Processor 9000",
+                cores=2,
+                commit="0123456789abcdef0123456789abcdef01234567",
+                previous="v2",
+            ),
+        }
+    )
+
+
+SAMPLES = [passing_report, ambiguous_report, failing_report, explained_report]
 
 
 HOSTILE = "<script>alert(1)</script> \"'|`*_ &amp; ]]> \x1b[31m \x00 \u202e\nnext {{ 7*7 }}"

@@ -17,7 +17,7 @@ from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord
 from vampnet_onnx.configs.runtime import USUAL, Runtime
 from vampnet_onnx.models import ModelSet
 from vampnet_onnx.reports import Case as CaseReport
-from vampnet_onnx.reports import Cause, Component, Verdict
+from vampnet_onnx.reports import Cause, Component, DepthPoint, Verdict
 from vampnet_onnx.reports.summary import describe_cause
 from vampnet_onnx.verify.localisation.changes import Change, what_happened
 from vampnet_onnx.verify.localisation.culprit import MISSING, Localisation
@@ -235,6 +235,7 @@ def _told(
         module = birth.module or birth.node_module
         told = {"module": module, "node": birth.node, "operator": birth.operator}
         return cause.model_copy(update={**told, "what": str(birth)})
+    cause = cause.model_copy(update={"depth": _depth(seen.walked)})
     graph = seen.graph or suspect.graph()
     culprits = seen.walked.culprits if seen.walked else ()
     runtime = walked_on(suspect.record.id, suspect.runtime)
@@ -258,6 +259,11 @@ def _told(
             "others": list(culprits[1:]),
         }
     )
+
+
+def _depth(walked: Localisation | None) -> list[DepthPoint]:
+    findings = walked.findings if walked else ()
+    return [DepthPoint(module=f.path, error=f.error, own=f.own_error) for f in findings]
 
 
 def _of_the_file(

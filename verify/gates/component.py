@@ -1,6 +1,8 @@
 """All cases of one component, and the gates over them."""
 
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from vampnet_onnx.configs.config import GateRule, Gates, VerifySection
 from vampnet_onnx.configs.interrupts import Interrupted, dealt_with
@@ -69,11 +71,14 @@ def check_component(
     worst: Outcome | None = None
     interrupted = False
     progress(0, len(cases))
+    since = time.monotonic()
     try:
         for outcome in map(run, cases) if run_cases is None else run_cases(cases):
             if worst is None or badness(outcome, rules) > badness(worst, rules):
                 worst = outcome  # the only one whose arrays are kept
-            outcomes.append(outcome.without_arrays())
+            now = time.monotonic()
+            outcomes.append(replace(outcome.without_arrays(), seconds=now - since))
+            since = now
             progress(len(outcomes), len(cases))
             if exit_first and failed(outcome, rules):
                 break

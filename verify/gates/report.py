@@ -164,6 +164,7 @@ def _case_report(outcome: Outcome, rules: Mapping[str, GateRule]) -> CaseReport:
         nonfinite_reference=int(values.get("nonfinite_reference", 0)),
         nonfinite_export=int(values.get("nonfinite_export", 0)),
         message=outcome.message,
+        seconds=round(outcome.seconds, 3),
     )
 
 

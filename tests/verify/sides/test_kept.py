@@ -69,7 +69,8 @@ def test_a_case_by_its_id_gives_what_the_whole_matrix_gives(
     (one,) = _verified(
         generation_artifacts, nano, cases=[Case.parse(whole.cases[1].id)]
     ).components
-    assert one.cases == whole.cases[1:]
+    assert [c.metrics for c in one.cases] == [c.metrics for c in whole.cases[1:]]
+    assert [c.id for c in one.cases] == [c.id for c in whole.cases[1:]]
 
 
 def test_what_the_reference_cannot_compute_fails_its_case_alone(

@@ -130,8 +130,9 @@ def _links(component: Component, anchor: str) -> list[tuple[str, str]]:
 
 def _verdicts(report: Report) -> list[Verdict]:
     """Return the verdicts that occur, to choose from."""
-    found = {item.verdict for part in report.components for item in (*part.gates, *part.cases)}
-    found |= {part.verdict for part in report.components}
+    found = {part.verdict for part in report.components}
+    found |= {gate.verdict for part in report.components for gate in part.gates}
+    found |= {case.verdict for part in report.components for case in part.cases}
     return [verdict for verdict in Verdict if verdict in found]
 
 

@@ -300,8 +300,9 @@ def holding(component: Component) -> int:
 
 def describe_gates(component: Component) -> str:
     """Return how many of its gates hold, as a clause."""
-    gates = counted(len(component.gates), "gate")
-    return f"{holding(component)} of {gates} {'holds' if len(component.gates) == 1 else 'hold'}"
+    number = len(component.gates)
+    does = "holds" if number == 1 else "hold"
+    return f"{holding(component)} of {counted(number, 'gate')} {does}"
 
 
 def tightest_gate(component: Component) -> Gate | None:

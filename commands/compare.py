@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +14,7 @@ from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Bf16, Json, Provider, Runs, Tf32, Unsealed
-from .output import err, newest_of, out, print_json, progress_bar, spinner
+from .output import err, newest_of, out, print_json, print_report, progress_bar, spinner
 
 if TYPE_CHECKING:
     from vampnet_onnx.verify.localisation.changes import Change
@@ -28,6 +29,9 @@ def compare(
     adapter: Annotated[
         str | None, typer.Option(help="Adapter to switch on in the new version, by name.")
     ] = None,
+    report: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a report, as of verify.")
+    ] = None,
     unsealed: Unsealed = False,
     provider: Provider = "cpu",
     runtime: Runs = "onnxruntime",
@@ -41,9 +45,12 @@ def compare(
     what happened to them. Passes and toolchains come from the manifests; outputs are compared
     over seeded cases with the metrics and limits of the gates, the old version taken as right.
     Exit code 1 means that a gate failed, or that the new one lacks what the old one has.
+    With --report, it is told as verify tells its own: a page, Markdown, JUnit and JSON.
 
     Examples:
       vampnet-onnx compare artifacts/mine/v1 artifacts/mine/v2
+
+      vampnet-onnx compare artifacts/mine/v1 artifacts/mine/v2 --report report
 
       vampnet-onnx compare merged styled --adapter music-box
     """
@@ -51,10 +58,15 @@ def compare(
     from vampnet_onnx.configs.artifacts import open_artifacts
     from vampnet_onnx.configs.runtime import Runtime
     from vampnet_onnx.pipeline.version.providers import require_runtime
+    from vampnet_onnx.reports import has_report, require_report_place, write_reports
+    from vampnet_onnx.verify.comparison import comparison_report
     from vampnet_onnx.verify.versions import compare_versions
 
     asked = Runtime(runtime, provider, tf32=tf32, bf16=bf16)
     require_runtime(asked)
+    started = time.monotonic()
+    if report is not None:
+        require_report_place(report)
     compared = newest_of(old, new)
     with spinner("checking hashes"):
         opened = [open_artifacts(path, unsealed=unsealed) for path in (old, new)]
@@ -62,6 +74,12 @@ def compare(
         found = compare_versions(
             *opened, gates=load_gates(), adapter=adapter, runtime=asked, progress=bar
         )
+    files, replaced = dict[str, Path](), report is not None and has_report(report)
+    if report is not None:
+        told = comparison_report(
+            found, *opened, started=started, adapter=adapter, runs=asked.words()
+        )
+        files = write_reports(told, report)
     unvouched = [str(made.folder / name) for made in opened for name in made.changed]
     if as_json:
         print_json(
@@ -70,6 +88,7 @@ def compare(
                 "holds": found.holds,
                 "unsealed": unvouched,
                 **_as_data(found),
+                "report": {name: str(path) for name, path in files.items()},
             }
         )
     else:
@@ -77,6 +96,8 @@ def compare(
             out.print(f"  unsealed: no manifest vouches for {name} as it is", markup=False)
         _print(found)
         err.print(f"  artifacts  {compared[0]} and {compared[1]}", markup=False)
+        if files:
+            print_report(files["html"], replaced=replaced)
     raise typer.Exit(0 if found.holds else 1)
 
 

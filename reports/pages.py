@@ -20,7 +20,6 @@ from .summary import format_number, printable, worst_case, worst_first
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _MOST_CASES = 1000  # in a table of the page; the JSON has all of them
-_FOREMOST = 3  # components that did not pass, open on the first screen of a rendering
 _MOST_ROWS = 16  # components above the fold of Markdown; the details below have all
 _MARKS = {
     Verdict.PASS: "✅ PASS",
@@ -43,7 +42,6 @@ def render_html(report: Report) -> str:
         links_of=_links,
         verdicts=_verdicts,
         metrics=_metrics,
-        most_foremost=_FOREMOST,
         script=Markup(script),
         script_hash=Markup(f"sha256-{digest}"),
     )
@@ -61,9 +59,7 @@ def render_markdown(report: Report) -> str:
     """Return the report in GitHub's Markdown, for a release page or a job's summary."""
     made = _environment(escape_markdown, keep_trailing_newline=True)
     made.filters.update(code=_code_span, shortened=_shortened)
-    made.globals.update(
-        mark=_MARKS.get, most_foremost=_FOREMOST, most_rows=_MOST_ROWS, report=report
-    )
+    made.globals.update(mark=_MARKS.get, most_rows=_MOST_ROWS, report=report)
     return made.get_template("report.md").render()
 
 

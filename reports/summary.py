@@ -23,6 +23,7 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff"
     "\ud800-\udfff\ufffe\uffff]"
 )
+_FOREMOST = 3  # components that did not pass, on the first screen of a rendering
 _NAMED = 4  # modules named before the rest is counted
 _SEVERITY = {
     Verdict.FAIL: 0,
@@ -61,6 +62,7 @@ class Failure:
         part: the component; None of the whole run.
         why: its causes; where none is known, the first of what it broke.
         rest: the gates and cases that it broke.
+        follows: it failed only since another component did.
     """
 
     number: int
@@ -68,6 +70,7 @@ class Failure:
     verdict: Verdict
     why: list[Finding]
     rest: list[Finding]
+    follows: bool = False
 
 
 def self_test_verdict(test: SelfTest) -> Verdict:
@@ -343,8 +346,14 @@ def failures(report: Report) -> list[Failure]:
         causes = len(part.causes) or 1
         if found:
             verdict = found[0].verdict
-            items.append(Failure(number, part, verdict, found[:causes], found[causes:]))
+            why, rest = found[:causes], found[causes:]
+            items.append(Failure(number, part, verdict, why, rest, follows(part)))
     return [Failure(0, None, f.verdict, [f], []) for f in _of_the_run(report)] + items
+
+
+def foremost(items: list[Failure]) -> list[Failure]:
+    """Return those to show before all others: the first that do not follow from another."""
+    return [item for item in items if not item.follows][:_FOREMOST]
 
 
 def describe_date(date: str) -> str:

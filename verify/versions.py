@@ -33,8 +33,23 @@ class GateResult:
     name: str
     value: float
     limit: float
+    direction: str
+    unit: str
+    reason: str
     holds: bool
     worst_case: str
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """A case that both versions ran, and how far apart they are on it."""
+
+    id: str
+    seed: int
+    batch: int
+    length: int
+    metrics: dict[str, float]
+    holds: bool
 
 
 @dataclass(frozen=True)
@@ -48,7 +63,7 @@ class ComponentChange:
         graph: in what the files differ: nodes, attributes, wiring, weights, opset.  Neither
             passes nor graphs are compared where an adapter is switched on.
         opsets: of the default domain, old and new.
-        gates: measured on seeded cases; empty where the versions cannot be compared.
+        cases: seeded ones; empty where the versions cannot be compared, as are their gates.
     """
 
     name: str
@@ -61,6 +76,7 @@ class ComponentChange:
     passes: list[str]
     graph: list[Change]
     gates: list[GateResult]
+    cases: list[CaseResult]
     message: str = ""
 
     @property
@@ -185,10 +201,10 @@ def _compared(
     # What an adapter adds at run time is in the old one's weights: they differ by design.
     merged = new[2] is not None
     same = [sha256(path) for path in _files(old)] == [sha256(path) for path in _files(new)]
-    found, message = list[GateResult](), ""
+    found, ran, message = list[GateResult](), list[CaseResult](), ""
     if not signature and not dims:
         try:
-            found = _measured(old, new, gates, runtime, progress)
+            found, ran = _measured(old, new, gates, runtime, progress)
         except SignatureError as error:
             message = str(error)
     return ComponentChange(
@@ -204,6 +220,7 @@ def _compared(
         if same or merged
         else list(graph_changes(*(read_component(*side[:2]) for side in (old, new)))),
         gates=found,
+        cases=ran,
         message=message,
     )
 
@@ -238,8 +255,8 @@ def _measured(
     gates: Gates,
     runtime: Runtime | None,
     progress: Callable[[int, int], None],
-) -> list[GateResult]:
-    """Run both on seeded cases.
+) -> tuple[list[GateResult], list[CaseResult]]:
+    """Run both on seeded cases; return the gates over all, and every case.
 
     Raises:
         SignatureError: outputs are not of one type and shape, or the new one has none.
@@ -247,6 +264,7 @@ def _measured(
     record, sessions = old[0], [_opened(side, runtime) for side in (old, new)]
     rules = gates.for_component(record.name, record.variant)
     worst: dict[str, tuple[float, Case]] = {}
+    ran = list[CaseResult]()
     subject = subject_of(record)
     cases = subject.cases(record, MATRIX)
     for done, case in enumerate(cases):
@@ -260,12 +278,17 @@ def _measured(
         require_same_signature(before, after)
         expected = Computed(before, subject.margins(before, ()))
         metrics = subject.compare(record, expected, after, gates.ties).metrics
-        for name in rules.keys() & metrics.keys():
+        judged = rules.keys() & metrics.keys()
+        holds = all(satisfies(metrics[n], rules[n], rules[n].limit) for n in judged)
+        ran.append(
+            CaseResult(case.id, case.seed, case.batch, case.length, dict(metrics), holds)
+        )
+        for name in judged:
             known = worst.get(name)
             if known is None or rank(name, metrics[name]) > rank(name, known[0]):
                 worst[name] = (metrics[name], case)
     progress(len(cases), len(cases))
-    return [_judged(name, rules[name], *worst[name]) for name in rules if name in worst]
+    return [_judged(name, rules[name], *worst[name]) for name in rules if name in worst], ran
 
 
 def _opened(side: _Side, runtime: Runtime | None) -> Opened:
@@ -280,4 +303,13 @@ def _opened(side: _Side, runtime: Runtime | None) -> Opened:
 
 def _judged(name: str, rule: GateRule, value: float, case: Case) -> GateResult:
     holds = satisfies(value, rule, rule.limit)
-    return GateResult(name, value, rule.limit, holds, case.id if value else "")
+    return GateResult(
+        name,
+        value,
+        rule.limit,
+        rule.direction,
+        rule.unit,
+        rule.reason,
+        holds,
+        case.id if value else "",
+    )

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
 import numpy as np
 import onnx
@@ -15,6 +17,8 @@ from tests.support.checked import weights_of
 from tests.support.command_line import Cli, refused, vouch_for
 from tests.support.exports import without
 from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.reports import read_report
+from vampnet_onnx.reports.render import FILES
 
 
 def test_compare_exits_with_1_where_versions_depart(
@@ -96,3 +100,54 @@ def test_another_opset_is_told_once_in_plain_words(
     data = cli("compare", old, new, "--json").json["components"]
     assert [part["opsets"] for part in data] == [[20, 21], [20, 21]]
     assert {change["kind"] for part in data for change in part["graph"]} == {"opset"}
+
+
+def test_a_report_of_a_comparison_names_the_module_and_the_command(
+    cli: Cli, store: Path, tmp_path: Path
+) -> None:
+    old, out = store / "nano" / "v1", tmp_path / "report"
+    new = Path(shutil.copytree(old, tmp_path / "new"))
+    same = cli("compare", old, new, "--report", out, "--json")
+    assert same.code == 0 and sorted(same.json["report"]) == sorted(FILES)
+    report = read_report(out / FILES["json"])
+    assert report.verdict == "PASS" and report.run is not None
+    assert all(
+        part.told == ["the files are the same, byte for byte"] for part in report.components
+    )
+    model, module = onnx.load(new / "coarse.onnx"), "transformer.layers.0.feed_forward.w_1"
+    weight = weights_of(model, f"{module}.weight")
+    array = numpy_helper.to_array(weight) * np.float32(1.01)
+    weight.CopyFrom(numpy_helper.from_array(array, weight.name))
+    onnx.save(model, new / "coarse.onnx")
+    shown = cli("compare", old, new, "--report", out, "--unsealed")
+    assert shown.code == 1 and f"{out / FILES['html']} (in place of" in shown.out
+    report = read_report(out / FILES["json"])
+    assert report.verdict == "FAIL" and "departs from the old one in coarse." in str(report)
+    (cause,) = (cause for part in report.components for cause in part.causes)
+    assert cause.module == module and "scaled by 1.01" in cause.what
+    (part,) = (part for part in report.components if part.verdict == "FAIL")
+    assert cause.case == part.worst_case in {c.id for c in part.cases if c.verdict == "FAIL"}
+    assert {gate.name for gate in part.gates if gate.verdict == "FAIL"} >= {"relative_l2"}
+    assert ET.parse(out / FILES["junit"]).getroot().get("failures") == "1"
+    for kind in ("html", "markdown"):
+        assert module in (out / FILES[kind]).read_text("utf-8").replace("\\_", "_")
+    words = shlex.split(cause.command)
+    assert words[:3] == ["vampnet-onnx", "localise", str(old)]
+    again = cli(*words[1:], "--json")
+    assert again.code == 1 and again.json["culprits"] == [module]
+
+
+def test_a_component_that_is_missing_is_a_failure_of_the_report(
+    cli: Cli, store: Path, tmp_path: Path
+) -> None:
+    old, out = store / "nano" / "v1", tmp_path / "report"
+    new = Path(shutil.copytree(old, tmp_path / "new"))
+    manifest = json.loads((new / "manifest.json").read_text())
+    gone = manifest["components"].pop()
+    (new / "manifest.json").write_text(json.dumps(manifest))
+    assert cli("compare", old, new, "--report", out).code == 1
+    report = read_report(out / FILES["json"])
+    (part,) = (part for part in report.components if part.verdict == "FAIL")
+    assert part.name == gone["name"] and "missing in the new version" in part.causes[0].what
+    assert f"lacks {part.id}." in report.verdict_line
+    assert ET.parse(out / FILES["junit"]).getroot().get("failures") == "1"

@@ -119,7 +119,10 @@ def test_a_finding_leads_to_its_cause_its_case_its_heat_map_and_its_depth() -> N
     ]
     ids = {a["id"]: tag for tag, a in Page(html).tags if "id" in a}
     assert [ids[name] for name in links] == ["h3", "h3", "tr", "h3"]
+    # What only follows from it takes no room of the first screen.
     assert "a consequence of c2f" in second
+    assert "1 component more, which only follows" in " ".join(Page(top).text.split())
+    assert top.index("<details>", top.index(second) - 300) < top.index(second)
 
 
 def test_the_run_is_told_at_the_top() -> None:
@@ -188,3 +191,29 @@ def test_excused_gates_are_folded_where_the_verdict_is_a_pass() -> None:
     html = render_html(passed)
     top = html[html.index('id="findings"') : html.index("</header>")]
     assert top.index("<details>") < top.index("a tie")
+
+
+def test_a_page_of_a_whole_set_is_below_two_megabytes() -> None:
+    """As many components, cases, gates and metrics as the demo set has, and every figure."""
+    coarse = failing_report().components[1]
+    metrics = {f"metric_of_some_name_{i}": 1.23e-7 * (i + 1) for i in range(9)}
+    cases = [
+        coarse.cases[0].model_copy(
+            update={
+                "id": f"coarse/seed={i}/batch=2/length=150/masked=half",
+                "metrics": metrics,
+            }
+        )
+        for i in range(45)
+    ]
+    heat, scatter = coarse.heat_map, coarse.scatter
+    assert heat is not None and scatter is not None
+    cells = [row[:80] for row in heat.values[:4]]
+    drawn = heat.model_copy(update={"rows": heat.rows[:4], "values": cells})
+    many = scatter.model_copy(
+        update={"reference": scatter.reference * 4, "export": scatter.export * 4}
+    )
+    update = {"cases": cases, "heat_map": drawn, "scatter": many, "gates": coarse.gates * 2}
+    parts = [coarse.model_copy(update={**update, "name": f"component_{i}"}) for i in range(16)]
+    page = render_html(failing_report().model_copy(update={"components": parts}))
+    assert len(page.encode()) < 1_750_000  # room is left for what else a report may hold

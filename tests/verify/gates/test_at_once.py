@@ -66,7 +66,7 @@ def test_reports_are_the_same_however_many_are_at_work(
     expected = run(name, None)
     assert expected.verdict == "PASS" and len(expected.cases) > 1
     for count in (1, 2, 4):
-        assert run(name, Threads(count, 1)) == expected
+        assert found(run(name, Threads(count, 1))) == found(expected)
 
 
 def test_both_sides_are_at_work_at_the_same_time(run: Callable[..., Component]) -> None:

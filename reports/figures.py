@@ -116,6 +116,15 @@ class FormFigure:
 
 
 @dataclass(frozen=True)
+class Label:
+    """A text at the upper edge of `FRAME`; anchor is ``start`` or ``end``."""
+
+    x: float
+    text: str
+    anchor: str
+
+
+@dataclass(frozen=True)
 class DepthFigure:
     """How an error grows over the modules of a network, in `FRAME`.
 
@@ -124,20 +133,21 @@ class DepthFigure:
         dots: a module's own error each, on the reference's inputs.
         bad: a mark at the upper edge for every error that is not finite.
         culprits: (x, path) of the modules that introduce the error.
-        label: (x, y) of the first culprit's name, and its anchor.
+        label: the first culprit's name, or the end of it that has room.
     """
 
     line: str
     dots: str
     bad: str
     culprits: list[tuple[float, str]]
-    label: tuple[float, float, str]
+    label: Label
     x_ticks: list[Tick]
     y_ticks: list[Tick]
     summary: str
 
 
 _DEPTH_FLOOR = -9  # powers of ten: a logarithmic axis has no zero, and this is rounding
+_LETTER = 7.6  # width of a bold one of the plots
 _DEPTH_TOP = FRAME.top + 26  # room above for the culprit's name and what is not finite
 
 
@@ -171,7 +181,10 @@ def depth_figure(cause: Cause) -> DepthFigure | None:
     culprits = [(across(i), p.module) for i, p in enumerate(depth) if p.module in wrong]
     at = next((x for x, name in culprits if name == cause.module), None)
     left = at is not None and at > (FRAME.left + FRAME.right) / 2
-    label = (at or 0.0) + (-5 if left else 5), FRAME.top + 9.0, "end" if left else "start"
+    room = (at or FRAME.left) - FRAME.left if left else FRAME.right - (at or FRAME.left)
+    fits = max(4, int(room / _LETTER))
+    name = cause.module if len(cause.module) <= fits else "…" + cause.module[1 - fits :]
+    label = Label((at or 0.0) + (-5 if left else 5), name, "end" if left else "start")
     told = f"{counted(len(depth), 'module')} in the order in which they run"
     if at is not None:
         told += f"; the band is {cause.module}"
@@ -181,6 +194,9 @@ def depth_figure(cause: Cause) -> DepthFigure | None:
     untried = sum(math.isnan(point.own) for point in depth)
     if untried:
         told += f"; {untried} not tried by themselves"
+    wrong_alone = sum(math.isinf(point.own) for point in depth)
+    if wrong_alone:
+        told += f"; {wrong_alone} not finite by themselves"
     step = max(1, math.ceil((top - _DEPTH_FLOOR) / 6))
     return DepthFigure(
         line=line,

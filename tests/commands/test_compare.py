@@ -138,16 +138,17 @@ def test_a_report_of_a_comparison_names_the_module_and_the_command(
 
 
 def test_a_component_that_is_missing_is_a_failure_of_the_report(
-    cli: Cli, store: Path, tmp_path: Path
+    cli: Cli, nano_artifacts: Artifacts, tmp_path: Path
 ) -> None:
-    old, out = store / "nano" / "v1", tmp_path / "report"
-    new = Path(shutil.copytree(old, tmp_path / "new"))
-    manifest = json.loads((new / "manifest.json").read_text())
-    gone = manifest["components"].pop()
-    (new / "manifest.json").write_text(json.dumps(manifest))
+    codec = ("codec_encoder", "codec_decoder")
+    old = without(nano_artifacts.folder, tmp_path / "old", *codec)
+    new = without(old, tmp_path / "new", "c2f")
+    out = tmp_path / "report"
     assert cli("compare", old, new, "--report", out).code == 1
     report = read_report(out / FILES["json"])
-    (part,) = (part for part in report.components if part.verdict == "FAIL")
-    assert part.name == gone["name"] and "missing in the new version" in part.causes[0].what
-    assert f"lacks {part.id}." in report.verdict_line
-    assert ET.parse(out / FILES["junit"]).getroot().get("failures") == "1"
+    broken = [part for part in report.components if part.verdict == "FAIL"]
+    assert broken and {part.name for part in broken} == {"c2f"}
+    assert all("missing in the new version" in part.causes[0].what for part in broken)
+    assert f"lacks {broken[0].id}" in report.verdict_line
+    failures = ET.parse(out / FILES["junit"]).getroot().get("failures")
+    assert failures == str(len(broken))

@@ -113,3 +113,16 @@ def test_a_larger_error_is_drawn_higher_and_a_later_module_further_right() -> No
     ]
     assert points == sorted(points) and [y for _, y in points] == sorted(y for _, y in points)
     assert figure.culprits == [(points[3][0], "m.3")]
+
+
+def test_the_name_of_the_culprit_stays_within_the_picture() -> None:
+    for at in range(12):
+        for name in ("m", "transformer.layers.1.self_attn.w_vs", "a.very.long.name" * 9):
+            depth = [DepthPoint(module=f"m.{i}", error=1e-3, own=1e-8) for i in range(12)]
+            depth[at] = depth[at].model_copy(update={"module": name})
+            figure = depth_figure(Cause(component="c", module=name, depth=depth))
+            assert figure is not None
+            label, width = figure.label, 7.5 * len(figure.label.text)
+            left = label.x if label.anchor == "start" else label.x - width
+            assert 0 <= left and left + width <= FRAME.width
+            assert name.endswith(label.text.removeprefix("…"))

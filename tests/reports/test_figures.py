@@ -124,5 +124,5 @@ def test_the_name_of_the_culprit_stays_within_the_picture() -> None:
             assert figure is not None
             label, width = figure.label, 7.5 * len(figure.label.text)
             left = label.x if label.anchor == "start" else label.x - width
-            assert 0 <= left and left + width <= FRAME.width
+            assert left >= 0 and left + width <= FRAME.width
             assert name.endswith(label.text.removeprefix("…"))

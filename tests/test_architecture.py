@@ -46,8 +46,10 @@ ROOMS: dict[str, set[str]] = {
     "versions": {*_SIDES, "localisation", "causes", "gates"},
     "verification": {*_SIDES, "localisation", "causes", "gates", "forms"},
     "standing": {"subjects", "gates"},
-    "jobs": {*_SIDES, "gates", "verification", "standing"},
-    "release": {*_SIDES, "gates", "verification", "standing"},
+    "told_run": set(),
+    "comparison": {"localisation", "told_run", "versions"},
+    "jobs": {*_SIDES, "gates", "verification", "standing", "told_run"},
+    "release": {*_SIDES, "gates", "verification", "standing", "told_run"},
 }
 # What any network is walked with, and what knows nothing of VampNet that it may import.
 LIBRARY = ("localisation", "numbers")

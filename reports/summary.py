@@ -415,7 +415,7 @@ def _component_findings(component: Component) -> Iterator[Finding]:
     for case in failed:
         message = case.message or nonfinite(case)
         yield Finding(Verdict.FAIL, name, "a case failed", describe_case(case), message)
-    if component.verdict is Verdict.FAIL and not failed:
+    if component.verdict is Verdict.FAIL and not (failed or component.causes):
         why = "the report names no gate and no case"
         yield Finding(Verdict.FAIL, name, "failed", "", why, unnamed=True)
 

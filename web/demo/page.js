@@ -24,7 +24,7 @@ let player;
 let clip;
 /** @type {AbortController | undefined} */
 let working;
-let listening = abPlayer(at("play"));
+const listening = abPlayer(at("play"));
 
 /**
  * Run what a person asked for; say in a sentence what is wrong with it.
@@ -48,10 +48,10 @@ async function tried(act) {
 async function begin() {
   const worker = new Worker(new URL("../src/worker.js", import.meta.url), { type: "module" });
   player = await openInWorker(worker, ARTIFACTS, ORT);
-  const threads = crossOriginIsolated ? "several threads" : "one thread, the page is not isolated";
+  const threads = player.threads === 1 ? "one thread" : `${player.threads} threads`;
   at("version").textContent =
     `${player.model}, version ${player.sha256.slice(0, 12)}, ${player.codec.sampleRate} Hz; computes in` +
-    ` WebAssembly (${threads})`;
+    ` WebAssembly on ${threads}`;
   build(at("fields"), player.generationDefaults);
   const asked = new URLSearchParams(location.hash.slice(1));
   const version = asked.get("version");

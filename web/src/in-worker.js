@@ -18,7 +18,8 @@ import { InputError } from "./errors.js";
  * @param {Worker} worker
  * @param {string} where address of the folder
  * @param {string} ort address of onnxruntime-web's module, beside its WebAssembly
- * @param {{threads?: number} & Run} [options] of WebAssembly; where the page is not isolated, 1
+ * @param {{threads?: number} & Run} [options] of WebAssembly;
+ *   left out, half of the cores and 4 at most, 1 where the page is not isolated
  */
 export async function openInWorker(worker, where, ort, { threads = 0, ...run } = {}) {
   let calls = 0;
@@ -46,7 +47,7 @@ export async function openInWorker(worker, where, ort, { threads = 0, ...run } =
     });
   const facts = await ask("open", { where: absolute(where), ort: absolute(ort), threads }, run);
   return {
-    .../** @type {Pick<import("./index.js").Player, "model" | "sha256" | "rates" | "codec" | "generationDefaults">} */ (facts),
+    .../** @type {Pick<import("./index.js").Player, "model" | "sha256" | "rates" | "codec" | "generationDefaults"> & {threads: number}} */ (facts),
     /** @type {import("./index.js").Player["vary"]} */
     vary: (samples, rate, { progress, signal, ...options } = {}) =>
       ask("vary", { samples, rate, options }, { progress, signal }),

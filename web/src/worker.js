@@ -31,13 +31,15 @@ async function answer(call, given, run) {
     const ort = await import(given.ort);
     ort.env.wasm.wasmPaths = new URL(".", given.ort).href;
     ort.env.logLevel = "error";
-    if (given.threads) ort.env.wasm.numThreads = given.threads;
+    const cores = self.crossOriginIsolated ? Math.ceil(navigator.hardwareConcurrency / 2) : 1;
+    const threads = given.threads || Math.min(4, cores);
+    ort.env.wasm.numThreads = threads;
     player = await open(given.where, ort, {
       signal: run.signal,
       sessionOptions: { executionProviders: ["wasm"], logSeverityLevel: 3 },
     });
     const { model, sha256, rates, codec, generationDefaults } = player;
-    return { model, sha256, rates, codec, generationDefaults };
+    return { model, sha256, rates, codec, generationDefaults, threads };
   }
   if (!player) throw new Error("nothing is open");
   if (call === "vary") return player.vary(given.samples, given.rate, { ...given.options, ...run });

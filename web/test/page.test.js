@@ -9,6 +9,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { fileURLToPath } from "node:url";
 
 const { VAMPNET_ONNX_WEB_SET: SET = "", VAMPNET_ONNX_WEB_SHOTS: SHOTS } = process.env;
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
@@ -27,7 +28,9 @@ const FLAGS = [
 
 /** Serve the set's version; gives the address, and what ends it. */
 async function served() {
-  const program = spawn("vampnet-onnx", ["serve", join(SET, "v1"), "--port", "0"], {
+  const ort = fileURLToPath(new URL("../node_modules/onnxruntime-web", import.meta.url));
+  const options = ["--port", "0", "--ort-web", ort];
+  const program = spawn("vampnet-onnx", ["serve", join(SET, "v1"), ...options], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   /** @type {string} */
@@ -142,6 +145,7 @@ test("a clip in, Python's tokens out", { skip }, async () => {
       }
     }
     assert.equal(await run("crossOriginIsolated"), true);
+    assert.match(await run("document.getElementById('version').textContent"), /WebAssembly on (one|\d) thread/);
     assert.deepEqual(problems, []);
 
     await run("document.getElementById('option-seed').value = '-3'");
@@ -152,6 +156,12 @@ test("a clip in, Python's tokens out", { skip }, async () => {
     await run("document.getElementById('go').click()");
     await until(DONE);
     assert.equal(await run("document.getElementById('problem').hidden"), true);
+
+    await run("document.getElementById('option-sampling_steps').value = '900'");
+    await run("document.getElementById('go').click()");
+    await until("document.getElementById('doing').textContent.startsWith('coarse')");
+    await run("document.getElementById('stop').click()");
+    await until("document.getElementById('doing').textContent === 'Stopped.'");
     assert.deepEqual(problems, []);
   } finally {
     end();

@@ -162,7 +162,7 @@ def test_markdown_is_short_above_the_fold_whatever_failed() -> None:
                 ],
             }
         )
-        for i in range(10)
+        for i in range(30)
         for part in report.components
     ]
     told = report.model_copy(update={"components": parts, "notes": [long] * 9, "forms": []})

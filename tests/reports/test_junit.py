@@ -77,3 +77,12 @@ def test_times_are_those_of_the_run() -> None:
     assert c2f is not None and decoder is not None and c2f.get("time") == "12.500"
     times = [case.get("time") for case in decoder.findall("testcase") if case.get("time")]
     assert times == ["0.250"] * 7
+
+
+def test_components_that_blame_each_other_are_failures() -> None:
+    report = explained_report()
+    whole, _, c2f, _ = report.components
+    back = whole.causes[0].model_copy(update={"consequence_of": whole.id})
+    circle = [whole, c2f.model_copy(update={"causes": [back]})]
+    root = ET.fromstring(render_junit(report.model_copy(update={"components": circle})))
+    assert root.get("failures") == "2"

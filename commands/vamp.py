@@ -142,7 +142,12 @@ def vamp(
     upper_codebook_mask: Annotated[
         Whole, _mask("Codebooks from this one up are all masked (app: compression prompt).")
     ] = None,
-    ncc: Annotated[Whole, _mask("Leading codebooks that are all kept.")] = None,
+    ncc: Annotated[
+        Whole,
+        _mask(
+            "Leading codebooks that are kept, but for those that --upper-codebook-mask masks."
+        ),
+    ] = None,
     n_conditioning_codebooks: Annotated[Whole, _OLD] = None,
     sampling_steps: Annotated[Whole, _made("Of coarse; the app asks for 36.")] = None,
     steps: Annotated[Whole, _OLD] = None,

@@ -190,6 +190,8 @@ def vamp_file(
                 f" codec's rate, {rate} Hz"
                 + (f", and nothing above {rate // 2} Hz" if file.sample_rate > rate else "")
             )
+        if job.keep_stereo and file.channels == 1:
+            say(f"{file.name}: is mono; --keep-stereo changes nothing")
         progress("opening", 0, 1)
         pipeline.begin(
             file.seconds,
@@ -202,11 +204,16 @@ def vamp_file(
             watched=job.plot is not None,
         )
         progress("opening", 1, 1)
-        return _vamp_opened(pipeline, job, file, progress=progress)
+        return _vamp_opened(pipeline, job, file, progress=progress, say=say)
 
 
 def _vamp_opened(
-    pipeline: VampPipeline, job: VampJob, file: AudioFile, *, progress: Progress
+    pipeline: VampPipeline,
+    job: VampJob,
+    file: AudioFile,
+    *,
+    progress: Progress,
+    say: Callable[[str], None],
 ) -> list[Written]:
     read = _channels_of(file, keep_stereo=job.keep_stereo)
     loudness = _loudness(read, file.sample_rate)
@@ -220,6 +227,7 @@ def _vamp_opened(
                 prepared,
                 seed=job.seed + again,
                 progress=progress,
+                say=say,
                 watched=watched,
             )
             decoded = [
@@ -265,18 +273,21 @@ def _varied(
     *,
     seed: int,
     progress: Progress,
+    say: Callable[[str], None],
     watched: list[WatchedSampler],
 ) -> Variation:
     def beats(seconds: float) -> Beats:
-        if job.beats is None:
-            return pipeline.track_beats(prepared, job.around_beats)
-        return read_beats(job.beats, seconds, job.around_beats)
+        if job.beats is not None:
+            return read_beats(job.beats, seconds, job.around_beats)
+        heard = pipeline.track_beats(prepared, job.around_beats)
+        say(_heard(heard))
+        return heard
 
     def watch(sampler: Graph) -> Graph:
         watched.append(WatchedSampler(sampler))
         return watched[-1]
 
-    return pipeline.vary(
+    made = pipeline.vary(
         prepared,
         seed=seed,
         mask=job.mask,
@@ -288,6 +299,19 @@ def _varied(
         beats=beats if job.beats or job.follow_beats else None,
         watch=unwatched if job.plot is None else watch,
     )
+    if not made.mask.any():
+        say("the mask keeps every code: nothing is made anew but what the codec loses")
+    return made
+
+
+def _heard(beats: Beats) -> str:
+    """Say what the tracker heard, so that somebody can tell whether it is the music's."""
+    said = f"{len(beats.times)} beats heard"
+    if beats.downbeats is not None:
+        said += f", {len(beats.downbeats)} of them the first of a bar"
+    if len(beats.times) > 1:
+        said += f"; {60 / np.median(np.diff(beats.times)):.0f} a minute"
+    return said
 
 
 def encode_file(
@@ -544,9 +568,10 @@ def _plot(
 
 def _title(job: VampJob, seed: int) -> str:
     """Say which options made a picture: a few always, others where they are not published."""
-    coarse = job.settings.coarse
+    coarse, beats = job.settings.coarse, job.follow_beats or job.beats is not None
     options = {
         "seed": seed,
+        **({"beats": "heard" if job.follow_beats else job.beats} if beats else {}),
         "periodic_prompt": job.mask.periodic_prompt,
         "upper_codebook_mask": job.mask.upper_codebook_mask,
         "sampling_steps": coarse.steps,
@@ -556,4 +581,6 @@ def _title(job: VampJob, seed: int) -> str:
     }
     told = ", ".join(f"{name} {value}" for name, value in options.items())
     mode = "" if coarse.mode is Mode.REFERENCE else f", mode {coarse.mode.value}"
-    return f"{job.source.name}: {told}{mode}"
+    many = job.settings.batch_size
+    which = f", variation 1 of {many}" if many > 1 else ""
+    return f"{job.source.name}: {told}{mode}{which}"

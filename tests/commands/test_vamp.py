@@ -245,6 +245,15 @@ def test_stereo_is_kept_on_request(run: Cli, exported_a: Path) -> None:
     assert audio[:, 1].std() == pytest.approx(audio[:, 0].std() / 2, rel=0.01)
 
 
+def test_options_that_change_nothing_are_told(run: Cli, exported_a: Path) -> None:
+    source = wav("in.wav", tone())
+    every = ("--periodic-prompt", 1, "--upper-codebook-mask", 99, "--keep-stereo")
+    code, _, err = run("vamp", source, "out.wav", "--artifacts", exported_a, *QUICK, *every)
+    assert code == 0
+    assert "the mask keeps every code" in err
+    assert "in.wav: is mono; --keep-stereo changes nothing" in err
+
+
 @pytest.mark.parametrize("rate", [RATE, 22050])
 def test_the_output_is_as_loud_as_the_input_was_at_its_own_rate(
     run: Cli, exported_a: Path, rate: int

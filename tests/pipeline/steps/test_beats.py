@@ -154,6 +154,7 @@ def test_the_command_follows_what_the_tracker_hears(
     beats = pipeline.track_beats(
         pipeline.prepare(audio, rate), beat_settings(after_beat_s=0.03)
     )
+    assert f"{len(beats.times)} beats heard, " in err and " a minute" in err
     with np.load("t.npz") as saved:
         expected = pipeline.build_mask(saved["input_codes"], seed=0, beats=beats)
         np.testing.assert_array_equal(saved["mask"], expected)

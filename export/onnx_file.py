@@ -157,7 +157,9 @@ def _require_text(message: Any) -> None:
 
 
 def _require_one_maker(graph: onnx.GraphProto) -> None:
-    """Refuse a name that is given twice: ONNX Runtime and onnx-ir read different ones of them.
+    """Refuse a name that is given twice, and an attribute without a type.
+
+    ONNX Runtime and onnx-ir read different ones of two, and onnx-ir writes no untyped one.
 
     onnx-ir keeps one and drops the other, so this looks at the message itself.
     """
@@ -169,6 +171,8 @@ def _require_one_maker(graph: onnx.GraphProto) -> None:
             by = ["a weight"] * weights.count(name) + ["a node"] * made.count(name)
             raise ValueError(f"{name!r} is given by {' and by '.join(by)}")
     for attribute in (item for node in graph.node for item in node.attribute):
+        if not attribute.type:
+            raise ValueError(f"the attribute {attribute.name!r} has no type")
         for inner in (*attribute.graphs, *([attribute.g] if attribute.HasField("g") else ())):
             _require_one_maker(inner)
 

@@ -53,6 +53,8 @@ from .steps.variation import Progress
 from .vamp import VampPipeline, Variation
 from .version.session import Graph
 
+_MOST = 10_000  # files of a run, and times that its output is fed back: nobody hears more
+
 
 @dataclass(frozen=True)
 class VampJob:
@@ -100,6 +102,8 @@ class VampJob:
         """
         require_streams(source=self.source, target=self.target)
         pieces = self.settings.batch_size
+        if pieces > _MOST:
+            raise InputError(f"batch_size = {pieces} is more files than the {_MOST} allowed")
         if self.target == STANDARD and pieces > 1:
             raise InputError(
                 f"batch_size = {pieces} makes several files, and standard output is one; name"
@@ -123,8 +127,8 @@ class VampJob:
                 f"crossfade_s = {self.crossfade_s} makes two sets of codes where chunks"
                 " overlap, and --plot draws one; leave one out"
             )
-        if self.loop < 0:
-            raise InputError(f"loop = {self.loop} is below 0; it counts what is fed back")
+        if not 0 <= self.loop <= _MOST:
+            raise InputError(f"loop = {self.loop} is outside 0 to {_MOST}")
         if self.loop and pieces > 1:
             raise InputError(
                 f"loop = {self.loop} feeds one output back, and batch_size = {pieces} makes"

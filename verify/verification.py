@@ -117,6 +117,12 @@ def verify_artifacts(
     asked = replace(runtime or Runtime(), threads=matrix.threads)
     files, artifacts = artifacts.manifest, artifacts.run_on(asked)
     manifest = artifacts.manifest
+    if manifest.random_weights != any(item.label == "random" for item in manifest.sources):
+        raise InputError(
+            f"{artifacts.folder / MANIFEST_NAME}: random_weights is"
+            f" {str(manifest.random_weights).lower()}, and the labels of its sources say"
+            " otherwise; export again"
+        )
     only = only or tuple(dict.fromkeys(case.component for case in cases))
     given = given or Given(
         artifacts.folder,

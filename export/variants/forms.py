@@ -120,7 +120,8 @@ def write_form(model: ir.Model, form: Form, left: frozenset[str]) -> list[PassRe
     """Write a float32 graph as a form does, in place, whatever that leaves of the form.
 
     Raises:
-        PassError: a pass does not hold, or there is no product with a weight of `left`.
+        PassError: a pass does not hold.
+        InputError: there is no product with a weight of `left`.
     """
     unknown = left - {weight_of(node)[0] for node in products(model.graph)}
     records = apply_passes(model, form.passes(left))
@@ -129,7 +130,7 @@ def write_form(model: ir.Model, form: Form, left: frozenset[str]) -> list[PassRe
     records += apply_passes(model, [CanonicalNames(weight_names(model.graph))])
     unknown -= {weight_of(node)[0] for node in products(model.graph)}
     if unknown:
-        raise PassError(f"the graph has no product with {', '.join(sorted(unknown))}")
+        raise InputError(f"the graph has no product with {', '.join(sorted(unknown))}")
     return records
 
 

@@ -36,6 +36,7 @@ _FULL_SCALE = 1 - 2.0**-14
 _MOST_CLIPPED = 0.05
 # One step of 16 bits is -90.3 dBFS: what is below is the noise of an empty recording.
 _SILENT_DBFS = -90.0
+_LOUDEST_DBFS = 120.0  # float files hold more, and mean nothing by it
 # Of the mix against its channels. Unrelated channels lose 3 dB; what loses 40 is one channel
 # and its inverse, of which the mix keeps the faults.
 _CANCELLED_DB = -40.0
@@ -146,6 +147,11 @@ def require_usable(
         mixed_power += float(np.square(mix).sum())
     if peak == 0:
         raise InputError(f"{file.name}: is silent, every sample is 0; nothing to vary")
+    if _decibels(peak) > _LOUDEST_DBFS:
+        raise InputError(
+            f"{file.name}: is no audio, its peak is at {_decibels(peak):.0f} dBFS; scale it to"
+            " a peak of 1"
+        )
     if _decibels(peak) < _SILENT_DBFS:
         raise InputError(
             f"{file.name}: is silent, its peak is at {_decibels(peak):.0f} dBFS, below"

@@ -29,6 +29,7 @@ from vampnet_onnx.pipeline.version.components import Components
 _ARRAYS = ("codes", "balance", "codec")
 _OF_OUTPUT = ("loudness", "output_loudness", "mix", "later_codes", "overlaps")
 _MOST_FRAMES = 1 << 31  # of a chunk; times the hop it fits an int64
+_LOUDEST = 200.0  # LUFS; no audio that is taken is as loud
 _SAYS_NO_LOUDNESS = (
     "does not say how loud its audio is to be; add --output-loudness codec for what the codec"
     " gives"
@@ -155,7 +156,8 @@ def _loudness_of(found: dict[str, NDArray[Any]]) -> Floats:
     if "loudness" not in found:
         raise InputError(_SAYS_NO_LOUDNESS)
     loudness = found["loudness"]
-    if loudness.shape != found["balance"].shape or not _is_finite(loudness):
+    fits = loudness.shape == found["balance"].shape and _is_finite(loudness)
+    if not (fits and (np.abs(loudness) <= _LOUDEST).all()):
         raise InputError("its loudness is not a number of LUFS a channel")
     return loudness.astype(np.float32)
 

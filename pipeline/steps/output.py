@@ -194,7 +194,8 @@ class AudioFacts:
             aim += f": {done.limited_db:.1f} dB below {below}, as its peak is held at 1"
         elif asked == "input":
             aim = f"as loud as the input: {aim}"
-        channels = {1: "mono", 2: "stereo"}[len(done.loudness)]
+        count = len(done.loudness)
+        channels = {1: "mono", 2: "stereo"}.get(count, f"{count} channels")
         mixed = "" if self.settings.mix == 1 else f"{self.settings.mix:.0%} variation, "
         return f"{self.sample_rate} Hz, {channels}, {mixed}{aim}"
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 from tests.support.audio_files import tone, wav
 from tests.support.command_line import Cli, refused
@@ -120,6 +121,19 @@ def test_codes_of_vamp_give_what_vamp_wrote(run: Cli, exported_a: Path) -> None:
             assert again.read_bytes() == o.read_bytes(), options
 
 
+def test_codes_of_three_channels_are_three_channels(run: Cli, exported_a: Path) -> None:
+    source = wav("x.wav", tone())
+    few = ("--artifacts", exported_a, "--sampling-steps", 1, "--save-tokens", "t.npz")
+    run("vamp", source, "o.wav", *few)
+    with np.load("t.npz") as saved:
+        thrice = {**saved, "codes": saved["codes"].repeat(3, axis=1)}
+        thrice |= {name: saved[name].repeat(3) for name in ("balance", "loudness")}
+    np.savez("t.npz", **thrice)
+    code, printed, _ = run("decode", "t.npz", "three.wav", "--artifacts", exported_a)
+    assert code == 0 and "3 channels" in printed
+    assert soundfile.info("three.wav").channels == 3
+
+
 def test_what_a_file_of_codes_lacks_is_said(run: Cli, exported_a: Path) -> None:
     source = wav("x.wav", tone())
     few = ("--artifacts", exported_a, "--sampling-steps", 1, "--save-tokens", "t.npz")
@@ -137,6 +151,7 @@ def test_what_a_file_of_codes_lacks_is_said(run: Cli, exported_a: Path) -> None:
     for change, says in (
         ({"loudness": np.zeros(3)}, "not a number of LUFS a channel"),
         ({"loudness": np.array([np.nan])}, "not a number of LUFS a channel"),
+        ({"loudness": np.array([1e30])}, "not a number of LUFS a channel"),
         ({"mix": np.array("x")}, "its mix is no number"),
         ({"later_codes": arrays["codes"]}, "its later_codes and overlaps do not fit"),
         (

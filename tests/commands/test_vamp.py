@@ -375,6 +375,10 @@ BAD_AUDIO = {
         lambda: wav("x.wav", 1e-5 * tone(), subtype="FLOAT"),
         "is silent, its peak is at -11",
     ),
+    "beyond all sound": (
+        lambda: wav("x.wav", 1e38 * tone(), subtype="FLOAT"),
+        "is no audio, its peak is at 7",
+    ),
     "cancels": (inverted, "its channels cancel in the mix to mono, of which nothing is left"),
     "nearly cancels": (lambda: inverted(0.99), "-46 dB are left"),
     "32 channels": (
@@ -467,11 +471,11 @@ def test_an_input_that_an_output_would_replace_is_kept(
 
 
 def test_outputs_beside_the_input_are_no_matter(run: Cli, exported_a: Path) -> None:
-    """A number that is not reached; and nobody counts to a billion to see it."""
+    """A number that is not reached; one that is is refused before anything runs."""
     source = wav("take-3.wav", tone())
     arguments = ("vamp", source, "take.wav", "--artifacts", exported_a, *QUICK)
     assert run(*arguments, "--batch-size", 2)[0] == 0
-    code, _, err = run(*arguments, "--batch-size", 1_000_000_000)
+    code, _, err = run(*arguments, "--batch-size", 10_000)
     assert code == 2 and "take-3.wav: is the input itself" in err
 
 
@@ -528,7 +532,9 @@ def test_clipped_audio_is_varied_on_request(run: Cli, exported_a: Path) -> None:
         (("--output-loudness", 3), "output_loudness = 3.0 is neither"),
         (("--mix", 1.5), "mix = 1.5 is outside 0 to 1"),
         (("--mix", 0.5, "--time-stretch-factor", 2), "leave one out"),
-        (("--loop", -1), "loop = -1 is below 0"),
+        (("--loop", -1), "loop = -1 is outside 0 to 10000"),
+        (("--loop", 10**22), "is outside 0 to 10000"),
+        (("--batch-size", 10**9), "is more files than the 10000 allowed"),
         (("--crossfade-s", 3), "crossfade_s = 3.0 is outside 0 to 2.5, a quarter of"),
         (("--crossfade-s", 1, "--time-stretch-factor", 2), "leave one out"),
         (("--crossfade-s", 1, "--plot", "p"), "makes two sets of codes"),

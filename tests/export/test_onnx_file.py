@@ -108,9 +108,14 @@ def twice_in_a_branch(model: onnx.ModelProto) -> None:
     )
 
 
+def untyped(model: onnx.ModelProto) -> None:
+    model.graph.node[0].attribute.add(name="axis", i=1)
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        (untyped, "the attribute 'axis' has no type"),
         (again, "is given by a weight and by a weight"),
         (as_output, "is given by a weight and by a node"),
         (twice_in_a_branch, "'one' is given by a weight and by a weight"),

@@ -40,7 +40,6 @@ LEFT_OUT = {
     ". .venv/bin/activate": "the environment is this one",
     "python -m training": "trains for hours",
     "nox -s upstream": "installs the published packages from their repositories",
-    "vampnet-onnx serve": "serves until it is stopped; its own test does that",
     "vampnet-onnx self-test": "takes minutes as a whole; its own test plants a few defects",
 }
 UPSTREAM = "--upstream-python build/upstream/bin/python"  # built by what is left out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,6 +29,7 @@ from vampnet_onnx.reports.pages import render_html, render_markdown
 from vampnet_onnx.verify import verification
 from vampnet_onnx.verify.causes import fresh
 from vampnet_onnx.verify.gates.component import OF_ALL
+from vampnet_onnx.verify.jobs import verify_export
 from vampnet_onnx.verify.self_test.run import chosen_defects
 from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
 from vampnet_onnx.verify.sides.upstream import UpstreamReference, Worker
@@ -220,3 +222,21 @@ def test_a_generator_is_verified_and_what_happened_to_its_file_is_said(
     (cause,) = wrong.causes
     assert cause.module == "loop.sampler.remask" and "Mul" in cause.what
     assert "verify" in cause.command and "--case coarse.generator/" in cause.command
+
+
+def test_what_is_random_cannot_be_told_otherwise(
+    nano_artifacts: Artifacts, nano: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "v1"
+    shutil.copytree(nano_artifacts.folder, folder)
+    manifest = json.loads((folder / "manifest.json").read_text("utf-8"))
+    manifest["random_weights"] = False
+    for labels, says in (
+        ("random", "random_weights is false, and the labels of its sources say otherwise"),
+        ("", "says that the weights of .* are not random, and the file says that they are"),
+    ):
+        for source in manifest["sources"]:
+            source["label"] = labels
+        (folder / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+        with pytest.raises(InputError, match=says):
+            verify_export(folder, nano, components=["coarse"], seeds=[0], localise=False)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import gc
+import inspect
 import itertools
 import json
 import os
@@ -334,7 +335,10 @@ def _vamp_onnx(
     pipeline = VampPipeline.open(files, threads=cores, **chosen)
     clock.ends("open")
     # What is not needed yet loads beside the work, where a version can do that.
-    getattr(pipeline, "begin", pipeline.require)(sample_rate=rate)
+    begin = getattr(pipeline, "begin", pipeline.require)
+    known = {"sample_rate": rate, "seconds": audio.shape[-1] / rate}
+    taken = inspect.signature(begin).parameters  # other versions take less
+    begin(**{name: value for name, value in known.items() if name in taken})
     clock.ends("load")
     prepared = pipeline.prepare(audio, rate)
     clock.ends("prepare")

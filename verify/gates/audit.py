@@ -8,9 +8,10 @@ and what could not be compared is said.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
@@ -25,7 +26,11 @@ from vampnet_onnx.configs.manifest import (
     PassRecord,
 )
 from vampnet_onnx.configs.names import entry_and_form
-from vampnet_onnx.export.components.component import Component, network_of
+from vampnet_onnx.export.components.component import (
+    Component,
+    GeneratorComponent,
+    network_of,
+)
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.fingerprint import Fingerprint, Made, fingerprint
 from vampnet_onnx.export.graphs import Graphs
@@ -199,10 +204,17 @@ def _wrong_facts(record: ComponentRecord, component: Component, origin: Origin) 
     A fact is a number of the model, whatever made the file; but another source of ours may
     have recorded others, and what needs one that is not there refuses the file.
     """
-    found, wanted = record.facts, component.facts
-    names = found.keys() & wanted.keys() if origin.differs else found.keys() | wanted.keys()
+    said = _unequal("fact", record.facts, component.facts, shared=bool(origin.differs))
+    own = component.defaults if isinstance(component, GeneratorComponent) else {}
+    return said + _unequal("default", record.defaults, own, shared=bool(origin.differs))
+
+
+def _unequal(
+    kind: str, found: Mapping[str, Any], wanted: Mapping[str, Any], *, shared: bool
+) -> list[str]:
+    names = found.keys() & wanted.keys() if shared else found.keys() | wanted.keys()
     return [
-        f"fact {name} is {_shown(found.get(name))}, expected {_shown(wanted.get(name))}"
+        f"{kind} {name} is {_shown(found.get(name))}, expected {_shown(wanted.get(name))}"
         for name in sorted(names)
         if json.dumps(found.get(name)) != json.dumps(wanted.get(name))
     ]

@@ -115,12 +115,18 @@ def require_same_sources(
     """Refuse to compare an artifact with checkpoints that it was not made from.
 
     Raises:
-        InputError: a checkpoint is not among those listed.
+        InputError: a checkpoint is not among those listed, or is listed under another label.
     """
-    known = {source.sha256 for source in listed}
+    known = {source.sha256: source for source in listed}
     for source, file in zip(models.sources, models.paths, strict=True):
         if source.sha256 not in known:
             raise InputError(
                 f"{file}: {path} was not made from this file (its"
                 " sha256 is not in the manifest); give the checkpoint it was made from"
+            )
+        if known[source.sha256].label != source.label:
+            raise InputError(
+                f"{path}: says that the weights of {file} are"
+                f" {known[source.sha256].label or 'not random'}, and the file says that they"
+                f" are {source.label or 'not random'}; export again"
             )

@@ -96,7 +96,7 @@ def test_what_is_left_in_float32_stays_as_it_is(coarse: ir.Model) -> None:
 
 
 def test_a_weight_that_there_is_not_cannot_be_left(coarse: ir.Model) -> None:
-    with pytest.raises(PassError, match="no product with elsewhere"):
+    with pytest.raises(InputError, match="no product with elsewhere"):
         make_form(coarse, FORMS["int8"], frozenset(["elsewhere"]))
 
 

@@ -17,13 +17,14 @@ from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import ComponentRecord, PassRecord
+from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.export_set import component_record
 from vampnet_onnx.export.fingerprint import Made, fingerprint
 from vampnet_onnx.export.onnx_file import read_graph, save_graph
 from vampnet_onnx.export.runtime import OPSETS, loads
 from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.verify.gates import audit as gate
-from vampnet_onnx.verify.gates.audit import Origin, audit
+from vampnet_onnx.verify.gates.audit import Origin, _wrong_facts, audit
 from vampnet_onnx.verify.gates.measured import Measured
 
 SAME, OLDER = Origin(), Origin(("torch 2.5.0",))
@@ -327,6 +328,18 @@ def test_a_fact_is_held_to_the_model_whatever_made_the_file(
     expected = record.facts["context_frames"]
     assert found.value == 1
     assert found.message == f"fact context_frames is 0, expected {expected}"
+
+
+def test_a_generators_defaults_are_those_of_its_model(
+    generator_artifacts: Artifacts, models: ModelSet
+) -> None:
+    record, rule = record_of(generator_artifacts, "c2f.generator"), load_gates().audit
+    path = generator_artifacts.path(record)
+    made = Made(fingerprint(read_graph(path)), record.passes)
+    assert audit(models, record, path, rule, origin=SAME, made=made).value == 0
+    wrong = record.model_copy(update={"defaults": record.defaults | {"steps": 9}})
+    found = _wrong_facts(wrong, build_component("c2f", models, variant="generator"), SAME)
+    assert found == ["default steps is 9, expected 2"]
 
 
 def test_what_was_exported_just_now_is_not_exported_again(

@@ -14,7 +14,7 @@ from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.configs.names import FORMS, TRANSFORMERS
+from vampnet_onnx.configs.names import FORMS, GENERATOR, TRANSFORMERS
 from vampnet_onnx.verify.subjects.case import Case
 from vampnet_onnx.verify.subjects.registry import SUBJECTS, records_of, subject_of
 
@@ -35,13 +35,20 @@ def every_record(exported_a: Path) -> list[ComponentRecord]:
         for form in FORMS
         if part.id in TRANSFORMERS
     ]
+    generators = [
+        part.model_copy(update={"variant": GENERATOR})
+        for part in manifest.components
+        if part.id in TRANSFORMERS
+    ]
     # The golden sets have no tracker; of its record the cases need the dimensions alone.
     dims = {"channels": (8, 8)}
     tracker = manifest.components[0].model_copy(
         update={"name": "beat_tracker", "variant": "", "dims": dims}
     )
     records = records_of(
-        manifest.model_copy(update={"components": (*manifest.components, *forms, tracker)})
+        manifest.model_copy(
+            update={"components": (*manifest.components, *forms, *generators, tracker)}
+        )
     )
     (heard,) = (s for s in SUBJECTS if "generation.bf16" in s.names)
     whole = heard.whole(manifest.in_bf16())  # bf16 is of no file, so no manifest lists it

@@ -34,6 +34,8 @@ def test_the_commit_is_that_around_the_checkpoint(repository: Path, tmp_path: Pa
 def test_without_repository_commit_or_git_there_is_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # The temporary folder itself may lie in one.
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     assert commit_around(tmp_path) == commit_around(tmp_path / "none") == ""
     subprocess.run(["git", "init", "-q", tmp_path], check=True)
     assert commit_around(tmp_path) == ""

@@ -95,7 +95,12 @@ def test_a_model_that_has_learnt_nothing_is_no_judge(
 def test_weights_that_say_they_are_random_are_not_even_opened(
     artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    labelled = artifacts.manifest.model_copy(update={"random_weights": True})
+    sources = [
+        item.model_copy(update={"label": "random"}) for item in artifacts.manifest.sources
+    ]
+    labelled = artifacts.manifest.model_copy(
+        update={"random_weights": True, "sources": sources}
+    )
     monkeypatch.setattr(room, "gain_over_chance", pytest.fail)
     report = verified(replace(artifacts, manifest=labelled), only=("sampler", FORM))
     assert "random, by their checkpoint's own word" in report.unfit[FORM]

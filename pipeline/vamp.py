@@ -259,7 +259,6 @@ class VampPipeline:
         What is wrong with ``c2f`` and does not show here stops the generation.
         """
         tracker = (BEAT_TRACKER,) if follow_beats else ()
-        tracker = (BEAT_TRACKER,) if follow_beats else ()
         parts, frames = self.components, self.codec.frames_of(seconds)
         threads = {
             name: window_threads(parts, name, length, batch=channels)

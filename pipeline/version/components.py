@@ -14,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,6 +94,9 @@ class Generator:
     n_codebooks: int
     n_conditioning_codebooks: int
     mask_token: int
+
+
+G = TypeVar("G", Transformer, Generator)
 
 
 class Components:
@@ -261,15 +265,7 @@ class Components:
         Raises:
             InputError: it is not among the artifacts.
         """
-        identifier = self.identifier(name)
-        record = self.record(identifier)
-        return Transformer(
-            name=name,
-            session=partial(self.session, identifier),
-            n_codebooks=record.dim("n_codebooks"),
-            n_conditioning_codebooks=record.dim("n_conditioning_codebooks", least=0),
-            mask_token=record.dim("vocab_size"),
-        )
+        return self._generating(Transformer, name, self.identifier(name))
 
     def generator(self, name: str) -> Generator:
         """Return the generator of a transformer, opened when it first runs.
@@ -277,9 +273,11 @@ class Components:
         Raises:
             InputError: it is not among the artifacts.
         """
-        identifier = generator_id(name)
+        return self._generating(Generator, name, generator_id(name))
+
+    def _generating(self, kind: type[G], name: str, identifier: str) -> G:
         record = self.record(identifier)
-        return Generator(
+        return kind(
             name=name,
             session=partial(self.session, identifier),
             n_codebooks=record.dim("n_codebooks"),

@@ -22,6 +22,7 @@ from vampnet_onnx.models import ModelSet
 from vampnet_onnx.models.behaviour.generate import generate, token_model
 from vampnet_onnx.verify.numbers import metrics
 
+from . import sampler
 from .case import Arrays, Case, Comparison, Computed, Outputs, Subject, token_counts
 from .codec import codec_of
 from .generation.both_sides import Seen, TorchPhilox, margins_of, required, watched
@@ -188,19 +189,10 @@ SUBJECTS = (Generator(),)
 
 def settings_of(inputs: Outputs) -> GenerationSettings:
     """Return the options that a generator's inputs say."""
-    top_k, top_p = int(inputs["top_k"]), float(inputs["top_p"])
-    return generation_settings(
-        steps=int(inputs["steps"]),
+    return sampler.settings_of(
+        inputs,
         mode=Mode.CORRECTED if inputs["corrected"] else Mode.REFERENCE,
         cfg_guidance=float(inputs["cfg_guidance"]) if inputs["guided"] else None,
-        temperature=float(inputs["temperature"]),
-        mask_temperature=float(inputs["mask_temperature"]),
-        sample_cutoff=float(inputs["sample_cutoff"]),
-        typical_filtering=bool(inputs["typical_filtering"]),
-        typical_mass=float(inputs["typical_mass"]),
-        typical_min_tokens=int(inputs["typical_min_tokens"]),
-        top_k=top_k or None,
-        top_p=top_p if top_p < 1 else None,
     )
 
 

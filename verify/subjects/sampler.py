@@ -113,7 +113,8 @@ class Sampler(Subject):
     ) -> Computed:
         """Sample, with margins, float [2, batch, positions]; see `sampling_margins`."""
         mask_token = record.dim("codebook_size")
-        settings, step = _generation_settings(inputs), int(inputs["step"])
+        # In this mode every option of the graph has its effect.
+        settings, step = settings_of(inputs, mode=Mode.CORRECTED), int(inputs["step"])
         logits, codes = torch.from_numpy(inputs["logits"]), torch.from_numpy(inputs["codes"])
         at_start = torch.from_numpy(inputs["at_start"])
         draws = sampling.draws_tokens(step, settings)
@@ -248,8 +249,8 @@ def sampling_margins(
     return np.stack([drawing.numpy(), remasking]), decisions
 
 
-def _generation_settings(inputs: Outputs) -> GenerationSettings:
-    """Return settings in which every option of the graph has its effect."""
+def settings_of(inputs: Outputs, **others: Any) -> GenerationSettings:
+    """Return the options that the sampler's inputs say, and others."""
     top_k, top_p = int(inputs["top_k"]), float(inputs["top_p"])
     return generation_settings(
         steps=int(inputs["steps"]),
@@ -261,7 +262,7 @@ def _generation_settings(inputs: Outputs) -> GenerationSettings:
         typical_min_tokens=int(inputs["typical_min_tokens"]),
         top_k=top_k or None,
         top_p=top_p if top_p < 1 else None,
-        mode=Mode.CORRECTED,
+        **others,
     )
 
 

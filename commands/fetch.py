@@ -5,8 +5,6 @@ from typing import Annotated
 
 import typer
 
-from vampnet_onnx.configs.extras import require_export_tools
-
 from .options import Json
 from .output import print_files, progress_bar
 
@@ -39,8 +37,7 @@ def fetch(
 
       vampnet-onnx fetch checkpoints/opera --finetuned opera
     """
-    require_export_tools()
-    from vampnet_onnx.models.hub.published import fetch_published
+    from vampnet_onnx.configs.hub.published import fetch_published
 
     with progress_bar() as bar:
         files = fetch_published(

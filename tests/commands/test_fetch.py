@@ -9,7 +9,7 @@ import pytest
 
 from tests.support.command_line import Cli, files_below, refused
 from tests.support.hub_server import Hub, own_world, serve
-from vampnet_onnx.models.hub.published import published
+from vampnet_onnx.configs.hub.published import published
 
 REPO = published().repo
 FILES = {
@@ -71,7 +71,7 @@ def test_what_the_hub_does_not_have_is_refused(cli: Cli, tmp_path: Path) -> None
 def test_a_hub_that_does_not_answer_exits_with_3(
     cli: Cli, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("vampnet_onnx.models.hub.download._PAUSES", ())
+    monkeypatch.setattr("vampnet_onnx.configs.hub.download._PAUSES", ())
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:1")
     result = cli("fetch", tmp_path / "x")
     assert result.code == 3 and result.err.startswith("error: "), result

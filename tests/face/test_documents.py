@@ -23,11 +23,11 @@ from tests.support.hub_server import Hub, own_world, serve
 from tests.support.sets import EXPORTED_RATES, NANO
 from vampnet_onnx import program
 from vampnet_onnx.configs import config as config_module
+from vampnet_onnx.configs.hub.published import published
 from vampnet_onnx.models.checkpoints.random_checkpoint import (
     write_random_file,
     write_random_tracker,
 )
-from vampnet_onnx.models.hub.published import published
 
 README = ROOT / "README.md"
 DOCUMENTS = sorted((ROOT / "docs").glob("*.md"))

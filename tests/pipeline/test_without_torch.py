@@ -85,3 +85,8 @@ def test_a_command_that_needs_torch_says_what_to_install(tmp_path: Path) -> None
     done = python(FACE, "make-checkpoint", "x", cwd=tmp_path)
     assert done.returncode == 3
     assert "pip install 'vampnet-onnx[export]'" in done.stderr
+
+
+def test_fetching_needs_no_torch(tmp_path: Path) -> None:
+    done = python(FACE, "fetch", "x", "--only", "decoder", cwd=tmp_path)
+    assert done.returncode == 2 and "no component 'decoder'" in done.stderr, done.stderr

@@ -18,8 +18,8 @@ from huggingface_hub import constants
 
 from tests.support.hub_server import COMMIT, Hub, own_world, serve
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
-from vampnet_onnx.models.hub import download as hub_module
-from vampnet_onnx.models.hub.published import (
+from vampnet_onnx.configs.hub import download as hub_module
+from vampnet_onnx.configs.hub.published import (
     fetch_published,
     published,
 )
@@ -138,7 +138,7 @@ def test_next_run_goes_on_where_a_lost_one_stopped(
 def test_next_run_goes_on_where_a_killed_one_stopped(hub: Hub, tmp_path: Path) -> None:
     hub.cuts, hub.stall = [SOME], True
     code = (
-        "import sys, pathlib; from vampnet_onnx.models.hub.published import fetch_published\n"
+        "import sys, pathlib; from vampnet_onnx.configs.hub.published import fetch_published\n"
     )
     code += "fetch_published(pathlib.Path(sys.argv[1]), only=['codec'])"
     env = {**os.environ, "HF_HOME": str(tmp_path / "home"), "HF_HUB_DISABLE_TELEMETRY": "1"}

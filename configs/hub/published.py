@@ -3,7 +3,7 @@
 Where they are is said in ``configs/published.toml``.  The folder then holds ``codec.pth``,
 ``coarse.pth`` and ``c2f.pth``, and ``wavebeat.pth`` where it was asked for, as
 `models.Checkpoints` reads them; each file's hash has been compared with the hub's.
-`models.hub.download` does the downloading.
+`configs.hub.download` does the downloading.
 """
 
 import re

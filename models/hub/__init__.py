@@ -1,1 +1,0 @@
-"""Fetching the published checkpoints."""

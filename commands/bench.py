@@ -17,6 +17,7 @@ from .options import Bf16, Checkpoint, Codec, Json, Provider, Runs, Tf32
 from .output import (
     complain,
     err,
+    here,
     out,
     print_cost,
     print_json,
@@ -31,7 +32,9 @@ from .output import (
 def bench(
     artifacts: Annotated[
         Path | None,
-        typer.Argument(metavar="ARTIFACTS", help="A version, a model or a store."),
+        typer.Argument(
+            metavar="ARTIFACTS", help="A version, a model, a store or hub:USER/REPO."
+        ),
     ] = None,
     checkpoint: Checkpoint = None,
     codec: Codec = None,
@@ -155,6 +158,7 @@ def bench(
     on = Runtime(runtime, provider, tf32=tf32, bf16=bf16)
     chosen = opened = None
     if artifacts is not None:
+        artifacts = here(artifacts)
         with spinner("checking hashes"):
             chosen = version_to_use(artifacts)
             opened = open_artifacts(chosen.folder)

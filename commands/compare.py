@@ -14,7 +14,16 @@ from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Bf16, Json, Provider, Runs, Tf32, Unsealed
-from .output import err, newest_of, out, print_json, print_report, progress_bar, spinner
+from .output import (
+    err,
+    here,
+    newest_of,
+    out,
+    print_json,
+    print_report,
+    progress_bar,
+    spinner,
+)
 
 if TYPE_CHECKING:
     from vampnet_onnx.verify.localisation.changes import Change
@@ -24,7 +33,10 @@ _SHOWN = 12  # changes of a component
 
 
 def compare(
-    old: Annotated[Path, typer.Argument(metavar="OLD", help="A version, a model or a store.")],
+    old: Annotated[
+        Path,
+        typer.Argument(metavar="OLD", help="A version, a model, a store or hub:USER/REPO."),
+    ],
     new: Annotated[Path, typer.Argument(metavar="NEW", help="The version to judge.")],
     adapter: Annotated[
         str | None, typer.Option(help="Adapter to switch on in the new version, by name.")
@@ -67,6 +79,7 @@ def compare(
     started = time.monotonic()
     if report is not None:
         require_report_place(report)
+    old, new = here(old), here(new)
     compared = newest_of(old, new)
     with spinner("checking hashes"):
         opened = [open_artifacts(path, unsealed=unsealed) for path in (old, new)]

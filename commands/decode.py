@@ -6,7 +6,15 @@ from typing import Annotated
 import typer
 
 from .options import Artifacts, AudioOut, Json, Provider, Runs, Tf32, Threads
-from .output import print_version, print_written, remark, spinner, told_on, version_facts
+from .output import (
+    here,
+    print_version,
+    print_written,
+    remark,
+    spinner,
+    told_on,
+    version_facts,
+)
 
 
 def decode(
@@ -47,6 +55,7 @@ def decode(
 
     loudness = None if output_loudness is None else read_loudness(output_loudness)
     results = told_on(target, as_json=as_json)
+    artifacts = here(artifacts)
     with spinner("decoding"):
         chosen = version_to_use(artifacts)
         pipeline = VampPipeline.open(

@@ -6,7 +6,15 @@ from typing import Annotated
 import typer
 
 from .options import Artifacts, AudioIn, Json, Provider, Runs, Tf32, Threads
-from .output import print_json, print_version, remark, spinner, told_on, version_facts
+from .output import (
+    here,
+    print_json,
+    print_version,
+    remark,
+    spinner,
+    told_on,
+    version_facts,
+)
 
 
 def encode(
@@ -34,6 +42,7 @@ def encode(
     from vampnet_onnx.pipeline.vamp import VampPipeline
 
     results = told_on(target, as_json=as_json)
+    artifacts = here(artifacts)
     with spinner("encoding"):
         chosen = version_to_use(artifacts)
         pipeline = VampPipeline.open(

@@ -12,7 +12,15 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.extras import require_export_tools
 
 from .options import Bf16, Codec, Json, Provider, Runs, Tf32, UpstreamPython
-from .output import cost, err, out, print_cost, print_json, progress_bar
+from .output import (
+    cost,
+    err,
+    here,
+    out,
+    print_cost,
+    print_json,
+    progress_bar,
+)
 
 if TYPE_CHECKING:
     from vampnet_onnx.verify.golden.check import Finding
@@ -66,7 +74,7 @@ def check(
         raise InputError(
             f"{' '.join(asked.words())} goes with --artifacts, which is run there"
         )
-    opened = open_artifacts(artifacts) if artifacts is not None else None
+    opened = open_artifacts(here(artifacts)) if artifacts is not None else None
     started = time.monotonic()
     found: dict[str, list[Finding]] = {}
     for folder in folders:

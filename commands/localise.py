@@ -16,7 +16,14 @@ from vampnet_onnx.configs.invocation import shell_line
 from vampnet_onnx.reports.summary import counted
 
 from .options import Bf16, Cases, Checkpoint, Codec, Json, Lora, Provider, Runs, Tf32, Unsealed
-from .output import err, newest_of, out, print_json, spinner
+from .output import (
+    err,
+    here,
+    newest_of,
+    out,
+    print_json,
+    spinner,
+)
 
 if TYPE_CHECKING:
     from vampnet_onnx.verify.causes.locate import Located
@@ -28,7 +35,8 @@ def localise(
     artifacts: Annotated[
         Path,
         typer.Argument(
-            metavar="ARTIFACTS", help="A version, a model or a store; or one .onnx file."
+            metavar="ARTIFACTS",
+            help="A version, a model, a store or hub:USER/REPO; or one .onnx file.",
         ),
     ],
     new: Annotated[
@@ -109,6 +117,7 @@ def localise(
     from vampnet_onnx.verify.causes.locate import localise_each
 
     asked = Runtime(runtime, provider, tf32=tf32, bf16=bf16)
+    artifacts, new = here(artifacts), here(new) if new is not None else None
     chosen = newest_of(artifacts, *filter(None, [new]))
     with spinner("walking module by module") as tell:
         walked = list(

@@ -39,10 +39,18 @@ Codec = Annotated[
 ]
 Artifacts = Annotated[
     Path,
-    typer.Option("--artifacts", metavar="DIR", help="A version, a model or a store."),
+    typer.Option(
+        "--artifacts",
+        metavar="DIR",
+        help="A version, a model or a store; or hub:USER/REPO[@REVISION], which is fetched.",
+    ),
 ]
 ArtifactsArgument = Annotated[
-    Path, typer.Argument(metavar="ARTIFACTS", help="A version, a model or a store.")
+    Path,
+    typer.Argument(
+        metavar="ARTIFACTS",
+        help="A version, a model or a store; or hub:USER/REPO[@REVISION], which is fetched.",
+    ),
 ]
 Cases = Annotated[
     list[str] | None,

@@ -30,7 +30,7 @@ from rich.table import Table
 
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.machine import peak_memory
-from vampnet_onnx.configs.store import find_version
+from vampnet_onnx.configs.store import HUB, find_version
 from vampnet_onnx.configs.text import as_text, byte_of
 from vampnet_onnx.reports.summary import format_number, headroom_factor
 
@@ -245,6 +245,16 @@ def version_facts(chosen: Chosen, runs: Sequence[str] = ()) -> dict[str, object]
     """Return which version is used, as JSON tells it; arguments as of `print_version`."""
     facts: dict[str, object] = {"artifacts": str(chosen.folder), "verified": chosen.verified}
     return {**facts, "runs": list(runs)} if runs else facts
+
+
+def here(artifacts: Path) -> Path:
+    """Return where artifacts are: those on a hub are fetched, which somebody may watch."""
+    if not str(artifacts).startswith(HUB):
+        return artifacts
+    from vampnet_onnx.configs.hub.version import fetched_version
+
+    with progress_bar() as bar:
+        return fetched_version(artifacts, bar)
 
 
 def newest_of(*paths: Path) -> list[str]:

@@ -18,6 +18,7 @@ from vampnet_onnx.configs.invocation import shell_line
 from .options import ArtifactsArgument, Json, seed_list
 from .output import (
     err,
+    here,
     newest_of,
     out,
     print_cost,
@@ -114,12 +115,12 @@ def quantise(
     for path in filter(None, (target, plot)):
         require_place(path.parent, [path.name])
     from vampnet_onnx.configs.artifacts import open_artifacts
+    from vampnet_onnx.configs.cache import cache_folder
     from vampnet_onnx.configs.leave import write_leave
-    from vampnet_onnx.export.graph_cache import cache_folder
     from vampnet_onnx.verify.search.job import measure_layers
 
     started = time.monotonic()
-    (chosen,) = newest_of(artifacts)
+    (chosen,) = newest_of(here(artifacts))
     with progress_bar() as bar:
         bar("checking hashes", 0, 1)
         opened = open_artifacts(chosen)

@@ -8,7 +8,12 @@ import typer
 from vampnet_onnx.configs.interrupts import Interrupted, dealt_with
 
 from .options import ArtifactsArgument
-from .output import out, print_version, spinner
+from .output import (
+    here,
+    out,
+    print_version,
+    spinner,
+)
 
 
 def serve(
@@ -39,7 +44,7 @@ def serve(
     from .page_server import page_of, runtime_folder
 
     runtime_folder(ort_web)  # before gigabytes are hashed
-    chosen = version_to_use(artifacts)
+    chosen = version_to_use(here(artifacts))
     with spinner("hashing"):
         opened = open_artifacts(chosen.folder)
     page = page_of(opened, port=port, ort_web=ort_web)

@@ -27,6 +27,7 @@ from vampnet_onnx.configs.settings import (
 from .options import Artifacts, AudioIn, AudioOut, Bf16, Json, Provider, Runs, Tf32, Threads
 from .output import (
     cost,
+    here,
     print_cost,
     print_version,
     print_written,
@@ -298,6 +299,7 @@ def vamp(
         noise=_draws(noise),
     )
     started, results = time.monotonic(), told_on(target, as_json=as_json)
+    artifacts = here(artifacts)
     with spinner("opening"):
         chosen = version_to_use(artifacts)
         pipeline = VampPipeline.open(

@@ -32,6 +32,7 @@ from .output import (
     complain,
     cost,
     gate_facts,
+    here,
     out,
     print_cost,
     print_json,
@@ -134,6 +135,7 @@ def verify(
     replaced = has_report(report)
     version: dict[str, object] = {}
     started = time.monotonic()
+    artifacts = here(artifacts)
     with progress_bar() as bar:
         result = verify_export(
             artifacts,

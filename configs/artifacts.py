@@ -139,7 +139,8 @@ class Artifacts:
         return InputError(
             f"{self.folder / file.name}: its content is not what the manifest vouches for"
             f" (sha256 {file.sha256[:16]}… expected); the file was changed or damaged, export"
-            " again (or pass --unsealed to look at it as it is)"
+            " again, or delete the folder if it was fetched from a hub (or pass --unsealed to"
+            " look at it as it is)"
         )
 
     def _state(self, file: FileRecord) -> _State:
@@ -165,11 +166,12 @@ def open_artifacts(path: str | Path, *, unsealed: bool = False) -> Artifacts:
 
     Args:
         path: a version's folder, or a model's (its newest version is taken), or a store that
-            holds one model.
+            holds one model; or ``hub:USER/REPO[@REVISION]``, which is fetched.
         unsealed: accept files whose hash is wrong, and say which; for a graph edited by hand.
 
     Raises:
         InputError: nothing there, a damaged manifest, a missing file or a wrong hash.
+        EnvironmentLacksError: the hub cannot be reached.
     """
     found = _manifest_of(path)
     states = {file: found._state(file) for file in found.manifest.files()}

@@ -18,7 +18,6 @@ EXPORT_TOOLS = {
     "onnx-ir": "onnx_ir",
     "onnxscript": "onnxscript",
     "onnxsim": "onnxsim",
-    "platformdirs": "platformdirs",
     "safetensors": "safetensors",
 }
 # Those of them that `models` imports: enough for torch's noise.

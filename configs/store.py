@@ -17,6 +17,7 @@ from .files import TakenError, file_errors, is_there, publish_folder, sha256
 from .manifest import MANIFEST_NAME, SCHEMA_VERSION, Manifest
 
 VERSION = re.compile(r"v([1-9][0-9]*)")
+HUB = "hub:"  # begins the name of a version on a hub
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -62,9 +63,16 @@ def versions(model_folder: Path) -> list[tuple[int, Path]]:
 def find_version(path: Path) -> Path:
     """Return the version folder that a version's, model's or store's path means.
 
+    That of ``hub:USER/REPO[@REVISION]`` is in the user's cache, fetched if need be.
+
     Raises:
         InputError: there is none, or a store holds several models.
+        EnvironmentLacksError: the hub cannot be reached.
     """
+    if str(path).startswith(HUB):
+        from .hub.version import fetched_version
+
+        return fetched_version(path)
     if not is_there(path) or not path.is_dir():
         raise InputError(f"{path}: no such folder of artifacts")
     if (path / MANIFEST_NAME).is_file():

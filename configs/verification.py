@@ -160,10 +160,11 @@ def version_to_use(path: Path) -> Chosen:
     """Return the version that a path means to a command that uses artifacts.
 
     The newest verified one of a model, or of a store of one model; where none is verified, the
-    newest.  A version's own folder is taken as it is.
+    newest.  A version's own folder is taken as it is, and so is that of one on a hub.
 
     Raises:
         InputError: there is none, or a store holds several models.
+        EnvironmentLacksError: the hub cannot be reached.
     """
     newest = find_version(path)
     verified = read_verification(newest) is not None

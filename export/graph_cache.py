@@ -17,7 +17,6 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vampnet_onnx.configs.errors import InputError, said
@@ -28,17 +27,9 @@ from vampnet_onnx.configs.manifest import PassRecord
 from .toolchain import source_hash, toolchain
 from .trace import GraphRequest, OpenGraph, require_sound
 
-FOLDER_VARIABLE = "VAMPNET_ONNX_CACHE"
-
 _FORMAT = b"vampnet-onnx graph 1\n"
 _SUFFIX = ".graph"
 _MOST_BYTES = 64 << 20  # some hundred graphs; those not used for longest go
-
-
-def cache_folder() -> Path:
-    """Return where graphs are kept: ``VAMPNET_ONNX_CACHE``, or the system's place for it."""
-    given = os.environ.get(FOLDER_VARIABLE)
-    return Path(given) if given else platformdirs.user_cache_path("vampnet-onnx", False)
 
 
 class _Header(BaseModel):

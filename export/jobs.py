@@ -4,13 +4,14 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.cache import cache_folder
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import staging_folder
 from vampnet_onnx.configs.store import publish, read_manifest
 from vampnet_onnx.models import Checkpoints
 
 from .export_set import export_set
-from .graph_cache import GraphCache, cache_folder
+from .graph_cache import GraphCache
 from .options import Files, Names, adapters_from, listed, settings_from
 
 

@@ -186,9 +186,10 @@ class VampPipeline:
     ) -> Self:
         """Open a version's folder, or of a model or a store the newest verified version.
 
-        Where none is verified it is the newest; its `repr` says which it was.  The content
-        of a component's files is checked when the component is first needed, while it loads,
-        and before it runs; `require` loads all that audio to audio needs.
+        Where none is verified it is the newest; its `repr` says which it was.  One that is
+        named ``hub:USER/REPO[@REVISION]`` is fetched into the user's cache.  The content of a
+        component's files is checked when the component is first needed, while it loads, and
+        before it runs; `require` loads all that audio to audio needs.
 
         Args:
             threads: for one operator on the CPU; 0 leaves the choice to the runtime.

@@ -20,7 +20,8 @@ from tests.support.once import made_once
 from tests.support.sets import EXPORTED_RATES, GOLDEN, NANO, NETWORKS, GoldenSet
 from vampnet_onnx import __main__ as vampnet_onnx
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
-from vampnet_onnx.export.graph_cache import FOLDER_VARIABLE, GraphCache
+from vampnet_onnx.configs.cache import FOLDER_VARIABLE
+from vampnet_onnx.export.graph_cache import GraphCache
 from vampnet_onnx.models import ModelSet, open_models
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 from vampnet_onnx.pipeline.vamp import VampPipeline

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from vampnet_onnx.configs.artifacts import open_artifacts
+from vampnet_onnx.configs.cache import cache_folder
 from vampnet_onnx.configs.config import Config, load_gates
 from vampnet_onnx.configs.files import (
     TakenError,
@@ -22,7 +23,7 @@ from vampnet_onnx.configs.store import place_for
 from vampnet_onnx.configs.verification import last_verified
 from vampnet_onnx.export.export_set import export_set
 from vampnet_onnx.export.fingerprint import Made
-from vampnet_onnx.export.graph_cache import GraphCache, cache_folder
+from vampnet_onnx.export.graph_cache import GraphCache
 from vampnet_onnx.export.graphs import Graphs
 from vampnet_onnx.export.trace import GraphRequest
 from vampnet_onnx.models import Checkpoints

@@ -18,6 +18,7 @@ import torch
 from tests.support.exports import compute, config_for, export_to, record_of
 from tests.support.sets import GOLDEN, NANO, NETWORKS, GoldenSet
 from vampnet_onnx.configs.artifacts import Artifacts
+from vampnet_onnx.configs.cache import FOLDER_VARIABLE
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.manifest import Manifest, TensorSignature
@@ -25,7 +26,7 @@ from vampnet_onnx.configs.store import read_manifest
 from vampnet_onnx.export import graphs
 from vampnet_onnx.export.components.registry import COMPONENTS, structure_of
 from vampnet_onnx.export.export_set import METADATA_PREFIX, export_set
-from vampnet_onnx.export.graph_cache import FOLDER_VARIABLE, GraphCache
+from vampnet_onnx.export.graph_cache import GraphCache
 from vampnet_onnx.export.onnx_file import read_graph
 from vampnet_onnx.export.trace import weight_shapes
 from vampnet_onnx.export.variants.forms import FORMS, weight_bytes

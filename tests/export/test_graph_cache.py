@@ -18,7 +18,7 @@ from vampnet_onnx.configs.manifest import PassRecord
 from vampnet_onnx.export import graph_cache
 from vampnet_onnx.export.components.component import Structure
 from vampnet_onnx.export.components.registry import structure_of
-from vampnet_onnx.export.graph_cache import GraphCache, cache_folder
+from vampnet_onnx.export.graph_cache import GraphCache
 from vampnet_onnx.export.trace import GraphRequest, OpenGraph
 from vampnet_onnx.models import Checkpoints, CodecDims
 from vampnet_onnx.models.checkpoints.random_checkpoint import sizes
@@ -155,17 +155,6 @@ def test_runs_at_once_do_not_hinder_each_other(tmp_path: Path, notes: list[str])
     with ThreadPoolExecutor(8) as threads:
         assert all(threads.map(use, range(40)))
     assert notes == []
-
-
-def test_the_folder_is_the_users_unless_another_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setenv("VAMPNET_ONNX_CACHE", str(tmp_path))
-    assert cache_folder() == tmp_path
-    monkeypatch.delenv("VAMPNET_ONNX_CACHE")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    if os.name == "posix" and os.uname().sysname == "Linux":
-        assert cache_folder() == tmp_path / "cache" / "vampnet-onnx"
 
 
 @pytest.mark.parametrize("header", [b"[]", b"{}", b"no JSON"])

@@ -7,10 +7,13 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 import soundfile
 
 from tests.support.audio_files import RATE, tone
 from tests.support.blocked import FACE, python_without
+from tests.support.hub_server import Hub, serve
+from tests.support.versions import verification_of
 from vampnet_onnx import commands, pipeline
 
 # What only the extra `export` brings, and what imports it.
@@ -68,6 +71,38 @@ def test_vamping_from_artifacts_gives_what_it_gives_with_torch_installed(
     with np.load(tmp_path / "without.npz") as one, np.load(tmp_path / "with.npz") as other:
         np.testing.assert_array_equal(one["codes"], other["codes"])
     assert (tmp_path / "without.wav").read_bytes() == (tmp_path / "with.wav").read_bytes()
+
+
+def test_vamping_from_a_hub_gives_what_the_folder_gives(
+    exported_a: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soundfile.write(tmp_path / "in.wav", tone(), RATE)
+    files = {path.name: path.read_bytes() for path in exported_a.iterdir()}
+    found = verification_of(exported_a).model_dump_json()
+    files["verification.json"] = found.encode()
+    for name, value in {
+        "HF_HOME": str(tmp_path / "hf-home"),
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "NO_PROXY": "127.0.0.1",
+        "VAMPNET_ONNX_CACHE": str(tmp_path / "cache"),
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    def tokens(artifacts: object) -> np.ndarray:
+        options = ("in.wav", "out.wav", "--save-tokens", "out.npz", "--seed", "3")
+        done = python(FACE, "vamp", *options, "--artifacts", artifacts, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        with np.load(tmp_path / "out.npz") as saved:
+            return np.asarray(saved["codes"])
+
+    with serve(Hub("somebody/music", files)) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        fetched = tokens("hub:somebody/music")
+        assert len(hub.downloads()) == len(files)
+        pinned = tokens(f"hub:somebody/music@{hub.head}")
+        assert len(hub.downloads()) == len(files), "it was there"
+    np.testing.assert_array_equal(fetched, tokens(exported_a))
+    np.testing.assert_array_equal(pinned, fetched)
 
 
 def test_noise_of_torch_says_what_to_install(exported_a: Path, tmp_path: Path) -> None:

@@ -13,13 +13,14 @@ import numpy as np
 import onnxruntime as ort
 
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
+from vampnet_onnx.configs.cache import cache_folder
 from vampnet_onnx.configs.config import Config, config_from
 from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.export.adapters import Adapter
 from vampnet_onnx.export.components.registry import build_component
 from vampnet_onnx.export.export_set import export_set
 from vampnet_onnx.export.exporter import Exported, export_component
-from vampnet_onnx.export.graph_cache import GraphCache, cache_folder
+from vampnet_onnx.export.graph_cache import GraphCache
 from vampnet_onnx.export.onnx_file import read_graph, save_graph
 from vampnet_onnx.models import Checkpoints, ModelSet, open_models
 

@@ -1,7 +1,8 @@
-"""A model hub on loopback: the few endpoints that fetching uses, with knobs to misbehave."""
+"""A model hub on loopback: the endpoints of fetching and committing, and how to misbehave."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import socket
@@ -12,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import huggingface_hub
@@ -39,6 +41,10 @@ class Hub:
         repo: the only repository.
         files: content by path.
         small: paths described by git's SHA-1 instead of SHA-256.
+        head: the commit that main is at; `past` has the files of earlier ones.
+        token: without it the repository is not there; empty for none.
+        read_only: refuse commits.
+        stored: large files that were sent, by SHA-256.
         cuts: for each of the next downloads, after how many bytes the connection ends.
         reset: end connections with a reset instead of an orderly close.
         stall: after a cut's bytes, keep the connection open until the server stops.
@@ -54,6 +60,11 @@ class Hub:
     repo: str
     files: dict[str, bytes]
     small: set[str] = field(default_factory=set)
+    head: str = COMMIT
+    past: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    token: str = ""
+    read_only: bool = False
+    stored: dict[str, bytes] = field(default_factory=dict)
     cuts: list[int] = field(default_factory=list)
     reset: bool = False
     stall: bool = False
@@ -71,8 +82,29 @@ class Hub:
             seen for seen in self.requests if seen.method == "GET" and "/api/" not in seen.path
         ]
 
-    def digest(self, path: str) -> str:
-        data = self.files[path]
+    def sent(self) -> list[str]:
+        """Return what was sent: commits and large files, in their order."""
+        return [
+            seen.path
+            for seen in self.requests
+            if seen.method == "PUT" or (seen.method == "POST" and "/commit/" in seen.path)
+        ]
+
+    def at(self, revision: str) -> tuple[str, dict[str, bytes]] | None:
+        """Return the commit that a revision means, and its files."""
+        if revision in ("main", self.head):
+            return self.head, self.files
+        return (revision, self.past[revision]) if revision in self.past else None
+
+    def commit(self, change: dict[str, bytes | None]) -> None:
+        """Make a commit; what is None is deleted."""
+        self.past[self.head] = dict(self.files)
+        self.files = {**self.files, **change}  # type: ignore[dict-item]
+        self.files = {path: data for path, data in self.files.items() if data is not None}
+        self.head = hashlib.sha1(f"{self.head}{sorted(self.files)}".encode()).hexdigest()
+
+    def digest(self, path: str, data: bytes | None = None) -> str:
+        data = self.files[path] if data is None else data
         if path in self.small:
             return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
         return hashlib.sha256(data).hexdigest()
@@ -108,6 +140,7 @@ def own_world(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[None]:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     # Otherwise the first request of a process asks the public hub how to name its caller.
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_TELEMETRY", True)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)  # it has servers of its own
     for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_ENDPOINT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
@@ -130,57 +163,158 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self._answer()
 
+    def do_POST(self) -> None:
+        self._answer()
+
+    def do_PUT(self) -> None:
+        self._answer()
+
     def _answer(self) -> None:
         url = unquote(urlsplit(self.path).path).lstrip("/")
         self.hub.requests.append(
             Seen(self.command, "/" + url, self.headers["Range"], self.headers["Authorization"])
         )
-        listing, resolve = f"api/models/{self.hub.repo}/tree/", f"{self.hub.repo}/resolve/"
+        sent = self._sent()
+        if url.startswith("upload/"):  # its address is all that it takes
+            self.hub.stored[url.removeprefix("upload/")] = sent
+            return self._send(200, b"", {})
+        if self.hub.token and self.headers["Authorization"] != f"Bearer {self.hub.token}":
+            return self._refuse(401, "RepoNotFound")
+        api = f"api/models/{self.hub.repo}/"
+        listing, resolve = f"{api}tree/", f"{self.hub.repo}/resolve/"
+        if self.command == "POST":
+            return self._take(url, sent)
+        if url.startswith(f"{api}revision/"):
+            return self._tell(url.removeprefix(f"{api}revision/"))
         if url.startswith(listing):
             self._list(url.removeprefix(listing))
         elif url.startswith(resolve):
             revision, _, path = url.removeprefix(resolve).partition("/")
             self._resolve(revision, path)
         elif url.startswith("blobs/"):
-            self._send_file(url.removeprefix("blobs/"), {})
+            path = url.removeprefix("blobs/")
+            self._send_file(path, self.hub.files[path], {})
         else:
             self._refuse(401 if "api/" not in url else 404, "RepoNotFound")
+        return None
+
+    def _sent(self) -> bytes:
+        if self.headers["Transfer-Encoding"] != "chunked":
+            return self.rfile.read(int(self.headers["Content-Length"] or 0))
+        parts = []
+        while size := int(self.rfile.readline(), 16):
+            parts.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(parts)
+
+    def _tell(self, revision: str) -> None:
+        """Describe a commit and its files."""
+        found = self.hub.at(revision)
+        if found is None:
+            return self._refuse(404, "RevisionNotFound")
+        commit, files = found
+        siblings = []
+        for path, data in files.items():
+            digest, size = self.hub.digest(path, data), len(data)
+            large = path not in self.hub.small
+            lfs = {"sha256": digest, "size": size, "pointerSize": 1} if large else None
+            siblings.append({"rfilename": path, "size": size, "blobId": digest, "lfs": lfs})
+        about = {"id": self.hub.repo, "sha": commit, "siblings": siblings}
+        return self._send_json(about)
+
+    def _take(self, url: str, sent: bytes) -> None:
+        """Answer what the library asks and sends on the way to a commit."""
+        if url == "api/validate-yaml":
+            return self._send_json({"errors": [], "warnings": []})
+        if self.hub.read_only:
+            return self._refuse(403, "")
+        if "/preupload/" in url:
+            asked = [file["path"] for file in json.loads(sent)["files"]]
+            return self._send_json(
+                {
+                    "files": [
+                        {
+                            "path": path,
+                            "uploadMode": "lfs" if path.endswith(".onnx") else "regular",
+                            "shouldIgnore": False,
+                        }
+                        for path in asked
+                    ]
+                }
+            )
+        if url.endswith("/info/lfs/objects/batch"):
+            asked = json.loads(sent)["objects"]
+            return self._send_json(
+                {"transfer": "basic", "objects": [*map(self._place, asked)]}
+            )
+        assert "/commit/" in url, url
+        change: dict[str, bytes | None] = {}
+        header, *lines = map(json.loads, sent.splitlines())
+        if header["value"].get("parentCommit", self.hub.head) != self.hub.head:
+            return self._refuse(412, "")
+        for line in lines:
+            path = line["value"]["path"]
+            if line["key"] == "file":
+                change[path] = base64.b64decode(line["value"]["content"])
+                self.hub.small.add(path)
+            elif line["key"] == "lfsFile":
+                change[path] = self.hub.stored[line["value"]["oid"]]
+            else:
+                assert line["key"] == "deletedFile"
+                change[path] = None
+        self.hub.commit(change)
+        where = f"{self.hub.url}/{self.hub.repo}/commit/{self.hub.head}"
+        return self._send_json({"commitUrl": where, "commitOid": self.hub.head})
+
+    def _place(self, asked: dict[str, Any]) -> dict[str, Any]:
+        """Say where a large file is to be sent, if it is not here."""
+        if asked["oid"] in self.hub.stored:
+            return asked
+        address = f"{self.hub.url}/upload/{asked['oid']}"
+        return {**asked, "actions": {"upload": {"href": address, "header": {}}}}
+
+    def _send_json(self, value: object) -> None:
+        self._send(200, json.dumps(value).encode(), {"Content-Type": "application/json"})
 
     def _list(self, revision: str) -> None:
         if "api" in self.hub.refusals:
             return self._refuse(*self.hub.refusals["api"])
-        if revision not in ("main", COMMIT):
+        found = self.hub.at(revision)
+        if found is None:
             return self._refuse(404, "RevisionNotFound")
         entries = [
             {"type": "file", "path": path, "size": len(data), "oid": "0" * 40}
-            for path, data in self.hub.files.items()
+            for path, data in found[1].items()
         ]
         return self._send(200, json.dumps(entries).encode(), {})
 
     def _resolve(self, revision: str, path: str) -> None:
-        if revision not in ("main", COMMIT):
+        found = self.hub.at(revision)
+        if found is None:
             return self._refuse(404, "RevisionNotFound")
         if path in self.hub.refusals:
             return self._refuse(*self.hub.refusals[path])
-        if path not in self.hub.files:
+        commit, files = found
+        if path not in files:
             return self._refuse(404, "EntryNotFound")
+        data = files[path]
         about: dict[str, str | None] = {
-            "X-Repo-Commit": COMMIT,
-            "ETag": f'"{self.hub.digest(path)}"',
+            "X-Repo-Commit": commit,
+            "ETag": f'"{self.hub.digest(path, data)}"',
         }
         if path not in self.hub.small:
             about["X-Linked-Etag"] = about["ETag"]
-            about["X-Linked-Size"] = str(len(self.hub.files[path]))
+            about["X-Linked-Size"] = str(len(data))
         about |= self.hub.headers
         headers = {name: value for name, value in about.items() if value is not None}
         if self.hub.cdn and path not in self.hub.small:
             return self._send(
                 302, b"", {**headers, "Location": f"{self.hub.cdn}/blobs/{path}"}
             )
-        return self._send_file(path, headers)
+        return self._send_file(path, data, headers)
 
-    def _send_file(self, path: str, headers: dict[str, str]) -> None:
-        data = self.hub.files[path]
+    def _send_file(self, path: str, data: bytes, headers: dict[str, str]) -> None:
         if path in self.hub.corrupt:
             data = data[:-1] + bytes([data[-1] ^ 1])
         wanted = self.headers["Range"]

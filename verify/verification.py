@@ -17,7 +17,7 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import is_there
 from vampnet_onnx.configs.interrupts import Interrupted, dealt_with
 from vampnet_onnx.configs.invocation import Given
-from vampnet_onnx.configs.machine import new_garbage_only
+from vampnet_onnx.configs.machine import give_memory_back, new_garbage_only
 from vampnet_onnx.configs.manifest import (
     LORA_ROLE,
     MANIFEST_NAME,
@@ -179,6 +179,7 @@ def verify_artifacts(
                     opened = run.with_reference_made(opened)
                 notes += run.verify(opened, own, components)
             del opened  # its models are given back before the next ones are read
+            give_memory_back()
             if exit_first and components and components[-1].verdict is Verdict.FAIL:
                 notes.append(f"stopped at the first failure, in {record.id}, as was asked")
                 break
@@ -287,7 +288,9 @@ class _Run:
             results = {case: self.shared[shared] for case, shared in of_all.items()}
             return replace(opened, reference=replace(made, results=results))
         kept = beforehand(reference, record, every, threads)
-        bare = self.checkpoints.models_for((), merged=True)
+        self.checkpoints.let_go()
+        give_memory_back()
+        bare = ModelSet(self.checkpoints.folder, codec=None)
         return replace(opened, reference=kept, models=bare, unadapted=lambda: bare)
 
     def verify(

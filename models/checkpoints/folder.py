@@ -157,6 +157,11 @@ class Checkpoints:
             tracker if TRACKER in wanted and isinstance(tracker, WaveBeat) else None,
         )
 
+    def let_go(self) -> None:
+        """Give the memory of all networks back; who asks for one again opens it again."""
+        self._require_untouched()
+        self._networks.clear()
+
     def read_lora(self, path: Path) -> Checkpoint:
         """Open a LoRA file, an overlay of these or any other.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import platform
 import weakref
 from pathlib import Path
 
@@ -63,3 +64,18 @@ def test_collections_leave_out_what_was_there_before() -> None:
         assert gc.get_freeze_count() > 0
     gc.collect()
     assert before() is None and gc.get_freeze_count() == 0
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others keep none")
+def test_freed_memory_goes_back_to_the_system_even_from_between_what_is_still_used() -> None:
+    def resident() -> int:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+
+    pieces = [bytes(16_000) for _ in range(6_000)]  # 96 MB, too small to be mapped by itself
+    used = pieces[::200]
+    pieces.clear()
+    kept = resident()
+    machine.give_memory_back()
+    assert kept - resident() > 50_000_000
+    assert len(used) == 30

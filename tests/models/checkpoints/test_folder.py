@@ -212,6 +212,17 @@ def test_transformers_are_given_back_before_others_are_opened(
     )
 
 
+def test_networks_that_are_let_go_are_opened_again_for_who_asks(folder: Path) -> None:
+    checkpoints = Checkpoints(folder)
+    found = checkpoints.models_for(["coarse"])
+    held = [weakref.ref(network) for network in found.networks]
+    del found
+    checkpoints.let_go()
+    gc.collect()
+    assert len(held) == 2 and not any(network() for network in held)
+    assert len(checkpoints.models_for(["coarse"]).networks) == 2
+
+
 def test_merged_transformers_have_no_update_and_are_no_one_elses(folder: Path) -> None:
     checkpoints = Checkpoints(folder)
     plain = checkpoints.models_for(["coarse"])

@@ -115,7 +115,7 @@ def release(
     else:
         print_verdict(outcome.report)
         state = "published" if outcome.new else "unchanged, already published"
-        state = f"{state}; {outcome.standing}" if outcome.published else "rejected"
+        state = f"{state if outcome.published else 'rejected'}; {outcome.standing}"
         out.print(f"  artifacts  {outcome.folder} ({state})", markup=False)
         print_report(outcome.files["html"], replaced=replaced)
         print_cost(started)

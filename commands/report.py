@@ -14,13 +14,29 @@ def report(
         Path | None,
         typer.Option("--out", metavar="DIR", help="Where to; the file's folder if left out."),
     ] = None,
+    history: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE",
+            help="Draw headroom over the runs of this history.jsonl; several are merged.",
+        ),
+    ] = None,
 ) -> None:
     """Render report.json again as HTML, Markdown and JUnit.
 
-    Example:
+    With --history, headroom over runs is that of all whole runs of the report's model in the
+    file, on the report's runtime, whether or not its own run is among them.
+
+    Examples:
       vampnet-onnx report report/report.json --out elsewhere
+
+      vampnet-onnx report report/report.json --history artifacts/demo/history.jsonl
     """
     from vampnet_onnx.reports import read_report, write_reports
+    from vampnet_onnx.reports.trend import with_history
 
-    files = write_reports(read_report(source), output or source.parent)
+    found = read_report(source)
+    if history:
+        found = with_history(found, history)
+    files = write_reports(found, output or source.parent)
     print_files(files.values())

@@ -213,6 +213,7 @@ class HeadroomRule(_Section):
     """How much nearer to a limit a value may come from one verified version to the next."""
 
     factor: Annotated[float, Field(gt=1)]
+    least: Annotated[float, Field(ge=1)]  # times to spare below which a history says it fell
 
 
 class LearntRule(_Section):

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -72,6 +73,70 @@ def replacing(path: Path) -> Iterator[Path]:
                 temporary.replace(path)
             finally:
                 temporary.unlink(missing_ok=True)
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append a line to a file, whole or not at all, and never into the line of another run.
+
+    The file is locked for that long, where the system has such locks, and the line is one
+    write at its end.  What a killed run left without its end gets one first, so that nothing
+    is joined to it.
+
+    Raises:
+        InputError: it cannot be written, or is no regular file.
+    """
+    with file_errors(path), _opened_to_append(path) as (handle, locked):
+        size = os.fstat(handle).st_size
+        text = line.encode("utf-8") + b"\n"
+        if (
+            size
+            and os.lseek(handle, size - 1, os.SEEK_SET) >= 0
+            and os.read(handle, 1) != b"\n"
+        ):
+            text = b"\n" + text
+        try:
+            if os.write(handle, text) < len(text):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.fsync(handle)
+        except OSError:
+            if locked:  # or another run's line could be behind the half of this one
+                os.ftruncate(handle, size)
+            raise
+
+
+@contextlib.contextmanager
+def _opened_to_append(path: Path) -> Iterator[tuple[int, bool]]:
+    """Open a file to append to, alone; gives its handle, and whether others are kept out."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
+    while True:
+        handle = os.open(path, flags, 0o666)
+        try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise InputError(f"{path}: is no regular file; move it")
+            locked = _wait_for_lock(handle)
+            if locked and not _is_at(handle, path):
+                continue  # another file was put in its place meanwhile
+            yield handle, locked
+            return
+        finally:
+            os.close(handle)
+
+
+def _wait_for_lock(handle: int) -> bool:
+    """Lock an open file as soon as no other run has it; returns whether there are locks."""
+    if not _CAN_LOCK:
+        return False
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+    except OSError:  # of a file system that has none
+        return False
+    return True
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    with contextlib.suppress(FileNotFoundError):
+        return os.path.samestat(os.fstat(handle), path.stat())
+    return False
 
 
 @contextlib.contextmanager

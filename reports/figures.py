@@ -7,8 +7,9 @@ own size and colour.  Values that are not finite are never dropped: they are dra
 import math
 from dataclasses import dataclass
 
-from .schema import Cause, FormPoint, Forms, Gate, HeatMap, Number, Scatter
+from .schema import Cause, FormPoint, Forms, Gate, HeatMap, Number, Scatter, Trend, TrendLine
 from .summary import counted, describe_speed, format_number, share_of_gate
+from .trend import describe_headroom, describe_run
 
 LEVELS = 8
 """Steps of the heat map's colour scale; level 0 is exactly zero."""
@@ -144,6 +145,66 @@ class DepthFigure:
     x_ticks: list[Tick]
     y_ticks: list[Tick]
     summary: str
+
+
+@dataclass(frozen=True)
+class TrendDot:
+    """A run of a component in `TREND`; it fell there, or was beyond its limit, or neither."""
+
+    x: float
+    y: float
+    fell: bool
+    beyond: bool
+    title: str
+
+
+@dataclass(frozen=True)
+class TrendFigure:
+    """Headroom of one component over runs, in `TREND`; a gap where it was not measured."""
+
+    line: str
+    dots: list[TrendDot]
+    limit: float
+    summary: str
+
+
+TREND = Frame(width=240, height=36, left=6, top=5, right=234, bottom=31)
+_TREND_DECADES = (
+    -1,
+    3,
+)  # what is drawn of a headroom: from ten times the limit to a thousandth
+
+
+def trend_figure(line: TrendLine, trend: Trend) -> TrendFigure:
+    """Lay out how near a component came to its limits, run by run."""
+    low, high = _TREND_DECADES
+
+    def down(headroom: float | None) -> float:
+        known = headroom is not None and headroom > 0
+        power = math.log10(headroom) if known and headroom is not None else low
+        share = (high - min(max(power, low), high)) / (high - low)
+        return round(TREND.top + share * (TREND.bottom - TREND.top), 1)
+
+    step = (TREND.right - TREND.left) / max(1, len(trend.runs) - 1)
+    fell = {fall.run for fall in trend.falls if fall.component == line.component}
+    path, dots, command = "", list[TrendDot](), "M"
+    for number, (gate, headroom) in enumerate(zip(line.gates, line.headroom, strict=True)):
+        if not gate:
+            command = "M"
+            continue
+        x, y = round(TREND.left + number * step, 1), down(headroom)
+        path += f"{command}{x:g} {y:g}"
+        command = "L"
+        told = f"{describe_run(trend, number)}: {describe_headroom(headroom)}, {gate}"
+        beyond = headroom is None or not headroom >= 1
+        dots.append(TrendDot(x, y, number in fell, beyond, told))
+    return TrendFigure(
+        line=path,
+        dots=dots,
+        limit=down(1.0),
+        summary=f"{line.component} over {counted(len(dots), 'run')}: "
+        + (dots[-1].title if dots else "not measured"),
+    )
 
 
 _DEPTH_FLOOR = -9  # powers of ten: a logarithmic axis has no zero, and this is rounding

@@ -14,12 +14,13 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from . import figures, summary
+from . import figures, summary, trend
 from .schema import Case, Component, Report, Verdict
 from .summary import format_number, printable, worst_case, worst_first
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _MOST_CASES = 1000  # in a table of the page; the JSON has all of them
+_MOST_RUNS = 6  # in the table of headroom in Markdown; the page draws more
 _MOST_ROWS = 16  # components above the fold of Markdown; the details below have all
 _MARKS = {
     Verdict.PASS: "✅ PASS",
@@ -59,7 +60,9 @@ def render_markdown(report: Report) -> str:
     """Return the report in GitHub's Markdown, for a release page or a job's summary."""
     made = _environment(escape_markdown, keep_trailing_newline=True)
     made.filters.update(code=_code_span, shortened=_shortened)
-    made.globals.update(mark=_MARKS.get, most_rows=_MOST_ROWS, report=report)
+    made.globals.update(
+        mark=_MARKS.get, most_rows=_MOST_ROWS, most_runs=_MOST_RUNS, report=report
+    )
     return made.get_template("report.md").render()
 
 
@@ -98,7 +101,7 @@ def _environment(escape: Callable[[str], str], **options: Any) -> Environment:
         finalize=lambda value: escape(value) if type(value) is str else value,
         **options,
     )
-    made.globals.update(Verdict=Verdict, summary=summary, figures=figures)
+    made.globals.update(Verdict=Verdict, summary=summary, figures=figures, trend=trend)
     return made
 
 

@@ -16,9 +16,9 @@ from vampnet_onnx.configs.config import first_problem
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import Record, SourceRecord
 
-SCHEMA_VERSION = 2
-"""2 added when and where a run was, times of cases, and the error over depth; a report of
-schema 1 is one that does not tell them."""
+SCHEMA_VERSION = 3
+"""2 added when and where a run was, times of cases, and the error over depth; 3 the headroom
+over runs.  A report of an earlier schema is one that does not tell them."""
 
 Number = Annotated[
     float,
@@ -279,6 +279,52 @@ class Run(Record):
         description="checked out in the Git repository around the checkpoint; empty without"
     )
     previous: str = Field(description="verified version before this one; empty for the first")
+    runtime: str = Field(default="", description="that ran the export; empty: not told")
+
+
+class TrendRun(Record):
+    """A verification among others of the same model."""
+
+    date: str
+    run: str
+    version: str = Field(description="such as v1; empty where it was rejected")
+    commit: str
+    verdict: Verdict
+    differs: list[str] = Field(description="what was other than in the run before, in words")
+
+
+class TrendLine(Record):
+    """How near a component came to its limits, run by run."""
+
+    component: str
+    gates: list[str] = Field(description="its tightest gate in each run; empty where none")
+    headroom: list[Number | None] = Field(
+        description="of that gate: 1 at the limit, less beyond it; null of what is no number"
+    )
+
+
+class Fall(Record):
+    """A gate that held by much less than in the run before, or no more."""
+
+    run: int = Field(ge=0, description="in which it fell, its place among the runs")
+    component: str
+    gate: str
+    before: Number | None = Field(description="headroom in the run before")
+    after: Number | None
+    verdict: Verdict
+    stands: bool = Field(description="it has recovered in no run since")
+
+
+class Trend(Record):
+    """The headroom of a model over its runs, oldest first; see ``history.jsonl``."""
+
+    runs: list[TrendRun]
+    older: int = Field(default=0, description="runs before these, which are not drawn")
+    lines: list[TrendLine]
+    falls: list[Fall] = Field(description="those that stand first, each kind in their order")
+    more_falls: int = Field(default=0, description="falls besides these")
+    least: float = Field(description="times to spare below which a gate fell that had them")
+    factor: float = Field(description="times nearer to its limit that is a fall, too")
 
 
 class Report(Record):
@@ -313,6 +359,9 @@ class Report(Record):
     )
     self_test: SelfTest | None = None
     run: Run | None = Field(default=None, description="null in reports of schema 1")
+    trend: Trend | None = Field(
+        default=None, description="null for the first run, and of one that is not whole"
+    )
 
     def __repr__(self) -> str:
         return (

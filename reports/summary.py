@@ -25,7 +25,7 @@ _INVISIBLE = re.compile(
 )
 _FOREMOST = 3  # components that did not pass, on the first screen of a rendering
 _NAMED = 4  # modules named before the rest is counted
-_SEVERITY = {
+SEVERITY = {
     Verdict.FAIL: 0,
     Verdict.INTERRUPTED: 1,
     Verdict.AMBIGUOUS: 2,
@@ -312,7 +312,7 @@ def tightest_gate(component: Component) -> Gate | None:
     """Return the gate nearest to its limit or furthest beyond it, failures first."""
     return min(
         component.gates,
-        key=lambda gate: (_SEVERITY[gate.verdict], -share_of_gate(gate)),
+        key=lambda gate: (SEVERITY[gate.verdict], -share_of_gate(gate)),
         default=None,
     )
 
@@ -325,12 +325,12 @@ def worst_case(component: Component) -> Case | None:
 
 def worst_first(cases: list[Case]) -> list[Case]:
     """Return the cases, failed ones first, otherwise in their order."""
-    return sorted(cases, key=lambda case: _SEVERITY[case.verdict])
+    return sorted(cases, key=lambda case: SEVERITY[case.verdict])
 
 
 def in_order(report: Report) -> list[Component]:
     """Return the components, failed ones first, and last of these what only follows."""
-    return sorted(report.components, key=lambda p: (_SEVERITY[_worst(p)], follows(p)))
+    return sorted(report.components, key=lambda p: (SEVERITY[_worst(p)], follows(p)))
 
 
 def follows(part: Component) -> bool:
@@ -342,7 +342,7 @@ def failures(report: Report) -> list[Failure]:
     """Return what did not pass, an item a component, in the order of `in_order`."""
     items = []
     for number, part in enumerate(in_order(report), 1):
-        found = sorted(_component_findings(part), key=lambda item: _SEVERITY[item.verdict])
+        found = sorted(_component_findings(part), key=lambda item: SEVERITY[item.verdict])
         causes = len(part.causes) or 1
         if found:
             verdict = found[0].verdict
@@ -379,7 +379,7 @@ def findings(report: Report) -> list[Finding]:
     """
     found = [item for part in report.components for item in _component_findings(part)]
     found += _of_the_run(report)
-    return sorted(found, key=lambda finding: _SEVERITY[finding.verdict])
+    return sorted(found, key=lambda finding: SEVERITY[finding.verdict])
 
 
 def _of_the_run(report: Report) -> list[Finding]:
@@ -394,7 +394,7 @@ def _of_the_run(report: Report) -> list[Finding]:
 def _worst(part: Component) -> Verdict:
     """Return the worst verdict of a component and of its gates, of which some are excused."""
     found = [part.verdict, *(gate.verdict for gate in part.gates)]
-    return min(found, key=lambda verdict: _SEVERITY[verdict])
+    return min(found, key=lambda verdict: SEVERITY[verdict])
 
 
 def _component_findings(component: Component) -> Iterator[Finding]:

@@ -47,9 +47,10 @@ ROOMS: dict[str, set[str]] = {
     "verification": {*_SIDES, "localisation", "causes", "gates", "forms"},
     "standing": {"subjects", "gates"},
     "told_run": set(),
+    "told_history": set(),
     "comparison": {"localisation", "told_run", "versions"},
-    "jobs": {*_SIDES, "gates", "verification", "standing", "told_run"},
-    "release": {*_SIDES, "gates", "verification", "standing", "told_run"},
+    "jobs": {*_SIDES, "gates", "verification", "standing", "told_run", "told_history"},
+    "release": {*_SIDES, "gates", "verification", "standing", "told_run", "told_history"},
 }
 # What any network is walked with, and what knows nothing of VampNet that it may import.
 LIBRARY = ("localisation", "numbers")

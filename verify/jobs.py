@@ -27,6 +27,7 @@ from .sides.recorded import RecordedReference, RecordedSet
 from .sides.upstream import UpstreamReference, open_worker
 from .standing import settle, shortfalls
 from .subjects.case import Case
+from .told_history import History
 from .told_run import told_run
 from .verification import verify_artifacts
 
@@ -153,12 +154,9 @@ def verify_export(
         )
     folder = artifacts.folder
     last = last_verified(folder.parent, folder) if artifacts.version else None
-    run = told_run(started, source, last[0].name if last else "")
+    run = told_run(started, source, last[0].name if last else "", str(asked))
     report = report.model_copy(update={"run": run})
-    if not asked.is_usual:
-        settled(folder, f"is found on {asked}, and counts as what it did")
-        return report
-    if last is not None:
+    if last is not None and asked.is_usual:
         factor, then = gates.headroom.factor, last[1].gates
         report = with_headroom(report, then, last[0].name, factor=factor, strict=strict)
     less = {
@@ -169,9 +167,21 @@ def verify_export(
         "the files are unsealed": unsealed or bool(artifacts.changed),
         "it was held to a recorded set": reference == "golden",
     }
-    reasons = [what for what, asked in less.items() if asked]
-    reasons = reasons or shortfalls(report, artifacts.manifest, matrix, gates)
-    settled(folder, settle(folder, report, matrix=matrix, reasons=reasons))
+    reasons = [what for what, so in less.items() if so]
+    partial = reasons + (["it was interrupted"] if report.unfinished else [])
+    history = History(
+        folder.parent, artifacts.manifest, matrix, gates.headroom, tuple(partial)
+    )
+    if artifacts.version:
+        report, line = history.placed(report, folder)
+    if asked.is_usual:
+        reasons = reasons or shortfalls(report, artifacts.manifest, matrix, gates)
+        told = settle(folder, report, matrix=matrix, reasons=reasons)
+    else:
+        told = f"is found on {asked}, and counts as what it did"
+    if artifacts.version:
+        told += f"; {history.keep(line)}"
+    settled(folder, told)
     return report
 
 

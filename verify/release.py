@@ -19,6 +19,7 @@ from vampnet_onnx.configs.files import (
 )
 from vampnet_onnx.configs.interrupts import Interrupted
 from vampnet_onnx.configs.invocation import Given, shell_line
+from vampnet_onnx.configs.runtime import USUAL
 from vampnet_onnx.configs.store import place_for
 from vampnet_onnx.configs.verification import last_verified
 from vampnet_onnx.export.export_set import export_set
@@ -38,6 +39,7 @@ from vampnet_onnx.reports import (
 
 from .gates.headroom import with_headroom
 from .standing import settle, shortfalls
+from .told_history import History
 from .told_run import told_run
 from .verification import graphs_afresh, verify_artifacts
 
@@ -132,7 +134,8 @@ def release_set(
         )
         found = found.model_copy(update={"notes": [*found.notes, *_remade(config, found)]})
         last = last_verified(home)
-        run = told_run(started, config.checkpoint.path, last[0].name if last else "")
+        before = last[0].name if last else ""
+        run = told_run(started, config.checkpoint.path, before, str(USUAL))
         found = found.model_copy(update={"run": run})
         if last is not None:
             factor, then = gates.headroom.factor, last[1].gates
@@ -143,7 +146,8 @@ def release_set(
         reasons = shortfalls(found, manifest, config.verify, gates)
         finish = _reject if found.verdict is Verdict.FAIL else _publish
         keep = partial(settle, matrix=config.verify, reasons=reasons)
-        return finish(found, staged, home, report, keep)
+        history = History(home, manifest, config.verify, gates.headroom)
+        return finish(found, staged, report, keep, history)
 
 
 def _given(config: Config, home: Path, source: Path | None) -> Given:
@@ -175,19 +179,24 @@ def _remake_at(config: Config) -> Path:
 _Settle = Callable[[Path, Report], str]
 
 
-def _publish(found: Report, staged: Path, home: Path, report: Path, keep: _Settle) -> Outcome:
+def _publish(
+    found: Report, staged: Path, report: Path, keep: _Settle, history: History
+) -> Outcome:
     while True:
-        folder, new = place_for(staged, home)
+        folder, new = place_for(staged, history.home)
         named = found.model_copy(update={"version": folder.name})
+        named, line = history.placed(named, staged if new else folder)
         if not new:
             files = write_reports(named, report)
-            return Outcome(named, files, folder, True, False, keep(folder, named))
+            standing = f"{keep(folder, named)}; {history.keep(line)}"
+            return Outcome(named, files, folder, True, False, standing)
         standing = keep(staged, named)  # so it is there from the first moment on
         with contextlib.suppress(TakenError), contextlib.ExitStack() as undo:
             undo.callback(_take_back, staged, folder)
             with written_reports(named, report) as files:
                 publish_folder(staged, folder)
             undo.pop_all()
+            standing = f"{standing}; {history.keep(line)}"
             return Outcome(named, files, folder, True, True, standing)
 
 
@@ -197,9 +206,13 @@ def _take_back(staged: Path, folder: Path) -> None:
         folder.rename(staged)
 
 
-def _reject(found: Report, staged: Path, home: Path, report: Path, keep: _Settle) -> Outcome:
+def _reject(
+    found: Report, staged: Path, report: Path, keep: _Settle, history: History
+) -> Outcome:
     """Keep the files of a failed release for inspection, replacing those of the last one."""
+    home = history.home
     same, new = place_for(staged, home)
+    found, line = history.placed(found, staged)
     standing = "was not published" if new else f"was not published; {same} {keep(same, found)}"
     folder = home / REJECTED
     with written_reports(found, report) as files, staging_folder(home) as aside:
@@ -212,6 +225,7 @@ def _reject(found: Report, staged: Path, home: Path, report: Path, keep: _Settle
                     raise
                 with contextlib.suppress(FileNotFoundError):  # another run was faster
                     folder.rename(aside / str(earlier))
+    standing = f"{standing}; {history.keep(line)}"
     return Outcome(found, files, folder, False, True, standing)
 
 

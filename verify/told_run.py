@@ -9,13 +9,16 @@ from vampnet_onnx.configs.machine import cores, processor
 from vampnet_onnx.reports import Run
 
 
-def told_run(started: float, checkpoint: Path | None, previous: str = "") -> Run:
+def told_run(
+    started: float, checkpoint: Path | None, previous: str = "", runtime: str = ""
+) -> Run:
     """Return what a report says of a run that ends now.
 
     Args:
         started: its monotonic time.
         checkpoint: folder of the checkpoints, or None where they were made on the spot.
         previous: verified version before this one.
+        runtime: that ran the export.
     """
     return Run(
         date=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -24,6 +27,7 @@ def told_run(started: float, checkpoint: Path | None, previous: str = "") -> Run
         cores=cores(),
         commit=commit_around(checkpoint or Path.cwd()),
         previous=previous,
+        runtime=runtime,
     )
 
 

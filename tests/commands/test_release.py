@@ -15,6 +15,7 @@ from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.store import versions
 from vampnet_onnx.configs.verification import VERIFICATION_NAME, read_verification
 from vampnet_onnx.reports import read_report, render
+from vampnet_onnx.reports.history import read_history
 
 
 @pytest.mark.parametrize(
@@ -54,11 +55,16 @@ def test_a_release_publishes_verified_artifacts_once(
     again = cli(*arguments)
     assert again.code == 0 and "unchanged, already published" in again.out
     assert "counts as verified" in again.out and read_verification(folder) is not None
-    assert sorted(p.name for p in (tmp_path / "a/nano").iterdir()) == ["v1"]
+    assert sorted(p.name for p in (tmp_path / "a/nano").iterdir()) == ["history.jsonl", "v1"]
     whole.write_text(whole.read_text() + "[gates.transformer.relative_l2]\nlimit = 0.0\n")
     failed = cli(*arguments)  # the same files, which are found wanting now
     assert failed.code == 1 and "rejected" in failed.out
     assert read_verification(folder) is None
+    runs = read_history(tmp_path / "a/nano/history.jsonl")
+    assert [(run.verdict, run.version) for run in runs] == [
+        *(("PASS", "v1"), ("PASS", "v1"), ("FAIL", "")),
+    ]
+    assert "history.jsonl has this run" in failed.out and "headroom fell in the" in failed.out
 
 
 def test_a_folder_needs_no_configuration(
@@ -116,7 +122,8 @@ def test_a_release_that_fails_a_gate_is_not_published(
         result = cli(*arguments, "--json")
         assert result.code == 1
         assert result.json["verdict"] == "FAIL" and result.json["published"] is False
-    assert sorted(p.name for p in (tmp_path / "a/nano").iterdir()) == ["rejected"]
+    kept = sorted(p.name for p in (tmp_path / "a/nano").iterdir())
+    assert kept == ["history.jsonl", "rejected"]
     assert (tmp_path / "r" / "report.html").is_file()
 
 
@@ -142,6 +149,6 @@ def test_a_release_that_is_killed_leaves_no_half_version_and_the_next_sweeps(
     last = process(*arguments)
     _, err = last.communicate(timeout=300)
     assert last.returncode == 0, err
-    assert [path.name for path in home.iterdir()] == ["v1"]
+    assert sorted(path.name for path in home.iterdir()) == ["history.jsonl", "v1"]
     assert files_below(report) == ["junit.xml", "report.html", "report.json", "report.md"]
     assert read_report(report / "report.json").version == "v1"

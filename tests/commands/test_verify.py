@@ -32,6 +32,7 @@ from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.verification import read_verification
 from vampnet_onnx.program import app
 from vampnet_onnx.reports import read_report, render
+from vampnet_onnx.reports.history import read_history
 from vampnet_onnx.verify import jobs as verify_jobs
 
 
@@ -98,7 +99,15 @@ def test_a_pass_over_the_whole_matrix_is_kept_beside_the_manifest_until_a_fail(
     assert read_verification(folder) == found
     whole.write_text(whole.read_text() + "[gates.transformer.relative_l2]\nlimit = 0.0\n")
     failed = verify(cli, store, nano, whole, "--seeds", "7", "--json")
-    assert failed.code == 1 and failed.json["standing"] == "no longer counts as verified"
+    assert failed.code == 1
+    told = "no longer counts as verified; history.jsonl has this run"
+    assert failed.json["standing"] == told
+    runs = read_history(store / "nano" / "history.jsonl")
+    assert [run.verdict for run in runs] == ["PASS", "PASS", "FAIL"]
+    report = read_report(whole.parent / "report" / "report.json")
+    assert report.trend is not None and len(report.trend.runs) == 3
+    assert "headroom fell in the newest run: relative_l2 of coarse" in report.notes[-1]
+    assert "limit of relative_l2 of coarse 0, was 1e-5" in report.notes[-1]
     assert failed.json["artifacts"] == str(folder) and read_verification(folder) is None
 
 

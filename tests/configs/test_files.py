@@ -14,8 +14,10 @@ import numpy as np
 import pytest
 
 from tests.support.versions import names
+from vampnet_onnx.configs import files
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import (
+    append_line,
     publish_folder,
     replacing,
     require_place,
@@ -183,3 +185,66 @@ def test_a_link_to_nothing_is_no_place(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     with pytest.raises(InputError, match="link: is a link to nothing"):
         require_place(tmp_path / "link" / "report")
+
+
+_APPENDING = """
+import sys
+from pathlib import Path
+from vampnet_onnx.configs.files import append_line
+for i in range(200):
+    append_line(Path(sys.argv[1]), sys.argv[2] * 4000 + str(i))
+"""
+
+
+def test_lines_that_processes_append_at_once_are_all_whole(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    line = [sys.executable, "-c", _APPENDING, path]
+    running = [subprocess.Popen([*line, name]) for name in "abc"]
+    assert [process.wait(120) for process in running] == [0, 0, 0]
+    found = path.read_text().split("\n")
+    wanted = [name * 4000 + str(i) for name in "abc" for i in range(200)]
+    assert sorted(found) == sorted([*wanted, ""])
+
+
+def test_a_line_without_an_end_gets_one_and_keeps_to_itself(tmp_path: Path) -> None:
+    path = tmp_path / "lines"
+    path.write_text("half of")
+    append_line(path, "whole")
+    append_line(path, "another")
+    assert path.read_text() == "half of\nwhole\nanother\n"
+
+
+def test_a_line_for_which_there_is_no_room_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, write = tmp_path / "lines", os.write
+    append_line(path, "first")
+    monkeypatch.setattr(os, "write", lambda handle, text: write(handle, text[:3]))
+    with pytest.raises(InputError, match="the disk is full"):
+        append_line(path, "second")
+    monkeypatch.undo()
+    assert path.read_text() == "first\n"
+
+
+def test_a_file_that_was_put_in_its_place_meanwhile_gets_the_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a merge does, while this run waited for the lock."""
+    path, wait = tmp_path / "lines", files._wait_for_lock
+    path.write_text("old\n")
+
+    def replaced(handle: int) -> bool:
+        if path.read_text() == "old\n":
+            (tmp_path / "merged").write_text("merged\n")
+            (tmp_path / "merged").replace(path)
+        return wait(handle)
+
+    monkeypatch.setattr(files, "_wait_for_lock", replaced)
+    append_line(path, "mine")
+    assert path.read_text() == "merged\nmine\n"
+
+
+@pytest.mark.skipif(not Path("/dev/null").exists(), reason="a device of POSIX")
+def test_only_a_regular_file_takes_a_line() -> None:
+    with pytest.raises(InputError, match="null: is no regular file"):
+        append_line(Path("/dev/null"), "x")

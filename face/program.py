@@ -18,6 +18,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from vampnet_onnx.commands.bench import bench
+from vampnet_onnx.commands.ci import ci
 from vampnet_onnx.commands.compare import compare
 from vampnet_onnx.commands.decode import decode
 from vampnet_onnx.commands.demo_clip import demo_clip
@@ -85,6 +86,7 @@ for command in (
 ):
     app.command(command.__name__.replace("_", "-"))(command)
 app.add_typer(golden)
+app.add_typer(ci)
 
 
 @app.callback()
@@ -99,7 +101,11 @@ def options(
     """Take what goes before a command."""
 
 
-for info in (*app.registered_commands, *golden.registered_commands):
+for info in (
+    *app.registered_commands,
+    *golden.registered_commands,
+    *ci.registered_commands,
+):
     info.help = flowing(info.callback.__doc__ or "")
 
 

@@ -5,6 +5,7 @@ not even a hostile name in the data could make one.
 """
 
 import hashlib
+import math
 import re
 from base64 import b64encode
 from collections.abc import Callable
@@ -15,13 +16,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from . import figures, summary, trend
-from .schema import Case, Component, Report, Verdict
-from .summary import format_number, printable, worst_case, worst_first
+from .schema import Case, Component, Gate, Report, Verdict
+from .summary import format_number, printable, share_of_gate, worst_case, worst_first
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _MOST_CASES = 1000  # in a table of the page; the JSON has all of them
 _MOST_RUNS = 6  # in the table of headroom in Markdown; the page draws more
 _MOST_ROWS = 16  # components above the fold of Markdown; the details below have all
+_MOST_NOTES, _MOST_FOUND, _MOST_GATES = 6, 8, 2  # in a comment
+_TITLES = {"verify": "held to its checkpoint", "compare": "held to the last verified version"}
 _MARKS = {
     Verdict.PASS: "✅ PASS",
     Verdict.AMBIGUOUS: "⚠️ AMBIGUOUS",
@@ -64,6 +67,39 @@ def render_markdown(report: Report) -> str:
         mark=_MARKS.get, most_rows=_MOST_ROWS, most_runs=_MOST_RUNS, report=report
     )
     return made.get_template("report.md").render()
+
+
+def render_comment(landing: object, mark: str) -> str:
+    """Return a comment for a pull request: what a change comes to, in GitHub's Markdown.
+
+    Args:
+        landing: of `landing.Landing`.
+        mark: its first line, which nobody sees.
+    """
+    made = _environment(_escape_comment, keep_trailing_newline=True)
+    made.filters.update(code=_code_span, shortened=_shortened)
+    made.globals.update(
+        mark=_MARKS.get,
+        mark_line=Markup(mark),
+        titles=_TITLES,
+        broken=_broken,
+        most_rows=_MOST_ROWS,
+        most_notes=_MOST_NOTES,
+        most_found=_MOST_FOUND,
+        landing=landing,
+    )
+    return made.get_template("comment.md").render()
+
+
+def _escape_comment(text: str) -> str:
+    """Escape as Markdown, and so that nobody is called by a name in the text."""
+    return escape_markdown(text).replace("@", "@<!-- -->")
+
+
+def _broken(part: Component | None) -> list[Gate]:
+    """Return gates that failed, as many as say by how much; numbers first."""
+    failed = [gate for gate in part.gates if gate.verdict is Verdict.FAIL] if part else []
+    return sorted(failed, key=lambda gate: math.isinf(share_of_gate(gate)))[:_MOST_GATES]
 
 
 def escape_markdown(text: str) -> str:

@@ -14,6 +14,7 @@ FILES = sorted(path for path in TESTS.rglob("*.py") if "upstream_stub" not in pa
 # Files that are about more than one module, and what about.
 ABOUT_MORE = {
     "test_architecture.py": "imports, names and docstrings of all folders",
+    "test_ci.py": "action.yml, docs/ci and .github: what a CI runs",
     "test_damaged_files.py": "every reader of ours, on files in which something was changed",
     "test_layout.py": "the tests themselves",
     "commands/test_hints.py": "every command that is printed, of whatever command",

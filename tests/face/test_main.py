@@ -41,7 +41,7 @@ def commands() -> list[tuple[str, Any]]:
 
 def leaves() -> dict[str, Callable[..., Any]]:
     """Return the function of every command, by its whole name such as ``golden check``."""
-    apps = (("", program.app), ("golden ", program.golden))
+    apps = (("", program.app), ("golden ", program.golden), ("ci ", program.ci))
     return {
         f"{before}{info.name}": info.callback
         for before, app in apps

@@ -1,0 +1,194 @@
+"""What a change comes to in a CI: its verification and its comparison as one verdict.
+
+A folder holds what the commands left: the reports in ``verify/`` and ``compare/``, and beside
+them what each command said, ``export.log`` and so on.  A command that was asked to report and
+did not has failed, and the last error of the logs says why.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from .pages import render_comment
+from .render import FILES
+from .schema import Gate, Report, Verdict, read_report
+from .summary import headroom, headroom_factor, share_of_gate
+
+Departures = Literal["fail", "tell"]
+
+COMMENT, BADGE, OUTCOME = "comment.md", "badge.json", "outcome.env"
+
+_ERROR = "error: "
+_COLOURS = {Verdict.PASS: "brightgreen", Verdict.FAIL: "red"}
+
+
+@dataclass(frozen=True)
+class Check:
+    """What one command found of a change.
+
+    Attributes:
+        name: of the command.
+        report: None where it made none.
+        said: why it made none.
+        counts: whether the change may not land where it fails.
+    """
+
+    name: str
+    report: Report | None
+    said: str = ""
+    counts: bool = True
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAIL where there is no report: what was not checked does not hold."""
+        return Verdict.FAIL if self.report is None else self.report.verdict
+
+    @property
+    def holds(self) -> bool:
+        """Whether the change may land, as far as this goes."""
+        passed = self.verdict in (Verdict.PASS, Verdict.AMBIGUOUS)
+        return passed or (not self.counts and self.report is not None)
+
+    @property
+    def tightest(self) -> tuple[str, Gate] | None:
+        """The gate that is nearest to its limit, or furthest beyond it, and its component."""
+        parts = self.report.components if self.report else []
+        gates = [(part.id, gate) for part in parts for gate in part.gates]
+        return max(gates, key=lambda item: share_of_gate(item[1]), default=None)
+
+
+@dataclass(frozen=True)
+class Landing:
+    """Whether a change may land.
+
+    Attributes:
+        name: of what is checked, where a project checks several.
+        compare: None where there was nothing to compare with.
+        files: command that gets the files which the commands of the reports name.
+        accepted_by: what somebody does who means what departs.
+    """
+
+    name: str
+    verify: Check
+    compare: Check | None
+    files: str = ""
+    accepted_by: str = ""
+
+    @property
+    def checks(self) -> list[Check]:
+        """The checks, in the order in which they ran."""
+        return [self.verify] if self.compare is None else [self.verify, self.compare]
+
+    @property
+    def holds(self) -> bool:
+        """Whether it may land."""
+        return all(check.holds for check in self.checks)
+
+    @property
+    def verdict(self) -> Verdict:
+        """PASS or FAIL."""
+        return Verdict.PASS if self.holds else Verdict.FAIL
+
+    @property
+    def reported(self) -> bool:
+        """Whether a report says what failed, with commands."""
+        return any(check.report and not check.holds for check in self.checks)
+
+    @property
+    def mark(self) -> str:
+        """First line of the comment, by which it is found again."""
+        return f"<!-- vampnet-onnx ci: {self.name} -->"
+
+
+def read_landing(
+    folder: Path,
+    *,
+    name: str,
+    departures: Departures = "fail",
+    files: str = "",
+    accepted_by: str = "",
+) -> Landing:
+    """Read what the commands left in a folder.
+
+    Args:
+        departures: whether a new version that departs from the last verified one may not land
+            ("fail"), or is told alone ("tell").
+        files: see `Landing`, as is `accepted_by`.
+
+    Raises:
+        InputError: a report is there and cannot be read.
+    """
+    compared = any((folder / left).exists() for left in ("compare", "compare.log"))
+    compare = _check(folder, "compare", ("baseline", "compare"), counts=departures == "fail")
+    return Landing(
+        name,
+        _check(folder, "verify", ("fetch", "export", "verify")),
+        compare if compared or _error(folder / "baseline.log") else None,
+        files,
+        accepted_by,
+    )
+
+
+def write_landing(landing: Landing, folder: Path) -> None:
+    """Write the comment, the badge and the outcome beside the reports.
+
+    The badge is what an *endpoint* badge of shields.io reads; the outcome has a line
+    ``name=value`` each, as GitHub takes outputs and GitLab takes variables.
+    """
+    outcome = {
+        "verdict": landing.verdict.value,
+        "verify": landing.verify.verdict.value,
+        "compare": landing.compare.verdict.value if landing.compare else "none",
+        "headroom": _headroom(landing.verify),
+        "version": _version(landing.verify.report),
+    }
+    texts = {
+        COMMENT: render_comment(landing, landing.mark),
+        BADGE: json.dumps(_badge(landing), indent=2) + "\n",
+        OUTCOME: "".join(f"{key}={value}\n" for key, value in outcome.items()),
+    }
+    for file, text in texts.items():
+        (folder / file).write_bytes(text.encode("utf-8"))
+
+
+def _check(folder: Path, name: str, logs: tuple[str, ...], *, counts: bool = True) -> Check:
+    path = folder / name / FILES["json"]
+    if path.exists():
+        return Check(name, read_report(path), counts=counts)
+    said = (_error(folder / f"{log}.log") for log in logs)
+    return Check(name, None, next(filter(None, said), "it left no report, and no error"))
+
+
+def _error(log: Path) -> str:
+    """Return the last error that a command told; empty where it told none."""
+    if not log.exists():
+        return ""
+    lines = log.read_text("utf-8", errors="replace").splitlines()
+    told = [line for line in lines if line.startswith(_ERROR)]
+    return f"{log.stem}: {told[-1].removeprefix(_ERROR)}" if told else ""
+
+
+def _badge(landing: Landing) -> dict[str, object]:
+    tightest = landing.verify.tightest
+    spare = f", {headroom(tightest[1])}" if tightest and landing.holds else ""
+    return {
+        "schemaVersion": 1,
+        "label": landing.name,
+        "message": f"{landing.verdict}{spare}",
+        "color": _COLOURS[landing.verdict],
+        "isError": landing.verdict is Verdict.FAIL,
+    }
+
+
+def _headroom(check: Check) -> str:
+    """Return the smallest headroom as a factor: 1 at a limit, less beyond it."""
+    if check.tightest is None:
+        return ""
+    factor = headroom_factor(check.tightest[1])
+    return "nan" if factor is None or math.isnan(factor) else f"{factor:.4g}"
+
+
+def _version(report: Report | None) -> str:
+    return f"{report.model}/{report.version}" if report else ""

@@ -1,0 +1,116 @@
+"""What a change comes to: one verdict of two reports, as a comment, a badge and an outcome."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.support.report_samples import ambiguous_report, failing_report, passing_report
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.reports import Report, Verdict, write_reports
+from vampnet_onnx.reports.landing import Landing, read_landing, write_landing
+
+
+def landed(folder: Path, **options: object) -> tuple[Landing, str, dict[str, str]]:
+    """Return what a folder comes to, the comment on it, and the outcome."""
+    landing = read_landing(folder, **({"name": "mine"} | options))  # type: ignore[arg-type]
+    write_landing(landing, folder)
+    lines = (folder / "outcome.env").read_text("utf-8").splitlines()
+    outcome = dict(line.split("=", 1) for line in lines)
+    return landing, (folder / "comment.md").read_text("utf-8"), outcome
+
+
+def put(folder: Path, **reports: Report) -> None:
+    for name, report in reports.items():
+        write_reports(report, folder / name)
+
+
+def test_two_reports_that_pass_may_land(tmp_path: Path) -> None:
+    put(tmp_path, verify=passing_report(), compare=ambiguous_report())
+    landing, comment, outcome = landed(tmp_path)
+    assert landing.holds and "## ✅ PASS: mine, this may land\n" in comment
+    assert outcome["verify"] == "PASS" and outcome["compare"] == "AMBIGUOUS"
+    assert outcome["version"] == "vampnet-tiny/v3" and float(outcome["headroom"]) >= 1
+    assert "What now?" not in comment
+
+
+@pytest.mark.parametrize(
+    "departures, holds", [("fail", False), ("tell", True)], ids=["fail", "tell"]
+)
+def test_a_departure_may_be_told_alone(tmp_path: Path, departures: str, holds: bool) -> None:
+    put(tmp_path, verify=passing_report(), compare=failing_report())
+    landing, comment, outcome = landed(
+        tmp_path, departures=departures, files="get them", accepted_by="say so"
+    )
+    assert landing.holds is holds and outcome["compare"] == "FAIL"
+    assert "c2f fails: 31 logits" in comment
+    assert ("Meant: say so, and this lands" in comment) is not holds
+    assert ("`get them`" in comment) is not holds
+    badge = json.loads((tmp_path / "badge.json").read_text("utf-8"))
+    assert badge["isError"] is not holds and badge["label"] == "mine"
+
+
+def test_a_verification_that_fails_is_never_told_alone(tmp_path: Path) -> None:
+    put(tmp_path, verify=failing_report(), compare=passing_report())
+    landing, comment, outcome = landed(tmp_path, departures="tell")
+    assert not landing.holds and "look at the export" in comment
+    assert outcome["headroom"] == "nan"  # a gate was measured to be none
+    assert "**c2f**" in comment.splitlines()[5]
+
+
+def test_an_interrupted_verification_may_not_land(tmp_path: Path) -> None:
+    put(tmp_path, verify=passing_report().model_copy(update={"verdict": Verdict.INTERRUPTED}))
+    landing, comment, _ = landed(tmp_path)
+    assert not landing.holds and "INTERRUPTED" in comment
+
+
+def test_a_command_without_a_report_has_failed_and_its_log_says_why(tmp_path: Path) -> None:
+    landing, comment, outcome = landed(tmp_path)
+    assert not landing.holds and landing.compare is None
+    assert outcome == {
+        "verdict": "FAIL",
+        "verify": "FAIL",
+        "compare": "none",
+        "headroom": "",
+        "version": "",
+    }
+    assert "it left no report, and no error" in comment
+    (tmp_path / "verify.log").write_text("error: old\nerror: no such folder\nlast\n")
+    assert "FAIL. verify: no such folder\n" in landed(tmp_path)[1]
+    (tmp_path / "export.log").write_text("  coarse\nerror: a @team | `bad` file\n")
+    comment = landed(tmp_path)[1]
+    assert "FAIL. export: a @<!-- -->team \\| \\`bad\\` file\n" in comment
+    put(tmp_path, verify=passing_report())
+    (tmp_path / "baseline.log").write_text("error: no release\n")
+    landing, comment, _ = landed(tmp_path, departures="tell")
+    assert not landing.holds and "baseline: no release" in comment
+    (tmp_path / "baseline.log").write_text("  v1 is in baseline\n")
+    (tmp_path / "compare.log").write_text("")
+    landing, _, _ = landed(tmp_path, departures="tell")
+    assert not landing.holds and landing.compare is not None
+
+
+def test_a_report_that_is_none_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "verify").mkdir()
+    (tmp_path / "verify" / "report.json").write_text("{}")
+    with pytest.raises(InputError, match="not a report"):
+        read_landing(tmp_path, name="mine")
+
+
+def test_a_comment_has_room_for_any_report(tmp_path: Path) -> None:
+    """GitHub takes 65,536 characters."""
+    report = failing_report()
+    many = [
+        part.model_copy(update={"variant": f"{number}-" + "x" * 500})
+        for number in range(30)
+        for part in report.components
+    ]
+    notes = ["n" * 5000] * 50
+    put(
+        tmp_path,
+        verify=report.model_copy(update={"components": many, "notes": notes}),
+        compare=report.model_copy(update={"components": many, "notes": notes}),
+    )
+    assert len(landed(tmp_path)[1]) < 60_000

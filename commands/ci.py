@@ -28,7 +28,8 @@ def baseline(
     source: Annotated[
         str,
         typer.Argument(
-            metavar="SOURCE", help="A version, a model, a store, hub:USER/REPO@REVISION or release:TAG/FILE.zip."
+            metavar="SOURCE",
+            help="A version, a model, a store, hub:USER/REPO or release:TAG/FILE.zip.",
         ),
     ],
     into: Annotated[Path, typer.Option(metavar="DIR", help="Where the version goes.")],

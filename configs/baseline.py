@@ -13,9 +13,7 @@ from pathlib import Path
 from .errors import InputError, said
 from .files import file_errors, is_there, publish_folder, staging_folder, temporary_folder
 from .github import github
-from .hub.version import fetched_version
 from .manifest import MANIFEST_NAME
-from .store import HUB
 from .verification import version_to_use
 
 _RELEASE = "release:"
@@ -53,7 +51,7 @@ def take_baseline(source: str, into: Path) -> Path:
 def _folder_of(source: str) -> Iterator[Path]:
     """Give the folder that a source is, or that it becomes for a while."""
     if not source.startswith(_RELEASE):
-        yield fetched_version(source) if source.startswith(HUB) else Path(source)
+        yield Path(source)
         return
     tag, _, name = source.removeprefix(_RELEASE).rpartition("/")
     if not tag or not name.endswith(".zip"):

@@ -59,6 +59,14 @@ def test_files_hold_to_their_schema(schema: str, files: list[Path]) -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_ten_lines_of_the_documentation_are_a_workflow(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", (DOCS / "README.md").read_text("utf-8"), re.S)
+    assert len(block.splitlines()) <= 10
+    (tmp_path / "checkpoints.yml").write_text(block)
+    test_files_hold_to_their_schema("github-workflows", [tmp_path / "checkpoints.yml"])
+    test_what_is_used_is_pinned_and_what_is_run_is_bash(tmp_path / "checkpoints.yml")
+
+
 def steps_of(path: Path) -> list[dict[str, Any]]:
     content = read_yaml(path)
     if "runs" in content:
@@ -281,7 +289,7 @@ def test_a_run_of_the_main_branch_makes_the_baseline(place: Place, kept: Path) -
     badge = json.loads((report / "badge.json").read_text("utf-8"))
     assert badge["schemaVersion"] == 1 and badge["color"] == "brightgreen"
     assert badge["message"].startswith("PASS, ") and "to spare" in badge["message"]
-    for name in ("verify/report.html", "verify/junit.xml", "export.log", "outcome.env"):
+    for name in ("verify/report.html", "verify/junit.xml", "export.log", "history.jsonl"):
         assert (report / name).is_file()
     assert not place.github.comments and "vampnet-onnx-versions" not in done.artifacts
     caches = {
@@ -290,6 +298,8 @@ def test_a_run_of_the_main_branch_makes_the_baseline(place: Place, kept: Path) -
     assert caches >= {"vampnet-onnx-graphs", "vampnet-onnx-baseline-vampnet-onnx"}
     again = place.push()
     assert again.outputs["compare"] == "PASS"
+    lines = (again.artifacts["vampnet-onnx-report"] / "history.jsonl").read_text("utf-8")
+    assert len(lines.splitlines()) == 2
     assert again.outcomes["Make this version the next baseline"] == "success"
     assert again.outcomes["Keep the baseline"] == "skipped"  # it is the one that is kept
     assert again.outcomes["Keep graphs"] == "skipped"

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.support.github_server import REPO, GitHubServer, serve_github
+from tests.support.hub_server import COMMIT, Hub, own_world, serve
 from tests.support.versions import names, published, verification_of
 from vampnet_onnx.configs.baseline import take_baseline
+from vampnet_onnx.configs.cache import FOLDER_VARIABLE
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.verification import read_verification, write_verification
 
@@ -52,6 +54,18 @@ def test_a_folder_that_is_no_version_is_never_replaced(model: Path, tmp_path: Pa
     with pytest.raises(InputError, match="no version to replace"):
         take_baseline(str(model), own)
     assert names(own) == ["thesis.txt"]
+
+
+def test_a_version_on_a_hub_is_copied(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {path.name: path.read_bytes() for path in (model / "v1").iterdir()}
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "cache"))
+    small = {"manifest.json", "verification.json"}
+    with own_world(monkeypatch, tmp_path / "hf"), serve(Hub("a/music", files, small)) as hub:
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        assert take_baseline("hub:a/music", tmp_path / "baseline").name == COMMIT
+    assert read_verification(tmp_path / "baseline") is not None
 
 
 def test_a_file_of_a_release_is_unpacked(

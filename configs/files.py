@@ -196,8 +196,9 @@ def publish_folder(staged: Path, target: Path) -> None:
         InputError: it cannot be written.
     """
     with file_errors(target):
-        for item in staged.iterdir():
-            _sync(item)
+        for item in staged.rglob("*"):
+            if item.is_file():
+                _sync(item)
         staged.chmod(_permitted(0o777))
         try:
             if not target.exists():

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
-from .config import first_problem
+from .config import VerifySection, first_problem
 from .errors import InputError
 from .files import file_errors, is_there, replacing, sha256
 from .manifest import MANIFEST_NAME, GateRecord, Record
+from .packaged import shipped
 from .store import find_version, version_number, versions
 
 VERIFICATION_NAME = "verification.json"
@@ -114,6 +115,17 @@ def read_verification(folder: Path) -> Verification | None:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     ours = found.manifest_sha256 == sha256(folder / MANIFEST_NAME)
     return found if ours and found.verdict in _EARNED_BY else None
+
+
+def missing_cases(matrix: Matrix | VerifySection) -> list[str]:
+    """Return what a matrix lacks of the default one, a reason each."""
+    reasons = []
+    for name in ("seeds", "frames", "batches"):
+        wanted = shipped("defaults.toml")["verify"][name]
+        missing = [str(value) for value in wanted if value not in getattr(matrix, name)]
+        if missing:
+            reasons.append(f"{name} {', '.join(missing)} of the default matrix did not run")
+    return reasons
 
 
 def write_verification(folder: Path, verification: Verification) -> None:

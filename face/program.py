@@ -31,6 +31,7 @@ from vampnet_onnx.commands.golden import golden
 from vampnet_onnx.commands.localise import localise
 from vampnet_onnx.commands.make_checkpoint import make_checkpoint
 from vampnet_onnx.commands.output import complain, flowing, print_any_name
+from vampnet_onnx.commands.publish import publish
 from vampnet_onnx.commands.quantise import quantise
 from vampnet_onnx.commands.release import release
 from vampnet_onnx.commands.replay import replay
@@ -79,6 +80,7 @@ for command in (
     encode,
     decode,
     serve,
+    publish,
     demo_clip,
     fetch,
     make_checkpoint,

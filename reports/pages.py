@@ -61,11 +61,8 @@ def page_environment() -> Environment:
 
 def render_markdown(report: Report) -> str:
     """Return the report in GitHub's Markdown, for a release page or a job's summary."""
-    made = _environment(escape_markdown, keep_trailing_newline=True)
-    made.filters.update(code=_code_span, shortened=_shortened)
-    made.globals.update(
-        mark=_MARKS.get, most_rows=_MOST_ROWS, most_runs=_MOST_RUNS, report=report
-    )
+    made = markdown_environment()
+    made.globals.update(most_rows=_MOST_ROWS, most_runs=_MOST_RUNS, report=report)
     return made.get_template("report.md").render()
 
 
@@ -76,10 +73,8 @@ def render_comment(landing: object, mark: str) -> str:
         landing: of `landing.Landing`.
         mark: its first line, which nobody sees.
     """
-    made = _environment(_escape_comment, keep_trailing_newline=True)
-    made.filters.update(code=_code_span, shortened=_shortened)
+    made = markdown_environment(_escape_comment)
     made.globals.update(
-        mark=_MARKS.get,
         mark_line=Markup(mark),
         titles=_TITLES,
         broken=_broken,
@@ -100,6 +95,18 @@ def _broken(part: Component | None) -> list[Gate]:
     """Return gates that failed, as many as say by how much; numbers first."""
     failed = [gate for gate in part.gates if gate.verdict is Verdict.FAIL] if part else []
     return sorted(failed, key=lambda gate: math.isinf(share_of_gate(gate)))[:_MOST_GATES]
+
+
+def markdown_environment(escape: Callable[[str], str] | None = None) -> Environment:
+    """Return an environment for templates of Markdown, in which every text is escaped.
+
+    Args:
+        escape: as Markdown, in another way than the usual.
+    """
+    made = _environment(escape or escape_markdown, keep_trailing_newline=True)
+    made.filters.update(code=_code_span, shortened=_shortened, verbatim=Markup)
+    made.globals.update(mark=_MARKS.get)
+    return made
 
 
 def escape_markdown(text: str) -> str:

@@ -12,11 +12,11 @@ from vampnet_onnx.configs.config import Gates, VerifySection, load_gates
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import sha256
 from vampnet_onnx.configs.manifest import MANIFEST_NAME, Manifest
-from vampnet_onnx.configs.packaged import shipped
 from vampnet_onnx.configs.verification import (
     VERIFICATION_NAME,
     Matrix,
     Verification,
+    missing_cases,
     withdraw_verification,
     write_verification,
 )
@@ -38,11 +38,7 @@ def shortfalls(
     found = {*(part.id for part in report.components), *report.unfit}
     left = [record.id for record in records_of(manifest) if record.id not in found]
     reasons = [f"left out: {', '.join(left)}"] if left else []
-    for name in ("seeds", "frames", "batches"):
-        wanted = shipped("defaults.toml")["verify"][name]
-        missing = [str(value) for value in wanted if value not in getattr(matrix, name)]
-        if missing:
-            reasons.append(f"{name} {', '.join(missing)} of the default matrix did not run")
+    reasons += missing_cases(matrix)
     unjudged = [(c.id, gate) for c in report.components for gate in c.gates if gate.unjudged]
     if unjudged:
         names = ", ".join(dict.fromkeys(name for name, _ in unjudged))

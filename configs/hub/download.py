@@ -38,6 +38,7 @@ _http = import_module(HfHubHTTPError.__bases__[0].__module__.partition(".")[0])
 # Seconds to wait before each further attempt while nothing arrives; any new byte starts over.
 _PAUSES: tuple[float, ...] = (1, 2, 4, 8)
 _PASSING_STATUS = (408, 429, 500, 502, 503, 504)
+_CHANGED_STATUS = (409, 412)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_THE_FILE = ("RepoNotFound", "RevisionNotFound")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -96,7 +97,7 @@ def describe(hub: Repository, path: str) -> RemoteFile | None:
         InputError: the hub refuses, or says too little to check the file.
         EnvironmentLacksError: the hub cannot be reached.
     """
-    with _explained(hub):
+    with explained(hub):
         url = hf_hub_url(hub.repo, path, revision=hub.revision, endpoint=hub.endpoint)
         try:
             about = HfApi(endpoint=hub.endpoint).get_hf_file_metadata(url=url)
@@ -127,7 +128,7 @@ def list_paths(hub: Repository) -> list[str]:
         InputError: the hub refuses.
         EnvironmentLacksError: the hub cannot be reached.
     """
-    with _explained(hub):
+    with explained(hub):
         return HfApi(endpoint=hub.endpoint).list_repo_files(hub.repo, revision=hub.revision)
 
 
@@ -142,10 +143,10 @@ def obtain(hub: Repository, remote: RemoteFile, target: Path, progress: Progress
         InputError: the content does not match its hash, or the disk refuses it.
         EnvironmentLacksError: the hub cannot be reached, or is lost on the way.
     """
-    with _explained(hub, target):
+    with explained(hub, target):
         if target.exists() and not target.is_file():
             raise InputError(f"{target}: not a file, so no checkpoint can be written there")
-        if target.exists() and _digest(target, like=remote.digest) == remote.digest:
+        if target.exists() and digest_of(target, like=remote.digest) == remote.digest:
             progress(target.name, remote.size, remote.size)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +161,7 @@ def obtain(hub: Repository, remote: RemoteFile, target: Path, progress: Progress
             if error.errno in _FULL:
                 part.unlink()
             raise
-        actual = _digest(part, like=remote.digest)
+        actual = digest_of(part, like=remote.digest)
         if actual != remote.digest:
             part.unlink()
             raise InputError(
@@ -229,7 +230,7 @@ def _append(remote: RemoteFile, part: Path, progress: Callable[[int], None]) -> 
         os.fsync(stream.fileno())
 
 
-def _digest(path: Path, *, like: str) -> str:
+def digest_of(path: Path, *, like: str) -> str:
     """Hash a file in the manner of a hash the hub gave, told by its length."""
     with path.open("rb") as stream:
         if _SHA256.fullmatch(like):
@@ -251,7 +252,7 @@ def _require_room(part: Path, remote: RemoteFile, target: Path) -> None:
 
 
 @contextmanager
-def _explained(hub: Repository, target: Path | None = None) -> Iterator[None]:
+def explained(hub: Repository, target: Path | None = None) -> Iterator[None]:
     """Turn what the library and the disk raise into one line that says what to do."""
     try:
         yield
@@ -284,9 +285,11 @@ def _refusal(hub: Repository, error: HfHubHTTPError) -> InputError | Environment
         what = f"has no revision {hub.revision!r}; name a branch, tag or commit of it"
     elif code == "GatedRepo" or status == 403:
         what = (
-            f"may not be read (HTTP {status}); accept its terms on the hub, and set"
-            " HF_TOKEN to a token that may read it"
+            f"may not be read, or written (HTTP {status}); accept its terms on the hub, and"
+            " set HF_TOKEN to a token that may"
         )
+    elif status in _CHANGED_STATUS:
+        what = f"was changed meanwhile (HTTP {status}); run the same command again"
     elif status == 401:
         what = (
             "does not exist, or asks for a sign-in (HTTP 401); check the name, and"

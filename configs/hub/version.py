@@ -26,7 +26,7 @@ from vampnet_onnx.configs.verification import VERIFICATION_NAME, read_verificati
 from .download import Progress, RemoteFile, Repository, describe, obtain, repository
 
 _NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@(.+))?", re.ASCII)
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256_LENGTH = 64
 _MAIN = "main"
 
@@ -66,7 +66,7 @@ def fetched_version(name: str | Path, progress: Progress = lambda *_: None) -> P
     place = urlsplit(hub.endpoint)
     home = cache_folder() / "hub" / quote(place.netloc + place.path, safe="") / hub.repo
     last = home / "revisions" / quote(hub.revision, safe="")
-    pinned = _COMMIT.fullmatch(hub.revision) is not None
+    pinned = COMMIT.fullmatch(hub.revision) is not None
     commit = hub.revision if pinned else _commit_of(hub, last)
     folder = home / commit
     with file_errors(home):

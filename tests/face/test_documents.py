@@ -23,6 +23,7 @@ from tests.support.hub_server import Hub, own_world, serve
 from tests.support.sets import EXPORTED_RATES, NANO
 from vampnet_onnx import program
 from vampnet_onnx.configs import config as config_module
+from vampnet_onnx.configs import verification as verification_module
 from vampnet_onnx.configs.hub.published import published
 from vampnet_onnx.models.checkpoints.random_checkpoint import (
     write_random_file,
@@ -91,6 +92,7 @@ def place(
         return values
 
     monkeypatch.setattr(config_module, "shipped", small)
+    monkeypatch.setattr(verification_module, "shipped", small)
     monkeypatch.setattr("vampnet_onnx.verify.bench.components.LENGTHS", (0.01,))
     monkeypatch.setattr("vampnet_onnx.verify.bench.components.BATCHES", ())
     monkeypatch.chdir(folder)
@@ -147,7 +149,7 @@ def test_the_readme_runs_from_top_to_bottom(cli: Cli, place: Path) -> None:
     for name in (
         *("out.wav", "out.flac", "out.npz", "codes.npz", "back.wav", "variation.wav"),
         *("depth.png", "pictures/codes.png", "checkpoints/opera/c2f.pth"),
-        *("report/report.html", "report/broken/report.md"),
+        *("report/report.html", "report/broken/report.md", "published/README.md"),
         *("artifacts/demo/v1/manifest.json", "artifacts/mine/v2/manifest.json"),
     ):
         assert name in left

@@ -176,6 +176,8 @@ class _Handler(BaseHTTPRequestHandler):
         )
         sent = self._sent()
         if url.startswith("upload/"):  # its address is all that it takes
+            if "upload" in self.hub.refusals:
+                return self._refuse(*self.hub.refusals["upload"])
             self.hub.stored[url.removeprefix("upload/")] = sent
             return self._send(200, b"", {})
         if self.hub.token and self.headers["Authorization"] != f"Bearer {self.hub.token}":

@@ -15,6 +15,7 @@ PINNED = ("-c", "constraints.txt")
 
 LOWEST = ("export", "onsets", "openvino", "plots", "test")
 
+OLDEST = Path("build", "oldest")
 UPSTREAM = Path("build", "upstream")
 # The published packages' own pins contradict each other (torch 2.4.1 here, newer there)
 # and pull in beat tracking and a web interface, so they are installed without dependencies.
@@ -120,6 +121,21 @@ def upstream(session: nox.Session) -> None:
     session.run(*pip, *given.values(), external=True)
     session.run(*pip, "--no-deps", *packages, external=True)
     session.log(f"give it as: --upstream-python {UPSTREAM / 'bin' / 'python'}")
+
+
+@nox.session(venv_backend="none")
+def oldest(session: nox.Session) -> None:
+    """Build build/oldest/bin/python with ONNX Runtime 1.18, which ``--runtimes oldest`` finds.
+
+    It takes NumPy 1, and so an interpreter of its own.
+    """
+    names = ("python3.12", "python3.11", "python3.10", "python3.9")
+    python = next((found for name in names if (found := shutil.which(name))), None)
+    if python is None:
+        session.error(f"ONNX Runtime 1.18 needs one of {', '.join(names)}")
+    session.run(python, "-m", "venv", "--clear", str(OLDEST), external=True)
+    pip = (str(OLDEST / "bin" / "python"), "-m", "pip", "install")
+    session.run(*pip, "onnxruntime==1.18.*", "numpy<2", external=True)
 
 
 @nox.session

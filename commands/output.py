@@ -131,10 +131,21 @@ def _lines() -> Iterator[Callable[[str], None]]:
 
 def print_verdict(result: Report) -> None:
     """Print a line a component, why it failed and which gates did, and the verdict."""
-    from vampnet_onnx.reports.summary import counted, describe_cause, describe_gate
+    from vampnet_onnx.reports.summary import (
+        counted,
+        describe_cause,
+        describe_gate,
+        runtime_table,
+    )
 
     colour = {"PASS": "green", "FAIL": "red"}.get(result.verdict, "yellow")
-    for part in result.components:
+    shown = result.components
+    if result.runtimes is not None:
+        columns = ["", *(column.name for column in result.runtimes.columns)]
+        rows = runtime_table(result)
+        print_table(columns, [[name, *(c.word for c in cells)] for name, cells in rows])
+        shown = [part for part in shown if part.verdict == "FAIL"]
+    for part in shown:
         out.print(f"  {part.id:27} {part.verdict:10} {counted(len(part.cases), 'case')}")
         for cause in part.causes:
             out.print(f"    {describe_cause(cause)}", style="red", markup=False)

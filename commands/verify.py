@@ -105,6 +105,15 @@ def verify(
     runtime: Runs = "onnxruntime",
     tf32: Tf32 = False,
     bf16: Bf16 = False,
+    runtimes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Run a few cases of every file on each of these, instead of verifying on one:"
+            " default, threads2, basic, off, parallel, saved, openvino, onnx-reference, node,"
+            " web, oldest.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     r"""Verify artifacts against the checkpoints they were made from, and report.
@@ -115,7 +124,8 @@ def verify(
     values are not finite, the report says which module and node made them, and whose fault
     it is. An interrupt leaves the report of what was found until then. On another provider or
     runtime the same cases run; what is found there is said of it and changes nothing of what
-    the version counts as.
+    the version counts as. With --runtimes the report is a table of components and runtimes;
+    one that is not installed is skipped, by name.
 
     Examples:
       vampnet-onnx verify artifacts --checkpoint checkpoints/mine --report report
@@ -125,6 +135,8 @@ def verify(
 
       vampnet-onnx verify artifacts --checkpoint ckpt --reference upstream \
           --upstream-python build/upstream/bin/python
+
+      vampnet-onnx verify artifacts --checkpoint ckpt --runtimes default,openvino,oldest
     """
     require_export_tools()
     use_large_pages()
@@ -158,6 +170,7 @@ def verify(
             runtime=runtime,
             tf32=tf32,
             bf16=bf16,
+            runtimes=runtimes.split(",") if runtimes is not None else (),
             progress=bar,
             settled=lambda folder, line: version.update(artifacts=str(folder), standing=line),
         )

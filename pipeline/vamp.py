@@ -22,6 +22,7 @@ from numpy.typing import ArrayLike
 
 from vampnet_onnx.configs.artifacts import Artifacts, open_unhashed
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.manifest import ComponentRecord
 from vampnet_onnx.configs.names import BFLOAT16, FLOAT32, FORMS, TRANSFORMERS
 from vampnet_onnx.configs.runtime import ProviderName, Runtime, RuntimeName
 from vampnet_onnx.configs.settings import (
@@ -63,7 +64,7 @@ from .steps.settled import unwatched
 from .steps.streaming import joined
 from .steps.variation import Progress, Vamped, coarse_to_fine, silent, vamp
 from .version.components import Codec, Components, Generator, Transformer, generator_id
-from .version.session import Graph
+from .version.session import Graph, Opened
 
 # Beside what generates, which is opened first: the largest first.
 _NEEDED = ("codec_encoder", "codec_decoder", "mask_generator")
@@ -145,6 +146,7 @@ class VampPipeline:
         runtime: Runtime | None = None,
         *,
         variant: str = FLOAT32,
+        opened_by: Callable[[ComponentRecord], Opened] | None = None,
     ) -> None:
         """Check that the components fit each other; they are loaded when first needed.
 
@@ -153,6 +155,7 @@ class VampPipeline:
                 yet is while it is loaded.
             runtime: ONNX Runtime on the CPU if left out.
             variant: form of the transformers, ``fp32``, ``int8``, ``w8``, ``w4`` or ``fp16``.
+            opened_by: opens components in the place of the runtime, as verification does.
 
         Raises:
             InputError: the components are of different sets, or not there in that variant.
@@ -169,7 +172,7 @@ class VampPipeline:
         form = "" if variant == FLOAT32 else variant
         if runtime is not None and runtime.bf16:
             artifacts, form = artifacts.run_on(runtime), BFLOAT16
-        self.components = Components(artifacts, runtime, form=form)
+        self.components = Components(artifacts, runtime, form=form, opened_by=opened_by)
         self.codec = self.components.codec
 
     @classmethod

@@ -165,6 +165,9 @@ class Component(Record):
 
     name: str
     variant: str = ""
+    runtime: str = Field(
+        default="", description="of a matrix of runtimes, that it ran on; empty otherwise"
+    )
     file: str
     sha256: str
     verdict: Verdict
@@ -192,9 +195,14 @@ class Component(Record):
     seconds: float = Field(default=0.0, description="that its verification took")
 
     @property
-    def id(self) -> str:
+    def file_id(self) -> str:
         """Name with variant, such as ``coarse.latents``."""
         return f"{self.name}.{self.variant}" if self.variant else self.name
+
+    @property
+    def id(self) -> str:
+        """The same, and in a matrix of runtimes which one: ``coarse.latents on oldest``."""
+        return f"{self.file_id} on {self.runtime}" if self.runtime else self.file_id
 
     def to_rows(self) -> list[dict[str, Any]]:
         """Return a flat row a case: what it was, its verdict and every metric."""
@@ -236,6 +244,31 @@ class Forms(Record):
     rounds: int
     threads: int
     points: list[FormPoint] = Field(min_length=1, description="fp32 first, then others")
+
+
+class RuntimeColumn(Record):
+    """A runtime of the matrix."""
+
+    name: str
+    what: str = Field(description="it is, with its version; empty where it was skipped")
+    skipped: str = Field(description="what is missing and what installs it; empty if it ran")
+
+
+class UnsupportedCell(Record):
+    """A component that is declared not to run on a runtime, and does not."""
+
+    component: str = Field(description="component with variant")
+    runtime: str
+    reason: str
+    said: str = Field(description="what the runtime said")
+
+
+class Runtimes(Record):
+    """The matrix of runtimes; what ran in its cells are the report's components."""
+
+    columns: list[RuntimeColumn]
+    rows: list[str] = Field(description="components with variant, and whole generations")
+    unsupported: list[UnsupportedCell]
 
 
 class Source(SourceRecord):
@@ -356,6 +389,9 @@ class Report(Record):
     forms: list[Forms] = Field(
         default_factory=list,
         description="networks that were verified in several forms, in a whole run",
+    )
+    runtimes: Runtimes | None = Field(
+        default=None, description="what was asked for with --runtimes; else null"
     )
     self_test: SelfTest | None = None
     run: Run | None = Field(default=None, description="null in reports of schema 1")

@@ -14,6 +14,7 @@ from .schema import (
     Forms,
     Gate,
     Report,
+    RuntimeColumn,
     SelfTest,
     Verdict,
 )
@@ -187,6 +188,48 @@ def share_of_limit(value: float | None, limit: float, direction: str, unit: str)
     # Rounding must not put a value on the other side of its limit.
     holds = (value < limit) == at_most
     return min(share, 1.0) if holds else max(share, math.nextafter(1, 2))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell of the matrix of runtimes.
+
+    Attributes:
+        word: verdict, or what stands in its place.
+        text: headroom, or why it failed or did not run.
+        number: of what ran there in `in_order`, from 1; 0 where nothing did.
+    """
+
+    word: str
+    text: str
+    number: int = 0
+
+
+def runtime_table(report: Report) -> list[tuple[str, list[Cell]]]:
+    """Return the rows of the matrix of runtimes, with a cell a column; none without one."""
+    table = report.runtimes
+    if table is None:
+        return []
+    ran = {(part.file_id, part.runtime): i for i, part in enumerate(in_order(report), 1)}
+    declared = {(cell.component, cell.runtime): cell.reason for cell in table.unsupported}
+
+    def cell(row: str, column: RuntimeColumn) -> Cell:
+        at = row, column.name
+        if at in ran:
+            part = in_order(report)[ran[at] - 1]
+            return Cell(part.verdict.value, _of_cell(part), ran[at])
+        if at in declared:
+            return Cell("not supported", declared[at])
+        return Cell("skipped" if column.skipped else "not run", "")
+
+    return [(row, [cell(row, column) for column in table.columns]) for row in table.rows]
+
+
+def _of_cell(part: Component) -> str:
+    if part.verdict is Verdict.FAIL:
+        return "; ".join(describe_cause(cause) for cause in part.causes)
+    tightest = tightest_gate(part)
+    return f"{headroom(tightest)} ({tightest.name})" if tightest else ""
 
 
 def headroom_factor(gate: Gate) -> float | None:

@@ -45,11 +45,20 @@ ROOMS: dict[str, set[str]] = {
     "forms": {"subjects", "sides", "bench"},
     "versions": {*_SIDES, "localisation", "causes", "gates"},
     "verification": {*_SIDES, "localisation", "causes", "gates", "forms"},
+    "matrix": {*_SIDES, "localisation", "causes", "gates", "verification"},
     "standing": {"subjects", "gates"},
     "told_run": set(),
     "told_history": set(),
     "comparison": {"localisation", "told_run", "versions"},
-    "jobs": {*_SIDES, "gates", "verification", "standing", "told_run", "told_history"},
+    "jobs": {
+        *_SIDES,
+        "gates",
+        "verification",
+        "matrix",
+        "standing",
+        "told_run",
+        "told_history",
+    },
     "release": {*_SIDES, "gates", "verification", "standing", "told_run", "told_history"},
 }
 # What any network is walked with, and what knows nothing of VampNet that it may import.

@@ -1,7 +1,7 @@
 """What ``vampnet-onnx verify`` does, for programs as well."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -11,6 +11,7 @@ from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import VerifySection, load_gates, validated
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.invocation import Given
+from vampnet_onnx.configs.matrix import load_matrix
 from vampnet_onnx.configs.runtime import ProviderName, Runtime, RuntimeName
 from vampnet_onnx.configs.verification import last_verified
 from vampnet_onnx.export.options import Files, Names, listed, settings_from
@@ -21,9 +22,11 @@ from vampnet_onnx.reports import Report
 
 from .gates.headroom import with_headroom
 from .gates.processes import jobs_for
+from .matrix import verify_on_runtimes
 from .sides.models import Reference
 from .sides.oracle import Oracle
 from .sides.recorded import RecordedReference, RecordedSet
+from .sides.runtimes.backend import chosen_backends
 from .sides.upstream import UpstreamReference, open_worker
 from .standing import settle, shortfalls
 from .subjects.case import Case
@@ -56,6 +59,7 @@ def verify_export(
     runtime: RuntimeName = "onnxruntime",
     tf32: bool = False,
     bf16: bool = False,
+    runtimes: Names = (),
     progress: Callable[[str, int, int], None] = lambda _name, _done, _total: None,
     settled: Callable[[Path, str], None] = lambda _folder, _standing: None,
 ) -> Report:
@@ -88,6 +92,8 @@ def verify_export(
         tf32: let a GPU round the factors of float32 products to 10 bits.
         bf16: let OpenVINO compute the transformers in bf16; they and what they generate are
             held to gates of their own.
+        runtimes: run the execution matrix in the place of a verification: a few cases of
+            every component on each of these; see `verify.matrix`.
         progress: told component, cases done and cases in all.
         settled: told which version it was, and whether it counts as verified.
 
@@ -99,6 +105,18 @@ def verify_export(
     started = time.monotonic()
     asked = Runtime(runtime, provider, tf32=tf32, bf16=bf16)
     require_runtime(asked)
+    backends = chosen_backends(list(listed(runtimes)))
+    if backends:
+        _require_matrix_alone(
+            {
+                "--provider and --runtime": not asked.is_usual,
+                "--jobs": jobs is not None,
+                "--exitfirst": exit_first,
+                "--quick": quick,
+                "--strict": strict,
+                f"--reference {reference}": reference != "models",
+            }
+        )
     settings = settings_from(config, checkpoint, model="verify", codec=codec, lora=lora)
     source, matrix = settings.checkpoint.path, settings.verify
     if source is None:
@@ -122,6 +140,39 @@ def verify_export(
         source, settings.checkpoint.overlays, codec=settings.checkpoint.codec
     )
     gates = load_gates(settings.gates)
+    given = Given(
+        artifacts.folder,
+        source,
+        settings.checkpoint.overlays,
+        codec=settings.checkpoint.codec,
+        config=Path(config) if config is not None else None,
+        unsealed=unsealed or bool(artifacts.changed),
+        reference=reference,
+        upstream_python=upstream_python,
+        runtime=asked,
+    )
+    localise_seconds = settings.localise.seconds if localise else None
+    if backends:
+        plan, names = load_matrix(), ", ".join(backend.name for backend in backends)
+        report = verify_on_runtimes(
+            artifacts,
+            checkpoints,
+            backends=backends,
+            plan=plan,
+            matrix=plan.section(
+                seeds=None if seeds is None else list(seeds), threads=matrix.threads
+            ),
+            gates=gates,
+            toolchain=toolchain(),
+            given=given,
+            only=tuple(listed(components)),
+            cases=chosen,
+            localise_seconds=localise_seconds,
+            progress=progress,
+        )
+        report = report.model_copy(update={"run": told_run(started, source, "", names)})
+        settled(artifacts.folder, "was run on other runtimes, and counts as what it did")
+        return report
     with _oracle(
         reference, upstream_python, checkpoints, matrix.threads, tuple(seeds or ())
     ) as oracle:
@@ -133,18 +184,8 @@ def verify_export(
             toolchain=toolchain(),
             only=tuple(listed(components)),
             cases=chosen,
-            given=Given(
-                artifacts.folder,
-                source,
-                settings.checkpoint.overlays,
-                codec=settings.checkpoint.codec,
-                config=Path(config) if config is not None else None,
-                unsealed=unsealed or bool(artifacts.changed),
-                reference=reference,
-                upstream_python=upstream_python,
-                runtime=asked,
-            ),
-            localise_seconds=settings.localise.seconds if localise else None,
+            given=given,
+            localise_seconds=localise_seconds,
             jobs=jobs,
             exit_first=exit_first,
             quick=quick,
@@ -183,6 +224,16 @@ def verify_export(
         told += f"; {history.keep(line)}"
     settled(folder, told)
     return report
+
+
+def _require_matrix_alone(others: Mapping[str, bool]) -> None:
+    """Refuse options that say nothing to the execution matrix."""
+    for option, given in others.items():
+        if given:
+            raise InputError(
+                f"--runtimes runs every file as it is, on each runtime by its own name; leave"
+                f" {option} out"
+            )
 
 
 @contextmanager

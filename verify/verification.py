@@ -117,12 +117,6 @@ def verify_artifacts(
     asked = replace(runtime or Runtime(), threads=matrix.threads)
     files, artifacts = artifacts.manifest, artifacts.run_on(asked)
     manifest = artifacts.manifest
-    if manifest.random_weights != any(item.label == "random" for item in manifest.sources):
-        raise InputError(
-            f"{artifacts.folder / MANIFEST_NAME}: random_weights is"
-            f" {str(manifest.random_weights).lower()}, and the labels of its sources say"
-            " otherwise; export again"
-        )
     only = only or tuple(dict.fromkeys(case.component for case in cases))
     given = given or Given(
         artifacts.folder,
@@ -130,9 +124,7 @@ def verify_artifacts(
         checkpoints.lora,
         unsealed=bool(artifacts.changed),
     )
-    records = _chosen(manifest, only)
-    if any(_checkpoints_of(record, manifest) for record in records):
-        _require_same_lora(checkpoints, artifacts)
+    records = chosen_records(artifacts, checkpoints, only)
     if not asked.is_usual:
         require_runs(artifacts, records, asked, progress)
     afresh = graphs or graphs_afresh(_audited_graphs(records, checkpoints, made, gates))
@@ -242,9 +234,9 @@ class _Run:
     def open(self, record: ComponentRecord, oracle: Callable[[ModelSet], Oracle]) -> Suspect:
         """Open what a component, or a whole, was made from."""
         artifacts, checkpoints = self.artifacts, _laid_over(record, self)
-        needed = _checkpoints_of(record, artifacts.manifest)
+        needed = checkpoints_of(record, artifacts.manifest)
         models = checkpoints.models_for(needed, merged=True)
-        _require_made_from(models, artifacts, record)
+        require_made_from(models, artifacts, record)
         adapters = _adapters(record, checkpoints, artifacts)
         unadapted = partial(_unadapted, record, checkpoints, models, adapters)
         return Suspect(
@@ -343,7 +335,7 @@ class _Run:
         sides = Sides(record, opened.reference, export, mismatches)
         run_cases: Callable[[Sequence[Case]], Iterator[Outcome]] | None = None
         if self.jobs_for(record) > 1:
-            transformers = _checkpoints_of(record, self.artifacts.manifest)
+            transformers = checkpoints_of(record, self.artifacts.manifest)
             job = Job(
                 self.artifacts,
                 record,
@@ -526,7 +518,7 @@ def _adapters(
     record: ComponentRecord, checkpoints: Checkpoints, artifacts: Artifacts
 ) -> list[AdapterRecord]:
     """Return the adapters that were made of the LoRA files laid over what a record needs."""
-    needed = _checkpoints_of(record, artifacts.manifest)
+    needed = checkpoints_of(record, artifacts.manifest)
     overlays = {n: path for n, path in checkpoints.lora.items() if n in needed}
     digests = {n: checkpoints.source(path).sha256 for n, path in overlays.items()}
     return adapters_of(record, artifacts.manifest, digests)
@@ -553,7 +545,25 @@ def _left_out_of(files: Manifest, run: Manifest) -> list[str]:
     return [f"not verified, being forms by themselves: {', '.join(left)}"] if left else []
 
 
-def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[ComponentRecord]:
+def chosen_records(
+    artifacts: Artifacts, checkpoints: Checkpoints, only: tuple[str, ...]
+) -> list[ComponentRecord]:
+    """Return what of a version there is to verify against checkpoints, wholes among it.
+
+    Args:
+        only: components by name with variant; empty for all.
+
+    Raises:
+        InputError: the manifest contradicts itself, there is no such component, or the
+            checkpoints have not the LoRA file of the export.
+    """
+    manifest = artifacts.manifest
+    if manifest.random_weights != any(item.label == "random" for item in manifest.sources):
+        raise InputError(
+            f"{artifacts.folder / MANIFEST_NAME}: random_weights is"
+            f" {str(manifest.random_weights).lower()}, and the labels of its sources say"
+            " otherwise; export again"
+        )
     if not manifest.components:
         raise InputError("the manifest lists no components, so there is nothing to verify")
     for record in manifest.components:
@@ -567,10 +577,13 @@ def _chosen(manifest: Manifest, only: tuple[str, ...]) -> list[ComponentRecord]:
     for name in only:
         if name not in known:
             raise InputError(f"no component {name!r} here; there are {', '.join(known)}")
-    return [record for record in records if not only or record.id in only]
+    chosen = [record for record in records if not only or record.id in only]
+    if any(checkpoints_of(record, manifest) for record in chosen):
+        _require_same_lora(checkpoints, artifacts)
+    return chosen
 
 
-def _checkpoints_of(record: ComponentRecord, manifest: Manifest) -> tuple[str, ...]:
+def checkpoints_of(record: ComponentRecord, manifest: Manifest) -> tuple[str, ...]:
     """Return what a component, or a whole, is made from besides the codec."""
     parts = subject_of(record).parts(record, manifest)
     return tuple(name for part in parts for name in required_checkpoint(part.name))
@@ -593,9 +606,7 @@ def _require_same_lora(checkpoints: Checkpoints, artifacts: Artifacts) -> None:
             )
 
 
-def _require_made_from(
-    models: ModelSet, artifacts: Artifacts, record: ComponentRecord
-) -> None:
+def require_made_from(models: ModelSet, artifacts: Artifacts, record: ComponentRecord) -> None:
     """Refuse checkpoints of which a component, or a part of a whole, was not made."""
     manifest = artifacts.manifest
     known = {*manifest.sources, *(adapter.source for adapter in manifest.adapters)}

@@ -103,13 +103,19 @@ class Components:
     """Opens components and keeps them."""
 
     def __init__(
-        self, artifacts: Artifacts, runtime: Runtime | None = None, *, form: str = ""
+        self,
+        artifacts: Artifacts,
+        runtime: Runtime | None = None,
+        *,
+        form: str = "",
+        opened_by: Callable[[ComponentRecord], Opened] | None = None,
     ) -> None:
         """Check that the parts fit each other, by the manifest.
 
         Args:
             runtime: ONNX Runtime on the CPU if left out.
             form: of the transformers; empty for float32.
+            opened_by: opens components in the place of the runtime.
 
         Raises:
             InputError: the parts are of different sets, a transformer is not there in the
@@ -119,7 +125,7 @@ class Components:
         self.runtime = runtime or Runtime()
         require_runtime(self.runtime)
         require_exact_products(form)
-        self.artifacts, self._form = artifacts, form
+        self.artifacts, self._form, self._opened_by = artifacts, form, opened_by
         self._open: dict[tuple[str, int], Future[Opened]] = {}
         self._loaders = ThreadPoolExecutor(cores(), "load")
         self._adapters: dict[str, AdapterRecord] = {}
@@ -228,7 +234,10 @@ class Components:
 
     def _opened(self, record: ComponentRecord, threads: int) -> Opened:
         runtime = replace(self.runtime, threads=threads)
-        session = open_session(self.artifacts, record, runtime)
+        if self._opened_by is None:
+            session = open_session(self.artifacts, record, runtime)
+        else:
+            session = self._opened_by(record)
         record.require_facts(session.metadata, session.path)
         self._check_origin(record.id, session)
         _check_signature(record, session)

@@ -1,6 +1,6 @@
 """A session over one artifact, with names checked on the way in."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,12 +63,14 @@ class Session:
         runtime: Runtime | None = None,
         *,
         sample: Mapping[str, np.ndarray] | None = None,
+        change: Callable[[ort.SessionOptions], None] = lambda _options: None,
     ) -> None:
         """Load a graph; on a provider it runs once, to see where every node runs.
 
         Args:
             runtime: ONNX Runtime's own choice of threads on the CPU if left out.
             sample: what it runs on once; the smallest input if left out.
+            change: puts other options than the usual ones.
 
         Raises:
             InputError: ONNX Runtime cannot load the file.
@@ -76,6 +78,7 @@ class Session:
         """
         runtime = runtime or Runtime()
         options, provider = _options(runtime.threads), PROVIDERS[runtime.provider]
+        change(options)
         nodes = list[Node]()
         try:
             if runtime.is_usual:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import time
@@ -350,3 +351,45 @@ def _is_running(pid: str) -> bool:
         return Path("/proc", pid, "stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def test_a_few_cases_run_on_the_runtimes_that_were_asked_for(
+    cli: Cli, store: Path, nano: Path, config: Path
+) -> None:
+    result = verify(cli, store, nano, config, "--runtimes", "default,off,node", "--json")
+    assert result.code == 0 and result.json["verdict"] == "PASS"
+    assert list(result.json["gates"]) == ["coarse on default", "coarse on off"]
+    assert "skipped: node: " in " ".join(result.json["notes"])
+    assert "counts as what it did" in result.json["standing"]
+    report = read_report(result.json["report"]["json"])
+    assert report.runtimes is not None and report.runtimes.rows == ["coarse"]
+    text = verify(cli, store, nano, config, "--runtimes", "default,node").out
+    assert re.search(r"^ +default +node *$", text, re.MULTILINE)
+    assert re.search(r"^coarse +PASS +skipped *$", text, re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (["oldst"], "no 'oldst' (did you mean 'oldest'?)"),
+        (["off", "--runtime", "openvino"], "leave --provider and --runtime out"),
+        (["off", "--jobs", "2"], "leave --jobs out"),
+        (["off", "--quick"], "leave --quick out"),
+        (["off", "-x"], "leave --exitfirst out"),
+        (["off", "--strict"], "leave --strict out"),
+        (["off", "--reference", "golden"], "leave --reference golden out"),
+        (["off", "--component", "c2f"], "no component 'c2f' here"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "_".join(value),
+)
+def test_what_says_nothing_to_the_matrix_is_refused(
+    cli: Cli, store: Path, nano: Path, config: Path, more: list[str], says: str
+) -> None:
+    assert says in refused(verify(cli, store, nano, config, "--runtimes", *more))
+
+
+def test_where_none_of_the_runtimes_is_there_nothing_passes(
+    cli: Cli, store: Path, nano: Path, config: Path
+) -> None:
+    result = verify(cli, store, nano, config, "--runtimes", "node")
+    assert result.code == 3 and "none of the runtimes is installed" in result.err

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from tests.support.report_samples import forms, gate_of, passing_report
+from tests.support.report_samples import forms, gate_of, matrix_report, passing_report
 from vampnet_onnx.reports.pages import render_html, render_markdown
 from vampnet_onnx.reports.summary import (
     describe_speed,
@@ -15,6 +15,7 @@ from vampnet_onnx.reports.summary import (
     headroom_factor,
     likelihood,
     of_float32,
+    runtime_table,
     share_of_gate,
     tell_apart,
 )
@@ -28,6 +29,20 @@ def test_the_speed_of_a_form_is_told_with_its_interval_or_not() -> None:
     unsure = unclear.model_copy(update={"faster_low": 1.1})
     assert describe_speed(unsure) == "unsure, 1.1 to 1.4"
     assert of_float32(forms(), fast) == "27%"
+
+
+def test_the_matrix_tells_of_every_cell_what_became_of_it() -> None:
+    report = matrix_report()
+    (failing, (on_default, on_oldest, on_openvino)), (passing, cells) = runtime_table(report)
+    assert (failing, on_default.word, on_openvino.word) == ("coarse", "not run", "skipped")
+    assert on_oldest.word == "FAIL" and "the error comes from" in on_oldest.text
+    assert (passing, cells[0].word) == ("codec_decoder", "PASS")
+    assert cells[0].text.endswith("(max_abs)") and "to spare" in cells[0].text
+    assert (cells[1].word, cells[1].text) == ("not supported", "no kernel")
+    assert (on_oldest.number, cells[0].number, cells[1].number) == (1, 2, 0)
+    assert runtime_table(passing_report()) == []
+    for text in (render_html(report), render_markdown(report)):
+        assert "coarse on oldest" in text and "pip install openvino" in text
 
 
 def test_the_likelihood_of_music_is_told_where_some_was_made() -> None:

@@ -18,8 +18,11 @@ from vampnet_onnx.reports import (
     HeatMap,
     Report,
     Run,
+    RuntimeColumn,
+    Runtimes,
     Scatter,
     Source,
+    UnsupportedCell,
     Verdict,
 )
 
@@ -342,7 +345,31 @@ def explained_report() -> Report:
     )
 
 
-SAMPLES = [passing_report, ambiguous_report, failing_report, explained_report]
+def matrix_report() -> Report:
+    """Return a matrix: a row that fails on one runtime, is declared on another, and skipped."""
+    report = explained_report()
+    wrong = report.components[0].model_copy(update={"runtime": "oldest"})
+    right = _decoder().model_copy(update={"runtime": "default"})
+    columns = [
+        RuntimeColumn(name="default", what="ONNX Runtime 1.31", skipped=""),
+        RuntimeColumn(name="oldest", what="ONNX Runtime 1.18", skipped=""),
+        RuntimeColumn(name="openvino", what="", skipped="pip install openvino"),
+    ]
+    known = UnsupportedCell(
+        component=right.file_id, runtime="oldest", reason="no kernel", said="no kernel for Mul"
+    )
+    rows = [wrong.file_id, right.file_id]
+    table = Runtimes(columns=columns, rows=rows, unsupported=[known])
+    return report.model_copy(update={"components": [wrong, right], "runtimes": table})
+
+
+SAMPLES = [
+    passing_report,
+    ambiguous_report,
+    failing_report,
+    explained_report,
+    matrix_report,
+]
 
 
 HOSTILE = "<script>alert(1)</script> \"'|`*_ &amp; ]]> \x1b[31m \x00 \u202e\nnext {{ 7*7 }}"

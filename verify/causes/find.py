@@ -21,7 +21,7 @@ from vampnet_onnx.reports import Cause, Component, DepthPoint, Verdict
 from vampnet_onnx.reports.summary import describe_cause
 from vampnet_onnx.verify.localisation.changes import Change, what_happened
 from vampnet_onnx.verify.localisation.culprit import MISSING, Localisation
-from vampnet_onnx.verify.localisation.graph import GraphModules, is_below
+from vampnet_onnx.verify.localisation.graph import GraphModules, OpenPart, is_below
 from vampnet_onnx.verify.localisation.nonfinite import CHECKPOINT, Birth, find_birth
 from vampnet_onnx.verify.localisation.source import GraphSource, Source, Trace, Visit
 from vampnet_onnx.verify.localisation.walk import localise
@@ -65,6 +65,7 @@ class Suspect:
         unadapted: gives the models that the file was made from: without what an adapter adds.
         adapters: that were switched on.
         runtime: that it ran on.
+        elsewhere: opens its parts where that is something else.
     """
 
     artifacts: Artifacts
@@ -74,6 +75,7 @@ class Suspect:
     unadapted: Callable[[], ModelSet]
     adapters: Sequence[AdapterRecord] = ()
     runtime: Runtime = USUAL
+    elsewhere: OpenPart | None = None
 
     @property
     def path(self) -> Path:
@@ -87,8 +89,12 @@ class Suspect:
 
     def graph(self) -> GraphModules:
         """Open its file, adapters switched on."""
-        graph = GraphModules(self.path, self.adapter_files)
-        return walkable(graph, self.record, self.runtime)
+        graph = walkable(
+            GraphModules(self.path, self.adapter_files), self.record, self.runtime
+        )
+        if self.elsewhere is not None:
+            graph.elsewhere = self.elsewhere
+        return graph
 
     def changes(self) -> tuple[Change, ...]:
         """Compare its file with what its checkpoint gives now."""

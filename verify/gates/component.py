@@ -30,6 +30,8 @@ FILE_GATES = ("audit", "modules", "overflow", "own_loop")
 
 # Gates that are measured of all cases at once.
 OF_ALL = ("input_sensitivity", "signature_mismatches", "vacuous_limits", "identical_sides")
+# Those of them that are of the limits, whatever runs the file.
+_OF_LIMITS = ("input_sensitivity", "vacuous_limits")
 
 
 def check_component(
@@ -99,6 +101,31 @@ def check_component(
     )
 
 
+def check_outcomes(sides: Sides, outcomes: Sequence[Outcome], gates: Gates) -> Component:
+    """Judge cases that ran already, by what cases alone can tell.
+
+    Gates of the file itself, and those that ask whether a limit could fail, are of the file
+    and of the limits, and not of what runs it.
+    """
+    rules = gates.for_component(sides.record.name, sides.record.variant)
+    others = (*FILE_GATES, *_OF_LIMITS)
+    rules = {name: rule for name, rule in rules.items() if name not in others}
+    measured = _of_both_sides(sides, outcomes)
+    judged = [_gate(name, rule, outcomes, measured) for name, rule in rules.items()]
+    worst = max(outcomes, key=lambda outcome: badness(outcome, rules))
+    return component_report(sides.record, judged, outcomes, rules, worst)
+
+
+def _of_both_sides(sides: Sides, outcomes: Sequence[Outcome]) -> dict[str, Measured]:
+    """Return what is measured of the two sides, whatever the limits."""
+    identical = identical_sides(sides.record, outcomes)
+    alike = "every value is the same to the last bit: the export is compared with itself"
+    return {
+        "signature_mismatches": Measured(len(sides.mismatches), "; ".join(sides.mismatches)),
+        "identical_sides": Measured(identical, alike if identical else ""),
+    }
+
+
 def _of_the_whole(
     sides: Sides, cases: Sequence[Case], gates: Gates, outcomes: Sequence[Outcome]
 ) -> dict[str, Measured]:
@@ -107,14 +134,11 @@ def _of_the_whole(
     rule = rules.get("input_sensitivity")
     sensitivity = input_sensitivity(sides, cases[-1], rule.limit if rule else 0.0)
     vacuous = vacuous_limits(sides, cases, gates)
-    identical = identical_sides(sides.record, outcomes)
     held = f"a shuffled output would hold {', '.join(vacuous)}; set a tighter limit"
-    alike = "every value is the same to the last bit: the export is compared with itself"
     return {
         "input_sensitivity": Measured(sensitivity.value, sensitivity.message),
-        "signature_mismatches": Measured(len(sides.mismatches), "; ".join(sides.mismatches)),
         "vacuous_limits": Measured(len(vacuous), held if vacuous else ""),
-        "identical_sides": Measured(identical, alike if identical else ""),
+        **_of_both_sides(sides, outcomes),
     }
 
 

@@ -245,8 +245,11 @@ def _scatter(worst: Outcome | None) -> Scatter | None:
 
 def _with_commands(component: Component, given: Given) -> Component:
     """Return the same with the commands that run what failed again."""
+    on = ("--runtimes", component.runtime) if component.runtime else ()
     bad = [
-        item.model_copy(update={"replay": given.command("verify", "--case", item.worst_case)})
+        item.model_copy(
+            update={"replay": given.command("verify", *on, "--case", item.worst_case)}
+        )
         for item in component.bad_seeds
     ]
     causes = component.causes

@@ -22,6 +22,7 @@ from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.manifest import AdapterRecord, ComponentRecord, Manifest
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.models import ModelSet
+from vampnet_onnx.pipeline.version.session import Opened
 from vampnet_onnx.verify.numbers.metrics import nonfinite_message
 from vampnet_onnx.verify.numbers.ties import TokenDifferences, margin_words
 
@@ -31,6 +32,8 @@ Arrays = dict[str, np.ndarray]
 Outputs = Mapping[str, np.ndarray]
 RunExport = Callable[[Mapping[str, np.ndarray]], Arrays]
 """Computes the outputs of an exported component from its inputs, both by name."""
+OpenComponent = Callable[[ComponentRecord], Opened]
+"""Opens the file of a component."""
 
 Scores = dict[str, np.ndarray]
 """How likely tokens are, by network: nats a code, float64 [B]."""
@@ -326,8 +329,14 @@ class Subject:
         record: ComponentRecord,
         adapters: Sequence[AdapterRecord],
         runtime: Runtime,
+        *,
+        opened_by: OpenComponent | None = None,
     ) -> RunExport:
-        """Return what runs a whole on the artifacts, with adapters switched on."""
+        """Return what runs a whole on the artifacts, with adapters switched on.
+
+        Args:
+            opened_by: opens components in the place of the runtime.
+        """
         raise NotImplementedError
 
 

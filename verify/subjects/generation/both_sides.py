@@ -23,7 +23,13 @@ from vampnet_onnx.pipeline.steps.noise import PhiloxNoise
 from vampnet_onnx.pipeline.steps.variation import vamp
 from vampnet_onnx.pipeline.vamp import VampPipeline
 from vampnet_onnx.pipeline.version.session import Graph
-from vampnet_onnx.verify.subjects.case import Arrays, Computed, Outputs, RunExport
+from vampnet_onnx.verify.subjects.case import (
+    Arrays,
+    Computed,
+    OpenComponent,
+    Outputs,
+    RunExport,
+)
 from vampnet_onnx.verify.subjects.codec import codec_of
 from vampnet_onnx.verify.subjects.decisions import Decisions
 from vampnet_onnx.verify.subjects.sampler import sampling_margins
@@ -37,9 +43,14 @@ def exported_generation(
     *,
     adapters: Sequence[AdapterRecord] = (),
     runtime: Runtime | None = None,
+    opened_by: OpenComponent | None = None,
 ) -> RunExport:
-    """Return what generates on opened artifacts; inputs and outputs as `run_generation`."""
-    pipeline = VampPipeline(artifacts, runtime)
+    """Return what generates on opened artifacts; inputs and outputs as `run_generation`.
+
+    Args:
+        opened_by: opens components in the place of the runtime.
+    """
+    pipeline = VampPipeline(artifacts, runtime, opened_by=opened_by)
     parts = pipeline.components
     parts.use_adapters(adapters)
 

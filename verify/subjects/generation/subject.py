@@ -19,6 +19,7 @@ from vampnet_onnx.verify.subjects.case import (
     Case,
     Comparison,
     Computed,
+    OpenComponent,
     Outputs,
     RunExport,
     Subject,
@@ -114,9 +115,13 @@ class Generation(Subject):
         record: ComponentRecord,
         adapters: Sequence[AdapterRecord],
         runtime: Runtime,
+        *,
+        opened_by: OpenComponent | None = None,
     ) -> RunExport:
         """Return what generates on the pipeline."""
-        return exported_generation(artifacts, record, adapters=adapters, runtime=runtime)
+        return exported_generation(
+            artifacts, record, adapters=adapters, runtime=runtime, opened_by=opened_by
+        )
 
     def _parts(self, manifest: Manifest) -> list[ComponentRecord]:
         return parts_there(manifest, (*self.needs, _FINE))

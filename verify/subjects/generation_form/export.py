@@ -10,7 +10,7 @@ from vampnet_onnx.pipeline.steps.codec import encode_stream
 from vampnet_onnx.pipeline.steps.streaming import joined
 from vampnet_onnx.pipeline.steps.variation import vamp
 from vampnet_onnx.pipeline.vamp import VampPipeline
-from vampnet_onnx.verify.subjects.case import Arrays, Outputs, RunExport
+from vampnet_onnx.verify.subjects.case import Arrays, OpenComponent, Outputs, RunExport
 
 from .plan import NoiseOfEach, excerpts, mask_of, options
 
@@ -21,11 +21,16 @@ def generation_in_form(
     *,
     adapters: Sequence[AdapterRecord] = (),
     runtime: Runtime | None = None,
+    opened_by: OpenComponent | None = None,
 ) -> RunExport:
-    """Return what generates in the form of a record, as `generate_in_torch` does."""
+    """Return what generates in the form of a record, as `generate_in_torch` does.
+
+    Args:
+        opened_by: opens components in the place of the runtime.
+    """
     form = record.variant  # of files; bf16 is what the runtime makes of those in float32
     variant = FLOAT32 if form == BFLOAT16 else form
-    pipeline = VampPipeline(artifacts, runtime, variant=variant)
+    pipeline = VampPipeline(artifacts, runtime, variant=variant, opened_by=opened_by)
     parts = pipeline.components
     parts.use_adapters(adapters)
 

@@ -23,6 +23,7 @@ from vampnet_onnx.verify.subjects.case import (
     Case,
     Comparison,
     Computed,
+    OpenComponent,
     Outputs,
     RunExport,
     Subject,
@@ -143,9 +144,13 @@ class GenerationInForm(Subject):
         record: ComponentRecord,
         adapters: Sequence[AdapterRecord],
         runtime: Runtime,
+        *,
+        opened_by: OpenComponent | None = None,
     ) -> RunExport:
         """Return what generates on the pipeline in this form."""
-        return generation_in_form(artifacts, record, adapters=adapters, runtime=runtime)
+        return generation_in_form(
+            artifacts, record, adapters=adapters, runtime=runtime, opened_by=opened_by
+        )
 
     def _parts(self, manifest: Manifest) -> list[ComponentRecord]:
         return parts_there(manifest, (*self.needs, variant_of(_FINE, self.form)))

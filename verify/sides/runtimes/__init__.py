@@ -1,0 +1,1 @@
+"""What runs exported files in the execution matrix: one interface, a file a kind of it."""

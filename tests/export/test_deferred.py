@@ -52,16 +52,16 @@ def test_nothing_is_computed_before_it_is_asked_for() -> None:
     "ask, said",
     [
         (lambda value: value.add_(1), "in place"),
-        (lambda value: value.sum().item(), "looks at|DataDependent|data-dependent"),
-        (lambda value: bool((value == 0).any()), "looks at|DataDependent|data-dependent"),
+        (lambda value: value.sum().item(), "looks at"),
+        (lambda value: bool((value == 0).any()), "looks at"),
     ],
     ids=["in place", "a number", "a branch"],
 )
 def test_a_pass_that_looks_at_a_value_or_changes_it_in_place_stops(ask, said: str) -> None:  # type: ignore[no-untyped-def]
     weight = deferred(nn.Linear(2, 2).requires_grad_(False)).weight
-    with pytest.raises(Exception) as caught:
+    with pytest.raises(TypeError) as caught:
         ask(weight)
-    assert any(word in f"{type(caught.value)} {caught.value}" for word in said.split("|"))
+    assert said in str(caught.value)
 
 
 def test_a_module_without_values_keeps_shapes_types_and_strides() -> None:

@@ -24,7 +24,7 @@ _MOST_CASES = 1000  # in a table of the page; the JSON has all of them
 _MOST_RUNS = 6  # in the table of headroom in Markdown; the page draws more
 _MOST_ROWS = 16  # components above the fold of Markdown; the details below have all
 _MOST_NOTES, _MOST_FOUND, _MOST_GATES = 6, 8, 2  # in a comment
-_TITLES = {"verify": "held to its checkpoint", "compare": "held to the last verified version"}
+_TITLES = {"verify": "Against its checkpoint", "compare": "Against the last verified version"}
 _MARKS = {
     Verdict.PASS: "✅ PASS",
     Verdict.AMBIGUOUS: "⚠️ AMBIGUOUS",

@@ -53,7 +53,7 @@ def comparison_report(
                 for name in side.changed
             ),
             *(f"{tool} {was} is now {now}" for tool, (was, now) in found.toolchain.items()),
-            *(["made from other checkpoint files"] if found.sources_differ else []),
+            *([_other_sources(old.manifest, new.manifest)] if found.sources_differ else []),
             *(f"{name} is new, and was compared with nothing" for name in found.only_new),
             *(
                 [f"the adapter {adapter} was switched on in the new version"]
@@ -71,6 +71,12 @@ def comparison_report(
             started, new.folder, old.version if read_verification(old.folder) else ""
         ),
     )
+
+
+def _other_sources(old: Manifest, new: Manifest) -> str:
+    known = {source.sha256 for source in old.sources}
+    others = [source.name for source in new.sources if source.sha256 not in known]
+    return f"made from another {', '.join(others)}" if others else "made from fewer files"
 
 
 def _component(

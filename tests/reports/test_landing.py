@@ -78,10 +78,12 @@ def test_a_command_without_a_report_has_failed_and_its_log_says_why(tmp_path: Pa
     }
     assert "it left no report, and no error" in comment
     (tmp_path / "verify.log").write_text("error: old\nerror: no such folder\nlast\n")
-    assert "FAIL. verify: no such folder\n" in landed(tmp_path)[1]
+    assert (
+        "### ❌ FAIL: Against its checkpoint, verify: no such folder\n" in landed(tmp_path)[1]
+    )
     (tmp_path / "export.log").write_text("  coarse\nerror: a @team | `bad` file\n")
     comment = landed(tmp_path)[1]
-    assert "FAIL. export: a @<!-- -->team \\| \\`bad\\` file\n" in comment
+    assert ": Against its checkpoint, export: a @<!-- -->team \\| \\`bad\\` file\n" in comment
     put(tmp_path, verify=passing_report())
     (tmp_path / "baseline.log").write_text("error: no release\n")
     landing, comment, _ = landed(tmp_path, departures="tell")

@@ -101,6 +101,37 @@ def test_every_input_of_the_action_says_what_it_is() -> None:
         assert ("shell" in step) == ("run" in step)
 
 
+@pytest.mark.parametrize(
+    "index, cuda, code, told",
+    [
+        ("", "", 0, ""),
+        ("", "12.8", 0, "::warning::"),
+        ("http://cpu.invalid/whl", "", 0, "--extra-index-url http://cpu.invalid/whl"),
+        ("http://cpu.invalid/whl", "12.8", 1, "::error::"),
+    ],
+)
+def test_cpu_wheels_of_torch_are_asked_for_and_held_to(
+    tmp_path: Path, index: str, cuda: str, code: int, told: str
+) -> None:
+    """The line that installs runs with programs that say what they were asked."""
+    (step,) = (s for s in steps_of(ROOT / "action.yml") if s.get("id") == "install")
+    for name in ("python", "vampnet-onnx"):
+        (tmp_path / name).write_text(
+            f"#!/bin/sh\ncase $1 in -c) echo '{cuda}';; *) echo {name} \"$@\";; esac\n"
+        )
+        (tmp_path / name).chmod(0o755)
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GITHUB_ACTION_PATH": "/an action"}
+    env |= {"CONSTRAINTS": "pins.txt", "TORCH_INDEX_URL": index}
+    line = ["bash", "-eo", "pipefail", "-c", step["run"]]
+    done = subprocess.run(line, env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == code and told in done.stdout
+    assert done.stdout.startswith("python -m pip install -c pins.txt")
+    assert "/an action[export]" in done.stdout and (
+        "--extra-index-url" in done.stdout
+    ) == bool(index)
+    assert ("vampnet-onnx doctor" in done.stdout) == (code == 0)
+
+
 def test_every_session_that_a_workflow_calls_is_there() -> None:
     sessions = {
         node.name
@@ -288,11 +319,11 @@ def test_a_run_of_the_main_branch_makes_the_baseline(place: Place, kept: Path) -
     assert float(done.outputs["headroom"]) > 1
     assert (place.workspace / done.outputs["artifacts"] / "manifest.json").is_file()
     assert "no verified version to compare with yet" in done.summary
-    report = done.artifacts["vampnet-onnx-report"]
+    report = done.artifacts["vampnet-onnx-report"] / "report"
     badge = json.loads((report / "badge.json").read_text("utf-8"))
     assert badge["schemaVersion"] == 1 and badge["color"] == "brightgreen"
     assert badge["message"].startswith("PASS, ") and "to spare" in badge["message"]
-    for name in ("verify/report.html", "verify/junit.xml", "export.log", "history.jsonl"):
+    for name in ("verify/report.html", "verify/junit.xml", "export.log", "outcome.env"):
         assert (report / name).is_file()
     assert not place.github.comments and "vampnet-onnx-versions" not in done.artifacts
     caches = {
@@ -301,8 +332,8 @@ def test_a_run_of_the_main_branch_makes_the_baseline(place: Place, kept: Path) -
     assert caches >= {"vampnet-onnx-graphs", "vampnet-onnx-baseline-vampnet-onnx"}
     again = place.push()
     assert again.outputs["compare"] == "PASS"
-    lines = (again.artifacts["vampnet-onnx-report"] / "history.jsonl").read_text("utf-8")
-    assert len(lines.splitlines()) == 2
+    history = again.artifacts["vampnet-onnx-report"] / "artifacts" / "mine" / "history.jsonl"
+    assert len(history.read_text("utf-8").splitlines()) == 2
     assert again.outcomes["Make this version the next baseline"] == "success"
     assert again.outcomes["Keep the baseline"] == "skipped"  # it is the one that is kept
     assert again.outcomes["Keep graphs"] == "skipped"
@@ -332,7 +363,7 @@ def test_a_damaged_checkpoint_is_named_on_the_pull_request(later: Place, cli: Cl
     assert "relative_l2 is 0." in much and "must be at most 1e-5" in much
     assert "last verified version: made from another coarse.pth" in later.comment
     assert "Meant: give this pull request the label 'new checkpoint', and" in later.comment
-    report = done.artifacts["vampnet-onnx-report"]
+    report = done.artifacts["vampnet-onnx-report"] / "report"
     assert json.loads((report / "badge.json").read_text("utf-8"))["color"] == "red"
     assert 'failures="1"' in (report / "compare" / "junit.xml").read_text("utf-8")
 
@@ -382,7 +413,7 @@ def test_a_checkpoint_that_cannot_be_read_is_told(later: Place) -> None:
     done = later.pull(unreadable)
     assert done.failed and done.outcomes[BEFORE_VERIFY] == "skipped"
     assert "Against its checkpoint, export: checkpoints/mine/coarse.pth: " in later.comment
-    assert done.artifacts["vampnet-onnx-report"].joinpath("export.log").is_file()
+    assert (done.artifacts["vampnet-onnx-report"] / "report" / "export.log").is_file()
 
 
 def test_a_fork_has_the_summary_and_the_comment_of_the_second_workflow(later: Place) -> None:

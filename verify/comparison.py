@@ -54,6 +54,7 @@ def comparison_report(
             ),
             *(f"{tool} {was} is now {now}" for tool, (was, now) in found.toolchain.items()),
             *([_other_sources(old.manifest, new.manifest)] if found.sources_differ else []),
+            *_other_exporter(old.manifest, new.manifest),
             *(f"{name} is new, and was compared with nothing" for name in found.only_new),
             *(
                 [f"the adapter {adapter} was switched on in the new version"]
@@ -71,6 +72,11 @@ def comparison_report(
             started, new.folder, old.version if read_verification(old.folder) else ""
         ),
     )
+
+
+def _other_exporter(old: Manifest, new: Manifest) -> list[str]:
+    other = old.source != new.source
+    return ["exported by another version of vampnet-onnx"] if other else []
 
 
 def _other_sources(old: Manifest, new: Manifest) -> str:

@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from tests.support.checked import weights_of
 from tests.support.command_line import Cli, refused, vouch_for
 from tests.support.exports import without
+from tests.support.versions import edit
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.reports import read_report
 from vampnet_onnx.reports.render import FILES
@@ -114,6 +115,9 @@ def test_a_report_of_a_comparison_names_the_module_and_the_command(
     assert all(
         part.told == ["the files are the same, byte for byte"] for part in report.components
     )
+    assert not report.notes
+    edit(new, lambda manifest: manifest.update(source="0" * 64))
+    edit(new, lambda manifest: manifest["sources"][0].update(sha256="0" * 64))
     model, module = onnx.load(new / "coarse.onnx"), "transformer.layers.0.feed_forward.w_1"
     weight = weights_of(model, f"{module}.weight")
     array = numpy_helper.to_array(weight) * np.float32(1.01)
@@ -123,6 +127,10 @@ def test_a_report_of_a_comparison_names_the_module_and_the_command(
     assert shown.code == 1 and f"{out / FILES['html']} (in place of" in shown.out
     report = read_report(out / FILES["json"])
     assert report.verdict == "FAIL" and "departs from the old one in coarse." in str(report)
+    assert report.notes[-2:] == [
+        f"made from another {report.sources[0].name}",
+        "exported by another version of vampnet-onnx",
+    ]
     (cause,) = (cause for part in report.components for cause in part.causes)
     assert cause.module == module and "scaled by 1.01" in cause.what
     (part,) = (part for part in report.components if part.verdict == "FAIL")

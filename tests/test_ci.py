@@ -30,7 +30,7 @@ from tests.support.command_line import ROOT, Cli, vouch_for
 from tests.support.github_server import REPO, TOKEN, GitHubServer, serve_github
 from tests.support.served import Served
 from vampnet_onnx.configs import config as config_module
-from vampnet_onnx.verify import standing
+from vampnet_onnx.configs import verification
 
 DOCS = ROOT / "docs" / "ci"
 OWN = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -185,7 +185,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
         return values
 
     monkeypatch.setattr(config_module, "shipped", smaller)
-    monkeypatch.setattr(standing, "shipped", smaller)
+    monkeypatch.setattr(verification, "shipped", smaller)
 
 
 class Place:

@@ -25,6 +25,10 @@ _ORT_FILES = (
     "ort.wasm.min.mjs",
     "ort-wasm-simd-threaded.mjs",
     "ort-wasm-simd-threaded.wasm",
+    # With WebGPU.
+    "ort.all.min.mjs",
+    "ort-wasm-simd-threaded.jsep.mjs",
+    "ort-wasm-simd-threaded.jsep.wasm",
 )
 _TYPES = {
     ".html": "text/html; charset=utf-8",

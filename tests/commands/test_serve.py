@@ -13,9 +13,11 @@ from vampnet_onnx.configs.artifacts import Artifacts
 def test_a_page_is_served_until_an_interrupt(
     generator_artifacts: Artifacts, tmp_path: Path
 ) -> None:
-    for name in ("ort.wasm.min", "ort-wasm-simd-threaded"):
-        (tmp_path / f"{name}.mjs").touch()
-    (tmp_path / "ort-wasm-simd-threaded.wasm").touch()
+    for build in ("ort-wasm-simd-threaded", "ort-wasm-simd-threaded.jsep"):
+        (tmp_path / f"{build}.mjs").touch()
+        (tmp_path / f"{build}.wasm").touch()
+    for module in ("ort.wasm.min.mjs", "ort.all.min.mjs"):
+        (tmp_path / module).touch()
     options = ("--port", 0, "--ort-web", tmp_path)
     with process("serve", generator_artifacts.folder, *options) as running:
         assert running.stdout is not None

@@ -10,6 +10,7 @@ import { openInWorker } from "../src/in-worker.js";
 
 const ARTIFACTS = "/artifacts/";
 const ORT = "/ort/ort.wasm.min.mjs";
+const ORT_WITH_WEBGPU = "/ort/ort.all.min.mjs";
 
 /**
  * @template {HTMLElement} T
@@ -44,14 +45,23 @@ async function tried(act) {
   }
 }
 
+/** Where the address says that the transformers run: "webgpu", "wasm", or null. */
+const askedOn = () => new URLSearchParams(location.search).get("on");
+
 /** Open the artifacts, and what the address asks for. */
 async function begin() {
   const worker = new Worker(new URL("../src/worker.js", import.meta.url), { type: "module" });
-  player = await openInWorker(worker, ARTIFACTS, ORT);
+  const { name: adapter, use: webgpu } = await graphics();
+  player = await openInWorker(worker, ARTIFACTS, webgpu ? ORT_WITH_WEBGPU : ORT, { webgpu });
   const threads = player.threads === 1 ? "one thread" : `${player.threads} threads`;
   at("version").textContent =
     `${player.model}, version ${player.sha256.slice(0, 12)}, ${player.codec.sampleRate} Hz; computes in` +
-    ` WebAssembly on ${threads}`;
+    ` WebAssembly on ${threads}${webgpu ? `, coarse and c2f on WebGPU (${adapter})` : ""}`;
+  at("elsewhere").hidden = !adapter;
+  at("elsewhere").textContent = webgpu ? "Compute all in WebAssembly" : `Use WebGPU (${adapter})`;
+  at("elsewhere").addEventListener("click", () => {
+    location.search = `?on=${webgpu ? "wasm" : "webgpu"}`;
+  });
   build(at("fields"), player.generationDefaults);
   const asked = new URLSearchParams(location.hash.slice(1));
   const version = asked.get("version");
@@ -64,6 +74,26 @@ async function begin() {
         " the music will be another; serve that version",
     );
   }
+  if (askedOn() === "webgpu" && !webgpu) {
+    throw new Error(
+      "the link was made on WebGPU, for which this browser has no adapter: this page computes in WebAssembly," +
+        " and where two codes are equally likely it may take the other",
+    );
+  }
+}
+
+/**
+ * Say whether the transformers run on WebGPU: where there is an adapter that is no software, and
+ * where the address does not say.
+ */
+async function graphics() {
+  const asked = askedOn();
+  const adapter = await /** @type {any} */ (navigator).gpu?.requestAdapter();
+  if (!adapter) return { name: "", use: false };
+  const { vendor, architecture, isFallbackAdapter } = adapter.info;
+  const software = isFallbackAdapter ?? adapter.isFallbackAdapter ?? false;
+  const name = [vendor, architecture].filter(Boolean).join(" ") || "an adapter without a name";
+  return { name: software ? `${name}, in software` : name, use: asked ? asked === "webgpu" : !software };
 }
 
 /** @param {Clip} found */
@@ -149,7 +179,8 @@ function show(made, seconds) {
   const address = new URLSearchParams(Object.entries(read()).map(([name, value]) => [name, String(value)]));
   address.set("version", player.sha256);
   if (clip.name === "example") address.set("clip", "example");
-  history.replaceState(null, "", `#${address}`);
+  const on = player.webgpu ? "?on=webgpu" : "?on=wasm"; // sums of another order: a tie may fall the other way
+  history.replaceState(null, "", `${on}#${address}`);
   // For whoever looks closer in the console.
   Object.assign(globalThis, { made });
 }

@@ -18,10 +18,11 @@ import { InputError } from "./errors.js";
  * @param {Worker} worker
  * @param {string} where address of the folder
  * @param {string} ort address of onnxruntime-web's module, beside its WebAssembly
- * @param {{threads?: number} & Run} [options] of WebAssembly;
- *   left out, half of the cores and 4 at most, 1 where the page is not isolated
+ * @param {{threads?: number, webgpu?: boolean} & Run} [options] threads of WebAssembly, left out
+ *   half of the cores and 4 at most, 1 where the page is not isolated; and whether the generators
+ *   run on WebGPU, which `ort` must have then (ort.all.min.mjs), and the browser an adapter for
  */
-export async function openInWorker(worker, where, ort, { threads = 0, ...run } = {}) {
+export async function openInWorker(worker, where, ort, { threads = 0, webgpu = false, ...run } = {}) {
   let calls = 0;
   /** @type {Map<number, {resolve: (value: any) => void, reject: (error: Error) => void, run: Run}>} */
   const waiting = new Map();
@@ -45,9 +46,10 @@ export async function openInWorker(worker, where, ort, { threads = 0, ...run } =
       run.signal?.addEventListener("abort", () => worker.postMessage({ id, call: "cancel" }));
       worker.postMessage({ id, call, given });
     });
-  const facts = await ask("open", { where: absolute(where), ort: absolute(ort), threads }, run);
+  const facts = await ask("open", { where: absolute(where), ort: absolute(ort), threads, webgpu }, run);
   return {
     .../** @type {Pick<import("./index.js").Player, "model" | "sha256" | "rates" | "codec" | "generationDefaults"> & {threads: number}} */ (facts),
+    webgpu,
     /** @type {import("./index.js").Player["vary"]} */
     vary: (samples, rate, { progress, signal, ...options } = {}) =>
       ask("vary", { samples, rate, options }, { progress, signal }),

@@ -43,11 +43,13 @@ export { InputError };
  * Open a version.
  * @param {string | URL} where an address, or in Node a folder, that holds a manifest.json
  * @param {import("./sessions.js").Ort} ort onnxruntime-web or onnxruntime-node
- * @param {{signal?: AbortSignal, sessionOptions?: import("./sessions.js").SessionOptions}} [more]
+ * @param {{signal?: AbortSignal, sessionOptions?: import("./sessions.js").SessionOptions,
+ *   generatorOptions?: import("./sessions.js").SessionOptions}} [more]
+ *   options of all sessions, and in place of them those of the generators, such as WebGPU
  * @throws {InputError} there is no version, or one of another schema
  */
-export async function open(where, ort, { signal, sessionOptions = {} } = {}) {
-  return new Player(await openVersion(where, signal), ort, sessionOptions);
+export async function open(where, ort, { signal, sessionOptions = {}, generatorOptions = sessionOptions } = {}) {
+  return new Player(await openVersion(where, signal), ort, sessionOptions, generatorOptions);
 }
 
 /** A version that is open; its components are loaded when they are first needed. */
@@ -59,10 +61,11 @@ export class Player {
    * @param {import("./version.js").Version} version
    * @param {import("./sessions.js").Ort} ort
    * @param {import("./sessions.js").SessionOptions} sessionOptions
+   * @param {import("./sessions.js").SessionOptions} generatorOptions
    */
-  constructor(version, ort, sessionOptions) {
+  constructor(version, ort, sessionOptions, generatorOptions) {
     this.#version = version;
-    this.#sessions = new Sessions(version, ort, sessionOptions);
+    this.#sessions = new Sessions(version, ort, sessionOptions, generatorOptions);
     const { codebookSize, codebooks } = version.codec;
     for (const id of ["coarse.generator", "c2f.generator"].filter((id) => version.ids.includes(id))) {
       const part = version.component(id);

@@ -16,17 +16,20 @@ export class Sessions {
   #version;
   #ort;
   #options;
+  #generatorOptions;
   /** @type {Map<string, Promise<Session>>} */ #open = new Map();
 
   /**
    * @param {import("./version.js").Version} version
    * @param {Ort} ort
    * @param {SessionOptions} options
+   * @param {SessionOptions} generatorOptions of the generators, in place of those
    */
-  constructor(version, ort, options) {
+  constructor(version, ort, options, generatorOptions) {
     this.#version = version;
     this.#ort = ort;
     this.#options = options;
+    this.#generatorOptions = generatorOptions;
   }
 
   /**
@@ -95,8 +98,9 @@ export class Sessions {
       data ? this.#version.file(data, signal) : null,
     ]);
     const externalData = data && outside ? [{ path: data.name, data: outside }] : [];
+    const options = id.endsWith(".generator") ? this.#generatorOptions : this.#options;
     try {
-      return await this.#ort.InferenceSession.create(graph, { ...this.#options, externalData });
+      return await this.#ort.InferenceSession.create(graph, { ...options, externalData });
     } catch (error) {
       throw new InputError(
         `${id}: this runtime cannot load ${file.name} (${said(error)}); ONNX Runtime 1.22 or newer` +

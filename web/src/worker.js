@@ -34,9 +34,13 @@ async function answer(call, given, run) {
     const cores = self.crossOriginIsolated ? Math.ceil(navigator.hardwareConcurrency / 2) : 1;
     const threads = given.threads || Math.min(4, cores);
     ort.env.wasm.numThreads = threads;
+    /** @returns {import("./sessions.js").SessionOptions} */
+    const on = (/** @type {string} */ provider) => ({ executionProviders: [provider], logSeverityLevel: 3 });
     player = await open(given.where, ort, {
       signal: run.signal,
-      sessionOptions: { executionProviders: ["wasm"], logSeverityLevel: 3 },
+      sessionOptions: on("wasm"),
+      // Alone: beside another one, a WebGPU that does not start would be left out in silence.
+      generatorOptions: on(given.webgpu ? "webgpu" : "wasm"),
     });
     const { model, sha256, rates, codec, generationDefaults } = player;
     return { model, sha256, rates, codec, generationDefaults, threads };

@@ -14,10 +14,17 @@ import { fileURLToPath } from "node:url";
 const { VAMPNET_ONNX_WEB_SET: SET = "", VAMPNET_ONNX_WEB_SHOTS: SHOTS } = process.env;
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const skip = existsSync(CHROMIUM) ? false : `${CHROMIUM} is not there: apt-get install chromium`;
+const NO_GPU = ["--disable-gpu"];
+/** An adapter in software, which is slow, but computes what others do. */
+const SOFTWARE_GPU = [
+  "--enable-unsafe-webgpu",
+  "--enable-features=Vulkan",
+  "--use-vulkan=swiftshader",
+  "--use-webgpu-adapter=swiftshader",
+];
 const FLAGS = [
   "--headless",
   "--no-sandbox",
-  "--disable-gpu",
   "--disable-quic",
   "--no-first-run",
   "--disable-background-networking",
@@ -43,9 +50,9 @@ async function served() {
 }
 
 /** Drive a page by the browser's own protocol. */
-async function opened() {
+async function opened(graphics = NO_GPU) {
   const folder = await mkdtemp(join(tmpdir(), "chromium-"));
-  const browser = spawn(CHROMIUM, [...FLAGS, `--user-data-dir=${folder}`, "about:blank"]);
+  const browser = spawn(CHROMIUM, [...FLAGS, ...graphics, `--user-data-dir=${folder}`, "about:blank"]);
   /** @type {string} */
   const where = await new Promise((resolve, reject) => {
     let told = "";
@@ -166,5 +173,57 @@ test("a clip in, Python's tokens out", { skip }, async () => {
   } finally {
     end();
     await close();
+  }
+});
+
+test("the transformers on WebGPU, said on the page, with the tokens of WebAssembly", { skip }, async () => {
+  const { clip } = JSON.parse(await readFile(join(SET, "cases.json"), "utf8"))[0];
+  const { address: page, end } = await served();
+  const { ask, run, until, close, problems } = await opened(SOFTWARE_GPU);
+  const text = (id) => run(`document.getElementById('${id}').textContent`);
+  const made = async (search) => {
+    const options = "seed=5&sampling_steps=2&coarse_only=true";
+    await ask("Page.navigate", { url: "about:blank" });
+    await ask("Page.navigate", { url: `${page}demo/index.html${search}#${options}` });
+    await until(READY);
+    assert.equal(await text("problem"), "");
+    const { root } = await ask("DOM.getDocument");
+    const { nodeId } = await ask("DOM.querySelector", { nodeId: root.nodeId, selector: "#file" });
+    await ask("DOM.setFileInputFiles", { nodeId, files: [join(SET, clip)] });
+    await until("document.getElementById('go').disabled === false");
+    await run("document.getElementById('go').click()");
+    await until(DONE);
+    assert.equal(await text("problem"), "");
+    return {
+      tokens: await run("[...made.tokens[0].data]"),
+      where: await text("version"),
+      other: await text("elsewhere"),
+      search: await run("location.search"),
+    };
+  };
+  try {
+    const software = await made("");
+    assert.doesNotMatch(software.where, /WebGPU/); // an adapter in software is not taken unasked
+    assert.match(software.other, /^Use WebGPU \(.*in software\)$/);
+    assert.equal(software.search, "?on=wasm");
+    const gpu = await made("?on=webgpu");
+    assert.match(gpu.where, /coarse and c2f on WebGPU \(.*swiftshader/);
+    assert.equal(gpu.search, "?on=webgpu");
+    assert.deepEqual(gpu.tokens, software.tokens);
+    assert.deepEqual(problems, []);
+  } finally {
+    end();
+    await close();
+  }
+  const plain = await opened();
+  const again = await served();
+  try {
+    await plain.ask("Page.navigate", { url: `${again.address}demo/index.html?on=webgpu` });
+    await plain.until("document.body?.dataset.ready === 'true'");
+    assert.match(await plain.run("document.getElementById('problem').textContent"), /has no adapter/);
+    assert.equal(await plain.run("document.getElementById('elsewhere').hidden"), true);
+  } finally {
+    again.end();
+    await plain.close();
   }
 });

@@ -17,6 +17,7 @@ from vampnet_onnx.configs.verification import (
     Matrix,
     Verification,
     missing_cases,
+    read_verification,
     withdraw_verification,
     write_verification,
 )
@@ -76,7 +77,10 @@ def settle(
             gone = withdraw_verification(folder)
             return "no longer counts as verified" if gone else "does not count as verified"
         if reasons:
-            return f"earns no {VERIFICATION_NAME}: {'; '.join(reasons)}"
+            why = "; ".join(reasons)
+            if read_verification(folder):
+                return f"counts as verified from before; this run alone would not do: {why}"
+            return f"earns no {VERIFICATION_NAME}: {why}"
         write_verification(folder, _verification(folder, report, matrix))
     except InputError as error:
         return f"its {VERIFICATION_NAME} stays as it is: {error}"

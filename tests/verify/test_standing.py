@@ -79,8 +79,8 @@ def test_a_pass_is_written_a_fail_takes_it_back_and_less_leaves_it(folder: Path)
     assert "counts as verified" in settle(folder, report(), matrix=WHOLE, reasons=[])
     found = read_verification(folder)
     assert found is not None and [gate.component for gate in found.gates] == ["coarse"] * 4
-    settle(folder, report(), matrix=WHOLE, reasons=["half of it"])
-    assert read_verification(folder) == found
+    said = settle(folder, report(), matrix=WHOLE, reasons=["half of it"])
+    assert read_verification(folder) == found and "verified from before" in said
     assert "no longer" in settle(
         folder, failing_report(), matrix=WHOLE, reasons=["half of it"]
     )

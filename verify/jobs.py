@@ -171,7 +171,7 @@ def verify_export(
             progress=progress,
         )
         report = report.model_copy(update={"run": told_run(started, source, "", names)})
-        settled(artifacts.folder, "was run on other runtimes, and counts as what it did")
+        settled(artifacts.folder, "was run elsewhere; what it counts as stays as it is")
         return report
     with _oracle(
         reference, upstream_python, checkpoints, matrix.threads, tuple(seeds or ())
@@ -219,7 +219,7 @@ def verify_export(
         reasons = reasons or shortfalls(report, artifacts.manifest, matrix, gates)
         told = settle(folder, report, matrix=matrix, reasons=reasons)
     else:
-        told = f"is found on {asked}, and counts as what it did"
+        told = f"was run on {asked}; what it counts as stays as it is"
     if artifacts.version:
         told += f"; {history.keep(line)}"
     settled(folder, told)

@@ -113,7 +113,7 @@ def test_verify_runs_the_same_cases_there_and_says_so(
     assert result.code == 0
     assert "coarse on OpenVINO on the CPU, in float32" in result.json["notes"]
     assert any(note.startswith("sampler on the CPU, for") for note in result.json["notes"])
-    assert "counts as what it did" in result.json["standing"]
+    assert "what it counts as stays as it is" in result.json["standing"]
 
 
 def test_a_walk_runs_every_part_there_and_so_does_the_bundle_it_writes(

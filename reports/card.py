@@ -63,6 +63,7 @@ def render_card(manifest: Manifest, report: Report, licence: Licence, place: Pla
         licence=licence,
         parts=parts,
         wholes=wholes,
+        bytes=sum(file.size for file in dict.fromkeys(manifest.files())),
         forms=sorted(filter(None, forms)),
         vamps=ids >= _VAMP,
         plays=ids >= _BROWSER,

@@ -13,7 +13,7 @@ import soundfile
 from tests.support.audio_files import RATE, tone
 from tests.support.command_line import Cli, refused
 from tests.support.documents import steps
-from tests.support.hub_server import Hub, own_world, serve
+from tests.support.hub_server import Hub, from_the_start, own_world, serve
 from tests.support.verified import verify_as_if
 from vampnet_onnx.configs.cache import FOLDER_VARIABLE
 
@@ -35,7 +35,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         own_world(monkeypatch, tmp_path / "hf-home"),
         serve(Hub("somebody/music", {})) as served,
     ):
-        monkeypatch.setenv("HF_ENDPOINT", served.url)
+        from_the_start(monkeypatch, served)
         yield served
 
 

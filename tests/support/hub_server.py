@@ -150,6 +150,17 @@ def own_world(monkeypatch: pytest.MonkeyPatch, home: Path) -> Iterator[None]:
     assert not home.exists()
 
 
+def from_the_start(monkeypatch: pytest.MonkeyPatch, hub: Hub) -> None:
+    """Make a hub the one that the library was told of when it was imported.
+
+    The oldest one that we take reads what a commit answers by that.
+    """
+    template = f"{hub.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+    monkeypatch.setenv("HF_ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+
+
 class _Handler(BaseHTTPRequestHandler):
     hub: Hub
     protocol_version = "HTTP/1.1"

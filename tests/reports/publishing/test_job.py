@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import files_below
-from tests.support.hub_server import COMMIT, Hub, own_world, serve
+from tests.support.hub_server import COMMIT, Hub, from_the_start, own_world, serve
 from tests.support.verified import verify_as_if
 from tests.support.versions import published as version_made
 from vampnet_onnx.configs.artifacts import open_artifacts
@@ -56,7 +56,7 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
         own_world(monkeypatch, tmp_path / "hf-home"),
         serve(Hub("somebody/music", made, {*made})) as served,
     ):
-        monkeypatch.setenv("HF_ENDPOINT", served.url)
+        from_the_start(monkeypatch, served)
         monkeypatch.setattr(download, "_PAUSES", ())
         yield served
 

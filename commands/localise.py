@@ -229,8 +229,12 @@ def _print_end(walked: list[Located], wrong: list[Located]) -> None:
         out.print(line, style="red", markup=False)
     else:
         names = ", ".join(dict.fromkeys(found.component for found in walked))
-        style = "" if any(found.differs for found in walked) else "green"
+        differs = any(found.differs for found in walked)
+        style = "" if differs else "green"
         out.print(f"no module introduces an error: {names}", style=style, markup=False)
+        if not differs:
+            line = "on these inputs; some that show an error are named by verify, for --case"
+            out.print(f"  {line}", markup=False)
 
 
 def _error(value: float) -> str:

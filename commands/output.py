@@ -150,10 +150,12 @@ def print_verdict(result: Report) -> None:
         for cause in part.causes:
             out.print(f"    {describe_cause(cause)}", style="red", markup=False)
             out.print(f"      {cause.command}", markup=False)
+        said = set[str]()
         for gate in part.gates:
             if gate.verdict == "FAIL":
                 where = f", in {gate.worst_case}" if gate.worst_case else ""
-                told = f": {gate.message}" if gate.message else ""
+                told = f": {gate.message}" if {gate.message} - said - {""} else ""
+                said.add(gate.message)  # one reason may break many gates
                 out.print(f"    {describe_gate(gate)}{where}{told}", markup=False)
     for note in result.notes:
         out.print(f"  {note}", markup=False)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .output import print_files
+from .output import out, print_files
 
 
 def report(
@@ -33,10 +33,13 @@ def report(
       vampnet-onnx report report/report.json --history artifacts/demo/history.jsonl
     """
     from vampnet_onnx.reports import read_report, write_reports
-    from vampnet_onnx.reports.trend import with_history
+    from vampnet_onnx.reports.trend import where_it_fell, with_history
 
     found = read_report(source)
     if history:
         found = with_history(found, history)
     files = write_reports(found, output or source.parent)
+    if history and found.trend:
+        told = where_it_fell(found.trend) or "headroom fell in no run, or recovered"
+        out.print(told, markup=False)
     print_files(files.values())

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.extras import require_export_tools
 from vampnet_onnx.configs.files import temporary_folder
 from vampnet_onnx.configs.interrupts import EXIT_CODE
@@ -24,6 +25,15 @@ def self_test(
         Path | None,
         typer.Option(metavar="DIR", help="Add the table to the report in this folder."),
     ] = None,
+    artifacts: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Plant one defect in a copy of these, and try nothing."
+        ),
+    ] = None,
+    keep: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where that copy stays.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Plant every defect we know how to make and see that the gates catch it.
@@ -33,10 +43,20 @@ def self_test(
     no alarm. Exit code 1 means that a defect slipped through, that a
     wrong module was named or an alarm was false.
 
-    Example:
+    With --only, --artifacts and --keep a copy of artifacts with that defect is left, for
+    which its manifest vouches: what an export with such a mistake looks like.
+
+    Examples:
       vampnet-onnx self-test --into report
+
+      vampnet-onnx self-test --only RowOfNaN --artifacts artifacts --keep broken
     """
     require_export_tools()
+    if (artifacts is None) != (keep is None) or (artifacts and len(only or ()) != 1):
+        raise InputError("--artifacts and --keep go together, with one defect: --only NAME")
+    if artifacts is not None and keep is not None:
+        _plant(artifacts, (only or [""])[0], keep, as_json=as_json)
+        return
     from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_set
     from vampnet_onnx.reports import read_report, require_report_place, write_reports
     from vampnet_onnx.verify.self_test.run import chosen_defects, run_self_test
@@ -74,3 +94,16 @@ def self_test(
         write_reports(existing.model_copy(update={"self_test": result}), into)
     right = all(trial.caught and trial.right for trial in trials)
     raise typer.Exit(0 if right and not alarms else 1)
+
+
+def _plant(artifacts: Path, name: str, keep: Path, *, as_json: bool) -> None:
+    """Leave a copy of artifacts with a defect in it."""
+    from vampnet_onnx.verify.self_test.planted import plant_copy
+    from vampnet_onnx.verify.self_test.run import chosen_defects
+
+    (defect,) = chosen_defects([name])
+    file = plant_copy(artifacts, defect, keep)
+    if as_json:
+        print_json({"defect": defect.name, "is": defect.description, "file": str(file)})
+    else:
+        out.print(f"  planted    {defect.name} in {file}: {defect.description}", markup=False)

@@ -190,6 +190,7 @@ def _differences(before: PastRun, run: PastRun) -> Iterator[str]:
             yield f"verified with {name} {is_}, was {was}"
     facts = (
         ("commit", before.commit[:10], run.commit[:10]),
+        ("manifest", before.fingerprint[:12], run.fingerprint[:12]),
         ("processor", before.processor, run.processor),
         ("reference", before.reference, run.reference),
         ("seeds", before.matrix.seeds, run.matrix.seeds),

@@ -478,8 +478,8 @@ def _cause(
     """Return why a component, or a whole, failed."""
     record, manifest = suspect.record, suspect.artifacts.manifest
     if subject_of(record).needs:
-        parts = {part.id for part in subject_of(record).parts(record, manifest)}
-        return consequence_of(found, [c for c in earlier if c.id in parts], given)
+        parts = [part.id for part in subject_of(record).parts(record, manifest)]
+        return consequence_of(found, parts, earlier, given)
     failed = {gate.name for gate in found.gates if gate.verdict is Verdict.FAIL}
     blamed = [m for name, seen in of_file.items() if name in failed for m in seen.modules]
     return find_cause(found, suspect, given, seconds, blamed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 _BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
@@ -16,23 +16,39 @@ _ROW = re.compile(r"^\| ([^|]+) \| `([^`]+)`([^|]*) \|$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Step:
-    """One command of a shell, or a whole snippet of Python, and its exit code."""
+    """One command of a shell, or a whole snippet of Python, and its exit code.
+
+    Attributes:
+        expected: lines of the block of text behind it, which a command's output has; an
+            ellipsis in one stands for anything.
+    """
 
     kind: str
     text: str
     line: int
     code: int = 0
+    expected: tuple[str, ...] = ()
 
 
 def steps(document: Path) -> Iterator[Step]:
     """Give every step of every block, in the order in which they stand."""
     text = document.read_text("utf-8")
+    before: Step | None = None
     for block in _BLOCK.finditer(text):
         line = text.count("\n", 0, block.start(2)) + 1
-        if block[1] == "sh":
-            yield from _commands(block[2], line)
-        else:
-            yield Step(block[1], block[2], line)
+        if block[1] == "text":
+            assert before is not None, f"{document}:{line}: output of no command"
+            before = replace(before, expected=tuple(block[2].splitlines()))
+            continue
+        made = (
+            _commands(block[2], line) if block[1] == "sh" else [Step(block[1], block[2], line)]
+        )
+        for step in made:
+            if before is not None:
+                yield before
+            before = step
+    if before is not None:
+        yield before
 
 
 def _commands(block: str, first: int) -> Iterator[Step]:

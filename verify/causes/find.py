@@ -155,21 +155,32 @@ def find_cause(
     )
 
 
-def consequence_of(found: Component, parts: Sequence[Component], given: Given) -> Cause:
+def consequence_of(
+    found: Component, parts: Sequence[str], verified: Sequence[Component], given: Given
+) -> Cause:
     """Say why a whole failed: since a part of it did, or where the sides part.
 
     Args:
-        parts: components at work in it, those that were verified.
+        parts: names of the components at work in it.
+        verified: components that were, before it.
     """
-    failed = [part.id for part in parts if part.verdict is Verdict.FAIL]
+    known = {part.id: part.verdict for part in verified}
+    failed = [name for name in parts if known.get(name) is Verdict.FAIL]
+    open_ = [name for name in parts if name not in known]
     worst = next((case for case in found.cases if case.id == found.worst_case), None)
+    said, again = worst.message if worst else "", ["--case", found.worst_case]
+    if open_ and not failed:
+        said = _joined(
+            said, f"whether a part of it fails by itself ({', '.join(open_)}) is open"
+        )
+        again = [word for name in open_ for word in ("--component", name)]
     return Cause(
         component=found.id,
         case=found.worst_case,
-        what=worst.message if worst else "",
+        what=said,
         consequence_of=failed[0] if failed else "",
         others=failed[1:],
-        command=given.command("verify", "--case", found.worst_case),
+        command=given.command("verify", *again),
     )
 
 

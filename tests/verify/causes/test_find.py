@@ -113,8 +113,15 @@ def test_a_search_that_runs_out_of_time_says_so_and_how_to_go_on(
 def test_a_whole_fails_since_a_part_does_or_says_where_the_sides_part() -> None:
     case = "generation/seed=0/batch=2/length=40/codebooks=3/published"
     whole = report("generation", case, message="first difference, an error: step 2 of 8")
-    after = consequence_of(whole, [report("coarse", CASE)], Given(Path("v1")))
+    parts, given, coarse = ["coarse", "sampler"], Given(Path("v1")), report("coarse", CASE)
+    after = consequence_of(whole, parts, [coarse], given)
     assert after.consequence_of == "coarse"
-    alone = consequence_of(whole, [], Given(Path("v1")))
-    assert not alone.consequence_of and "step 2 of 8" in alone.what
-    assert alone.command == f"vampnet-onnx verify v1 --report report-again --case {case}"
+    sound = coarse.model_copy(update={"verdict": Verdict.PASS})
+    sampler = sound.model_copy(update={"name": "sampler"})
+    alone = consequence_of(whole, parts, [sound, sampler], given)
+    assert not alone.consequence_of and alone.what.endswith("step 2 of 8")
+    again = "vampnet-onnx verify v1 --report report-again"
+    assert alone.command == f"{again} --case {case}"
+    unknown = consequence_of(whole, parts, [sound], given)
+    assert unknown.what.endswith("step 2 of 8; its parts were not verified: sampler")
+    assert unknown.command == f"{again} --component sampler"

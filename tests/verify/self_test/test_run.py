@@ -41,7 +41,7 @@ def test_scales_of_a_form_that_no_distribution_shows_are_caught_by_its_audit(
     assert trial.gates == ["audit"] and trial.named == defect.culprit
 
 
-@pytest.mark.parametrize("name", ["RowOfHalfPrecision", "AllEpsilonsTooSmall"])
+@pytest.mark.parametrize("name", ["RowOfHalfPrecision", "AllEpsilonsTooSmall", "RowTooLoud"])
 def test_what_outputs_hide_is_caught_by_both_gates_of_the_file(
     tiny: ModelSet, name: str
 ) -> None:

@@ -26,6 +26,28 @@ class RowOfTheWrongSign(FileDefect, of="coarse", at="embedding"):
         replace_weight(model, "embedding.tables.1", negate)
 
 
+class RowOfNaN(FileDefect, of="c2f", at="embedding"):
+    """One row of a table is NaN, which few inputs look up."""
+
+    def plant(self, model: ir.Model) -> None:
+        def poison(table: np.ndarray) -> np.ndarray:
+            table[7] = np.nan
+            return table
+
+        replace_weight(model, "embedding.tables.1", poison)
+
+
+class RowTooLoud(FileDefect, of="codec_decoder", at="quantizer"):
+    """One row of a table is thirty times too large: a click wherever its code comes up."""
+
+    def plant(self, model: ir.Model) -> None:
+        def louder(tables: np.ndarray) -> np.ndarray:
+            tables[1, 5] *= np.float32(30)
+            return tables
+
+        replace_weight(model, "quantizer.tables", louder)
+
+
 class RowOfHalfPrecision(FileDefect, of="codec_decoder", at="quantizer"):
     """One row of a table has been through float16."""
 

@@ -296,7 +296,7 @@ class _Matrix:
         parts = {part.id for part in subject_of(record).parts(record, self.artifacts.manifest)}
         if subject_of(record).needs:
             there = [c for c in earlier if c.runtime == name and c.file_id in parts]
-            cause = consequence_of(found, there, self.given)
+            cause = consequence_of(found, [c.id for c in there], there, self.given)
             what = _shortened(said) or cause.what
             return cause.model_copy(update={"what": what, "command": again})
         usual = [c for c in earlier if c.runtime == USUAL and c.file_id == record.id]

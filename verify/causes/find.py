@@ -170,9 +170,7 @@ def consequence_of(
     worst = next((case for case in found.cases if case.id == found.worst_case), None)
     said, again = worst.message if worst else "", ["--case", found.worst_case]
     if open_ and not failed:
-        said = _joined(
-            said, f"whether a part of it fails by itself ({', '.join(open_)}) is open"
-        )
+        said = _joined(said, f"its parts were not verified: {', '.join(open_)}")
         again = [word for name in open_ for word in ("--component", name)]
     return Cause(
         component=found.id,

@@ -28,6 +28,7 @@ from tests.support.actions import Job, Runner, parses, read_yaml
 from tests.support.checked import weights_of
 from tests.support.command_line import ROOT, Cli, vouch_for
 from tests.support.github_server import REPO, TOKEN, GitHubServer, serve_github
+from tests.support.hub_server import COMMIT, Hub, own_world, serve
 from tests.support.served import Served
 from vampnet_onnx.configs import config as config_module
 from vampnet_onnx.configs import verification
@@ -422,9 +423,7 @@ def test_a_fork_has_the_summary_and_the_comment_of_the_second_workflow(later: Pl
     assert done.outcomes["Comment"] == "success" and not later.github.comments
     assert "docs/ci says what comments for forks" in done.log and NORM in done.summary
     later.github.may_write = True
-    later.checkout()
-    head = {"label": "someone:topic", "sha": "abc"}
-    later.github.pulls = [{"number": 5, "head": head}]
+    later.github.pulls = [{"number": 5, "head": {"label": "someone:topic", "sha": "abc"}}]
     ended = {
         "event": "pull_request",
         "id": 1,
@@ -433,9 +432,43 @@ def test_a_fork_has_the_summary_and_the_comment_of_the_second_workflow(later: Pl
         "head_sha": "abc",
         "head_repository": {"owner": {"login": "someone"}, "full_name": "someone/models"},
     }
-    runner = later.runner("workflow_run", {"workflow_run": ended})
-    told = runner.workflow(DOCS / "github-forks.yml", {})
-    assert not told.failed and NORM in later.comment and "❌ FAIL" in later.comment
+
+    def comments() -> Job:
+        later.checkout()
+        runner = later.runner("workflow_run", {"workflow_run": ended})
+        return runner.workflow(DOCS / "github-forks.yml", {})
+
+    # What the fork wrote itself is never posted.
+    report = done.artifacts["vampnet-onnx-report"] / "report"
+    forged = (report / "comment.md").read_text("utf-8").splitlines()[0] + "\n@everyone"
+    (report / "comment.md").write_text(forged)
+    found = report / "compare" / "report.json"
+    sound = found.read_bytes()
+    found.write_text("{}")
+    assert comments().failed and not later.github.comments
+    found.write_bytes(sound)
+    assert not comments().failed
+    assert NORM in later.comment and "❌ FAIL" in later.comment and "@" not in later.comment
+
+
+def test_checkpoints_of_a_hub_are_fetched_once(
+    place: Place, nano: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {path.name: path.read_bytes() for path in nano.iterdir()}
+    given = {"checkpoint": "checkpoints/fetched", "fetch_repo": "somebody/music"}
+    given["fetch_revision"] = COMMIT
+    with (
+        own_world(monkeypatch, place.folder / "hf"),
+        serve(Hub("somebody/music", files)) as hub,
+    ):
+        monkeypatch.setenv("HF_ENDPOINT", hub.url)
+        first = place.action("schedule", **given)
+        asked = len(hub.downloads())
+        again = place.action("schedule", **given)
+        wrong = place.action("schedule", **given | {"fetch_revision": "0" * 40})
+    assert not first.failed and not again.failed and again.outputs["verdict"] == "PASS"
+    assert asked == 3 == len(hub.downloads())
+    assert wrong.failed and "fetch: somebody/music" in wrong.summary
 
 
 def test_a_baseline_is_a_folder_or_a_file_of_a_release(later: Place) -> None:

@@ -34,6 +34,7 @@ def test_two_reports_that_pass_may_land(tmp_path: Path) -> None:
     assert outcome["verify"] == "PASS" and outcome["compare"] == "AMBIGUOUS"
     assert outcome["version"] == "vampnet-tiny/v3" and float(outcome["headroom"]) >= 1
     assert "What now?" not in comment
+    assert "Noted of this version: GPU kernels were not exercised" in comment
 
 
 @pytest.mark.parametrize(

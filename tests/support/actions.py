@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, unquote
 
 from ruamel.yaml import YAML
 
@@ -209,14 +210,14 @@ class Runner:
         newest = sorted(place.iterdir(), key=lambda path: path.stat().st_ctime_ns)
         for asked in (given["key"], *given.get("restore-keys", "").split()):
             for kept in reversed(newest):
-                exact = kept.name == asked
-                if exact or (asked != given["key"] and kept.name.startswith(asked)):
+                key = unquote(kept.name)
+                if key == asked or (asked != given["key"] and key.startswith(asked)):
                     shutil.copytree(kept, self.workspace, dirs_exist_ok=True)
-                    return kept.name
+                    return key
         return ""
 
     def _save(self, given: Mapping[str, str]) -> None:
-        target = self.home / "caches" / given["key"]
+        target = self.home / "caches" / quote(given["key"], safe="")
         if not target.exists():
             self._copy(given["path"], target, self.workspace)
 

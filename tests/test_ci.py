@@ -452,20 +452,20 @@ def test_a_fork_has_the_summary_and_the_comment_of_the_second_workflow(later: Pl
 
 
 def test_checkpoints_of_a_hub_are_fetched_once(
-    place: Place, nano: Path, monkeypatch: pytest.MonkeyPatch
+    later: Place, nano: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = {path.name: path.read_bytes() for path in nano.iterdir()}
     given = {"checkpoint": "checkpoints/fetched", "fetch_repo": "somebody/music"}
     given["fetch_revision"] = COMMIT
     with (
-        own_world(monkeypatch, place.folder / "hf"),
+        own_world(monkeypatch, later.folder / "hf"),
         serve(Hub("somebody/music", files)) as hub,
     ):
         monkeypatch.setenv("HF_ENDPOINT", hub.url)
-        first = place.action("schedule", **given)
+        first = later.action("schedule", **given)
         asked = len(hub.downloads())
-        again = place.action("schedule", **given)
-        wrong = place.action("schedule", **given | {"fetch_revision": "0" * 40})
+        again = later.action("schedule", **given)
+        wrong = later.action("schedule", **given | {"fetch_revision": "0" * 40})
     assert not first.failed and not again.failed and again.outputs["verdict"] == "PASS"
     assert asked == 3 == len(hub.downloads())
     assert wrong.failed and "fetch: somebody/music" in wrong.summary

@@ -9,8 +9,9 @@ import pytest
 
 from tests.support.report_samples import ambiguous_report, failing_report, passing_report
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.reports import Report, Verdict, write_reports
+from vampnet_onnx.reports import Report, Verdict, report_json
 from vampnet_onnx.reports.landing import Landing, read_landing, write_landing
+from vampnet_onnx.reports.render import FILES
 
 
 def landed(folder: Path, **options: object) -> tuple[Landing, str, dict[str, str]]:
@@ -24,7 +25,8 @@ def landed(folder: Path, **options: object) -> tuple[Landing, str, dict[str, str
 
 def put(folder: Path, **reports: Report) -> None:
     for name, report in reports.items():
-        write_reports(report, folder / name)
+        (folder / name).mkdir()
+        (folder / name / FILES["json"]).write_text(report_json(report), "utf-8")
 
 
 def test_two_reports_that_pass_may_land(tmp_path: Path) -> None:

@@ -29,12 +29,16 @@ _SMALL_DISK = 5_000_000_000
 
 
 class Finding(NamedTuple):
-    """One thing looked at, whether it is enough, and what to do if it is not."""
+    """One thing looked at, whether it is enough, and what to do if it is not.
+
+    What is left out is not there, and only some of the work needs it: that is enough.
+    """
 
     what: str
     found: str
     ok: bool
     remedy: str = ""
+    left_out: bool = False
 
 
 def doctor(as_json: Json = False) -> None:
@@ -50,6 +54,7 @@ def doctor(as_json: Json = False) -> None:
     else:
         for finding in findings:
             mark = "[green]ok  [/green]" if finding.ok else "[red]LACK[/red]"
+            mark = "[dim]-   [/dim]" if finding.left_out else mark
             out.print(f"  {mark}  {finding.what:14} {escape(finding.found)}")
             if not finding.ok:
                 out.print(f"        {'':14} {finding.remedy}", markup=False)
@@ -115,4 +120,5 @@ def _optional(package: str) -> Finding:
         return _judged(package, package)
     extra, purpose, _ = OPTIONAL[package]
     way = f"pip install 'vampnet-onnx[{extra}]'"
-    return Finding(package, f"not installed; only {purpose} need it: {way}", True)
+    found = f"not installed; only {purpose} need it: {way}"
+    return Finding(package, found, True, left_out=True)

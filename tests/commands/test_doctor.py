@@ -45,6 +45,18 @@ def test_doctor_prints_a_line_a_finding(cli: Cli, monkeypatch: pytest.MonkeyPatc
     assert ["ok", "hub", "http://hub.of.mine"] in lines
 
 
+def test_an_extra_that_is_left_out_is_neither_there_nor_a_lack(
+    cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name == "matplotlib" else found(name)
+    )
+    result = cli("doctor")
+    (line,) = [line.split() for line in result.out.splitlines() if "matplotlib" in line]
+    assert result.code == 0 and line[:4] == ["-", "matplotlib", "not", "installed;"]
+
+
 def versions_found(cli: Cli) -> dict[str, dict[str, object]]:
     return {finding["what"]: finding for finding in cli("doctor", "--json").json}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.models.checkpoints.random_checkpoint import sizes, write_random_set
 from vampnet_onnx.pipeline.version.components import Components, version_with
 from vampnet_onnx.pipeline.version.providers import require_runtime
+from vampnet_onnx.reports.summary import describe_seconds
 from vampnet_onnx.reports.timings import Bench, Contender, Row
 from vampnet_onnx.verify.sides.export import require_same_sources
 
@@ -332,6 +334,7 @@ class _Run:
             budget = replace(BUDGET, least=asked.rounds, most=asked.rounds)
         at = points(asked.counts)
         self._tell_time(artifacts, chosen, at, len(sides), budget)
+        counted = self._counted(len(chosen) * len(at))
         for cores in asked.counts:
             for row in timed(
                 manifest,
@@ -342,9 +345,27 @@ class _Run:
                 cores,
                 [point for point in at if point.cores == cores],
                 budget=budget,
-                progress=self.progress,
+                progress=counted,
             ):
                 self.rows.append(row)
+
+    def _counted(self, rows: int) -> Progress:
+        """Return a progress that says which of how many rows it is, and how long the rest is.
+
+        The rest is taken to be as slow as what was measured: of the last ones, on more cores,
+        it says too much.
+        """
+        before, started = len(self.rows), time.monotonic()
+
+        def tell(name: str, done: int, total: int) -> None:
+            made = len(self.rows) - before
+            rest = ""
+            if made:
+                left = (time.monotonic() - started) / made * (rows - made)
+                rest = f", about {describe_seconds(float(round(left)))} left"
+            self.progress(f"{made + 1} of {rows}{rest}: {name}", done, total)
+
+        return tell
 
     def _tell_time(
         self,

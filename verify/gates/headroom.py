@@ -41,9 +41,15 @@ def with_headroom(
             if factor < fell < math.inf:  # beyond all limits the gate itself says so
                 was, limit = tell_apart(old.value, old.limit)
                 then = "" if old.limit == gate.limit else f", must be {limit} then"
+                # Of what used nothing, nothing is so many times as much.
+                little = used / fell <= _LITTLE
+                nearer = (
+                    f"uses {used:.0%} of a limit, and next to nothing of it in {version}"
+                    if little
+                    else f"came {fell:.3g} times nearer to a limit since {version}"
+                )
                 notes.append(
-                    f"{component.id} came {fell:.3g} times nearer to a limit since {version}:"
-                    f" {describe_gate(gate)}; was {was}{then}"
+                    f"{component.id} {nearer}: {describe_gate(gate)}; was {was}{then}"
                 )
     if not notes:
         return report

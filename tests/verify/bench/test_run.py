@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -23,13 +24,18 @@ from vampnet_onnx.verify.bench.run import INTERRUPTED, PARTS, Asked, bench
 from vampnet_onnx.verify.bench.worker import SGEMM_PRODUCTS, SGEMM_SIDE
 
 
-def measured(asked: Asked, folder: Path, said: list[str] | None = None) -> Bench:
+def measured(
+    asked: Asked,
+    folder: Path,
+    said: list[str] | None = None,
+    told: list[str] | None = None,
+) -> Bench:
     folder.mkdir()
     return bench(
         asked,
         folder,
         command="bench",
-        progress=lambda *_: None,
+        progress=lambda name, *_: (told if told is not None else []).append(name),
         say=(said if said is not None else []).append,
     )
 
@@ -53,7 +59,11 @@ def test_networks_and_steps_are_timed_against_pytorch_and_another_version(
         cores=(1,),
         rounds=3,
     )
-    found = measured(asked, tmp_path / "bench")
+    told = list[str]()
+    found = measured(asked, tmp_path / "bench", told=told)
+    assert "1 of 6: coarse: onnx loads" in told and "1 of 6: coarse 0.05 s, 1 core" in told
+    last = [name for name in told if name.endswith(": encode 0.05 s x 2, 1 core")]
+    assert last and all(re.match(r"6 of 6, about \d+ s left", name) for name in last)
     assert [one.name for one in found.contestants] == ["onnx", "torch", "beside"]
     assert found.contestants[0].source == found.contestants[2].source != ""
     assert found.stopped == "" and found.random_weights

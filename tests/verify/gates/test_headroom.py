@@ -42,6 +42,18 @@ def test_a_value_that_crept_towards_its_limit_is_told(strict: bool) -> None:
     assert ("--strict" in found.verdict_line) == strict
 
 
+def test_of_what_was_nothing_no_ratio_is_told() -> None:
+    before = [
+        gate.model_copy(update={"value": 0.0})
+        for gate in gate_records(passing_report())
+        if gate.name == "logits_relative_l2"
+    ]
+    found = with_headroom(passing_report(), before, "v3", factor=3)
+    (note, *_) = found.notes[len(passing_report().notes) :]
+    assert "uses 8% of a limit, and next to nothing of it in v3: logits_relative_l2" in note
+    assert "times nearer" not in note and note.endswith("; was 0")
+
+
 def test_equal_gates_and_gates_that_are_new_are_not_told() -> None:
     report = passing_report()
     assert with_headroom(report, gate_records(report), "v1", factor=3, strict=True) == report

@@ -146,7 +146,7 @@ def print_verdict(result: Report) -> None:
         print_table(columns, [[name, *(c.word for c in cells)] for name, cells in rows])
         shown = [part for part in shown if part.verdict == "FAIL"]
     for part in shown:
-        out.print(f"  {part.id:27} {part.verdict:10} {counted(len(part.cases), 'case')}")
+        out.print(f"  {part.id:27} {part.verdict:10} {counted(part.cases_ran, 'case')}")
         for cause in part.causes:
             out.print(f"    {describe_cause(cause)}", style="red", markup=False)
             out.print(f"      {cause.command}", markup=False)

@@ -57,7 +57,10 @@ def _suite(component: Component, failed: Collection[str]) -> ET.Element:
     suite = ET.Element("testsuite", name=_clean(component.id))
     _time(suite, component.seconds)
     properties = ET.SubElement(suite, "properties")
-    for name, value in (("file", component.file), ("sha256", component.sha256)):
+    facts = [("file", component.file), ("sha256", component.sha256)]
+    if component.ran > len(component.cases):
+        facts += [("cases that ran", str(component.ran)), ("failed", str(component.failed))]
+    for name, value in facts:
         ET.SubElement(properties, "property", name=name, value=_clean(value))
     told = ""
     for cause in component.causes if component.verdict is Verdict.FAIL else ():

@@ -175,12 +175,19 @@ class Component(Record):
         default=False, description="not all cases ran, and gates over all have no verdict"
     )
     gates: list[Gate]
-    cases: list[Case]
+    ran: int = Field(default=0, description="cases that ran; 0 where all of them are listed")
+    failed: int = Field(default=0, description="of these, that failed")
+    ambiguous: int = Field(default=0, description="tokens excused as ties in all of them")
+    cases: list[Case] = Field(
+        description="cases that ran; of very many the worst, and the first that failed"
+    )
     worst_case: str = Field(
         default="", description="id of the case that broke most limits, or came nearest to one"
     )
+    failed_seeds: int = Field(default=0, description="seeds with a case that failed")
     bad_seeds: list[BadSeed] = Field(
-        default_factory=list, description="every seed with a case that failed, in their order"
+        default_factory=list,
+        description="seeds with a case that failed, in their order; of very many the first",
     )
     causes: list[Cause] = Field(
         default_factory=list, description="why it failed; empty if nothing did"
@@ -204,8 +211,13 @@ class Component(Record):
         """The same, and in a matrix of runtimes which one: ``coarse.latents on oldest``."""
         return f"{self.file_id} on {self.runtime}" if self.runtime else self.file_id
 
+    @property
+    def cases_ran(self) -> int:
+        """How many cases ran, listed or not."""
+        return max(self.ran, len(self.cases))
+
     def to_rows(self) -> list[dict[str, Any]]:
-        """Return a flat row a case: what it was, its verdict and every metric."""
+        """Return a flat row a listed case: what it was, its verdict and every metric."""
         return [
             {
                 "component": self.id,
@@ -373,7 +385,9 @@ class Report(Record):
     random_weights: bool
     notes: list[str] = Field(default_factory=list)
     reference: str = Field(description="what the export was compared with")
-    seeds: list[int]
+    seeds: list[int | str] = Field(
+        description="of the cases; of many as ranges, such as 0:2000, the end left out"
+    )
     opset: int
     toolchain: dict[str, str]
     sources: list[Source]

@@ -351,6 +351,13 @@ def describe_gates(component: Component) -> str:
     return f"{holding(component)} of {counted(number, 'gate')} {does}"
 
 
+def describe_bad_seeds(component: Component) -> str:
+    """Return how many seeds failed, and how many of them are listed."""
+    listed, every = len(component.bad_seeds), component.failed_seeds
+    some = f", the first {listed} are listed" if listed < every else ""
+    return f"{counted(max(listed, every), 'seed')} that failed{some}"
+
+
 def tightest_gate(component: Component) -> Gate | None:
     """Return the gate nearest to its limit or furthest beyond it, failures first."""
     return min(

@@ -101,6 +101,6 @@ def _verification(folder: Path, report: Report, matrix: VerifySection) -> Verifi
             seeds=tuple(matrix.seeds),
             frames=tuple(matrix.frames),
             batches=tuple(matrix.batches),
-            cases=sum(len(part.cases) for part in report.components),
+            cases=sum(part.cases_ran for part in report.components),
         ),
     )

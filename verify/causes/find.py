@@ -188,8 +188,9 @@ def describe_nonfinite(found: Component) -> list[str]:
     if not bad or any(cause.consequence_of for cause in found.causes):
         return []
     seeds = list(dict.fromkeys(str(c.seed) for c in bad))
+    some = f" that are kept of {found.ran}" if found.ran > len(found.cases) else ""
     return [
-        f"{found.id} is not finite in {len(bad)} of {len(found.cases)} cases, with"
+        f"{found.id} is not finite in {len(bad)} of {len(found.cases)} cases{some}, with"
         f" {len(seeds)} of {len({c.seed for c in found.cases})} seeds ({_listed(seeds)})."
         + "".join(f" {describe_cause(cause)}" for cause in found.causes)
     ]

@@ -31,7 +31,6 @@ class Outcome:
         comparison: None where the sides could not be compared.
         limits: by metric, as widened by the reference's own rounding.
         shared: the export gave the reference's own arrays.
-        seconds: that the run took for it.
     """
 
     case: Case
@@ -40,7 +39,6 @@ class Outcome:
     values: int = 0
     shared: bool = False
     message: str = ""
-    seconds: float = 0.0
 
     @property
     def ties(self) -> int:

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from vampnet_onnx.configs.config import GateRule, Gates, VerifySection
 from vampnet_onnx.configs.interrupts import Interrupted, dealt_with
@@ -10,18 +9,10 @@ from vampnet_onnx.reports import Component, Gate, Verdict
 from vampnet_onnx.verify.sides.oracle import Sides
 from vampnet_onnx.verify.subjects.case import Case
 
-from .case import (
-    HIGHER_IS_BETTER,
-    Outcome,
-    badness,
-    excess,
-    failed,
-    rank,
-    run_case,
-    satisfies,
-)
+from .case import HIGHER_IS_BETTER, Outcome, run_case, satisfies
 from .measured import Measured
 from .report import component_report
+from .tally import Tally
 from .vacuity import identical_sides, input_sensitivity, vacuous_limits
 
 FILE_GATES = ("audit", "modules", "overflow", "own_loop")
@@ -69,36 +60,31 @@ def check_component(
     def run(case: Case) -> Outcome:
         return run_case(case, sides, gates)
 
-    outcomes: list[Outcome] = []
-    worst: Outcome | None = None
-    interrupted = False
+    tally, interrupted = Tally(rules), False
     progress(0, len(cases))
     since = time.monotonic()
     try:
         for outcome in map(run, cases) if run_cases is None else run_cases(cases):
-            if worst is None or badness(outcome, rules) > badness(worst, rules):
-                worst = outcome  # the only one whose arrays are kept
             now = time.monotonic()
-            outcomes.append(replace(outcome.without_arrays(), seconds=now - since))
+            tally.add(outcome, now - since)
             since = now
-            progress(len(outcomes), len(cases))
-            if exit_first and failed(outcome, rules):
+            progress(tally.count, len(cases))
+            if exit_first and tally.failed:
                 break
+        worst = tally.worst
         if worst is not None and worst.comparison is not None and not worst.has_arrays:
             worst = run(worst.case)  # another process ran it and kept them
-        measured = {**_of_the_whole(sides, every, gates, outcomes), **of_file}
+        measured = {**_of_the_whole(sides, every, gates, tally), **of_file}
     except Interrupted:
-        if not outcomes:
+        if not tally.count:
             raise
         dealt_with()
-        interrupted, measured = True, dict(of_file)
+        interrupted, measured, worst = True, dict(of_file), tally.worst
         rules = {name: rule for name, rule in rules.items() if name not in OF_ALL}
-    judged = [_gate(name, rule, outcomes, measured) for name, rule in rules.items()]
+    judged = [_gate(name, rule, tally, measured) for name, rule in rules.items()]
     if interrupted:  # what no case has measured yet has no verdict
         judged = [gate for gate in judged if gate.value is not None or gate.worst_case]
-    return component_report(
-        sides.record, judged, outcomes, rules, worst, interrupted=interrupted
-    )
+    return component_report(sides.record, judged, tally, worst, interrupted=interrupted)
 
 
 def check_outcomes(sides: Sides, outcomes: Sequence[Outcome], gates: Gates) -> Component:
@@ -110,15 +96,17 @@ def check_outcomes(sides: Sides, outcomes: Sequence[Outcome], gates: Gates) -> C
     rules = gates.for_component(sides.record.name, sides.record.variant)
     others = (*FILE_GATES, *_OF_LIMITS)
     rules = {name: rule for name, rule in rules.items() if name not in others}
-    measured = _of_both_sides(sides, outcomes)
-    judged = [_gate(name, rule, outcomes, measured) for name, rule in rules.items()]
-    worst = max(outcomes, key=lambda outcome: badness(outcome, rules))
-    return component_report(sides.record, judged, outcomes, rules, worst)
+    tally = Tally(rules)
+    for outcome in outcomes:
+        tally.add(outcome, 0.0)
+    measured = _of_both_sides(sides, tally)
+    judged = [_gate(name, rule, tally, measured) for name, rule in rules.items()]
+    return component_report(sides.record, judged, tally, tally.worst)
 
 
-def _of_both_sides(sides: Sides, outcomes: Sequence[Outcome]) -> dict[str, Measured]:
+def _of_both_sides(sides: Sides, tally: Tally) -> dict[str, Measured]:
     """Return what is measured of the two sides, whatever the limits."""
-    identical = identical_sides(sides.record, outcomes)
+    identical = identical_sides(sides.record, tally)
     alike = "every value is the same to the last bit: the export is compared with itself"
     return {
         "signature_mismatches": Measured(len(sides.mismatches), "; ".join(sides.mismatches)),
@@ -127,7 +115,7 @@ def _of_both_sides(sides: Sides, outcomes: Sequence[Outcome]) -> dict[str, Measu
 
 
 def _of_the_whole(
-    sides: Sides, cases: Sequence[Case], gates: Gates, outcomes: Sequence[Outcome]
+    sides: Sides, cases: Sequence[Case], gates: Gates, tally: Tally
 ) -> dict[str, Measured]:
     """Return what is measured of all cases at once."""
     rules = gates.for_component(sides.record.name, sides.record.variant)
@@ -138,18 +126,17 @@ def _of_the_whole(
     return {
         "input_sensitivity": Measured(sensitivity.value, sensitivity.message),
         "vacuous_limits": Measured(len(vacuous), held if vacuous else ""),
-        **_of_both_sides(sides, outcomes),
+        **_of_both_sides(sides, tally),
     }
 
 
 def _gate(
     name: str,
     rule: GateRule,
-    outcomes: Sequence[Outcome],
+    tally: Tally,
     measured: Mapping[str, Measured],
 ) -> Gate:
-    incomparable = [o for o in outcomes if o.comparison is None]
-    ambiguous = sum(o.ties for o in outcomes)
+    incomparable = tally.incomparable
     value: float | None
     worst_case, message, doubt, limit = "", "", "", rule.limit
     unjudged = False
@@ -158,35 +145,29 @@ def _gate(
         value, message, doubt = float(of_all.value), of_all.message, of_all.doubt
         unjudged = of_all.unjudged
     elif name == "tokens_ambiguous_share":
-        counts = [o.comparison.tokens for o in outcomes if o.comparison]
-        tokens = sum(int(c.compared.sum()) for c in counts if c)
-        value = ambiguous / tokens if tokens else None
+        value = tally.ties / tally.tokens if tally.tokens else None
     else:
-        by_case = [
-            (excess(name, o), rank(name, o.comparison.metrics[name]), o)
-            for o in outcomes
-            if o.comparison is not None and name in o.comparison.metrics
-        ]
-        value = None
-        if by_case:
-            worst = max(by_case, key=lambda item: item[:2])[2]
-            value = worst.comparison.metrics[name] if worst.comparison else None
+        worst, value = tally.worst_of(name), None
+        if worst is not None and worst.comparison is not None:
+            value = worst.comparison.metrics[name]
             limit = worst.limits[name]
             message = worst.message
             # With no error anywhere, no case is worse than another.
             perfect = value == 0 and name not in HIGHER_IS_BETTER
             worst_case = "" if perfect else worst.case.id
     if name in FILE_GATES:
-        incomparable = []  # a file that does not run can still be looked at
+        incomparable = 0  # a file that does not run can still be looked at
     passed = not incomparable and value is not None and satisfies(value, rule, limit)
     tie = doubt if passed else ""
     if passed and value is not None and not satisfies(value, rule, rule.limit):
         tie = f"within the reference's own float32 rounding, which allows {limit:.3g} here"
-    elif passed and name == "tokens_ambiguous_share" and ambiguous:
-        tie = f"{ambiguous} of the differing tokens are ties of the reference"
-    if incomparable:
-        worst_case = incomparable[0].case.id
-        message = f"{len(incomparable)} cases could not be compared; {incomparable[0].message}"
+    elif passed and name == "tokens_ambiguous_share" and tally.ties:
+        tie = f"{tally.ties} of the differing tokens are ties of the reference"
+    if incomparable and tally.first_incomparable is not None:
+        worst_case = tally.first_incomparable.case.id
+        message = (
+            f"{incomparable} cases could not be compared; {tally.first_incomparable.message}"
+        )
     return Gate(
         name=name,
         verdict=Verdict.AMBIGUOUS if tie else Verdict.PASS if passed else Verdict.FAIL,

@@ -1,16 +1,14 @@
 """Judged cases and components as the report tells them."""
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 
 import numpy as np
 
 from vampnet_onnx.configs.artifacts import Artifacts
-from vampnet_onnx.configs.config import GateRule, VerifySection
+from vampnet_onnx.configs.config import VerifySection
 from vampnet_onnx.configs.invocation import Given
 from vampnet_onnx.configs.manifest import ComponentRecord, GateRecord, Manifest
 from vampnet_onnx.reports import (
-    BadSeed,
     Cause,
     Component,
     Forms,
@@ -21,22 +19,21 @@ from vampnet_onnx.reports import (
     Source,
     Verdict,
 )
-from vampnet_onnx.reports import Case as CaseReport
-from vampnet_onnx.reports.summary import counted
-from vampnet_onnx.verify.subjects.case import Comparison
+from vampnet_onnx.reports.summary import counted, worst_first
 from vampnet_onnx.verify.subjects.registry import missing_wholes, subject_of
 
-from .case import Outcome, badness, failed, rank
+from .case import Outcome
+from .tally import MOST_CASES, Tally
 
 _HEAT_MAP_COLUMNS = 160
 _SCATTER_POINTS = 1200
+_LISTED = 32  # cases of a component, where there are too many for all of them; and seeds
 
 
 def component_report(
     record: ComponentRecord,
     gates: list[Gate],
-    outcomes: Sequence[Outcome],
-    rules: Mapping[str, GateRule],
+    tally: Tally,
     worst: Outcome | None,
     *,
     interrupted: bool = False,
@@ -44,18 +41,13 @@ def component_report(
     """Sum up what was found of a component.
 
     Args:
-        worst: of the outcomes, with its arrays, for the figures.
-        interrupted: the outcomes are not all there were to be.
+        worst: case of the tally, with its arrays, for the figures.
+        interrupted: the cases are not all there were to be.
     """
-    cases = [_case_report(outcome, rules) for outcome in outcomes]
-    compared = [o.comparison for o in outcomes if o.comparison is not None]
-    by_id = {outcome.case.id: badness(outcome, rules) for outcome in outcomes}
-    found = [gate.verdict for gate in gates]
-    if interrupted:  # gates that have no verdict yet may be what a case fails
-        found += [case.verdict for case in cases]
-    broken = Verdict.FAIL in found
+    # Gates that have no verdict yet may be what a case fails.
+    broken = Verdict.FAIL in [gate.verdict for gate in gates] or (interrupted and tally.failed)
     held = Verdict.INTERRUPTED if interrupted else Verdict.PASS
-    empty = not outcomes or not (gates or interrupted)
+    empty = not tally.count or not (gates or interrupted)
     return Component(
         name=record.name,
         variant=record.variant,
@@ -64,14 +56,18 @@ def component_report(
         verdict=Verdict.FAIL if broken or empty else held,
         interrupted=interrupted,
         gates=gates,
-        cases=cases,
+        ran=tally.count,
+        failed=tally.failed,
+        ambiguous=tally.ties,
+        cases=tally.cases(),
         worst_case=worst.case.id if worst else "",
-        bad_seeds=_bad_seeds(cases, by_id),
-        metrics=_worst_metrics(compared),
-        accuracy_per_codebook=_accuracy_per_codebook(compared),
+        failed_seeds=tally.failed_seeds,
+        bad_seeds=tally.bad_seeds(),
+        metrics=tally.metrics,
+        accuracy_per_codebook=tally.accuracy_per_codebook(),
         heat_map=_heat_map(worst),
         scatter=_scatter(worst),
-        told=list(dict.fromkeys(line for c in compared for line in c.told)),
+        told=list(tally.told),
     )
 
 
@@ -96,7 +92,7 @@ def build_report(
         unfit: what was not compared since nothing would follow from it, and why.
     """
     manifest = artifacts.manifest
-    components = [_with_commands(component, given) for component in components]
+    components = [_with_commands(part, given) for part in _listed(components)]
     failed_ones = any(component.verdict is Verdict.FAIL for component in components)
     verdict = Verdict.INTERRUPTED if unfinished else Verdict.PASS
     if failed_ones or not components:
@@ -119,7 +115,7 @@ def build_report(
             for name, needs in missing_wholes(manifest)
         ],
         reference=reference,
-        seeds=list(matrix.seeds),
+        seeds=_in_ranges(matrix.seeds),
         opset=manifest.components[0].opset,
         toolchain=toolchain,
         sources=[Source(**source.model_dump()) for source in manifest.sources],
@@ -143,66 +139,6 @@ def gate_records(report: Report) -> tuple[GateRecord, ...]:
         for c in report.components
         for gate in c.gates
     )
-
-
-def _case_report(outcome: Outcome, rules: Mapping[str, GateRule]) -> CaseReport:
-    case, comparison = outcome.case, outcome.comparison
-    if failed(outcome, rules):
-        verdict = Verdict.FAIL
-    else:
-        widened = any(outcome.limits[name] != rule.limit for name, rule in rules.items())
-        verdict = Verdict.AMBIGUOUS if outcome.ties or widened else Verdict.PASS
-    values = comparison.metrics if comparison else {}
-    return CaseReport(
-        id=case.id,
-        seed=case.seed,
-        batch=case.batch,
-        length=case.length,
-        verdict=verdict,
-        metrics=values,
-        ambiguous=outcome.ties,
-        nonfinite_reference=int(values.get("nonfinite_reference", 0)),
-        nonfinite_export=int(values.get("nonfinite_export", 0)),
-        message=outcome.message,
-        seconds=round(outcome.seconds, 3),
-    )
-
-
-def _bad_seeds(
-    cases: Sequence[CaseReport], how_bad: Mapping[str, tuple[int, float, float]]
-) -> list[BadSeed]:
-    by_seed: dict[int, list[CaseReport]] = {}
-    for case in cases:
-        by_seed.setdefault(case.seed, []).append(case)
-    return [
-        BadSeed(
-            seed=seed,
-            failed=sum(case.verdict is Verdict.FAIL for case in own),
-            cases=len(own),
-            nonfinite_reference=sum(case.nonfinite_reference for case in own),
-            nonfinite_export=sum(case.nonfinite_export for case in own),
-            worst_case=max((case.id for case in own), key=lambda name: how_bad[name]),
-        )
-        for seed, own in by_seed.items()
-        if any(case.verdict is Verdict.FAIL for case in own)
-    ]
-
-
-def _worst_metrics(compared: list[Comparison]) -> dict[str, float]:
-    found: dict[str, list[float]] = {}
-    for comparison in compared:
-        for name, value in comparison.metrics.items():
-            found.setdefault(name, []).append(value)
-    return {name: max(values, key=partial(rank, name)) for name, values in found.items()}
-
-
-def _accuracy_per_codebook(compared: list[Comparison]) -> list[float]:
-    counts = [c.tokens for c in compared if c.tokens is not None]
-    if not counts:
-        return []
-    total = np.sum([c.compared for c in counts], axis=0)
-    differing = np.sum([c.differing for c in counts], axis=0)
-    return [float(share) for share in 1 - differing / total]
 
 
 def _heat_map(worst: Outcome | None) -> HeatMap | None:
@@ -243,6 +179,36 @@ def _scatter(worst: Outcome | None) -> Scatter | None:
     )
 
 
+def _listed(components: list[Component]) -> list[Component]:
+    """Return the same with the cases that a report has room for.
+
+    All of them up to a number; else of each component the worst of each metric, and some that
+    failed, or, where there are fewer, some that did not.
+    """
+    if sum(part.ran for part in components) <= MOST_CASES:
+        return components
+    found = []
+    for part in components:
+        worst = {part.worst_case, *(gate.worst_case for gate in part.gates)}
+        first = [case.id for case in worst_first(part.cases)[:_LISTED]]
+        kept = [case for case in part.cases if case.id in worst.union(first)]
+        found.append(part.model_copy(update={"cases": kept}))
+    return found
+
+
+def _in_ranges(seeds: Sequence[int]) -> list[int | str]:
+    """Return seeds as they are, or of many those that follow each other as ranges."""
+    if len(seeds) <= _LISTED:
+        return list(seeds)
+    found, first = list[int | str](), 0
+    for at in range(1, len(seeds) + 1):
+        if at == len(seeds) or seeds[at] != seeds[at - 1] + 1:
+            one = at - first == 1
+            found.append(seeds[first] if one else f"{seeds[first]}:{seeds[at - 1] + 1}")
+            first = at
+    return found
+
+
 def _with_commands(component: Component, given: Given) -> Component:
     """Return the same with the commands that run what failed again."""
     on = ("--runtimes", component.runtime) if component.runtime else ()
@@ -260,14 +226,13 @@ def _with_commands(component: Component, given: Given) -> Component:
 
 def _not_sought(component: Component, given: Given) -> Cause:
     """Return how to find the module behind a failure."""
-    failed = [case for case in component.cases if case.verdict is Verdict.FAIL]
-    case = component.worst_case if failed else ""
+    case = component.worst_case if component.failed else ""
     walk = case and not subject_of(component.name).needs
     which = ("--case", case) if case else ("--component", component.id)
     return Cause(
         component=component.id,
         case=case,
-        what=f"{len(failed)} of {counted(len(component.cases), 'case')} failed",
+        what=f"{component.failed} of {counted(component.ran, 'case')} failed",
         command=given.command("localise" if walk else "verify", *which),
     )
 
@@ -278,10 +243,10 @@ def _verdict_line(
     verdict: Verdict,
     unfinished: Sequence[str],
 ) -> str:
-    cases = sum(len(component.cases) for component in components)
+    cases = sum(component.ran for component in components)
     gates = [gate for component in components for gate in component.gates]
     failed = [gate for gate in gates if gate.verdict is Verdict.FAIL]
-    ties = sum(case.ambiguous for component in components for case in component.cases)
+    ties = sum(component.ambiguous for component in components)
     if verdict is Verdict.FAIL:
         broken = [c.id for c in components if c.verdict is Verdict.FAIL]
         count = f"{len(failed)} of {counted(len(gates), 'gate')}"

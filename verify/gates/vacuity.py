@@ -16,7 +16,8 @@ from vampnet_onnx.verify.sides.oracle import Sides
 from vampnet_onnx.verify.subjects.case import Arrays, Case, Outputs, RunExport, Subject
 from vampnet_onnx.verify.subjects.registry import subject_of
 
-from .case import Outcome, satisfies
+from .case import satisfies
+from .tally import Tally
 
 # So many float values rounded alike on both sides are no accident.
 LEAST_VALUES = 1000
@@ -93,20 +94,18 @@ def vacuous_limits(sides: Sides, cases: Sequence[Case], gates: Gates) -> list[st
     return sorted(measured - refused) if measured else sorted(rules)
 
 
-def identical_sides(record: ComponentRecord, outcomes: Sequence[Outcome]) -> bool:
+def identical_sides(record: ComponentRecord, tally: Tally) -> bool:
     """Return whether the export seems to be compared with itself.
 
     Two libraries that sum in another order never round a thousand values alike.  What has no
     weights may be exact, and a generation's audio follows its tokens, so there only shared
     memory tells.
     """
-    compared = [o for o in outcomes if o.comparison is not None]
-    if any(outcome.shared for outcome in compared):
+    if tally.shared:
         return True
-    few = sum(o.values for o in compared) < LEAST_VALUES
-    if few or not subject_of(record).has_rounding:
+    if tally.values < LEAST_VALUES or not subject_of(record).has_rounding:
         return False
-    return all(o.comparison.metrics["max_abs"] == 0 for o in compared if o.comparison)
+    return tally.exact
 
 
 def _by_seed(sides: Sides, like: Case) -> Iterator[Sensitivity]:

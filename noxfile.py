@@ -13,7 +13,7 @@ nox.options.sessions = ["lint", "tests"]
 
 PINNED = ("-c", "constraints.txt")
 
-LOWEST = ("export", "onsets", "openvino", "plots", "test")
+LOWEST = ("cluster", "export", "onsets", "openvino", "plots", "test")
 
 OLDEST = Path("build", "oldest")
 UPSTREAM = Path("build", "upstream")

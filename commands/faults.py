@@ -44,6 +44,7 @@ _NO_MEMORY = (
     "bad allocation",
     "Failed to allocate memory",
 )
+FAULT = 4  # the exit code of one of ours
 _LONGEST = 200  # of an error's own words in the line
 
 
@@ -91,6 +92,12 @@ def refusal(
         except InputError as refused:
             return refused
     return None
+
+
+def words_for(error: BaseException) -> tuple[int, str]:
+    """Return the exit code that an exception has, and one line that says what went wrong."""
+    known = refusal(error)
+    return (FAULT, describe_fault(error)) if known is None else (known.exit_code, str(known))
 
 
 def describe_fault(error: BaseException) -> str:

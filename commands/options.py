@@ -101,6 +101,16 @@ GraphJobs = Annotated[
         " allow.",
     ),
 ]
+Scheduler = Annotated[
+    str | None,
+    typer.Option(
+        "--scheduler",
+        metavar="ADDRESS",
+        help="Of dask.distributed (tcp://HOST:PORT): its workers do the work. They need the"
+        " same packages, and the same files at the same paths, as on a shared file system;"
+        " that is checked first.",
+    ),
+]
 Unsealed = Annotated[
     bool,
     typer.Option(

@@ -23,6 +23,7 @@ from .options import (
     Lora,
     Provider,
     Runs,
+    Scheduler,
     Tf32,
     Unsealed,
     UpstreamPython,
@@ -72,6 +73,7 @@ def verify(
             " from 32 seeds on one for every core.",
         ),
     ] = None,
+    scheduler: Scheduler = None,
     no_localise: Annotated[
         bool,
         typer.Option("--no-localise", help="Do not look for the module behind a failure."),
@@ -158,6 +160,7 @@ def verify(
             cases=case or (),
             localise=not no_localise,
             jobs=jobs,
+            scheduler=scheduler,
             exit_first=exit_first,
             codec=codec,
             quick=quick,

@@ -26,6 +26,7 @@ EXPORT_REMEDY = "install it with: pip install 'vampnet-onnx[export]'"
 # Package, which is also the module: the extra that brings it, what needs it, and the way
 # without it.
 OPTIONAL = {
+    "distributed": ("cluster", "sweeps on a cluster", "leave out --scheduler"),
     "librosa": ("onsets", "onset masks", "leave the onset mask width at 0"),
     "matplotlib": ("plots", "pictures", "leave out --plot"),
     "openvino": ("openvino", "runs on OpenVINO", "leave out --runtime openvino"),

@@ -2,7 +2,7 @@
 
 import hashlib
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import metadata, resources
 from importlib.resources.abc import Traversable
@@ -15,6 +15,8 @@ PACKAGES = ("numpy", "onnx", "onnx-ir", "onnxruntime", "onnxscript", "onnxsim", 
 # rest of it is named in the manifest or decides no byte of a graph.
 _SOURCE = ("models", "export")
 _DEFAULTS = "reference_defaults.toml"
+# What computes anything that a verification tells.
+_NUMBERS = ("configs", "models", "export", "pipeline", "verify")
 
 
 def toolchain() -> dict[str, str]:
@@ -30,11 +32,24 @@ def source_hash() -> str:
 
     The version of the package stays the same from one commit to the next; this does not.
     """
+    return _hash_of(_SOURCE, (_DEFAULTS,))
+
+
+@cache
+def package_hash() -> str:
+    """Return the digest of our own source, and of settings, that decides any number, hex."""
+    settings = resources.files("vampnet_onnx.configs").iterdir()
+    tables = sorted(entry.name for entry in settings if entry.name.endswith(".toml"))
+    return _hash_of(_NUMBERS, tables)
+
+
+def _hash_of(folders: Iterable[str], tables: Iterable[str]) -> str:
     digest = hashlib.sha256()
-    for folder in _SOURCE:
+    for folder in folders:
         for name, file in _modules(resources.files(f"vampnet_onnx.{folder}"), folder):
             _add(digest, name, file)
-    _add(digest, _DEFAULTS, resources.files("vampnet_onnx.configs").joinpath(_DEFAULTS))
+    for name in tables:
+        _add(digest, name, resources.files("vampnet_onnx.configs").joinpath(name))
     return digest.hexdigest()
 
 

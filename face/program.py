@@ -25,7 +25,7 @@ from vampnet_onnx.commands.demo_clip import demo_clip
 from vampnet_onnx.commands.doctor import doctor
 from vampnet_onnx.commands.encode import encode
 from vampnet_onnx.commands.export import export
-from vampnet_onnx.commands.faults import Escaped, Group, describe_fault, refusal
+from vampnet_onnx.commands.faults import FAULT, Escaped, Group, words_for
 from vampnet_onnx.commands.fetch import fetch
 from vampnet_onnx.commands.golden import golden
 from vampnet_onnx.commands.localise import localise
@@ -34,6 +34,7 @@ from vampnet_onnx.commands.output import complain, flowing, print_any_name
 from vampnet_onnx.commands.publish import publish
 from vampnet_onnx.commands.quantise import quantise
 from vampnet_onnx.commands.release import release
+from vampnet_onnx.commands.release_all import release_all
 from vampnet_onnx.commands.replay import replay
 from vampnet_onnx.commands.report import report
 from vampnet_onnx.commands.self_test import self_test
@@ -49,7 +50,7 @@ from vampnet_onnx.configs.interrupts import (
     dealt_with,
 )
 
-_FAULT, _UNREAD = 4, 141
+_UNREAD = 141
 
 
 def _say_version(asked: bool) -> None:
@@ -67,6 +68,7 @@ app = typer.Typer(
 )
 for command in (
     release,
+    release_all,
     export,
     verify,
     report,
@@ -150,7 +152,7 @@ def _code() -> int:
     except SystemExit as end:
         if isinstance(end.__context__, OSError) and end.__context__.errno == errno.EPIPE:
             raise BrokenPipeError from end  # libraries make exit code 1 of it
-        return end.code if isinstance(end.code, int) else 0 if end.code is None else _FAULT
+        return end.code if isinstance(end.code, int) else 0 if end.code is None else FAULT
     except BrokenPipeError:
         raise
     except Interrupted as error:
@@ -189,6 +191,6 @@ def _told(error: BaseException) -> int:
         dealt_with()  # it would come once more, and be told twice
         complain(INTERRUPTED)
         return EXIT_CODE
-    known = refusal(error)
-    complain(describe_fault(error) if known is None else str(known))
-    return _FAULT if known is None else known.exit_code
+    code, line = words_for(error)
+    complain(line)
+    return code

@@ -38,6 +38,7 @@ ROOMS: dict[str, set[str]] = {
     "localisation": {"numbers"},
     "causes": {*_SIDES, "localisation"},
     "gates": {*_SIDES, "localisation", "causes"},
+    "cluster": {*_SIDES, "gates"},
     "golden": _SIDES,
     "self_test": {*_SIDES, "localisation", "causes", "gates"},
     "bench": _SIDES,
@@ -53,6 +54,7 @@ ROOMS: dict[str, set[str]] = {
     "jobs": {
         *_SIDES,
         "gates",
+        "cluster",
         "verification",
         "matrix",
         "standing",
@@ -60,6 +62,7 @@ ROOMS: dict[str, set[str]] = {
         "told_history",
     },
     "release": {*_SIDES, "gates", "verification", "standing", "told_run", "told_history"},
+    "release_all": {"cluster", "release"},
 }
 # What any network is walked with, and what knows nothing of VampNet that it may import.
 LIBRARY = ("localisation", "numbers")

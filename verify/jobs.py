@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -10,6 +11,7 @@ from typing import Literal
 from vampnet_onnx.configs.artifacts import Artifacts, open_artifacts
 from vampnet_onnx.configs.config import VerifySection, load_gates, validated
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.extras import require_optional
 from vampnet_onnx.configs.invocation import Given
 from vampnet_onnx.configs.matrix import load_matrix
 from vampnet_onnx.configs.runtime import ProviderName, Runtime, RuntimeName
@@ -21,7 +23,7 @@ from vampnet_onnx.pipeline.version.providers import require_runtime
 from vampnet_onnx.reports import Report
 
 from .gates.headroom import with_headroom
-from .gates.processes import jobs_for
+from .gates.processes import Elsewhere, in_processes, jobs_for
 from .matrix import verify_on_runtimes
 from .sides.models import Reference
 from .sides.oracle import Oracle
@@ -47,6 +49,7 @@ def verify_export(
     cases: Names = (),
     localise: bool = True,
     jobs: int | None = None,
+    scheduler: str | None = None,
     exit_first: bool = False,
     codec: str | Path | None = None,
     quick: bool = False,
@@ -79,6 +82,8 @@ def verify_export(
         localise: name the module behind every failure, for as long as the configuration says.
         jobs: processes that run cases, each with models of its own; if left out, one, and
             from 32 seeds on one for every core.
+        scheduler: address of one of dask.distributed, whose workers run the cases; they see
+            the same files at the same paths.
         codec: file of the codec, in place of the folder's own.
         quick: do not look at modules one by one.
         strict: fail where a gate lost headroom since the last verified version.
@@ -100,7 +105,7 @@ def verify_export(
     Raises:
         InputError: files, options or checkpoints do not fit each other.
         EnvironmentLacksError: provider or runtime are not installed, or do not run all of a
-            network.
+            network; or the workers of the scheduler have not what this process has.
     """
     started = time.monotonic()
     asked = Runtime(runtime, provider, tf32=tf32, bf16=bf16)
@@ -111,6 +116,7 @@ def verify_export(
             {
                 "--provider and --runtime": not asked.is_usual,
                 "--jobs": jobs is not None,
+                "--scheduler": scheduler is not None,
                 "--exitfirst": exit_first,
                 "--quick": quick,
                 "--strict": strict,
@@ -129,20 +135,20 @@ def verify_export(
         matrix = validated(VerifySection, {**dict(matrix), "seeds": list(seeds)}, "seeds")
     if jobs is not None and jobs > 1 and reference != "models":
         raise InputError("--jobs goes with --reference models; the others are one process")
+    if scheduler is not None:
+        require_optional("distributed")
+        if jobs is not None or reference != "models":
+            raise InputError("--scheduler goes with --reference models, and without --jobs")
     if jobs is None:
-        many = reference == "models"
+        many = reference == "models" and scheduler is None
         jobs = jobs_for(len(matrix.seeds), matrix.threads) if many else 1
     if not isinstance(artifacts, Artifacts):
         progress("checking hashes", 0, 1)
         artifacts = open_artifacts(artifacts, unsealed=unsealed)
         progress("checking hashes", 1, 1)
-    checkpoints = Checkpoints(
-        source, settings.checkpoint.overlays, codec=settings.checkpoint.codec
-    )
-    gates = load_gates(settings.gates)
     given = Given(
         artifacts.folder,
-        source,
+        settings.checkpoint.path,
         settings.checkpoint.overlays,
         codec=settings.checkpoint.codec,
         config=Path(config) if config is not None else None,
@@ -151,6 +157,14 @@ def verify_export(
         upstream_python=upstream_python,
         runtime=asked,
     )
+    overlays, own_codec = settings.checkpoint.overlays, settings.checkpoint.codec
+    if scheduler is not None:  # workers have working folders of their own
+        artifacts = replace(artifacts, folder=artifacts.folder.absolute())
+        source = source.absolute()
+        overlays = {name: path.absolute() for name, path in overlays.items()}
+        own_codec = own_codec.absolute() if own_codec else None
+    checkpoints = Checkpoints(source, overlays, codec=own_codec)
+    gates = load_gates(settings.gates)
     localise_seconds = settings.localise.seconds if localise else None
     if backends:
         plan, names = load_matrix(), ", ".join(backend.name for backend in backends)
@@ -173,9 +187,12 @@ def verify_export(
         report = report.model_copy(update={"run": told_run(started, source, "", names)})
         settled(artifacts.folder, "was run elsewhere; what it counts as stays as it is")
         return report
-    with _oracle(
-        reference, upstream_python, checkpoints, matrix.threads, tuple(seeds or ())
-    ) as oracle:
+    with (
+        _oracle(
+            reference, upstream_python, checkpoints, matrix.threads, tuple(seeds or ())
+        ) as oracle,
+        _elsewhere(scheduler, jobs, artifacts, checkpoints, progress) as elsewhere,
+    ):
         report = verify_artifacts(
             artifacts,
             checkpoints,
@@ -186,7 +203,7 @@ def verify_export(
             cases=chosen,
             given=given,
             localise_seconds=localise_seconds,
-            jobs=jobs,
+            elsewhere=elsewhere,
             exit_first=exit_first,
             quick=quick,
             oracle=oracle,
@@ -257,3 +274,31 @@ def _oracle(
     else:
         recorded = RecordedSet(checkpoints.folder)
         yield partial(RecordedReference, recorded, seeds=seeds)
+
+
+@contextmanager
+def _elsewhere(
+    scheduler: str | None,
+    jobs: int,
+    artifacts: Artifacts,
+    checkpoints: Checkpoints,
+    progress: Callable[[str, int, int], None],
+) -> Iterator[Elsewhere | None]:
+    """Give what runs cases in other processes, of this machine or of a cluster, if anything.
+
+    Raises:
+        EnvironmentLacksError: the workers of a scheduler have not what this process has.
+    """
+    if scheduler is None:
+        yield partial(in_processes, jobs=jobs) if jobs > 1 else None
+        return
+    from .cluster.cases import on_cluster  # and with it dask, which nobody else needs
+    from .cluster.needs import needs_of
+    from .cluster.workers import connected, require_same
+
+    needs = needs_of(artifacts, checkpoints)
+    with connected(scheduler) as client:
+        progress("checking workers", 0, 1)
+        require_same(client, needs)
+        progress("checking workers", 1, 1)
+        yield on_cluster(client, needs)

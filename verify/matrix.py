@@ -389,7 +389,7 @@ def _verdict_line(report: Report, runtimes: Runtimes) -> str:
     ran = [column.name for column in runtimes.columns if not column.skipped]
     skipped = [column.name for column in runtimes.columns if column.skipped]
     cells, count = report.components, len(runtimes.rows)
-    cases = sum(len(cell.cases) for cell in cells)
+    cases = sum(cell.cases_ran for cell in cells)
     failed = [cell.id for cell in cells if cell.verdict is Verdict.FAIL]
     line = f"{report.verdict}: {counted(count, 'row')} on {', '.join(ran)}"
     if failed:

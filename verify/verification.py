@@ -42,13 +42,12 @@ from .forms import forms_of
 from .gates.adapter_files import audit_adapter, with_adapters
 from .gates.at_once import Threads, beforehand, in_threads
 from .gates.audit import Origin, audit
-from .gates.case import Outcome
 from .gates.component import check_component
 from .gates.measured import Measured
 from .gates.modules import modules
 from .gates.overflow import overflow
 from .gates.own_loop import own_loop
-from .gates.processes import Job, in_processes
+from .gates.processes import MANY_SEEDS, Elsewhere, Job, RunCases
 from .gates.report import build_report
 from .sides.export import adapters_of, open_export, require_runs, require_same_sources
 from .sides.models import Reference
@@ -75,7 +74,7 @@ def verify_artifacts(
     cases: Sequence[Case] = (),
     given: Given | None = None,
     localise_seconds: float | None = None,
-    jobs: int = 1,
+    elsewhere: Elsewhere | None = None,
     exit_first: bool = False,
     oracle: Callable[[ModelSet], Oracle] = Reference,
     made: Mapping[str, Made] = {},
@@ -98,7 +97,8 @@ def verify_artifacts(
         given: what a person gave, for the commands that the report names; what is known here
             if left out.
         localise_seconds: look into every component that fails, so long at most; None does not.
-        jobs: processes that run cases; more than one for the standard oracle only.
+        elsewhere: makes of a job what runs its cases in other processes, with the standard
+            oracle; this process runs them if left out.
         oracle: makes the reference from our models of the checkpoint.
         made: what was exported just now, by component, so that it need not be again.
         quick: do not look at modules one by one.
@@ -136,7 +136,7 @@ def verify_artifacts(
         toolchain,
         given,
         localise_seconds,
-        jobs,
+        elsewhere,
         exit_first,
         made,
         afresh,
@@ -167,7 +167,7 @@ def verify_artifacts(
                 unfit[record.id] = why
             else:
                 own = [case for case in cases if case.component == record.id]
-                if subject_of(record).needs and not own and run.jobs_for(record) == 1:
+                if subject_of(record).needs and not own and run.elsewhere_for(record) is None:
                     opened = run.with_reference_made(opened)
                 notes += run.verify(opened, own, components)
             del opened  # its models are given back before the next ones are read
@@ -220,7 +220,7 @@ class _Run:
     toolchain: dict[str, str]
     given: Given
     localise_seconds: float | None
-    jobs: int
+    elsewhere: Elsewhere | None
     exit_first: bool
     made: Mapping[str, Made]
     graphs: Graphs
@@ -243,9 +243,9 @@ class _Run:
             artifacts, record, oracle(models), models, unadapted, adapters, self.runtime
         )
 
-    def jobs_for(self, record: ComponentRecord) -> int:
-        """Return how many processes run its cases: one where all are one case."""
-        return 1 if subject_of(record).shares_reference else self.jobs
+    def elsewhere_for(self, record: ComponentRecord) -> Elsewhere | None:
+        """Return what runs its cases elsewhere, if anything: not where all are one case."""
+        return None if subject_of(record).shares_reference else self.elsewhere
 
     def unfit_by_label(self, record: ComponentRecord) -> str:
         """Say why nothing would follow from a comparison, by the checkpoint's own word."""
@@ -333,19 +333,19 @@ class _Run:
         one = runtime if by_itself else replace(runtime, threads=at_work.each)
         export, mismatches, ran = open_export(self.artifacts, record, one, adapters=adapters)
         sides = Sides(record, opened.reference, export, mismatches)
-        run_cases: Callable[[Sequence[Case]], Iterator[Outcome]] | None = None
-        if self.jobs_for(record) > 1:
+        run_cases: RunCases | None = None
+        if (elsewhere := self.elsewhere_for(record)) is not None:
             transformers = checkpoints_of(record, self.artifacts.manifest)
             job = Job(
                 self.artifacts,
                 record,
                 adapters,
-                self.checkpoints,
+                _laid_over(record, self),
                 transformers,
                 self.gates,
                 runtime,
             )
-            run_cases = in_processes(job, self.jobs)
+            run_cases = elsewhere(job)
         elif not by_itself:
             run_cases = in_threads(sides, self.gates, at_work)
         with nullcontext() if by_itself else at_work.of_torch():
@@ -385,10 +385,10 @@ class _Run:
             self.progress(told, before + 1, len(self.files))
             gc.collect()
         if "overflow" in asked:
-            inputs = (
-                opened.reference.inputs(record, case)
-                for case in opened.reference.cases(record, self.matrix)
-            )
+            seeds = self.matrix.seeds[:MANY_SEEDS]  # of a sweep: here they are run in turn
+            fewer = self.matrix.model_copy(update={"seeds": seeds})
+            cases = opened.reference.cases(record, fewer)
+            inputs = (opened.reference.inputs(record, case) for case in cases)
             found["overflow"] = overflow(opened.path, inputs, adapters=opened.adapter_files)
             gc.collect()
         if "own_loop" in asked:

@@ -15,6 +15,7 @@ ROOT = str(Path(__file__).parents[2])
 TRAINING = f"sys.path.insert(0, {ROOT!r}); from training.__main__ import main; main()"
 # Artifacts and checkpoints that are not there: looking for them would be work.
 LOCALISE = ("localise", "none", "--checkpoint", "none")
+VERIFY = ("verify", "none", "--checkpoint", "none", "--scheduler", "tcp://x:1")
 VAMP = ("vamp", "in.wav", "out.wav", "--artifacts", "none")
 
 
@@ -26,6 +27,8 @@ VAMP = ("vamp", "in.wav", "out.wav", "--artifacts", "none")
         ("matplotlib", "plots", TRAINING, ("curves", "none", "curves.png")),
         ("matplotlib", "plots", FACE, ("quantise", "none", "--plot", "layers.svg")),
         ("librosa", "onsets", FACE, (*VAMP, "--onset-mask-width", "1")),
+        ("distributed", "cluster", FACE, VERIFY),
+        ("distributed", "cluster", FACE, ("release-all", ".", "--scheduler", "tcp://x:1")),
         ("openvino", "openvino", FACE, ("bench", "--like", "tiny", "--against", "openvino")),
     ],
 )
@@ -54,6 +57,19 @@ def test_all_else_runs_without_them(exported_a: Path, tmp_path: Path) -> None:
     done = python_without(("matplotlib", "librosa"), FACE, *arguments, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert soundfile.info(tmp_path / "out.wav").frames == RATE
+
+
+def test_nothing_of_the_cluster_is_imported_where_none_is_asked_for(
+    exported_store: Path, nano: Path, config: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("distributed", reason="the extra cluster is not installed")
+    told = (
+        "print(sorted({'dask', 'distributed', 'tornado'} & {*sys.modules}), file=sys.stderr)"
+    )
+    code = f"import atexit, sys; atexit.register(lambda: {told}); {FACE}"
+    arguments = ("--checkpoint", nano, "--config", config, "--quick")
+    done = python_without((), code, "verify", exported_store, *arguments, cwd=tmp_path)
+    assert done.returncode == 0 and done.stderr.splitlines()[-1] == "[]", done.stderr
 
 
 def test_doctor_calls_their_lack_no_failure(tmp_path: Path) -> None:

@@ -33,6 +33,9 @@ from .case import Outcome, run_case
 # From so many seeds on, processes are started unasked: below, opening models takes longer.
 MANY_SEEDS = 32
 
+RunCases = Callable[[Sequence[Case]], Iterator[Outcome]]
+"""Runs cases in their order; closing its iterator stops what is at work."""
+
 _AHEAD = 4  # cases a process has in waiting; a stop waits for the one at work only
 
 
@@ -54,6 +57,9 @@ class Job:
     runtime: Runtime
 
 
+Elsewhere = Callable[[Job], RunCases]
+
+
 def jobs_for(seeds: int, threads: int) -> int:
     """Return how many processes to start where nobody said: one but for many seeds."""
     if seeds < MANY_SEEDS:
@@ -61,8 +67,8 @@ def jobs_for(seeds: int, threads: int) -> int:
     return max(1, cores() // max(threads, 1))
 
 
-def in_processes(job: Job, jobs: int) -> Callable[[Sequence[Case]], Iterator[Outcome]]:
-    """Return what runs cases in several processes; closing its iterator stops them."""
+def in_processes(job: Job, jobs: int) -> RunCases:
+    """Return what runs cases in several processes."""
 
     def run(cases: Sequence[Case]) -> Iterator[Outcome]:
         # Spawned, not forked: the runtimes' threads do not survive a fork.
@@ -102,16 +108,26 @@ def _end_with_the_first() -> None:
         os._exit(1)
 
 
+def threads_of(job: Job) -> int:
+    """Return the threads of one process: one, where nobody asked for more."""
+    return job.runtime.threads or 1
+
+
+def open_sides(job: Job) -> Sides:
+    """Open both sides of a component, in a process that has neither."""
+    runtime = replace(job.runtime, threads=threads_of(job))
+    models = job.checkpoints.models_for(job.transformers, merged=True)
+    export, _, _ = open_export(job.artifacts, job.record, runtime, adapters=job.adapters)
+    return Sides(job.record, Reference(models), export)
+
+
 _opened: tuple[Sides, Gates] | None = None  # of this process
 
 
 def _open(job: Job) -> None:
     global _opened
-    runtime = replace(job.runtime, threads=job.runtime.threads or 1)
-    start_process(runtime.threads)
-    models = job.checkpoints.models_for(job.transformers, merged=True)
-    export, _, _ = open_export(job.artifacts, job.record, runtime, adapters=job.adapters)
-    _opened = Sides(job.record, Reference(models), export), job.gates
+    start_process(threads_of(job))
+    _opened = open_sides(job), job.gates
 
 
 def _run(case: Case) -> Outcome:

@@ -6,6 +6,7 @@ to layer, until some seeds overflow and others do not, and the model was blamed 
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.models.checkpoints.random_checkpoint import write_random_file
 from vampnet_onnx.reports import Report
 from vampnet_onnx.verify.causes.locate import reference_source
+from vampnet_onnx.verify.gates.processes import Elsewhere, in_processes
 from vampnet_onnx.verify.localisation.graph import GraphModules
 from vampnet_onnx.verify.localisation.nonfinite import (
     CHECKPOINT_ALONE,
@@ -84,7 +86,11 @@ def without_norm(with_norm: Artifacts) -> Artifacts:
 
 
 def verified(
-    artifacts: Artifacts, checkpoint: Path, *, jobs: int = 1, exit_first: bool = False
+    artifacts: Artifacts,
+    checkpoint: Path,
+    *,
+    elsewhere: Elsewhere | None = None,
+    exit_first: bool = False,
 ) -> Report:
     return verify_artifacts(
         artifacts,
@@ -93,7 +99,7 @@ def verified(
         gates=load_gates(),
         toolchain={},
         localise_seconds=60,
-        jobs=jobs,
+        elsewhere=elsewhere,
         exit_first=exit_first,
         progress=lambda *_: None,
     )
@@ -136,7 +142,7 @@ def test_every_bad_seed_is_listed_with_the_command_that_runs_it_again(report: Re
 def test_processes_find_what_one_finds_and_stop_when_asked(
     without_norm: Artifacts, checkpoint: Path, report: Report
 ) -> None:
-    many = verified(without_norm, checkpoint, jobs=2)
+    many = verified(without_norm, checkpoint, elsewhere=partial(in_processes, jobs=2))
 
     def found(made: Report) -> list[str]:  # as text, where NaN is like NaN
         return [

@@ -33,8 +33,6 @@ def release_all(
         Path,
         typer.Argument(
             metavar="CONFIG_DIR",
-            exists=True,
-            file_okay=False,
             help="Folder of configurations of releases, *.toml.",
         ),
     ],

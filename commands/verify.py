@@ -122,7 +122,8 @@ def verify(
 
     Hashes are checked first. Every component runs over a matrix of seeds, lengths and batch
     sizes on both sides. Exit code 1 means that a gate failed. Many seeds (0:2000) run in
-    parallel; every seed that failed is listed with the command that runs it again. Where
+    parallel, and with --scheduler on other machines; seeds that failed are listed with the
+    command that runs each again. Where
     values are not finite, the report says which module and node made them, and whose fault
     it is. An interrupt leaves the report of what was found until then. On another provider or
     runtime the same cases run; what is found there is said of it and changes nothing of what

@@ -43,6 +43,12 @@ LEFT_OUT = {
     ". .venv/bin/activate": "the environment is this one",
     "python -m training": "trains for hours",
     "nox -s upstream": "installs the published packages from their repositories",
+    "dask scheduler": "runs until it is stopped",
+    "dask worker": "likewise; tests of verify/cluster start some",
+    "vampnet-onnx verify artifacts/mine --checkpoint checkpoints/mine --seeds 0:100000 --sched": (
+        "needs a cluster; tests of verify/cluster have one"
+    ),
+    "vampnet-onnx release-all sweep --scheduler": "likewise",
     "vampnet-onnx self-test --into": "takes minutes as a whole; its test plants a few defects",
 }
 UPSTREAM = "--upstream-python build/upstream/bin/python"  # built by what is left out

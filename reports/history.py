@@ -129,7 +129,7 @@ def past_run(
         exporter=manifest.source[:_DIGITS],
         sources={source.name: source.sha256[:_DIGITS] for source in manifest.sources},
         matrix=PastMatrix(
-            seeds=_as_ranges(matrix.seeds), frames=matrix.frames, batches=matrix.batches
+            seeds=as_ranges(matrix.seeds), frames=matrix.frames, batches=matrix.batches
         ),
         seconds=report.run.seconds,
         components={
@@ -209,7 +209,7 @@ def _rounded(value: float) -> float:
     return float(f"{value:.6g}")
 
 
-def _as_ranges(seeds: Sequence[int]) -> str:
+def as_ranges(seeds: Sequence[int]) -> str:
     """Return seeds as the commands take them: 0:3,7 are 0, 1, 2 and 7."""
     found = list[list[int]]()
     for seed in sorted(set(seeds)):

@@ -45,7 +45,7 @@ LEFT_OUT = {
     "nox -s upstream": "installs the published packages from their repositories",
     "dask scheduler": "runs until it is stopped",
     "dask worker": "likewise; tests of verify/cluster start some",
-    "vampnet-onnx verify artifacts/mine --checkpoint checkpoints/mine --seeds 0:100000 --sched": (
+    "vampnet-onnx verify artifacts/mine --checkpoint checkpoints/mine --seeds 0:1": (
         "needs a cluster; tests of verify/cluster have one"
     ),
     "vampnet-onnx release-all sweep --scheduler": "likewise",

@@ -19,6 +19,7 @@ from vampnet_onnx.reports import (
     Source,
     Verdict,
 )
+from vampnet_onnx.reports.history import as_ranges
 from vampnet_onnx.reports.summary import counted, worst_first
 from vampnet_onnx.verify.subjects.registry import missing_wholes, subject_of
 
@@ -198,15 +199,7 @@ def _listed(components: list[Component]) -> list[Component]:
 
 def _in_ranges(seeds: Sequence[int]) -> list[int | str]:
     """Return seeds as they are, or of many those that follow each other as ranges."""
-    if len(seeds) <= _LISTED:
-        return list(seeds)
-    found, first = list[int | str](), 0
-    for at in range(1, len(seeds) + 1):
-        if at == len(seeds) or seeds[at] != seeds[at - 1] + 1:
-            one = at - first == 1
-            found.append(seeds[first] if one else f"{seeds[first]}:{seeds[at - 1] + 1}")
-            first = at
-    return found
+    return list(seeds) if len(seeds) <= _LISTED else [*as_ranges(seeds).split(",")]
 
 
 def _with_commands(component: Component, given: Given) -> Component:

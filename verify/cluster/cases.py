@@ -64,7 +64,8 @@ def on_cluster(client: Client, needs: Needs) -> Elsewhere:
 
 
 def _run(client: Client, key: str, order: bytes, cases: Sequence[Case]) -> Iterator[Outcome]:
-    waiting, left, size = deque[Future[_Done | Unfit]](), iter(cases), 1
+    waiting: deque[Future[_Done | Unfit]] = deque()
+    left, size = iter(cases), 1
     try:
         while True:
             most = _AHEAD * max(1, sum(client.nthreads().values()))

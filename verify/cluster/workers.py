@@ -44,11 +44,9 @@ def connected(address: str) -> Iterator[Client]:
     log, level = logging.getLogger("distributed"), logging.getLogger("distributed").level
     log.setLevel(logging.CRITICAL)  # what goes wrong is said once, by us
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of versions: they are compared below
-            client = Client(address, timeout=_CONNECT_S, set_as_default=False)
+        client = _client(address)
         try:
-            if not client.nthreads():
+            if not _has_workers(client):
                 raise EnvironmentLacksError(
                     f"the scheduler at {address} has no workers;"
                     f" {_WORKER.format(address=address)}"
@@ -56,6 +54,15 @@ def connected(address: str) -> Iterator[Client]:
             yield client
         finally:
             client.close()
+    finally:
+        log.setLevel(level)
+
+
+def _client(address: str) -> Client:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of versions: they are compared by ourselves
+            return Client(address, timeout=_CONNECT_S, set_as_default=False)
     except ValueError as error:
         raise InputError(
             f"--scheduler {address}: no address of a scheduler, which reads"
@@ -65,8 +72,6 @@ def connected(address: str) -> Iterator[Client]:
         raise EnvironmentLacksError(
             f"no scheduler answers at {address}; {_SCHEDULER}"
         ) from error
-    finally:
-        log.setLevel(level)
 
 
 def require_same(client: Client, needs: Needs) -> None:
@@ -99,32 +104,44 @@ def result_of(client: Client, future: "Future[T | Unfit]") -> T:
             all of them are gone, or the scheduler is.
     """
     alone_since: float | None = None
-    gone = f"the scheduler at {_address(client)} went away; {_SCHEDULER}, and run again"
-    try:
-        while True:
-            try:
-                found = future.result(timeout=_LOOK_S)
-                break
-            except TimeoutError:
-                if future.done():  # it was raised by the task
-                    raise
-            alone_since = None if client.nthreads() else alone_since or time.monotonic()
-            if alone_since is not None and time.monotonic() - alone_since > _ALONE_S:
+    while True:
+        try:
+            found = future.result(timeout=_LOOK_S)
+            break
+        except (KilledWorker, CancelledError, OSError) as error:  # a timeout is one of these
+            own = future.exception() if future.status == "error" else None
+            if isinstance(own, KilledWorker):
                 raise EnvironmentLacksError(
-                    f"the scheduler at {_address(client)} has no workers any more;"
-                    f" {_WORKER.format(address=_address(client))}, and run again"
-                )
-    except KilledWorker as error:
-        raise EnvironmentLacksError(
-            f"{error.allowed_failures + 1} workers were killed one after the other by the same"
-            " task, perhaps for want of memory; give workers more with --memory-limit, or"
-            " start fewer on a machine"
-        ) from error
-    except (CancelledError, OSError) as error:
-        raise EnvironmentLacksError(gone) from error
+                    f"{own.allowed_failures + 1} workers were killed one after the other by"
+                    " the same task, perhaps for want of memory; give workers more with"
+                    " --memory-limit, or start fewer on a machine"
+                ) from own
+            if own is not None:
+                raise own from error
+            if not isinstance(error, TimeoutError):
+                raise _gone(client) from error
+        alone_since = None if _has_workers(client) else alone_since or time.monotonic()
+        if alone_since is not None and time.monotonic() - alone_since > _ALONE_S:
+            raise EnvironmentLacksError(
+                f"the scheduler at {_address(client)} has no workers any more;"
+                f" {_WORKER.format(address=_address(client))}, and run again"
+            )
     if isinstance(found, Unfit):
         raise _refusal(found)
     return found
+
+
+def _has_workers(client: Client) -> bool:
+    try:
+        return bool(client.nthreads())
+    except OSError as error:
+        raise _gone(client) from error
+
+
+def _gone(client: Client) -> EnvironmentLacksError:
+    return EnvironmentLacksError(
+        f"the scheduler at {_address(client)} went away; {_SCHEDULER}, and run again"
+    )
 
 
 def _refusal(found: Unfit) -> EnvironmentLacksError:

@@ -30,6 +30,18 @@ def at_once(worker: str, _stopped: Callable[[], bool]) -> str:
     return worker
 
 
+def too_late(_worker: str, _stopped: Callable[[], bool]) -> str:
+    raise TimeoutError("of its own")
+
+
+def test_what_a_task_raises_is_told_as_it_is(cluster: Any) -> None:
+    with (
+        connected(cluster.scheduler_address) as client,
+        pytest.raises(TimeoutError, match="of its own"),
+    ):
+        next(run_tasks(client, [(too_late, Needs(versions(), {}))]))
+
+
 def test_tasks_end_where_nobody_waits_for_them(cluster: Any, tmp_path: Path) -> None:
     needs, file = Needs(versions(), {}), tmp_path / "told"
     with connected(cluster.scheduler_address) as client:

@@ -5,7 +5,7 @@ case, and of the cases those that a report has room for: the first that failed, 
 did not, and the worst.  Outcomes themselves are let go.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import islice
 
@@ -83,16 +83,20 @@ class Tally:
     def add(self, outcome: Outcome, seconds: float) -> None:
         """Add one case, and the seconds that the run took for it."""
         number, bad = self.count, failed(outcome, self._rules)
-        own, told = badness(outcome, self._rules), case_report(outcome, self._rules, seconds)
+        own = badness(outcome, self._rules)
         self.count += 1
         self.failed += bad
         self.ties += outcome.ties
+
+        def told() -> CaseReport:
+            return case_report(outcome, self._rules, seconds)
+
         if self._worst is None or own > self._worst.key:
             # The only one whose arrays are kept.
-            self._worst = _Worst(own, number, outcome, told)
+            self._worst = _Worst(own, number, outcome, told())
         if len(self._kept[bad]) < MOST_CASES:
-            self._kept[bad][number] = told
-        self._add_to_seed(outcome.case, own, told)
+            self._kept[bad][number] = told()
+        self._add_to_seed(outcome, own, bad)
         if outcome.comparison is None:
             self.incomparable += 1
             self.first_incomparable = self.first_incomparable or outcome
@@ -144,18 +148,18 @@ class Tally:
             for number, seed in islice(bad, _MOST_SEEDS)
         ]
 
-    def _add_to_seed(
-        self, case: Case, own: tuple[int, float, float], told: CaseReport
-    ) -> None:
+    def _add_to_seed(self, outcome: Outcome, own: tuple[int, float, float], bad: bool) -> None:
+        case, found = outcome.case, outcome.comparison
         seed = self._seeds.setdefault(case.seed, _Seed(case, own))
         if own > seed.badness:
             seed.worst, seed.badness = case, own
         seed.cases += 1
-        seed.failed += told.verdict is Verdict.FAIL
-        seed.nonfinite_reference += told.nonfinite_reference
-        seed.nonfinite_export += told.nonfinite_export
+        seed.failed += bad
+        values = found.metrics if found else {}
+        seed.nonfinite_reference += int(values.get("nonfinite_reference", 0))
+        seed.nonfinite_export += int(values.get("nonfinite_export", 0))
 
-    def _measure(self, outcome: Outcome, number: int, told: CaseReport) -> None:
+    def _measure(self, outcome: Outcome, number: int, told: Callable[[], CaseReport]) -> None:
         """Add what a comparison measured."""
         found = outcome.comparison
         assert found is not None
@@ -170,7 +174,7 @@ class Tally:
             if name in outcome.limits:
                 key = excess(name, outcome), rank(name, value)
                 if name not in self._by_metric or key > self._by_metric[name].key:
-                    self._by_metric[name] = _Worst(key, number, outcome, told)
+                    self._by_metric[name] = _Worst(key, number, outcome, told())
         if found.tokens is not None:
             counts = found.tokens.compared, found.tokens.differing
             self.tokens += int(found.tokens.compared.sum())

@@ -20,6 +20,7 @@ ci = typer.Typer(
 )
 
 _NAME = r"[\w .-]{1,60}"
+_URL = r"https?://[\w.:/?=&%~+-]+"
 _MARK = "<!-- vampnet-onnx ci: "
 
 
@@ -72,6 +73,9 @@ def verdict(
             metavar="TEXT", help="What somebody does who means a departure; told as well."
         ),
     ] = "run ci verdict with --departures tell",
+    link: Annotated[
+        str, typer.Option(metavar="URL", help="Of the run; the comment leads there.")
+    ] = "",
 ) -> None:
     """Make one verdict of the reports in DIR/verify and DIR/compare, and tell it.
 
@@ -85,10 +89,17 @@ def verdict(
     """
     if not re.fullmatch(_NAME, name):
         raise InputError(f"--name {name}: letters, digits, spaces, dots and hyphens only")
+    if link and not re.fullmatch(_URL, link):
+        raise InputError(f"--link {link}: is no address such as https://host/run/1")
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder of reports")
     landing = read_landing(
-        folder, name=name, departures=departures, files=files, accepted_by=accepted_by
+        folder,
+        name=name,
+        departures=departures,
+        files=files,
+        accepted_by=accepted_by,
+        link=link,
     )
     write_landing(landing, folder)
     for check in landing.checks:

@@ -7,6 +7,7 @@ did not has failed, and the last error of the logs says why.
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -21,6 +22,7 @@ Departures = Literal["fail", "tell"]
 COMMENT, BADGE, OUTCOME = "comment.md", "badge.json", "outcome.env"
 
 _ERROR = "error: "
+_COLOUR = re.compile("\x1b\\[[0-9;]*m")
 _COLOURS = {Verdict.PASS: "brightgreen", Verdict.FAIL: "red"}
 
 
@@ -68,6 +70,7 @@ class Landing:
         compare: None where there was nothing to compare with.
         files: command that gets the files which the commands of the reports name.
         accepted_by: what somebody does who means what departs.
+        link: address of the run, where the reports are.
     """
 
     name: str
@@ -75,6 +78,7 @@ class Landing:
     compare: Check | None
     files: str = ""
     accepted_by: str = ""
+    link: str = ""
 
     @property
     def checks(self) -> list[Check]:
@@ -109,13 +113,14 @@ def read_landing(
     departures: Departures = "fail",
     files: str = "",
     accepted_by: str = "",
+    link: str = "",
 ) -> Landing:
     """Read what the commands left in a folder.
 
     Args:
         departures: whether a new version that departs from the last verified one may not land
             ("fail"), or is told alone ("tell").
-        files: see `Landing`, as is `accepted_by`.
+        files: see `Landing`, as are `accepted_by` and `link`.
 
     Raises:
         InputError: a report is there and cannot be read.
@@ -128,6 +133,7 @@ def read_landing(
         compare if compared or _error(folder / "baseline.log") else None,
         files,
         accepted_by,
+        link,
     )
 
 
@@ -165,7 +171,8 @@ def _error(log: Path) -> str:
     """Return the last error that a command told; empty where it told none."""
     if not log.exists():
         return ""
-    lines = log.read_text("utf-8", errors="replace").splitlines()
+    text = log.read_text("utf-8", errors="replace")
+    lines = _COLOUR.sub("", text).splitlines()  # a CI may ask programs for colours
     told = [line for line in lines if line.startswith(_ERROR)]
     return f"{log.stem}: {told[-1].removeprefix(_ERROR)}" if told else ""
 

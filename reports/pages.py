@@ -74,6 +74,7 @@ def render_comment(landing: object, mark: str) -> str:
         mark: its first line, which nobody sees.
     """
     made = markdown_environment(_escape_comment)
+    made.filters["address"] = Markup
     made.globals.update(
         mark_line=Markup(mark),
         titles=_TITLES,

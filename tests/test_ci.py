@@ -214,7 +214,7 @@ class Place:
             "GITHUB_API_URL": self.github.url,
             "GITHUB_REPOSITORY": REPO,
             "GITHUB_RUN_ID": str(self.number),
-            "GITHUB_SERVER_URL": (self.folder / "server").as_uri(),
+            "GITHUB_SERVER_URL": "https://server",
             "GITHUB_SHA": "c0ffee",
         }
         place = (self.workspace, self.folder, self.served, context, said, variables)
@@ -362,6 +362,8 @@ def test_a_damaged_checkpoint_is_named_on_the_pull_request(later: Place, cli: Cl
         f"- **coarse**, the error comes from {NORM}: **weight scaled by 1.5"
     )
     assert "relative_l2 is 0." in much and "must be at most 1e-5" in much
+    link = f"server/{REPO}/actions/runs/{later.number})"
+    assert "[The run, with the whole report](" in later.comment and link in later.comment
     assert "last verified version: made from another coarse.pth" in later.comment
     assert "Meant: give this pull request the label 'new checkpoint', and" in later.comment
     report = done.artifacts["vampnet-onnx-report"] / "report"
@@ -431,6 +433,7 @@ def test_a_fork_has_the_summary_and_the_comment_of_the_second_workflow(later: Pl
         "head_branch": "topic",
         "head_sha": "abc",
         "head_repository": {"owner": {"login": "someone"}, "full_name": "someone/models"},
+        "html_url": "https://server/run/1",
     }
 
     def comments() -> Job:
@@ -471,7 +474,9 @@ def test_checkpoints_of_a_hub_are_fetched_once(
     assert wrong.failed and "fetch: somebody/music" in wrong.summary
 
 
-def test_a_baseline_is_a_folder_or_a_file_of_a_release(later: Place) -> None:
+def test_a_baseline_is_a_folder_or_a_file_of_a_release(
+    later: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (good,) = (later.folder / "caches").glob("vampnet-onnx-baseline-*/onnx-ci/baseline")
     remote = later.folder / "server" / REPO
     subprocess.run(["git", "init", "-q", "--bare", str(remote)], check=True)
@@ -486,6 +491,10 @@ def test_a_baseline_is_a_folder_or_a_file_of_a_release(later: Place) -> None:
 
     packed = shutil.make_archive(str(later.folder / "mine"), "zip", good)
     later.github.assets["mine.zip"] = Path(packed).read_bytes()
+    configured = later.folder / "gitconfig"
+    to = f'[url "{later.folder.as_uri()}/server/"]\n\tinsteadOf = https://server/\n'
+    configured.write_text(to)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(configured))
     release = {"baseline": "release:v1/mine.zip", "badge_branch": "badge"}
     told = later.action("schedule", **release)
     assert not told.failed and told.outputs["compare"] == "PASS" and badge() == "brightgreen"

@@ -34,6 +34,7 @@ def test_the_verdict_is_the_exit_code(cli: Cli, tmp_path: Path) -> None:
     comment = (tmp_path / "comment.md").read_text("utf-8")
     assert comment.startswith("<!-- vampnet-onnx ci: coarse 2 -->\n")
     refused(cli("ci", "verdict", tmp_path, "--name", "a --> b"), "--name a --> b")
+    refused(cli("ci", "verdict", tmp_path, "--link", "https://a) @b"), "is no address")
     refused(cli("ci", "verdict", tmp_path / "nowhere"), "no such folder of reports")
 
 

@@ -45,8 +45,13 @@ def test_two_reports_that_pass_may_land(tmp_path: Path) -> None:
 def test_a_departure_may_be_told_alone(tmp_path: Path, departures: str, holds: bool) -> None:
     put(tmp_path, verify=passing_report(), compare=failing_report())
     landing, comment, outcome = landed(
-        tmp_path, departures=departures, files="get them", accepted_by="say so"
+        tmp_path,
+        departures=departures,
+        files="get them",
+        accepted_by="say so",
+        link="https://host/run_1",
     )
+    assert "[The run, with the whole report](https://host/run_1)." in comment
     assert landing.holds is holds and outcome["compare"] == "FAIL"
     assert "c2f fails: 31 logits" in comment
     assert ("Meant: say so, and this lands" in comment) is not holds
@@ -80,7 +85,9 @@ def test_a_command_without_a_report_has_failed_and_its_log_says_why(tmp_path: Pa
         "version": "",
     }
     assert "it left no report, and no error" in comment
-    (tmp_path / "verify.log").write_text("error: old\nerror: no such folder\nlast\n")
+    (tmp_path / "verify.log").write_text(
+        "error: old\n\x1b[31merror:\x1b[0m no such folder\nlast\n"
+    )
     assert (
         "### ❌ FAIL: Against its checkpoint, verify: no such folder\n" in landed(tmp_path)[1]
     )

@@ -263,6 +263,7 @@ class Runner:
             "f_always": lambda: True,
             "f_success": lambda: not done.failed,
             "f_failure": lambda: done.failed,
+            "f_cancelled": lambda: False,
             "f_contains": operator.contains,
             "f_startsWith": str.startswith,
             "f_endsWith": str.endswith,

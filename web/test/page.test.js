@@ -11,26 +11,17 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 
+import { opened } from "../matrix/chromium.js";
+
 const { VAMPNET_ONNX_WEB_SET: SET = "", VAMPNET_ONNX_WEB_SHOTS: SHOTS } = process.env;
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 const skip = existsSync(CHROMIUM) ? false : `${CHROMIUM} is not there: apt-get install chromium`;
-const NO_GPU = ["--disable-gpu"];
 /** An adapter in software, which is slow, but computes what others do. */
 const SOFTWARE_GPU = [
   "--enable-unsafe-webgpu",
   "--enable-features=Vulkan",
   "--use-vulkan=swiftshader",
   "--use-webgpu-adapter=swiftshader",
-];
-const FLAGS = [
-  "--headless",
-  "--no-sandbox",
-  "--disable-quic",
-  "--no-first-run",
-  "--disable-background-networking",
-  "--disable-component-update",
-  "--disable-sync",
-  "--remote-debugging-port=0",
 ];
 
 /** Serve the set's version; gives the address, and what ends it. */
@@ -49,64 +40,26 @@ async function served() {
   return { address, end: () => program.removeAllListeners("exit").kill() };
 }
 
-/** Drive a page by the browser's own protocol. */
-async function opened(graphics = NO_GPU) {
+/**
+ * Open the browser with a page, and wait for what comes true there.
+ * @param {string[]} [graphics]
+ */
+async function browsing(graphics) {
   const folder = await mkdtemp(join(tmpdir(), "chromium-"));
-  const browser = spawn(CHROMIUM, [...FLAGS, ...graphics, `--user-data-dir=${folder}`, "about:blank"]);
-  /** @type {string} */
-  const where = await new Promise((resolve, reject) => {
-    let told = "";
-    browser.on("error", reject);
-    browser.on("exit", () => reject(new Error(told)));
-    browser.stderr.on("data", (chunk) => {
-      told += chunk;
-      const found = /DevTools listening on (\S+)/.exec(told);
-      if (found) resolve(found[1]);
-    });
-  });
-  const targets = await (await fetch(`http://${new URL(where).host}/json/list`)).json();
-  const socket = new WebSocket(targets.find(({ type }) => type === "page").webSocketDebuggerUrl);
-  await new Promise((resolve) => socket.addEventListener("open", resolve));
-  const waiting = new Map();
-  const problems = [];
-  let calls = 0;
-  socket.addEventListener("message", ({ data }) => {
-    const { id, result, error, method, params } = JSON.parse(data);
-    if (id) waiting.get(id)[error ? 1 : 0](error ? new Error(error.message) : result);
-    if (method === "Runtime.exceptionThrown") problems.push(JSON.stringify(params.exceptionDetails));
-    if (method === "Log.entryAdded" && params.entry.level === "error") problems.push(params.entry.text);
-    if (method === "Runtime.consoleAPICalled" && ["error", "warning"].includes(params.type)) {
-      problems.push(JSON.stringify(params.args));
-    }
-  });
-  const ask = (method, params = {}) =>
-    new Promise((resolve, reject) => {
-      calls += 1;
-      waiting.set(calls, [resolve, reject]);
-      socket.send(JSON.stringify({ id: calls, method, params }));
-    });
-  for (const domain of ["Page", "Runtime", "Log", "DOM"]) await ask(`${domain}.enable`);
-  const run = async (expression) => {
-    const made = await ask("Runtime.evaluate", { expression, awaitPromise: true, returnByValue: true });
-    assert(!made.exceptionDetails, JSON.stringify(made.exceptionDetails));
-    return made.result.value;
-  };
+  const page = await opened(CHROMIUM, folder, graphics);
   const until = async (expression) => {
     for (let tries = 0; tries < 1200; tries += 1) {
-      if (await run(expression)) return;
+      if (await page.run(expression)) return;
       await new Promise((resolve) => setTimeout(resolve, 100));
     }
-    throw new Error(`${expression} did not come: ${await run("document.body.innerText")}\n${problems}`);
+    const shown = await page.run("document.body.innerText");
+    throw new Error(`${expression} did not come: ${shown}\n${page.problems}`);
   };
   const close = async () => {
-    socket.close();
-    browser.removeAllListeners("exit");
-    const gone = new Promise((resolve) => browser.on("exit", resolve));
-    browser.kill();
-    await gone;
+    await page.close();
     await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   };
-  return { ask, run, until, close, problems };
+  return { ...page, until, close };
 }
 
 const READY = "document.body?.dataset.ready";
@@ -115,7 +68,7 @@ const DONE = "Boolean(globalThis.made) && !document.getElementById('go').disable
 test("a clip in, Python's tokens out", { skip }, async () => {
   const cases = JSON.parse(await readFile(join(SET, "cases.json"), "utf8"));
   const { address: page, end } = await served();
-  const { ask, run, until, close, problems } = await opened();
+  const { ask, run, until, close, problems } = await browsing();
   const shot = async (name, width, dark) => {
     if (!SHOTS) return;
     const features = [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }];
@@ -179,7 +132,7 @@ test("a clip in, Python's tokens out", { skip }, async () => {
 test("the transformers on WebGPU, said on the page, with the tokens of WebAssembly", { skip }, async () => {
   const { clip } = JSON.parse(await readFile(join(SET, "cases.json"), "utf8"))[0];
   const { address: page, end } = await served();
-  const { ask, run, until, close, problems } = await opened(SOFTWARE_GPU);
+  const { ask, run, until, close, problems } = await browsing(SOFTWARE_GPU);
   const text = (id) => run(`document.getElementById('${id}').textContent`);
   const made = async (search) => {
     const options = "seed=5&sampling_steps=2&coarse_only=true";
@@ -215,7 +168,7 @@ test("the transformers on WebGPU, said on the page, with the tokens of WebAssemb
     end();
     await close();
   }
-  const plain = await opened();
+  const plain = await browsing();
   const again = await served();
   try {
     await plain.ask("Page.navigate", { url: `${again.address}demo/index.html?on=webgpu` });

@@ -34,9 +34,3 @@ def test_an_unknown_runtime_and_one_that_is_named_twice_are_refused() -> None:
         chosen_backends(["default", "oldst"])
     with pytest.raises(InputError, match="off is there 2 times"):
         chosen_backends(["off", "off"])
-
-
-@pytest.mark.parametrize("name", ["node", "web"])
-def test_what_has_no_worker_says_what_is_missing(name: str) -> None:
-    (backend,) = chosen_backends([name])
-    assert "no worker" in backend.lacks()

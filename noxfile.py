@@ -179,11 +179,12 @@ def published(session: nox.Session) -> None:
 def web(session: nox.Session) -> None:
     """Check the ES module of web/ under Node, and its page in Chromium, if that is there.
 
-    Both have to make the tokens that Python makes, and Node the audio.
+    Both have to make the tokens that Python makes, and Node the audio; and in both, files
+    compute what they compute here.
     """
     if shutil.which("npm") is None:
         session.error("Node 20 and npm are needed: apt-get install nodejs npm")
-    session.install(*PINNED, ".[export]")
+    session.install(*PINNED, ".[test]")
     made = Path(session.create_tmp()).resolve() / "set"
     shutil.rmtree(made, ignore_errors=True)
     session.run("python", "tests/web/make_set.py", str(made))
@@ -192,6 +193,8 @@ def web(session: nox.Session) -> None:
     session.run("npm", "run", "check", external=True)
     session.run("npm", "test", env={"VAMPNET_ONNX_WEB_SET": str(made)}, external=True)
     session.run("npm", "pack", "--dry-run", external=True)
+    session.chdir("..")
+    session.run("python", "-m", "pytest", "tests/verify/sides/runtimes/test_javascript.py")
 
 
 def _site_of(session: nox.Session, python: str) -> Path:

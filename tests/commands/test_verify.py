@@ -35,6 +35,7 @@ from vampnet_onnx.program import app
 from vampnet_onnx.reports import read_report, render
 from vampnet_onnx.reports.history import read_history
 from vampnet_onnx.verify import jobs as verify_jobs
+from vampnet_onnx.verify.sides.runtimes.javascript import InJavaScript
 
 
 def verify(cli: Cli, store: Path, nano: Path, config: Path, *more: object) -> Result:
@@ -353,6 +354,13 @@ def _is_running(pid: str) -> bool:
         return False
 
 
+@pytest.fixture
+def no_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Packages of npm are not installed, wherever these tests run."""
+    monkeypatch.setattr(InJavaScript, "_packages", lambda _self: None)
+
+
+@pytest.mark.usefixtures("no_node")
 def test_a_few_cases_run_on_the_runtimes_that_were_asked_for(
     cli: Cli, store: Path, nano: Path, config: Path
 ) -> None:
@@ -374,6 +382,7 @@ def test_a_few_cases_run_on_the_runtimes_that_were_asked_for(
         (["oldst"], "no 'oldst' (did you mean 'oldest'?)"),
         (["off", "--runtime", "openvino"], "leave --provider and --runtime out"),
         (["off", "--jobs", "2"], "leave --jobs out"),
+        (["off", "--scheduler", "tcp://x:1"], "leave --scheduler out"),
         (["off", "--quick"], "leave --quick out"),
         (["off", "-x"], "leave --exitfirst out"),
         (["off", "--strict"], "leave --strict out"),
@@ -388,6 +397,7 @@ def test_what_says_nothing_to_the_matrix_is_refused(
     refused(verify(cli, store, nano, config, "--runtimes", *more), says)
 
 
+@pytest.mark.usefixtures("no_node")
 def test_where_none_of_the_runtimes_is_there_nothing_passes(
     cli: Cli, store: Path, nano: Path, config: Path
 ) -> None:

@@ -3,6 +3,7 @@
 import re
 from typing import Annotated
 
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from .config import Count, Gates, Limit, Seed, VerifySection, load_gates, validated
@@ -15,6 +16,14 @@ def _pattern(text: str) -> str:
         re.compile(text)
     except re.error as error:
         raise ValueError(f"no regular expression: {error}") from error
+    return text
+
+
+def _specifier(text: str) -> str:
+    try:
+        SpecifierSet(text)
+    except InvalidSpecifier as error:
+        raise ValueError(f"no versions: {error}") from error
     return text
 
 
@@ -36,17 +45,23 @@ class Declared(_Section):
     Attributes:
         component: with or without its variant, or a variant alone.
         error: regular expression that what the runtime says must hold.
+        versions: of the runtime, as pip writes them; all if left out.
     """
 
     runtime: str
     component: str
+    versions: Annotated[str, AfterValidator(_specifier)] = ""
     error: Annotated[str, Field(min_length=1), AfterValidator(_pattern)]
     reason: Annotated[str, Field(min_length=1)]
 
-    def is_of(self, runtime: str, record: ComponentRecord) -> bool:
-        """Whether it is said of a component on a runtime."""
+    def is_of(self, runtime: str, version: str, record: ComponentRecord) -> bool:
+        """Whether it is said of a component on a version of a runtime."""
         names = (record.id, record.name, *record.variant.split("."))
-        return runtime == self.runtime and self.component in names
+        if runtime != self.runtime or self.component not in names:
+            return False
+        return not self.versions or SpecifierSet(self.versions).contains(
+            version, prereleases=True
+        )
 
 
 class OwnLimit(_Section):
@@ -73,9 +88,10 @@ class MatrixPlan(_Section):
             cases["seeds"] = seeds
         return validated(VerifySection, cases, "seeds")
 
-    def declared(self, runtime: str, record: ComponentRecord) -> Declared | None:
+    def declared(self, runtime: str, version: str, record: ComponentRecord) -> Declared | None:
         """Return what is declared of a component on a runtime, if anything is."""
-        return next((d for d in self.unsupported if d.is_of(runtime, record)), None)
+        found = (d for d in self.unsupported if d.is_of(runtime, version, record))
+        return next(found, None)
 
     def gates_of(self, runtime: str, gates: Gates) -> Gates:
         """Return the gates with a runtime's own limits, each with its reason."""

@@ -20,7 +20,7 @@ from vampnet_onnx.configs.external_data import require_own_data
 from vampnet_onnx.configs.interrupts import Interrupted, dealt_with
 from vampnet_onnx.configs.invocation import Given
 from vampnet_onnx.configs.manifest import ComponentRecord
-from vampnet_onnx.configs.matrix import MatrixPlan
+from vampnet_onnx.configs.matrix import Declared, MatrixPlan
 from vampnet_onnx.configs.runtime import Runtime
 from vampnet_onnx.models import Checkpoints, ModelSet
 from vampnet_onnx.pipeline.version.session import Opened, open_session
@@ -190,7 +190,7 @@ class _Matrix:
         """
         started = time.monotonic()
         found, said = self._judged(row, name)
-        declared = self.plan.declared(name, row.record)
+        declared = self._declared(name, row.record)
         if declared is not None and said and re.search(declared.error, said):
             return UnsupportedCell(
                 component=row.record.id,
@@ -276,6 +276,9 @@ class _Matrix:
         session = self._graph(record, name)
         return session.run, signature_mismatches(record, session)
 
+    def _declared(self, name: str, record: ComponentRecord) -> Declared | None:
+        return self.plan.declared(name, self.running[name].version, record)
+
     def _graph(self, record: ComponentRecord, name: str) -> Opened:
         path = self.artifacts.path(record)
         with self.artifacts.sealed(*record.files):
@@ -284,7 +287,7 @@ class _Matrix:
 
     def _part(self, name: str, record: ComponentRecord) -> Opened:
         """Open a part of a whole; what is declared not to run there runs as usual."""
-        if self.plan.declared(name, record):
+        if self._declared(name, record):
             return open_session(self.artifacts, record, Runtime(threads=self.threads))
         return self._graph(record, name)
 

@@ -33,9 +33,16 @@ def test_a_cell_is_declared_by_component_variant_or_both(
         ("c2f", False, False),
     ):
         declared = Declared(runtime="x", component=name, error="e", reason="r")
-        assert declared.is_of("x", latents) is of_latents
-        assert declared.is_of("x", coarse) is of_codes
-        assert not declared.is_of("y", latents)
+        assert declared.is_of("x", "1.2", latents) is of_latents
+        assert declared.is_of("x", "1.2", coarse) is of_codes
+        assert not declared.is_of("y", "1.2", latents)
+
+
+def test_a_cell_may_be_declared_of_some_versions(nano_artifacts: Artifacts) -> None:
+    coarse = record_of(nano_artifacts, "coarse")
+    known = {"runtime": "x", "component": "coarse", "error": "e", "reason": "r"}
+    declared = Declared(**known, versions="<1.31")
+    assert declared.is_of("x", "1.30.0", coarse) and not declared.is_of("x", "1.31.1", coarse)
 
 
 def test_a_runtime_has_its_own_limit_with_its_own_reason() -> None:
@@ -53,6 +60,20 @@ def test_a_runtime_has_its_own_limit_with_its_own_reason() -> None:
     ("change", "says"),
     [
         ({"unsupported": [{"runtime": "x", "component": "c", "error": "e"}]}, "reason"),
+        (
+            {
+                "unsupported": [
+                    {
+                        "runtime": "x",
+                        "component": "c",
+                        "versions": "1.31",
+                        "error": "e",
+                        "reason": "r",
+                    }
+                ]
+            },
+            "versions",
+        ),
         (
             {"unsupported": [{"runtime": "x", "component": "c", "error": "(", "reason": "r"}]},
             "error",
@@ -72,7 +93,7 @@ def test_a_runtime_has_its_own_limit_with_its_own_reason() -> None:
             "codec_decoder.snr: no such gate",
         ),
     ],
-    ids=["no-reason", "no-pattern", "no-gate"],
+    ids=["no-reason", "no-versions", "no-pattern", "no-gate"],
 )
 def test_a_plan_that_cannot_be_is_refused(
     change: dict[str, object], says: str, monkeypatch: pytest.MonkeyPatch

@@ -47,7 +47,7 @@ class Planted:
 
     @contextmanager
     def start(self, threads: int) -> Iterator[Running]:
-        yield Running("planted", self.open)
+        yield Running("planted", "1.0", self.open)
 
 
 def changed(name: str, change: Callable[[Outputs], Mapping[str, np.ndarray]]) -> Planted:
@@ -249,8 +249,10 @@ def test_openvino_left_to_its_own_choice_of_bf16_is_caught(
     assert failed(report) == [f"{row} on bf16" for row in rows]
 
 
-def declared(error: str) -> MatrixPlan:
-    known = Declared(runtime="x", component="coarse", error=error, reason="it is known")
+def declared(error: str, versions: str = "") -> MatrixPlan:
+    known = Declared(
+        runtime="x", component="coarse", versions=versions, error=error, reason="it is known"
+    )
     return load_matrix().model_copy(update={"unsupported": [known]})
 
 
@@ -262,6 +264,9 @@ def test_a_declared_cell_that_does_not_run_is_no_failure_and_says_why(
     assert (
         report.verdict is Verdict.PASS and "1 cell declared not to run" in report.verdict_line
     )
+    report = run(nano_artifacts, *backends, rows=["coarse"], plan=declared("no k", "<1"))
+    assert failed(report) == ["coarse on x"], "the declaration is of earlier versions"
+    report = run(nano_artifacts, *backends, rows=["coarse"], plan=declared("no k", ">=1"))
     (found,) = report.runtimes.unsupported  # type: ignore[union-attr]
     assert (found.component, found.reason) == ("coarse", "it is known")
     assert found.said == "no kernel for Gelu"

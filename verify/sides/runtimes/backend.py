@@ -31,11 +31,13 @@ class Running:
 
     Attributes:
         what: it is, in words, with its version.
+        version: alone.
         open: loads a graph.  It, and the graph when it runs, raise InputError with the
             runtime's own words where they fail.
     """
 
     what: str
+    version: str
     open: Callable[[Path], Opened]
 
 

@@ -47,7 +47,8 @@ class OnnxRuntimeHere:
                 return _saved_and_opened(path, Runtime(threads=threads))
             return Session(path, Runtime(threads=threads), change=self.change)
 
-        yield Running(f"ONNX Runtime {ort.__version__}, {self.mode}", opened)
+        version = ort.__version__
+        yield Running(f"ONNX Runtime {version}, {self.mode}", version, opened)
 
 
 def _saved_and_opened(path: Path, runtime: Runtime) -> Session:
@@ -111,7 +112,8 @@ class OpenVinoHere:
             except EnvironmentLacksError as error:  # of its precision: here it is a finding
                 raise InputError(str(error)) from error
 
-        yield Running(f"OpenVINO {metadata.version('openvino')} on the CPU, in f32", opened)
+        version = metadata.version("openvino")
+        yield Running(f"OpenVINO {version} on the CPU, in f32", version, opened)
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class ReferenceHere:
             return GraphElsewhere(path, compute, self.name)
 
         what = f"onnx.reference of onnx {onnx.__version__}"
-        yield Running(f"{what}, NumPy {np.__version__}", opened)
+        yield Running(f"{what}, NumPy {np.__version__}", onnx.__version__, opened)
 
 
 BACKENDS = (

@@ -192,7 +192,8 @@ def started(command: Command, threads: int) -> Iterator[Worker]:
 def running(command: Command, threads: int) -> Iterator[Running]:
     """Start a worker as the matrix takes it."""
     with started(command, threads) as worker:
-        yield Running(str(worker.facts["what"]), worker.open)
+        facts = worker.facts
+        yield Running(str(facts["what"]), str(facts["version"]), worker.open)
 
 
 def lacking(command: Command) -> str:

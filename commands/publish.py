@@ -36,8 +36,8 @@ def publish(
 
     What is not wholly verified is refused, and so is a folder or a repository that holds
     something else. A folder appears whole, a commit is one step; what is there already is not
-    sent again. Everywhere else hub:USER/REPO[@REVISION] then stands for the version.
-    HF_ENDPOINT and HF_TOKEN are honoured.
+    sent again. Everywhere else hub:USER/REPO or hub:USER/REPO@REVISION then stands for the
+    version. HF_ENDPOINT and HF_TOKEN are honoured.
 
     Examples:
       vampnet-onnx publish artifacts/demo --to published --licence mit

@@ -22,7 +22,7 @@ def report(
         ),
     ] = None,
 ) -> None:
-    """Render report.json again as HTML, Markdown and JUnit.
+    r"""Render report.json again as HTML, Markdown and JUnit.
 
     With --history, headroom over runs is that of all whole runs of the report's model in the
     file, on the report's runtime, whether or not its own run is among them.
@@ -30,7 +30,8 @@ def report(
     Examples:
       vampnet-onnx report report/report.json --out elsewhere
 
-      vampnet-onnx report report/report.json --history artifacts/demo/history.jsonl
+      vampnet-onnx report report/report.json \
+          --history artifacts/demo/history.jsonl
     """
     from vampnet_onnx.reports import read_report, write_reports
     from vampnet_onnx.reports.trend import where_it_fell, with_history

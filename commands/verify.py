@@ -139,7 +139,8 @@ def verify(
       vampnet-onnx verify artifacts --checkpoint ckpt --reference upstream \
           --upstream-python build/upstream/bin/python
 
-      vampnet-onnx verify artifacts --checkpoint ckpt --runtimes default,openvino,oldest
+      vampnet-onnx verify artifacts --checkpoint ckpt \
+          --runtimes default,openvino,oldest
     """
     require_export_tools()
     use_large_pages()

@@ -49,6 +49,19 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
+def model_folder_in(root: Path, model: str) -> Path:
+    """Return where versions of a model go in a store.
+
+    Raises:
+        InputError: the store is named as what is on a hub is, where nothing is exported to.
+    """
+    if str(root).startswith(HUB):
+        raise InputError(
+            f"{root}: is on a hub; export into a folder, verify, and then: publish --to {root}"
+        )
+    return root / model
+
+
 def versions(model_folder: Path) -> list[tuple[int, Path]]:
     """Return the versions of a model, oldest first."""
     with file_errors(model_folder):

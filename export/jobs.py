@@ -7,7 +7,7 @@ from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.cache import cache_folder
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.files import staging_folder
-from vampnet_onnx.configs.store import publish, read_manifest
+from vampnet_onnx.configs.store import model_folder_in, publish, read_manifest
 from vampnet_onnx.models import Checkpoints
 
 from .export_set import export_set
@@ -98,7 +98,7 @@ def export_checkpoints(
     checkpoints = Checkpoints(
         source, settings.checkpoint.overlays, codec=settings.checkpoint.codec
     )
-    home = Path(out) / settings.model
+    home = model_folder_in(Path(out), settings.model)
     with staging_folder(home) as staged:
         export_set(
             settings,

@@ -20,7 +20,7 @@ from vampnet_onnx.configs.files import (
 from vampnet_onnx.configs.interrupts import Interrupted
 from vampnet_onnx.configs.invocation import Given, shell_line
 from vampnet_onnx.configs.runtime import USUAL
-from vampnet_onnx.configs.store import place_for
+from vampnet_onnx.configs.store import model_folder_in, place_for
 from vampnet_onnx.configs.verification import last_verified
 from vampnet_onnx.export.export_set import export_set
 from vampnet_onnx.export.fingerprint import Made
@@ -94,7 +94,7 @@ def release_set(
     started = time.monotonic()
     require_report_place(report)
     gates = load_gates(config.gates)
-    home = artifacts / config.model
+    home = model_folder_in(artifacts, config.model)
     with (
         _checkpoint(config) as checkpoint,
         staging_folder(home) as staged,

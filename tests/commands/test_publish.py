@@ -80,6 +80,13 @@ def test_the_lines_of_the_card_run_as_they_stand(run: Cli, version: Path) -> Non
     assert Path("out.wav").is_file()
 
 
+@pytest.mark.parametrize("command", ["export", "release"])
+def test_nothing_is_exported_to_a_hub(run: Cli, nano: Path, command: str) -> None:
+    told = run(command, "--checkpoint", nano, "--artifacts", ON_HUB)
+    refused(told, f"{ON_HUB}: is on a hub", f"publish --to {ON_HUB}")
+    assert not [*Path.cwd().iterdir()]
+
+
 def test_a_licence_is_asked_for_and_read(run: Cli, version: Path) -> None:
     asked = run("publish", version, "--to", "published")
     assert asked.code == 2 and "--licence" in asked.err

@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 import tomllib
 from pathlib import Path
 
@@ -129,8 +130,10 @@ def oldest(session: nox.Session) -> None:
 
     It takes NumPy 1, and so an interpreter of its own.
     """
-    names = ("python3.12", "python3.11", "python3.10", "python3.9")
-    python = next((found for name in names if (found := shutil.which(name))), None)
+    names = ("python3.11", "python3.12", "python3.10", "python3.9")
+    python = next(
+        (found for name in names if (found := shutil.which(name)) and _runs(found)), None
+    )
     if python is None:
         session.error(f"ONNX Runtime 1.18 needs one of {', '.join(names)}")
     session.run(python, "-m", "venv", "--clear", str(OLDEST), external=True)
@@ -195,6 +198,11 @@ def web(session: nox.Session) -> None:
     session.run("npm", "pack", "--dry-run", external=True)
     session.chdir("..")
     session.run("python", "-m", "pytest", "tests/verify/sides/runtimes/test_javascript.py")
+
+
+def _runs(python: str) -> bool:
+    """Whether an interpreter is there: version managers have a script for every one."""
+    return subprocess.run([python, "-c", ""], capture_output=True, check=False).returncode == 0
 
 
 def _site_of(session: nox.Session, python: str) -> Path:

@@ -175,7 +175,7 @@ def verify(
             runtime=runtime,
             tf32=tf32,
             bf16=bf16,
-            runtimes=runtimes.split(",") if runtimes is not None else (),
+            runtimes=[] if runtimes is None else [n.strip() for n in runtimes.split(",")],
             progress=bar,
             settled=lambda folder, line: version.update(artifacts=str(folder), standing=line),
         )

@@ -14,6 +14,7 @@ from tests.support.exports import only
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
+from vampnet_onnx.configs.interrupts import Interrupted
 from vampnet_onnx.configs.invocation import Given
 from vampnet_onnx.configs.matrix import Declared, MatrixPlan, load_matrix
 from vampnet_onnx.configs.runtime import Runtime
@@ -81,6 +82,7 @@ def run(nano: Path) -> Matrix:
         plan: MatrixPlan | None = None,
         cases: Sequence[Case] = (),
         seconds: float | None = None,
+        progress: Callable[[str, int, int], None] = lambda *_: None,
     ) -> Report:
         wanted = plan or load_matrix()
         return verify_on_runtimes(
@@ -95,7 +97,7 @@ def run(nano: Path) -> Matrix:
             only=tuple(rows),
             cases=cases,
             localise_seconds=seconds,
-            progress=lambda *_: None,
+            progress=progress,
         )
 
     return matrix
@@ -356,6 +358,21 @@ def test_where_everything_is_declared_not_to_run_nothing_passes(
 ) -> None:
     with pytest.raises(InputError, match="nothing to compare"):
         run(nano_artifacts, refusing("x", "no kernel"), rows=["coarse"], plan=declared("no k"))
+
+
+def test_an_interrupt_leaves_the_cells_that_were_judged(
+    run: Matrix, nano_artifacts: Artifacts
+) -> None:
+    def stop(_: str, done: int, of: int) -> None:
+        if done == 1:
+            raise Interrupted
+
+    backends = [sound("default"), sound("x")]
+    report = run(nano_artifacts, *backends, rows=["coarse", "c2f"], progress=stop)
+    assert report.verdict is Verdict.INTERRUPTED and report.unfinished == ["coarse", "c2f"]
+    assert [c.id for c in report.components] == ["coarse on default"]
+    assert "interrupted before coarse was done" in report.verdict_line
+    assert "not run" in render_markdown(report) and "not run" in render_html(report)
 
 
 def test_one_case_can_be_run_again(run: Matrix, nano_artifacts: Artifacts) -> None:

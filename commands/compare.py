@@ -130,7 +130,8 @@ def _print(found: VersionChange) -> None:
         out.print(f"  {name} is missing in the new version", style="red", markup=False)
     for name in found.only_new:
         out.print(f"  {name} is new", markup=False)
-    for change in found.components:
+    # What departs stands last, where a terminal ends.
+    for change in sorted(found.components, key=lambda change: not change.holds):
         sizes = dict.fromkeys((str(change.bytes_old), str(change.bytes_new)))
         line = f"  {change.name:27} {' to '.join(sizes)} bytes, {_difference(change)}"
         out.print(line, style=None if change.holds else "red", markup=False)
@@ -149,7 +150,10 @@ def _print(found: VersionChange) -> None:
     rewired = any(kind.startswith(("node", "opset")) for kind in kinds)
     if found.holds and rewired:
         verdict = "computes the same on the cases tried, but its graph differs"
-    out.print(f"the new version {verdict}", style="green" if found.holds else "red")
+    departing = [change.name for change in found.components if not change.holds]
+    where = f" in {', '.join(departing)}" if departing else ""
+    style = "green" if found.holds else "red"
+    out.print(f"the new version {verdict}{where}", style=style, markup=False)
 
 
 def _difference(change: ComponentChange) -> str:

@@ -168,11 +168,8 @@ class TrendFigure:
     summary: str
 
 
-TREND = Frame(width=240, height=36, left=6, top=5, right=234, bottom=31)
-_TREND_DECADES = (
-    -1,
-    3,
-)  # what is drawn of a headroom: from ten times the limit to a thousandth
+TREND = Frame(width=240, height=44, left=6, top=5, right=234, bottom=39)
+_TREND_DECADES = (-1, 2)  # what is drawn: ten times the limit to a hundred to spare
 
 
 def trend_figure(line: TrendLine, trend: Trend) -> TrendFigure:

@@ -58,6 +58,10 @@ def _suite(component: Component, failed: Collection[str]) -> ET.Element:
     _time(suite, component.seconds)
     properties = ET.SubElement(suite, "properties")
     facts = [("file", component.file), ("sha256", component.sha256)]
+    if component.cases:
+        facts += [
+            ("time of a case", "its share of the run's; cases that run at once share it")
+        ]
     if component.ran > len(component.cases):
         facts += [("cases that ran", str(component.ran)), ("failed", str(component.failed))]
     for name, value in facts:

@@ -86,6 +86,11 @@ def in_order(trend: Trend) -> list[TrendLine]:
     return sorted(trend.lines, key=key)
 
 
+def standing(trend: Trend) -> int:
+    """Return how many gates fell and have not recovered."""
+    return len({(fall.component, fall.gate) for fall in trend.falls if fall.stands})
+
+
 def where_it_fell(trend: Trend) -> str:
     """Say in which run what fell and stands, what fell there, and what was other in it."""
     standing = [fall for fall in trend.falls if fall.stands]

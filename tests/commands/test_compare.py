@@ -20,6 +20,8 @@ from tests.support.versions import edit
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.reports import read_report
 from vampnet_onnx.reports.render import FILES
+from vampnet_onnx.verify.self_test.planted import plant_copy
+from vampnet_onnx.verify.self_test.run import chosen_defects
 
 
 def test_compare_exits_with_1_where_versions_depart(
@@ -33,6 +35,17 @@ def test_compare_exits_with_1_where_versions_depart(
     assert result.code == 1 and result.json["holds"] is False
     assert result.json["components"][0]["dims"] == ["n_heads 3 is now 7"]
     refused(cli("compare", old, old), "compared with itself")
+
+
+def test_what_departs_stands_last_above_the_verdict_that_names_it(
+    cli: Cli, nano_artifacts: Artifacts, tmp_path: Path
+) -> None:
+    old, new = nano_artifacts.folder, tmp_path / "new"
+    plant_copy(old, chosen_defects(["RowTooLoud"])[0], new)
+    *others, departs, why, _, _, verdict = cli("compare", old, new).out.splitlines()
+    assert len(others) == 5 and all(line.endswith("same file") for line in others)
+    assert departs.startswith("  codec_decoder ") and "scaled by 30" in why
+    assert verdict == "the new version departs from the old version in codec_decoder"
 
 
 def test_files_edited_by_hand_are_compared_as_they_are(

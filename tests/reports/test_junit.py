@@ -77,6 +77,8 @@ def test_times_are_those_of_the_run() -> None:
     assert c2f is not None and decoder is not None and c2f.get("time") == "12.500"
     times = [case.get("time") for case in decoder.findall("testcase") if case.get("time")]
     assert times == ["0.250"] * 7
+    told = {p.get("name"): p.get("value") for p in decoder.iter("property")}
+    assert told["time of a case"] == "its share of the run's; cases that run at once share it"
 
 
 def test_components_that_blame_each_other_are_failures() -> None:

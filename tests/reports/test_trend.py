@@ -14,7 +14,13 @@ from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.reports import Report, Run, Trend, Verdict, write_reports
 from vampnet_onnx.reports.history import PastRun, append_run
-from vampnet_onnx.reports.trend import MOST_RUNS, trend_of, where_it_fell, with_history
+from vampnet_onnx.reports.trend import (
+    MOST_RUNS,
+    standing,
+    trend_of,
+    where_it_fell,
+    with_history,
+)
 
 RULE = load_gates().headroom
 
@@ -44,6 +50,7 @@ def test_what_a_fall_is() -> None:
 def test_what_recovered_does_not_stand_and_is_told_last() -> None:
     assert fallen(1e-6, 9e-6, 1e-6, 4e-6) == [(3, True), (1, False)]
     assert fallen(1e-6, 9e-6, 8e-6, 2e-5) == [(1, True), (3, True)]
+    assert standing(trend(creeping(1e-6, 9e-6, 8e-6, 2e-5))) == 1  # one gate, twice
 
 
 def test_an_excuse_is_worse_than_a_pass() -> None:

@@ -47,7 +47,7 @@ def plot_depth(found: Localisation, path: Path, *, title: str) -> None:
     axes.set_xscale("log")
     axes.set_yticks(list(rows), [f.path or "(whole)" for f in findings], fontsize=6)
     axes.invert_yaxis()
-    axes.set_xlabel("relative L2 error")
+    axes.set_xlabel(f"relative L2 error; less than {_FLOOR:g}, zero too, is drawn there")
     axes.set_title(title)
     figure.legend(loc="outside lower center", ncols=2, fontsize=8)  # covers no point
     axes.grid(axis="x", alpha=0.3)

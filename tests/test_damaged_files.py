@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from tests.support.edited import scaled
 from tests.support.exports import export_to, without
 from tests.support.golden_sets import small_set
+from tests.support.histories import creeping
 from tests.support.mutations import (
     mutated_archive,
     mutated_bytes,
@@ -42,6 +43,8 @@ from vampnet_onnx.pipeline.jobs import decode_file
 from vampnet_onnx.pipeline.steps.output import OutputSettings
 from vampnet_onnx.pipeline.vamp import VampPipeline
 from vampnet_onnx.reports import read_report, write_reports
+from vampnet_onnx.reports.history import append_run, read_history
+from vampnet_onnx.reports.trend import trend_of
 from vampnet_onnx.verify.causes.bundle import replay, write_bundle
 from vampnet_onnx.verify.causes.locate import localise_error
 from vampnet_onnx.verify.sides.recorded import RecordedReference, RecordedSet
@@ -268,3 +271,17 @@ def test_adapters(seed: int, tmp_path: Path) -> None:
     path.write_bytes(mutated_bytes(Random(seed), path.read_bytes()))
     with refusals:
         adapter_tensors(path)
+
+
+@fuzzed(60)
+def test_histories(seed: int, tmp_path: Path) -> None:
+    random, path = Random(seed), tmp_path / f"{seed}.jsonl"
+    first, second, last = creeping(1e-6, float("nan"), 2e-5)
+    lines = [run.model_dump_json().encode() for run in (first, second)]
+    lines[1] = mutated_bytes(random, lines[1])
+    path.write_bytes(b"\n".join(lines))
+    append_run(path, last)  # whatever is in the file
+    assert path.read_bytes().endswith(b"\n" + last.model_dump_json().encode() + b"\n")
+    with refusals:
+        rule = load_gates().headroom
+        trend_of(read_history(path), rule)

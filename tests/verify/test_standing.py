@@ -19,6 +19,7 @@ from vampnet_onnx.reports import Report, Verdict
 from vampnet_onnx.verify import jobs, standing
 from vampnet_onnx.verify.gates.component import _gate
 from vampnet_onnx.verify.gates.measured import Measured
+from vampnet_onnx.verify.gates.tally import Tally
 from vampnet_onnx.verify.standing import settle, shortfalls
 
 WHOLE = VerifySection(**shipped("defaults.toml")["verify"])
@@ -63,7 +64,7 @@ def test_what_could_not_be_judged_earns_nothing_and_what_is_excused_does(folder:
         (part,) = found.components
         rule = load_gates().for_component("coarse")["audit"]
         measured = {"audit": Measured(0, doubt=doubt, unjudged=unjudged)}
-        gate = _gate("audit", rule, [], measured)
+        gate = _gate("audit", rule, Tally({"audit": rule}), measured)
         assert gate.verdict is Verdict.AMBIGUOUS
         part = part.model_copy(update={"gates": [*part.gates, gate]})
         return found.model_copy(update={"components": [part]})

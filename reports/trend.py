@@ -20,6 +20,7 @@ from .summary import SEVERITY, describe_date, format_number
 MOST_RUNS = 30  # that are drawn
 _MOST_FALLS = 12
 _NAMED = 3  # falls told in a note
+FELL, UNDRAWN = "headroom fell", "headroom over runs is not drawn"  # begin a note
 _ENOUGH = 1e3  # to have more to spare than this is as good as to have this
 
 
@@ -42,9 +43,18 @@ def with_history(report: Report, files: Sequence[Path]) -> Report:
         raise InputError(
             f"{', '.join(map(str, files))}: headroom is drawn over two whole runs of"
             f" {report.model} on {runtime or 'a runtime that the report tells'}, and there"
-            f" {'is 1' if runs else 'are none'}"
+            f" {'is 1' if runs else 'are none'}; verify once more, all of it: vampnet-onnx"
+            " verify ARTIFACTS --checkpoint DIR"
         )
-    return report.model_copy(update={"trend": trend})
+    return with_trend(report, trend)
+
+
+def with_trend(report: Report, trend: Trend | None) -> Report:
+    """Return a report with a trend and the note of it, in place of those that it had."""
+    notes = [note for note in report.notes if not note.startswith((FELL, UNDRAWN))]
+    if trend and (told := where_it_fell(trend)):
+        notes.append(told)
+    return report.model_copy(update={"trend": trend, "notes": notes})
 
 
 def trend_of(runs: Sequence[PastRun], rule: HeadroomRule) -> Trend | None:
@@ -104,7 +114,7 @@ def where_it_fell(trend: Trend) -> str:
     differs = (
         f". Other than in the run before: {'; '.join(run.differs)}" if run.differs else ""
     )
-    return f"headroom fell {describe_run(trend, number)}: {told}{more}{differs}"
+    return f"{FELL} {describe_run(trend, number)}: {told}{more}{differs}"
 
 
 def describe_run(trend: Trend, number: int) -> str:

@@ -15,7 +15,7 @@ from vampnet_onnx.reports.history import (
     past_run,
     read_history,
 )
-from vampnet_onnx.reports.trend import comparable, trend_of, where_it_fell
+from vampnet_onnx.reports.trend import UNDRAWN, comparable, trend_of, with_trend
 
 
 @dataclass(frozen=True)
@@ -54,12 +54,10 @@ class History:
         try:
             before = read_history(path) if is_there(path) else []
         except InputError as error:
-            note = f"headroom over runs is not drawn: {error}"
+            note = f"{UNDRAWN}: {error}"
             return report.model_copy(update={"notes": [*report.notes, note]}), run
         trend = trend_of(comparable([*before, run], run.model, run.runtime), self.rule)
-        told = [where_it_fell(trend)] if trend else []
-        notes = [*report.notes, *filter(None, told)]
-        return report.model_copy(update={"trend": trend, "notes": notes}), run
+        return with_trend(report, trend), run
 
     def keep(self, run: PastRun) -> str:
         """Append the line of a run; a folder that cannot be written to is no failure.

@@ -36,4 +36,8 @@ def test_report_draws_the_runs_of_several_histories(cli: Cli, tmp_path: Path) ->
         assert result.code == 0
         drawn = read_report(tmp_path / "out" / "report.json").trend
         assert drawn is not None and len(drawn.runs) == count
-    refused(cli("report", source, "--history", tmp_path / "here"), "two whole runs of mine")
+    refused(
+        cli("report", source, "--history", tmp_path / "here"),
+        "two whole runs of mine",
+        "verify once more, all of it",
+    )

@@ -143,8 +143,29 @@ def test_a_report_draws_what_compares_and_says_where_it_fell(tmp_path: Path) -> 
     assert "| coarse |  | 10 | 2.5 | 2.44 | \N{EN DASH} |" in text
 
 
+def test_another_history_takes_the_place_of_the_notes_of_the_one_before(
+    tmp_path: Path,
+) -> None:
+    """Two of them would contradict each other on one page."""
+    first, other = tmp_path / "first", tmp_path / "other"
+    for run in creeping(1e-6, 4e-6):
+        append_run(first, run)
+        append_run(other, run.model_copy(update={"processor": f"of {run.version}"}))
+    plain = report().model_copy(update={"notes": ["another note"]})
+    once = with_history(plain, [first])
+    assert once.trend is not None
+    assert once.notes == ["another note", where_it_fell(once.trend)]
+    again = with_history(once, [other])
+    assert again.trend is not None and "processor of v2" in where_it_fell(again.trend)
+    assert again.notes == ["another note", where_it_fell(again.trend)]
+    undrawn = plain.model_copy(update={"notes": ["headroom over runs is not drawn: damage"]})
+    assert with_history(undrawn, [first]).notes == once.notes[1:]
+
+
 def test_one_run_has_no_trend_and_is_told_so(tmp_path: Path) -> None:
     path = tmp_path / "history.jsonl"
     append_run(path, past(0))
-    with pytest.raises(InputError, match=r"two whole runs of mine on ONNX .* there is 1"):
+    with pytest.raises(
+        InputError, match=r"two whole runs of mine on ONNX .* there is 1; verify"
+    ):
         with_history(report(), [path])

@@ -8,6 +8,7 @@ did not has failed, and the last error of the logs says why.
 import json
 import math
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -68,6 +69,7 @@ class Landing:
     Attributes:
         name: of what is checked, where a project checks several.
         compare: None where there was nothing to compare with.
+        folder: with the reports.
         files: command that gets the files which the commands of the reports name.
         accepted_by: what somebody does who means what departs.
         link: address of the run, where the reports are.
@@ -76,6 +78,7 @@ class Landing:
     name: str
     verify: Check
     compare: Check | None
+    folder: Path
     files: str = ""
     accepted_by: str = ""
     link: str = ""
@@ -99,6 +102,13 @@ class Landing:
     def reported(self) -> bool:
         """Whether a report says what failed, with commands."""
         return any(check.report and not check.holds for check in self.checks)
+
+    @property
+    def keeps(self) -> str:
+        """Command that makes what was exported the version to compare the next one with."""
+        home = self.folder.parent
+        paths = [(home / "artifacts").as_posix(), "--into", (home / "baseline").as_posix()]
+        return shlex.join(["vampnet-onnx", "ci", "baseline", *paths])
 
     @property
     def mark(self) -> str:
@@ -131,6 +141,7 @@ def read_landing(
         name,
         _check(folder, "verify", ("fetch", "export", "verify")),
         compare if compared or _error(folder / "baseline.log") else None,
+        folder,
         files,
         accepted_by,
         link,

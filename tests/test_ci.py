@@ -549,5 +549,13 @@ def test_gitlab_and_a_shell_say_the_same(later: Place) -> None:
     assert run(shell("")) == 1  # with what is there already
     shutil.copy(place.checkpoint / "coarse.pth", workspace / "checkpoints" / "mine")
     assert run(shell("")) == 0 and "✅ PASS" in comment()
+    # The version of the last run may be named, though this run makes its own in its place.
+    shutil.rmtree(workspace / "onnx-ci" / "baseline")
+    damaged(workspace)
+    assert run(shell("onnx-ci/artifacts")) == 1 and NORM in comment()
+    # A departure that is meant is what the next run is compared with.
+    script, _ = shell("")
+    assert run((script, {"DEPARTURES": "tell"})) == 0 and NORM in comment()
+    assert run((script, {})) == 0 and NORM not in comment()
     unreadable(workspace)
     assert run(shell("")) == 1 and "Against its checkpoint, export: " in comment()

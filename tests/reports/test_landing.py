@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -72,6 +73,20 @@ def test_an_interrupted_verification_may_not_land(tmp_path: Path) -> None:
     put(tmp_path, verify=passing_report().model_copy(update={"verdict": Verdict.INTERRUPTED}))
     landing, comment, _ = landed(tmp_path)
     assert not landing.holds and "INTERRUPTED" in comment
+    assert "ci baseline" not in comment
+
+
+def test_a_first_version_says_how_the_next_is_compared_with_it(tmp_path: Path) -> None:
+    folder = tmp_path / "onnx ci" / "report"
+    folder.mkdir(parents=True)
+    put(folder, verify=passing_report())
+    line = shlex.join(
+        ["vampnet-onnx", "ci", "baseline", f"{folder.parent.as_posix()}/artifacts"]
+    )
+    line += " --into " + shlex.quote(f"{folder.parent.as_posix()}/baseline")
+    assert f"To compare the next one with this: `{line}`." in landed(folder)[1]
+    put(folder, compare=passing_report())
+    assert "ci baseline" not in landed(folder)[1]
 
 
 def test_a_command_without_a_report_has_failed_and_its_log_says_why(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from huggingface_hub.utils import (  # type: ignore[attr-defined]  # documented,
 
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError, said
 
-from .download import Progress, Repository, digest_of, explained
+from .download import COMMIT, Progress, Repository, digest_of, explained
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,14 @@ def branch_of(hub: Repository) -> Branch:
         about = HfApi(endpoint=hub.endpoint).model_info(
             hub.repo, revision=hub.revision, files_metadata=True
         )
-    if about.sha is None or about.siblings is None:
+    commit = about.sha or ""
+    if not COMMIT.fullmatch(commit) or about.siblings is None:
         raise InputError(f"{hub.endpoint}: answers, but not as a model hub; check HF_ENDPOINT")
     digests = {
         file.rfilename: file.lfs.sha256 if file.lfs else str(file.blob_id)
         for file in about.siblings
     }
-    return Branch(hub, about.sha, digests)
+    return Branch(hub, commit, digests)
 
 
 def commit_files(

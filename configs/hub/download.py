@@ -42,7 +42,8 @@ _CHANGED_STATUS = (409, 412)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _NOT_THE_FILE = ("RepoNotFound", "RevisionNotFound")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-_GIT_SHA1 = re.compile(r"[0-9a-f]{40}")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+_GIT_SHA1 = COMMIT
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,11 @@ def describe(hub: Repository, path: str) -> RemoteFile | None:
             if error.response.status_code != 404 or code in _NOT_THE_FILE:
                 raise
             return None
-    if about.commit_hash is None:
+    commit = about.commit_hash or ""
+    if not COMMIT.fullmatch(commit):  # it becomes the name of a folder
+        found = f"{commit[:80]!r} as the commit" if commit else "no commit"
         raise InputError(
-            f"{hub.endpoint}: answers, but not as a model hub does (no commit for {path});"
+            f"{hub.endpoint}: answers, but not as a model hub does ({found} for {path});"
             " check HF_ENDPOINT, and that no proxy or sign-in page stands in between"
         )
     digest = about.etag or ""
@@ -118,7 +121,7 @@ def describe(hub: Repository, path: str) -> RemoteFile | None:
             f" file could not be checked (size {about.size}, hash {digest!r}); use a hub that"
             " gives both"
         )
-    return RemoteFile(path, url, about.size, digest, about.commit_hash)
+    return RemoteFile(path, url, about.size, digest, commit)
 
 
 def list_paths(hub: Repository) -> list[str]:

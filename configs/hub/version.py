@@ -23,10 +23,9 @@ from vampnet_onnx.configs.manifest import MANIFEST_NAME, FileRecord
 from vampnet_onnx.configs.store import HUB, read_manifest
 from vampnet_onnx.configs.verification import VERIFICATION_NAME, read_verification
 
-from .download import Progress, RemoteFile, Repository, describe, obtain, repository
+from .download import COMMIT, Progress, RemoteFile, Repository, describe, obtain, repository
 
 _NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@(.+))?", re.ASCII)
-COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256_LENGTH = 64
 _MAIN = "main"
 
@@ -39,7 +38,7 @@ def repository_of(name: str | Path) -> Repository:
     """
     text = name.as_posix() if isinstance(name, Path) else name
     found = _NAME.fullmatch(text.removeprefix(HUB))
-    if found is None:
+    if found is None or not (found[2] or _MAIN).strip("."):  # no revision, but a path
         raise InputError(
             f"{text}: write {HUB}USER/REPO, or {HUB}USER/REPO@REVISION for a branch, tag or"
             " commit of it"
@@ -102,7 +101,12 @@ def _commit_of(hub: Repository, last: Path) -> str:
 
 
 def _remembered(last: Path) -> str:
-    return last.read_text("ascii") if is_there(last) else ""
+    if not is_there(last):
+        return ""
+    found = last.read_text("ascii", "replace")
+    if not COMMIT.fullmatch(found):  # it becomes the name of a folder
+        raise InputError(f"{last}: names no commit; remove it, and the hub is asked again")
+    return found
 
 
 def _fetch(hub: Repository, folder: Path, progress: Progress) -> None:
@@ -142,12 +146,12 @@ def _described(hub: Repository, path: str) -> RemoteFile:
 
 
 def _require_name(hub: Repository, name: str) -> None:
-    """Refuse what is a path to any system, on every one."""
+    """Refuse what is a path to any system, on every one, and what cannot be shown."""
     names = {PurePosixPath(name).name, PureWindowsPath(name).name}
-    if names != {name} or not name.strip("."):
+    if names != {name} or not name.strip(".") or not name.isprintable():
         raise InputError(
-            f"{_named(hub)}: its {MANIFEST_NAME} lists {name!r}, which is a path and not a"
-            " name; nothing is written there"
+            f"{_named(hub)}: its {MANIFEST_NAME} lists {name!r}, which is a path or has"
+            " control characters; nothing is written there"
         )
 
 

@@ -22,8 +22,8 @@ from vampnet_onnx.configs.files import (
     temporary_folder,
 )
 from vampnet_onnx.configs.hub.commit import Branch, branch_of, commit_files
-from vampnet_onnx.configs.hub.download import Repository, describe, obtain
-from vampnet_onnx.configs.hub.version import COMMIT, repository_of
+from vampnet_onnx.configs.hub.download import COMMIT, Repository, describe, obtain
+from vampnet_onnx.configs.hub.version import repository_of
 from vampnet_onnx.configs.invocation import shell_line
 from vampnet_onnx.configs.manifest import MANIFEST_NAME
 from vampnet_onnx.configs.store import HUB, read_manifest

@@ -165,18 +165,41 @@ def test_a_version_whose_verification_is_of_another_is_refused(
 
 
 @pytest.mark.parametrize(
-    "name", ["../coarse.onnx", "/coarse.onnx", "a\\b", "..", "a/b", "C:x"]
+    "name", ["../coarse.onnx", "/coarse.onnx", "a\\b", "..", "a/b", "C:x", "a\nb", "a\x1bb"]
 )
 def test_a_manifest_that_lists_a_path_is_refused(hub: Hub, cache: Path, name: str) -> None:
     edit_manifest(hub, lambda v: v["components"][0]["file"].update(name=name))
     hub.files[name] = hub.files["coarse.onnx"]
-    with pytest.raises(InputError, match="is a path and not a name"):
+    with pytest.raises(InputError, match="is a path or has control"):
         find_version(Path(NAME))
     assert {path.name for path in cache.rglob("*") if path.is_file()} <= {
         ".lock",
         "manifest.json",
         "verification.json",
     }
+
+
+@pytest.mark.parametrize(
+    "commit",
+    ["../../../escaped", "../../../../first", "/escaped", "C0FFEE" + "0" * 34, "main"],
+)
+def test_what_is_no_commit_leads_nowhere(hub: Hub, tmp_path: Path, commit: str) -> None:
+    hub.headers["X-Repo-Commit"] = commit
+    with pytest.raises(InputError, match="not as a model hub does") as info:
+        find_version(Path(NAME))
+    assert repr(commit) in str(info.value)
+    assert {path.name for path in tmp_path.iterdir()} == {"first"}, "nothing is written"
+
+
+def test_what_was_remembered_is_held_to_a_commit(
+    hub: Hub, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_version(Path(NAME))
+    (last,) = cache.rglob("revisions/main")
+    last.write_bytes(b"../../../../../first\xff")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    with pytest.raises(InputError, match="main: names no commit; remove it"):
+        find_version(Path(NAME))
 
 
 def test_a_manifest_that_lists_what_is_not_there_is_refused(hub: Hub) -> None:
@@ -198,6 +221,7 @@ class Case(NamedTuple):
         Case("hub:music", "write hub:USER/REPO"),
         Case(f"{NAME}@", "write hub:USER/REPO"),
         Case("hub:a/b/c", "write hub:USER/REPO"),
+        Case(f"{NAME}@..", "write hub:USER/REPO"),
         Case("hub:../..", "not a repository's id"),
     ],
     ids=lambda case: case.name,

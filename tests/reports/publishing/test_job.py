@@ -245,6 +245,12 @@ def test_a_repository_that_holds_something_else_is_left_alone(hub: Hub, version:
     assert hub.sent() == []
 
 
+def test_a_branch_that_is_at_no_commit_is_no_hubs(hub: Hub, version: Path) -> None:
+    hub.head = "../escaped"
+    with pytest.raises(InputError, match="answers, but not as a model hub"):
+        publish(version, ON_HUB)
+
+
 def test_a_branch_that_moves_meanwhile_is_not_overwritten(
     hub: Hub, version: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -281,6 +281,11 @@ class Runtimes(Record):
     columns: list[RuntimeColumn]
     rows: list[str] = Field(description="components with variant, and whole generations")
     unsupported: list[UnsupportedCell]
+    verify_first: str = Field(
+        default="",
+        description="the version does not count as verified, and this command verifies it;"
+        " empty where it counts",
+    )
 
 
 class Source(SourceRecord):

@@ -185,7 +185,13 @@ def verify_export(
             progress=progress,
         )
         report = report.model_copy(update={"run": told_run(started, source, "", names)})
-        settled(artifacts.folder, "was run elsewhere; what it counts as stays as it is")
+        standing = "was run elsewhere; what it counts as stays as it is"
+        if report.runtimes is not None and report.runtimes.verify_first:
+            standing = (
+                "does not count as verified, and this run verifies no file; run:"
+                f" {report.runtimes.verify_first}"
+            )
+        settled(artifacts.folder, standing)
         return report
     with (
         _oracle(

@@ -368,7 +368,8 @@ def test_a_few_cases_run_on_the_runtimes_that_were_asked_for(
     assert result.code == 0 and result.json["verdict"] == "PASS"
     assert list(result.json["gates"]) == ["coarse on default", "coarse on off"]
     assert "skipped: node: " in " ".join(result.json["notes"])
-    assert "what it counts as stays as it is" in result.json["standing"]
+    assert "does not count as verified" in result.json["standing"]
+    assert "run: vampnet-onnx verify " in result.json["standing"]
     report = read_report(result.json["report"]["json"])
     assert report.runtimes is not None and report.runtimes.rows == ["coarse"]
     text = verify(cli, store, nano, config, "--runtimes", "default,node").out

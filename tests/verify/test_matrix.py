@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ from vampnet_onnx.models import Checkpoints
 from vampnet_onnx.pipeline.version.session import Opened, Session
 from vampnet_onnx.reports import Component, Report, Verdict
 from vampnet_onnx.reports.pages import render_html, render_markdown
+from vampnet_onnx.verify import matrix
 from vampnet_onnx.verify.matrix import verify_on_runtimes
 from vampnet_onnx.verify.sides.models import Reference
 from vampnet_onnx.verify.sides.runtimes.backend import (
@@ -75,7 +77,7 @@ Matrix = Callable[..., Report]
 
 @pytest.fixture(scope="module")
 def run(nano: Path) -> Matrix:
-    def matrix(
+    def over(
         artifacts: Artifacts,
         *backends: Backend,
         rows: Sequence[str],
@@ -100,7 +102,7 @@ def run(nano: Path) -> Matrix:
             progress=progress,
         )
 
-    return matrix
+    return over
 
 
 def cell(report: Report, component: str, runtime: str) -> Component:
@@ -131,6 +133,31 @@ def test_the_runtimes_of_this_process_agree_and_the_reference_runs_once(
     assert all(len(c.cases) >= 2 and c.gates for c in report.components)
     assert len(asked) == len(set(asked)), "the reference computed a case twice"
     assert "4 rows on default, threads2" in report.verdict_line
+    said = f"a sample of {len(asked)} cases that verifies runtimes, not the files"
+    assert f"{said} (without audit and modules)" in report.verdict_line
+
+
+def test_a_version_that_does_not_count_as_verified_is_told_first(
+    run: Matrix, nano_artifacts: Artifacts, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A file that was changed counts for nothing, whatever the version earned before."""
+
+    def told(artifacts: Artifacts) -> str:
+        report = run(artifacts, sound("default"), rows=["coarse"])
+        assert report.runtimes is not None
+        for text in (render_markdown(report), render_html(report)):
+            said = re.search(r"does not\s+count as verified", text)
+            assert bool(said) == bool(report.runtimes.verify_first)
+            assert said is None or said.start() < text.index(
+                "compared with" if text[0] == "#" else "<main"
+            )
+        return report.runtimes.verify_first
+
+    assert told(nano_artifacts).startswith("vampnet-onnx verify ")
+    monkeypatch.setattr(matrix, "read_verification", lambda folder: object())
+    assert told(nano_artifacts) == ""
+    changed = dataclasses.replace(nano_artifacts, changed=("coarse.onnx",))
+    assert told(changed).startswith("vampnet-onnx verify ")
 
 
 def test_a_whole_generation_runs_on_a_runtime_part_by_part(

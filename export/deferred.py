@@ -64,7 +64,7 @@ class Deferred(Tensor):
             args, kwargs = tree_map_only(Deferred, Deferred.compute, given)
             return func(*args, **kwargs)
 
-        args, kwargs = tree_map_only(Deferred, lambda value: value._like, given)
+        args, kwargs = tree_map_only(Tensor, _like, given)
         like = func(*args, **kwargs)
         if isinstance(like, Tensor):
             return Deferred(like, computed)
@@ -86,6 +86,10 @@ def weightless(module: M) -> M:
 def _copied(module: M, made: Callable[[Tensor], Tensor]) -> M:
     memo = {id(p): nn.Parameter(made(p), requires_grad=False) for p in module.parameters()}
     return copy.deepcopy(module, memo)
+
+
+def _like(tensor: Tensor) -> Tensor:
+    return tensor._like if isinstance(tensor, Deferred) else tensor.to("meta")
 
 
 def _meta(tensor: Tensor) -> Tensor:

@@ -48,6 +48,13 @@ def test_nothing_is_computed_before_it_is_asked_for() -> None:
     assert len(asked) == 2  # and nothing is kept
 
 
+def test_values_that_are_known_go_into_what_is_deferred() -> None:
+    weight = deferred(nn.Linear(2, 3).requires_grad_(False)).weight
+    found = weight.detach() * torch.tensor([2.0, 3.0])
+    assert isinstance(found, Deferred) and found.shape == (3, 2)
+    assert torch.equal(found.compute(), weight.compute() * torch.tensor([2.0, 3.0]))
+
+
 @pytest.mark.parametrize(
     "ask, said",
     [

@@ -17,6 +17,7 @@ from tests.support.report_samples import (
     explained_report,
     failing_report,
     hostile_report,
+    matrix_report,
     passing_report,
 )
 from vampnet_onnx.reports import Verdict, pages
@@ -217,3 +218,31 @@ def test_a_page_of_a_whole_set_is_below_two_megabytes() -> None:
     parts = [coarse.model_copy(update={**update, "name": f"component_{i}"}) for i in range(16)]
     page = render_html(failing_report().model_copy(update={"components": parts}))
     assert len(page.encode()) < 1_750_000  # room is left for what else a report may hold
+
+
+def test_a_matrix_of_a_whole_set_tells_at_length_of_what_did_not_pass_alone() -> None:
+    """As many rows, gates and cases as the demo set has, on every runtime there is."""
+    report = matrix_report()
+    wrong, right = report.components
+    assert report.runtimes is not None and right.verdict is Verdict.PASS
+    cases = [right.cases[0].model_copy(update={"id": f"x/seed={i}"}) for i in range(8)]
+    gates = (right.gates * 6)[:6]
+    many = {"cases": cases, "gates": gates}
+    names = [f"runtime{i}" for i in range(11)]
+    cells = [
+        right.model_copy(update={**many, "name": f"audio_processor_{i}", "runtime": name})
+        for i in range(21)
+        for name in names
+    ]
+    columns = [report.runtimes.columns[0].model_copy(update={"name": name}) for name in names]
+    rows = [f"audio_processor_{i}.fp16" for i in range(21)]
+    table = report.runtimes.model_copy(update={"columns": columns, "rows": rows})
+    told = report.model_copy(update={"components": [wrong, *cells], "runtimes": table})
+    page, text = render_html(told), render_markdown(told)
+    assert len(page.encode()) < 1_750_000
+    for cell in cells:
+        assert cell.id in page and cell.id not in text
+    assert "x/seed=0" not in page, "what passes needs no list of its cases"
+    assert wrong.id in text and "1 cell that did not pass" in text
+    for whole in (page, text):  # a file is told once, not once a runtime
+        assert whole.count(right.sha256) <= len(rows) + 1

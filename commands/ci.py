@@ -15,7 +15,9 @@ from .output import out, remark
 
 ci = typer.Typer(
     name="ci",
-    help="What a CI does around export, verify and compare; docs/ci has whole workflows.",
+    help="What a CI does around export, verify and compare, in the order: export, verify,"
+    " compare, ci verdict. Then ci baseline keeps what may land, to compare the next one with,"
+    " and ci comment tells it; docs/ci has whole workflows.",
     no_args_is_help=True,
 )
 
@@ -46,7 +48,9 @@ def baseline(
 
       vampnet-onnx ci baseline release:latest/mine.zip --into onnx-ci/baseline
     """
-    out.print(f"  {take_baseline(source, into)} is in {into}", markup=False)
+    taken = take_baseline(source, into)
+    told = "was there already" if taken.resolve() == into.resolve() else f"is in {into}"
+    out.print(f"  {taken} {told}", markup=False)
 
 
 @ci.command("verdict")
@@ -64,7 +68,8 @@ def verdict(
     files: Annotated[
         str,
         typer.Option(
-            metavar="COMMAND", help="Gets the files of this run; told in the comment."
+            metavar="COMMAND",
+            help="The command that downloads this run's files; the comment quotes it.",
         ),
     ] = "",
     accepted_by: Annotated[
@@ -78,6 +83,9 @@ def verdict(
     ] = "",
 ) -> None:
     """Make one verdict of the reports in DIR/verify and DIR/compare, and tell it.
+
+    The order is export, verify, compare, ci verdict; the last reads what the others
+    left.
 
     Written are DIR/comment.md for a pull request, DIR/badge.json for an endpoint badge, and
     DIR/outcome.env: verdict, worst headroom and version as name=value. A command that left no

@@ -233,7 +233,7 @@ def _print_end(walked: list[Located], wrong: list[Located]) -> None:
         style = "" if differs else "green"
         out.print(f"no module introduces an error: {names}", style=style, markup=False)
         if not differs:
-            line = "on these inputs; some that show an error are named by verify, for --case"
+            line = "on these inputs; for a case that fails, give --case as verify names it"
             out.print(f"  {line}", markup=False)
 
 

@@ -9,7 +9,7 @@ import json
 import math
 import re
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -36,12 +36,14 @@ class Check:
         report: None where it made none.
         said: why it made none.
         counts: whether the change may not land where it fails.
+        follows: it made none since the export failed, which is told already.
     """
 
     name: str
     report: Report | None
     said: str = ""
     counts: bool = True
+    follows: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -129,7 +131,7 @@ def read_landing(
 
     Args:
         departures: whether a new version that departs from the last verified one may not land
-            ("fail"), or is told alone ("tell").
+            ("fail"), or is told and accepted ("tell").
         files: see `Landing`, as are `accepted_by` and `link`.
 
     Raises:
@@ -137,10 +139,13 @@ def read_landing(
     """
     compared = any((folder / left).exists() for left in ("compare", "compare.log"))
     compare = _check(folder, "compare", ("baseline", "compare"), counts=departures == "fail")
+    no_baseline = _error(folder / "baseline.log")
+    if compare.report is None and not no_baseline and _error(folder / "export.log"):
+        compare = replace(compare, said="not run, as export failed", follows=True)
     return Landing(
         name,
         _check(folder, "verify", ("fetch", "export", "verify")),
-        compare if compared or _error(folder / "baseline.log") else None,
+        compare if compared or no_baseline else None,
         folder,
         files,
         accepted_by,

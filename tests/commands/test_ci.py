@@ -21,6 +21,13 @@ def test_a_baseline_is_put_into_a_folder(cli: Cli, tmp_path: Path) -> None:
     write_verification(version, verification_of(version))
     told = cli("ci", "baseline", home, "--into", tmp_path / "b")
     assert told.code == 0 and f"{version} is in {tmp_path / 'b'}" in told.out
+    told = cli("ci", "baseline", tmp_path / "b", "--into", tmp_path / "b")
+    assert told.code == 0 and f"{tmp_path / 'b'} was there already" in told.out
+
+
+@pytest.mark.parametrize("words", [["ci"], ["ci", "verdict"]], ids=["ci", "verdict"])
+def test_the_help_says_in_which_order_to_run_what(cli: Cli, words: list[str]) -> None:
+    assert "export, verify, compare, ci verdict" in " ".join(cli(*words, "--help").out.split())
 
 
 def test_the_verdict_is_the_exit_code(cli: Cli, tmp_path: Path) -> None:

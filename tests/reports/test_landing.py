@@ -54,6 +54,7 @@ def test_a_departure_may_be_told_alone(tmp_path: Path, departures: str, holds: b
     )
     assert "[The run, with the whole report](https://host/run_1)." in comment
     assert landing.holds is holds and outcome["compare"] == "FAIL"
+    assert ("### ➡️ departs, accepted: Against the last" in comment) is holds
     assert "c2f fails: 31 logits" in comment
     assert ("Meant: say so, and this lands" in comment) is not holds
     assert ("`get them`" in comment) is not holds
@@ -117,6 +118,31 @@ def test_a_command_without_a_report_has_failed_and_its_log_says_why(tmp_path: Pa
     (tmp_path / "compare.log").write_text("")
     landing, _, _ = landed(tmp_path, departures="tell")
     assert not landing.holds and landing.compare is not None
+
+
+def test_what_could_not_be_compared_as_the_export_failed_is_said_once(tmp_path: Path) -> None:
+    (tmp_path / "export.log").write_text("error: no checkpoint\n")
+    comment = landed(tmp_path)[1]
+    assert "| none | not run | none |" in comment and "no verified version" not in comment
+    (tmp_path / "compare.log").write_text("error: artifacts: holds no version\n")
+    landing, comment, outcome = landed(tmp_path, departures="tell")
+    assert not landing.holds and outcome["compare"] == "FAIL"
+    assert comment.count("\n### ") == 1 and "holds no version" not in comment
+    assert "| not run, as export failed | none |" in comment
+    (tmp_path / "baseline.log").write_text("error: no release\n")
+    comment = landed(tmp_path)[1]
+    assert comment.count("\n### ") == 2 and "baseline: no release" in comment
+
+
+@pytest.mark.parametrize("number, told", [(16, ""), (17, "And 1 component more, in report")])
+def test_components_that_are_not_listed_are_counted(
+    tmp_path: Path, number: int, told: str
+) -> None:
+    report = passing_report()
+    many = [report.components[0].model_copy(update={"variant": str(i)}) for i in range(number)]
+    put(tmp_path, verify=report.model_copy(update={"components": many}))
+    comment = landed(tmp_path)[1]
+    assert told in comment and ("more, in report" in comment) is bool(told)
 
 
 def test_a_report_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -181,6 +181,13 @@ def test_markdown_is_short_above_the_fold_whatever_failed() -> None:
     assert long in text or long in render_markdown(told)
 
 
+def test_one_component_more_is_one() -> None:
+    report = passing_report()
+    parts = [report.components[0].model_copy(update={"name": f"c{i}"}) for i in range(17)]
+    text = render_markdown(report.model_copy(update={"components": parts}))
+    assert "\n1 more component, below." in text and "<summary>1 more component<" in text
+
+
 def test_excused_gates_are_folded_where_the_verdict_is_a_pass() -> None:
     report = failing_report()
     held = [p for p in report.components if p.verdict != "FAIL"]

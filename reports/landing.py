@@ -2,7 +2,9 @@
 
 A folder holds what the commands left: the reports in ``verify/`` and ``compare/``, and beside
 them what each command said, ``export.log`` and so on.  A command that was asked to report and
-did not has failed, and the last error of the logs says why.
+did not has failed, and so has one whose log ends in an error, whatever report lies there from
+before; the last error says why.  A report is believed only where its verdict follows from what
+is in it.
 """
 
 import json
@@ -12,6 +14,9 @@ import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
+
+from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.configs.files import is_there, replacing
 
 from .pages import render_comment
 from .render import FILES
@@ -24,6 +29,7 @@ COMMENT, BADGE, OUTCOME = "comment.md", "badge.json", "outcome.env"
 
 _ERROR = "error: "
 _COLOUR = re.compile("\x1b\\[[0-9;]*m")
+_HOLD = (Verdict.PASS, Verdict.AMBIGUOUS)
 _COLOURS = {Verdict.PASS: "brightgreen", Verdict.FAIL: "red"}
 
 
@@ -33,8 +39,8 @@ class Check:
 
     Attributes:
         name: of the command.
-        report: None where it made none.
-        said: why it made none.
+        report: None where it made none that can be believed.
+        said: why not.
         counts: whether the change may not land where it fails.
         follows: it made none since the export failed, which is told already.
     """
@@ -53,8 +59,7 @@ class Check:
     @property
     def holds(self) -> bool:
         """Whether the change may land, as far as this goes."""
-        passed = self.verdict in (Verdict.PASS, Verdict.AMBIGUOUS)
-        return passed or (not self.counts and self.report is not None)
+        return self.verdict in _HOLD or (not self.counts and self.report is not None)
 
     @property
     def tightest(self) -> tuple[str, Gate] | None:
@@ -135,7 +140,7 @@ def read_landing(
         files: see `Landing`, as are `accepted_by` and `link`.
 
     Raises:
-        InputError: a report is there and cannot be read.
+        InputError: a report or a log is there and cannot be read.
     """
     compared = any((folder / left).exists() for left in ("compare", "compare.log"))
     compare = _check(folder, "compare", ("baseline", "compare"), counts=departures == "fail")
@@ -158,6 +163,9 @@ def write_landing(landing: Landing, folder: Path) -> None:
 
     The badge is what an *endpoint* badge of shields.io reads; the outcome has a line
     ``name=value`` each, as GitHub takes outputs and GitLab takes variables.
+
+    Raises:
+        InputError: the folder cannot be written.
     """
     outcome = {
         "verdict": landing.verdict.value,
@@ -172,22 +180,54 @@ def write_landing(landing: Landing, folder: Path) -> None:
         OUTCOME: "".join(f"{key}={value}\n" for key, value in outcome.items()),
     }
     for file, text in texts.items():
-        (folder / file).write_bytes(text.encode("utf-8"))
+        with replacing(folder / file) as temporary:
+            temporary.write_bytes(text.encode("utf-8"))
 
 
 def _check(folder: Path, name: str, logs: tuple[str, ...], *, counts: bool = True) -> Check:
+    said = next(filter(None, (_error(folder / f"{log}.log") for log in logs)), "")
     path = folder / name / FILES["json"]
-    if path.exists():
-        return Check(name, read_report(path), counts=counts)
-    said = (_error(folder / f"{log}.log") for log in logs)
-    return Check(name, None, next(filter(None, said), "it left no report, and no error"))
+    if said or not path.exists():  # beside an error, a report is one of an earlier run
+        return Check(name, None, said or "it left no report, and no error")
+    report = read_report(path)
+    doubt = _doubt(report)
+    if doubt:
+        return Check(name, None, f"its report does not hold together: {doubt}")
+    return Check(name, report, counts=counts)
+
+
+def _doubt(report: Report) -> str:
+    """Return why a report cannot be believed; empty where it can.
+
+    What says that it holds has to follow from what is in it, whoever wrote it.
+    """
+    for name in (report.model, report.version):
+        if not name.isprintable():
+            return f"{name!r} is no name"
+    if report.verdict not in _HOLD:
+        return ""
+    if not report.components or report.unfinished:
+        return f"it says {report.verdict}, and not all was verified"
+    for part in report.components:
+        if part.verdict not in _HOLD or part.interrupted or not part.gates:
+            return f"it says {report.verdict}, and {part.id} does not hold"
+        for gate in part.gates:
+            # Beyond its limit a gate may be, but only where a tie or rounding excuses it.
+            excused = gate.verdict is Verdict.AMBIGUOUS and gate.value is not None
+            within = gate.verdict is Verdict.PASS and share_of_gate(gate) <= 1
+            if not excused and not within:
+                return f"it says {report.verdict}, and {gate.name} of {part.id} does not hold"
+    return ""
 
 
 def _error(log: Path) -> str:
     """Return the last error that a command told; empty where it told none."""
-    if not log.exists():
+    if not is_there(log):
         return ""
-    text = log.read_text("utf-8", errors="replace")
+    try:
+        text = log.read_text("utf-8", errors="replace")
+    except OSError as error:
+        raise InputError(f"{log}: cannot be read ({error.strerror})") from error
     lines = _COLOUR.sub("", text).splitlines()  # a CI may ask programs for colours
     told = [line for line in lines if line.startswith(_ERROR)]
     return f"{log.stem}: {told[-1].removeprefix(_ERROR)}" if told else ""

@@ -110,7 +110,14 @@ def test_a_command_without_a_report_has_failed_and_its_log_says_why(tmp_path: Pa
     (tmp_path / "export.log").write_text("  coarse\nerror: a @team | `bad` file\n")
     comment = landed(tmp_path)[1]
     assert ": Against its checkpoint, export: a @<!-- -->team \\| \\`bad\\` file\n" in comment
-    put(tmp_path, verify=passing_report())
+    put(tmp_path, verify=passing_report())  # of an earlier run
+    assert "export: a @" in landed(tmp_path)[1]
+    (tmp_path / "export.log").write_text("  coarse\n")
+    landing, comment, outcome = landed(tmp_path)
+    assert not landing.holds and "verify: no such folder" in comment
+    assert outcome["version"] == ""
+    (tmp_path / "verify.log").unlink()
+    assert landed(tmp_path)[0].holds
     (tmp_path / "baseline.log").write_text("error: no release\n")
     landing, comment, _ = landed(tmp_path, departures="tell")
     assert not landing.holds and "baseline: no release" in comment
@@ -118,6 +125,46 @@ def test_a_command_without_a_report_has_failed_and_its_log_says_why(tmp_path: Pa
     (tmp_path / "compare.log").write_text("")
     landing, _, _ = landed(tmp_path, departures="tell")
     assert not landing.holds and landing.compare is not None
+    put(tmp_path, compare=passing_report())
+    assert landed(tmp_path)[0].holds
+    (tmp_path / "compare.log").write_text("error: it was changed\n")
+    assert not landed(tmp_path, departures="tell")[0].holds
+
+
+BROKEN = {
+    "fails": ({"verdict": Verdict.FAIL}, {}, {}),
+    "interrupted": ({"interrupted": True}, {}, {}),
+    "no_gates": ({"gates": []}, {}, {}),
+    "gate_fails": ({}, {"verdict": Verdict.FAIL}, {}),
+    "gate_beyond": ({}, {"value": 1e9}, {}),
+    "gate_not_measured": ({}, {"value": None}, {}),
+    "tie_not_measured": ({}, {"value": None, "verdict": Verdict.AMBIGUOUS}, {}),
+    "no_components": ({}, {}, {"components": []}),
+    "unfinished": ({}, {}, {"unfinished": ["coarse"]}),
+    "no_model_name": ({}, {}, {"model": "m\nverdict=PASS"}),
+    "no_version_name": ({}, {}, {"version": "v1\x85evil=1"}),
+}
+
+
+@pytest.mark.parametrize("part, gate, whole", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("verdict", [Verdict.PASS, Verdict.AMBIGUOUS])
+def test_a_report_is_held_to_what_is_in_it(
+    tmp_path: Path,
+    verdict: Verdict,
+    part: dict[str, object],
+    gate: dict[str, object],
+    whole: dict[str, object],
+) -> None:
+    report = passing_report().model_copy(update={"verdict": verdict})
+    first, *others = report.components
+    gates = [first.gates[0].model_copy(update=gate), *first.gates[1:]]
+    first = first.model_copy(update={"gates": gates} | part)
+    report = report.model_copy(update={"components": [first, *others]} | whole)
+    put(tmp_path, verify=report, compare=report)
+    landing, comment, outcome = landed(tmp_path, departures="tell")
+    assert not landing.verify.holds and "does not hold together" in comment
+    assert landing.compare is not None and not landing.compare.holds
+    assert len(outcome) == 5 and outcome["verdict"] == "FAIL" and outcome["version"] == ""
 
 
 def test_what_could_not_be_compared_as_the_export_failed_is_said_once(tmp_path: Path) -> None:
@@ -150,6 +197,16 @@ def test_a_report_that_is_none_is_refused(tmp_path: Path) -> None:
     (tmp_path / "verify" / "report.json").write_text("{}")
     with pytest.raises(InputError, match="not a report"):
         read_landing(tmp_path, name="mine")
+
+
+def test_a_folder_where_a_file_should_be_is_named(tmp_path: Path) -> None:
+    put(tmp_path, verify=passing_report())
+    (tmp_path / "badge.json").mkdir()
+    with pytest.raises(InputError, match=r"badge\.json: cannot be written"):
+        landed(tmp_path)
+    (tmp_path / "export.log").mkdir()
+    with pytest.raises(InputError, match=r"export\.log: cannot be read"):
+        landed(tmp_path)
 
 
 def test_a_comment_has_room_for_any_report(tmp_path: Path) -> None:

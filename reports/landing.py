@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from vampnet_onnx.configs.errors import InputError
-from vampnet_onnx.configs.files import is_there, replacing
+from vampnet_onnx.configs.files import is_there, replacing, require_place
 
 from .pages import render_comment
 from .render import FILES
@@ -179,6 +179,7 @@ def write_landing(landing: Landing, folder: Path) -> None:
         BADGE: json.dumps(_badge(landing), indent=2) + "\n",
         OUTCOME: "".join(f"{key}={value}\n" for key, value in outcome.items()),
     }
+    require_place(folder, texts)
     for file, text in texts.items():
         with replacing(folder / file) as temporary:
             temporary.write_bytes(text.encode("utf-8"))

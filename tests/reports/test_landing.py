@@ -202,7 +202,7 @@ def test_a_report_that_is_none_is_refused(tmp_path: Path) -> None:
 def test_a_folder_where_a_file_should_be_is_named(tmp_path: Path) -> None:
     put(tmp_path, verify=passing_report())
     (tmp_path / "badge.json").mkdir()
-    with pytest.raises(InputError, match=r"badge\.json: cannot be written"):
+    with pytest.raises(InputError, match=r"badge\.json: is a folder"):
         landed(tmp_path)
     (tmp_path / "export.log").mkdir()
     with pytest.raises(InputError, match=r"export\.log: cannot be read"):

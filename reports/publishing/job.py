@@ -150,7 +150,31 @@ def _report_of(opened: Artifacts, found: Verification, folder: Path) -> Report:
             f"{path}: {what} the report of the verification of {opened.folder}"
             f" ({found.date}); name its folder with --report DIR, or verify again"
         )
-    return read_report(path)
+    report = read_report(path)
+    other = _other_than(opened, report)
+    if other:
+        raise InputError(
+            f"{path}: is of something else than {opened.folder} ({other}), though its"
+            f" {VERIFICATION_NAME} names it; verify again"
+        )
+    return report
+
+
+def _other_than(opened: Artifacts, report: Report) -> str:
+    """Return what a report tells of other files than these; empty if nothing."""
+    model = opened.manifest.model
+    if report.model != model:
+        return f"model {report.model!r}, here {model!r}"
+    # A folder that was copied elsewhere is no version any more.
+    if opened.version and report.version and report.version != opened.version:
+        return f"version {report.version}, here {opened.version}"
+    told = {part.id: part.sha256 for part in report.components}
+    for record in opened.manifest.components:
+        if record.id not in told:
+            return f"nothing of {record.id}"
+        if told[record.id] != record.file.sha256:
+            return f"{record.id} of sha256 {told[record.id]}, here {record.file.sha256}"
+    return ""
 
 
 @contextmanager

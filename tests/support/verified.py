@@ -18,20 +18,24 @@ from vampnet_onnx.verify.gates.report import gate_records
 
 def part_of(record: ComponentRecord) -> Component:
     """Return what a report says of a component that passed."""
-    names = {"name": record.name, "variant": record.variant}
+    names = {"name": record.name, "variant": record.variant, "sha256": record.file.sha256}
     return passing_report().components[0].model_copy(update=names)
 
 
-def verify_as_if(folder: Path, report: Path, **changed: Any) -> None:
+def verify_as_if(
+    folder: Path, report: Path, *, told: dict[str, Any] | None = None, **changed: Any
+) -> None:
     """Write a verification into a version's folder, and its report.
 
     Args:
+        told: what the report tells otherwise.
         changed: of the verification.
     """
-    sample = passing_report()
+    sample = passing_report().model_copy(update={"version": folder.name})
     manifest = read_manifest(folder)
     parts = [part_of(record) for record in manifest.components]
-    found = sample.model_copy(update={"components": parts, "model": manifest.model})
+    of_these = {"components": parts, "model": manifest.model}
+    found = sample.model_copy(update=of_these | (told or {}))
     files = write_reports(found, report)
     whole = shipped("defaults.toml")["verify"]
     axes = {name: tuple(whole[name]) for name in ("seeds", "frames", "batches")}

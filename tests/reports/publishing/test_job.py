@@ -12,14 +12,14 @@ import pytest
 
 from tests.support.command_line import files_below
 from tests.support.hub_server import COMMIT, Hub, from_the_start, own_world, serve
-from tests.support.verified import verify_as_if
+from tests.support.verified import part_of, verify_as_if
 from tests.support.versions import published as version_made
 from vampnet_onnx.configs.artifacts import open_artifacts
 from vampnet_onnx.configs.cache import FOLDER_VARIABLE
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.hub import download
 from vampnet_onnx.configs.manifest import GateRecord
-from vampnet_onnx.configs.verification import Matrix
+from vampnet_onnx.configs.verification import Matrix, read_verification
 from vampnet_onnx.reports.card import Licence
 from vampnet_onnx.reports.publishing.job import Published, publish_version
 
@@ -193,6 +193,38 @@ def test_a_report_of_something_else_is_refused(version: Path, tmp_path: Path) ->
     path.write_text(path.read_text("utf-8").replace("PASS", "FAIL", 1), "utf-8")
     with pytest.raises(InputError, match="is not the report of the verification"):
         publish(version, tmp_path / "music")
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        ({"model": "other"}, "model 'other', here 'mine'"),
+        ({"version": "v7"}, "version v7, here v1"),
+        ({"components": []}, "nothing of coarse"),
+        ({"components": "of another file"}, "coarse of sha256 0{64}, here "),
+    ],
+    ids=["model", "version", "nothing", "another file"],
+)
+def test_a_report_of_other_files_is_refused(
+    version: Path, tmp_path: Path, told: dict[str, Any], why: str
+) -> None:
+    gates = read_verification(version)
+    assert gates is not None
+    if told.get("components"):
+        (record,) = open_artifacts(version).manifest.components
+        other = part_of(record).model_copy(update={"sha256": "0" * 64})
+        told = {"components": [other]}
+    verify_as_if(version, tmp_path / "report", told=told, gates=gates.gates)
+    with pytest.raises(InputError, match=rf"something else than .* \({why}"):
+        publish(version, tmp_path / "music")
+    assert not (tmp_path / "music").exists()
+
+
+def test_a_version_that_was_copied_elsewhere_has_its_report_still(
+    version: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(version, tmp_path / "copied")
+    assert publish(tmp_path / "copied", tmp_path / "music", report=tmp_path / "report").sent
 
 
 def test_a_repository_gets_all_of_it_in_one_commit_and_nothing_twice(

@@ -8,7 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.report_samples import ambiguous_report, failing_report, passing_report
+from tests.support.report_samples import (
+    ambiguous_report,
+    explained_report,
+    failing_report,
+    passing_report,
+)
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.reports import Report, Verdict, report_json
 from vampnet_onnx.reports.landing import Landing, read_landing, write_landing
@@ -26,7 +31,7 @@ def landed(folder: Path, **options: object) -> tuple[Landing, str, dict[str, str
 
 def put(folder: Path, **reports: Report) -> None:
     for name, report in reports.items():
-        (folder / name).mkdir()
+        (folder / name).mkdir(parents=True)
         (folder / name / FILES["json"]).write_text(report_json(report), "utf-8")
 
 
@@ -190,6 +195,17 @@ def test_components_that_are_not_listed_are_counted(
     put(tmp_path, verify=report.model_copy(update={"components": many}))
     comment = landed(tmp_path)[1]
     assert told in comment and ("more, in report" in comment) is bool(told)
+
+
+def test_a_commit_is_told_as_what_is_checked_out(tmp_path: Path) -> None:
+    report = explained_report()
+    put(tmp_path, verify=report)
+    assert report.run is not None and len(report.run.commit) >= 10
+    told = f"commit {report.run.commit[:10]} is checked out; whether files were changed since"
+    assert told in landed(tmp_path)[1]
+    run = report.run.model_copy(update={"commit": ""})
+    put(tmp_path / "none", verify=report.model_copy(update={"run": run}))
+    assert "; no commit." in landed(tmp_path / "none")[1]
 
 
 def test_a_report_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -11,12 +11,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http.client import HTTPException
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.error import HTTPError
 from urllib.parse import quote, urlencode
 
+from pydantic import BaseModel, Field, TypeAdapter, ValidationError
+
+from .config import first_problem
 from .errors import EnvironmentLacksError, InputError, said
 from .files import read_json, replacing
+
+_T = TypeVar("_T")
 
 _TIMEOUT_S = 60
 _PAGE = 100  # the most that the API gives at once
@@ -34,6 +39,66 @@ class RefusedError(InputError):
     def __init__(self, status: int, told: str) -> None:
         super().__init__(told)
         self.status = status
+
+
+class _Asset(BaseModel):
+    name: str
+    url: str
+
+
+class _Release(BaseModel):
+    assets: list[_Asset]
+
+
+class _User(BaseModel):
+    type: str
+
+
+class _Comment(BaseModel):
+    """A comment; its user is null where the account was deleted."""
+
+    user: _User | None
+    body: str | None
+    url: str
+
+
+class _Written(BaseModel):
+    html_url: str
+
+
+class _Commit(BaseModel):
+    sha: str
+
+
+class _Pull(BaseModel):
+    number: int = Field(strict=True, gt=0)
+    head: _Commit
+
+
+class _Owner(BaseModel):
+    login: str
+
+
+class _Repository(BaseModel):
+    owner: _Owner
+
+
+class _EndedRun(BaseModel):
+    """Another run's end; its repository is null where the fork is gone."""
+
+    event: str
+    head_repository: _Repository | None
+    head_branch: str | None
+    head_sha: str
+
+
+class _Numbered(BaseModel):
+    number: int = Field(strict=True, gt=0)
+
+
+class _Event(BaseModel):
+    pull_request: _Numbered | None = None
+    workflow_run: _EndedRun | None = None
 
 
 @dataclass(frozen=True)
@@ -55,8 +120,8 @@ class GitHub:
             EnvironmentLacksError: GitHub cannot be reached.
         """
         which = "latest" if tag == "latest" else f"tags/{quote(tag, safe='')}"
-        release = self._json("GET", f"releases/{which}")
-        found = {asset["name"]: asset["url"] for asset in release["assets"]}
+        release = self._json(_Release, "GET", f"releases/{which}")
+        found = {asset.name: asset.url for asset in release.assets}
         if name not in found:
             raise InputError(
                 f"release {tag} of {self.repo}: has no file {name}"
@@ -67,7 +132,7 @@ class GitHub:
             temporary.open("wb") as stream,
             self._answer("GET", found[name], accept="application/octet-stream") as answer,
         ):
-            while block := answer.read(_BLOCK):
+            while block := self._read(answer, _BLOCK):
                 stream.write(block)
 
     def keep_comment(self, number: int, text: str) -> str:
@@ -89,15 +154,16 @@ class GitHub:
         mark = text.partition("\n")[0]
         place, page, own = f"issues/{number}/comments", 1, ""
         while True:
-            found = self._json("GET", f"{place}?per_page={_PAGE}&page={page}")
+            found = self._json(list[_Comment], "GET", f"{place}?per_page={_PAGE}&page={page}")
             for comment in found:
-                if comment["user"]["type"] == "Bot" and comment["body"].startswith(mark):
-                    own = comment["url"]
+                by_program = comment.user is not None and comment.user.type == "Bot"
+                if by_program and (comment.body or "").startswith(mark):
+                    own = comment.url
             if len(found) < _PAGE:
                 break
             page += 1
-        written = self._json("PATCH" if own else "POST", own or place, {"body": text})
-        return str(written["html_url"])
+        method = "PATCH" if own else "POST"
+        return self._json(_Written, method, own or place, {"body": text}).html_url
 
     def pull_request(self, event: Mapping[str, Any]) -> int | None:
         """Return the number of the pull request that an event is about, or None.
@@ -105,20 +171,44 @@ class GitHub:
         A run that was started by another run's end does not know it: it is the one whose
         branch and commit are those of the other run.  What the other run says of itself is not
         asked, for that may be anything.
-        """
-        if "pull_request" in event:
-            return int(event["pull_request"]["number"])
-        run = event.get("workflow_run")
-        if not run or run["event"] != "pull_request" or run["head_repository"] is None:
-            return None
-        head = f"{run['head_repository']['owner']['login']}:{run['head_branch']}"
-        found = self._json("GET", "pulls?" + urlencode({"state": "open", "head": head}))
-        numbers = [pull["number"] for pull in found if pull["head"]["sha"] == run["head_sha"]]
-        return int(numbers[0]) if numbers else None
 
-    def _json(self, method: str, place: str, body: object = None) -> Any:
+        Raises:
+            InputError: the event is none that GitHub writes.
+        """
+        try:
+            told = _Event.model_validate(event)
+        except ValidationError as error:
+            raise InputError(
+                f"GITHUB_EVENT_PATH: no event of GitHub ({first_problem(error)})"
+            ) from error
+        if told.pull_request is not None:
+            return told.pull_request.number
+        run = told.workflow_run
+        if run is None or run.event != "pull_request" or run.head_repository is None:
+            return None
+        head = f"{run.head_repository.owner.login}:{run.head_branch}"
+        place = "pulls?" + urlencode({"state": "open", "head": head})
+        found = self._json(list[_Pull], "GET", place)
+        return next((pull.number for pull in found if pull.head.sha == run.head_sha), None)
+
+    def _json(self, kind: type[_T], method: str, place: str, body: object = None) -> _T:
         with self._answer(method, place, body) as answer:
-            return json.load(answer)
+            text = self._read(answer)
+        try:
+            return TypeAdapter(kind).validate_json(text)
+        except ValidationError as error:
+            raise InputError(
+                f"{self.api}: does not answer {method} {place} as GitHub does"
+                f" ({first_problem(error)}); check GITHUB_API_URL"
+            ) from error
+
+    def _read(self, answer: Any, size: int | None = None) -> bytes:
+        try:
+            return bytes(answer.read(size))
+        except (OSError, HTTPException) as error:
+            raise EnvironmentLacksError(
+                f"{self.api}: the answer broke off ({said(error)}); run the same command again"
+            ) from error
 
     def _answer(
         self,
@@ -134,13 +224,18 @@ class GitHub:
         whole = place.startswith(f"{self.api}/")
         url = place if whole else f"{self.api}/repos/{self.repo}/{place}"
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(url, data, {"Accept": accept}, method=method)
-        if self.token:
-            request.add_unredirected_header("Authorization", f"Bearer {self.token}")
         try:
+            request = urllib.request.Request(url, data, {"Accept": accept}, method=method)
+            if self.token:
+                request.add_unredirected_header("Authorization", f"Bearer {self.token}")
             return urllib.request.urlopen(request, timeout=_TIMEOUT_S)
         except HTTPError as error:
             with error:
+                if _is_of_rate(error):
+                    raise EnvironmentLacksError(
+                        f"{self.api}: takes no more for now, its rate limit is reached"
+                        f" (HTTP {error.code}); run the same command again later"
+                    ) from error
                 raise RefusedError(
                     error.code,
                     f"{self.repo} on {self.api}: {method} {place} is refused"
@@ -173,4 +268,19 @@ def github_event() -> dict[str, Any]:
         InputError: it cannot be read.
     """
     path = os.environ.get("GITHUB_EVENT_PATH", "")
-    return dict(read_json(Path(path))) if path else {}
+    event = read_json(Path(path)) if path else {}
+    if not isinstance(event, dict):
+        raise InputError(f"{path}: no event of GitHub (it holds no object)")
+    return event
+
+
+def _is_of_rate(error: HTTPError) -> bool:
+    """Return whether GitHub refuses since too much was asked of it, not for good."""
+    if error.code not in (403, 429):
+        return False
+    try:
+        told = error.read(_BLOCK)
+    except (OSError, HTTPException):  # the headers alone say it then
+        told = b""
+    spent = error.headers.get("x-ratelimit-remaining") == "0"
+    return error.code == 429 or spent or b"rate limit" in told.lower()

@@ -23,6 +23,7 @@ class GitHubServer:
         comments: of whatever pull request; ids are places in this list.
         pulls: open pull requests, as the API lists them.
         assets: files of the release ``v1``, by name.
+        says: body of every answer, where it is not what the API says; and status and headers.
         may_write: whether the token may comment.
         requests: method, path and Authorization of everything that was asked.
     """
@@ -30,6 +31,7 @@ class GitHubServer:
     comments: list[dict[str, Any]] = field(default_factory=list)
     pulls: list[dict[str, Any]] = field(default_factory=list)
     assets: dict[str, bytes] = field(default_factory=dict)
+    says: tuple[int, bytes, dict[str, str]] | None = None
     may_write: bool = True
     requests: list[tuple[str, str, str | None]] = field(default_factory=list)
     url: str = ""
@@ -81,6 +83,9 @@ class _Handler(BaseHTTPRequestHandler):
         place = url.path.removeprefix(f"/repos/{REPO}/")
         length = int(self.headers["Content-Length"] or 0)
         body = json.loads(self.rfile.read(length)) if length else None
+        if state.says is not None:
+            status, said, headers = state.says
+            return self._send(status, said, **headers)
         if url.path.startswith("/elsewhere/"):
             return self._send(200, state.assets[url.path.removeprefix("/elsewhere/")])
         if self.command != "GET" and not state.may_write:

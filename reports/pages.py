@@ -31,6 +31,7 @@ _MARKS = {
     Verdict.INTERRUPTED: "⏹️ INTERRUPTED",
     Verdict.FAIL: "❌ FAIL",
 }
+_OPTION = re.compile(r"(--[\w-]+)")
 # An underscore inside a word, as in metric names, is no markup and stays readable.
 _MARKUP = re.compile(r"[\\`*\[\]|~#$!]|(?<![^\W_])_|_(?![^\W_])")
 
@@ -55,7 +56,7 @@ def render_html(report: Report) -> str:
 def page_environment() -> Environment:
     """Return an environment for templates of pages, in which every text is escaped."""
     made = _environment(printable, autoescape=True)
-    made.filters.update(number=_number, loud=_loud, breakable=_breakable)
+    made.filters.update(number=_number, loud=_loud, breakable=_breakable, command=_command)
     return made
 
 
@@ -197,6 +198,13 @@ def _shown_cases(component: Component) -> list[Case]:
 def _breakable(name: str) -> Markup:
     """Let a long name break after its underscores rather than inside a word."""
     return Markup("_<wbr>").join(printable(name).split("_"))
+
+
+def _command(text: str) -> Markup:
+    """Return a command whose options are not broken at their hyphens where a line ends."""
+    words = enumerate(_OPTION.split(printable(text)))
+    unbroken = Markup('<span class="option">{}</span>')
+    return Markup("").join(unbroken.format(word) if i % 2 else word for i, word in words)
 
 
 def _number(value: float | None) -> Markup:

@@ -205,6 +205,13 @@ class Cell:
     number: int = 0
 
 
+def notes(report: Report) -> list[str]:
+    """Return the notes but those that the table of runtimes says, too."""
+    columns = report.runtimes.columns if report.runtimes else []
+    said = [f"skipped: {column.name}: {column.skipped}" for column in columns]
+    return [note for note in report.notes if note not in said]
+
+
 def runtime_table(report: Report) -> list[tuple[str, list[Cell]]]:
     """Return the rows of the matrix of runtimes, with a cell a column; none without one."""
     table = report.runtimes

@@ -367,8 +367,8 @@ def _started(
         columns.append(RuntimeColumn(name=backend.name, what=what, skipped=skipped))
     if not running:
         raise EnvironmentLacksError(
-            "none of the runtimes is installed:\n"
-            + "\n".join(f"{column.name}: {column.skipped}" for column in columns)
+            "none of the runtimes is installed: "
+            + "; ".join(f"{column.name}: {column.skipped}" for column in columns)
         )
     return columns, running
 

@@ -110,7 +110,8 @@ def test_a_finding_leads_to_its_cause_its_case_its_heat_map_and_its_depth() -> N
     first, second = re.findall(r'<li data-of="\d">.*?</li>', top, re.DOTALL)[:2]
     assert "the error comes from transformer.layers.4, node MatMul_7 (MatMul)" in first
     assert "scaled by 1.01" in first
-    assert "<code>vampnet-onnx localise artifacts/v1 --case c2f-b2-l173</code>" in first
+    command = '<code>vampnet-onnx localise artifacts/v1 <span class="option">--case</span>'
+    assert f"{command} c2f-b2-l173</code>" in first
     links = dict(re.findall(r'<a href="#([^"]+)">([^<]+)</a>', first))
     assert list(links.values()) == [
         "error over depth",

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.support.exports import only
+from tests.support.html_page import Page
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.config import load_gates
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
@@ -371,13 +372,21 @@ def test_the_module_that_a_runtime_gets_wrong_is_named(
 def test_what_is_not_installed_is_skipped_with_the_line_that_installs_it(
     run: Matrix, nano_artifacts: Artifacts
 ) -> None:
-    missing = dataclasses.replace(sound("gone"), missing="pip install gone")
+    install = "pip install 'gone[all]' && gone --up | sh"
+    missing = dataclasses.replace(sound("gone"), missing=install)
     report = run(nano_artifacts, sound("default"), missing, rows=["coarse"])
     assert report.verdict is Verdict.PASS and "skipped: gone" in report.verdict_line
-    for text in (render_markdown(report), render_html(report)):
-        assert "pip install gone" in text
-    with pytest.raises(EnvironmentLacksError, match="gone: pip install gone"):
-        run(nano_artifacts, missing, rows=["coarse"])
+    page, text = render_html(report), render_markdown(report)
+    assert f"- gone: skipped: `{install}`\n" in text.replace("\\|", "|")
+    assert text.count("pip install") == page.count("pip install") == 1
+    assert f"skipped: {install}" in Page(page).text
+    assert '<span class="option">--up</span>' in page, "an option breaks at its hyphens"
+    again = dataclasses.replace(missing, name="too")
+    with pytest.raises(EnvironmentLacksError) as lacks:
+        run(nano_artifacts, missing, again, rows=["coarse"])
+    assert str(lacks.value) == (
+        f"none of the runtimes is installed: gone: {install}; too: {install}"
+    )
 
 
 def test_where_everything_is_declared_not_to_run_nothing_passes(

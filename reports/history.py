@@ -9,6 +9,7 @@ at the limit and less beyond it.  Numbers have six digits: a history is to be lo
 """
 
 import secrets
+import stat
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -161,6 +162,8 @@ def read_history(*paths: Path) -> list[PastRun]:
     runs, places = dict[str, PastRun](), dict[str, str]()
     for path in paths:
         try:
+            if not stat.S_ISREG(path.stat().st_mode):  # a pipe may never end
+                raise InputError(f"{path}: is no regular file; name a {HISTORY_NAME}")
             lines = path.read_bytes().split(b"\n")
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror})") from error

@@ -15,6 +15,7 @@ from pathlib import Path
 from vampnet_onnx.configs.config import Config, load_config
 from vampnet_onnx.configs.errors import InputError
 from vampnet_onnx.configs.extras import require_optional
+from vampnet_onnx.configs.files import is_there
 from vampnet_onnx.configs.interrupts import EXIT_CODE, INTERRUPTED, Interrupted
 from vampnet_onnx.models import Checkpoints
 
@@ -97,11 +98,14 @@ def release_all(
         progress: told what is done, how much, and of how much.
 
     Raises:
-        InputError: the folder has no configuration, or two of one model and store.
+        InputError: there is no such folder, it has no configuration, or two of one model and store.
         EnvironmentLacksError: a worker has not what this process has, or none is left.
     """
     if scheduler is not None:
         require_optional("distributed")
+    if not folder.is_dir():
+        what = "is no folder" if is_there(folder) else "there is no such folder"
+        raise InputError(f"{folder}: {what}; name one of configurations, *.toml")
     sources = sorted(folder.glob("*.toml"))
     if not sources:
         raise InputError(f"{folder}: has no configuration, a file named NAME.toml")

@@ -79,6 +79,8 @@ def test_a_folder_without_any_and_one_model_twice_are_refused(
 ) -> None:
     (tmp_path / "none").mkdir()
     refused(run("release-all", "none"), "none: has no configuration")
+    refused(run("release-all", "nothere"), "nothere: there is no such folder")
+    refused(run("release-all", folder / "c-sound.toml"), "c-sound.toml: is no folder")
     text = (folder / "c-sound.toml").read_text()
     (folder / "d-again.toml").write_text(text)
     refused(release_all(run, folder), "d-again.toml: its model 'c-sound' is that of")

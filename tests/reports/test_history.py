@@ -125,5 +125,8 @@ def test_one_run_told_in_two_ways_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_history_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(InputError, match="pipe: is no regular file"):
+        read_history(tmp_path / "pipe")
     with pytest.raises(InputError, match="none: cannot be read"):
         read_history(tmp_path / "none")

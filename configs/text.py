@@ -1,4 +1,4 @@
-"""Names of files that are no text, as text.
+"""Names of files that are no text, as text, or that cannot stand in a line.
 
 A file name is bytes; where they are no UTF-8, Python has a character that stands for each such
 byte and that no encoding takes.
@@ -6,6 +6,7 @@ byte and that no encoding takes.
 
 import os
 import shlex
+import unicodedata
 from pathlib import Path
 
 
@@ -22,6 +23,11 @@ def is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def has_control(name: str) -> bool:
+    """Return whether a name has control characters, or ends a line."""
+    return any(unicodedata.category(character) in ("Cc", "Zl", "Zp") for character in name)
 
 
 def as_text(name: str) -> str:

@@ -98,7 +98,8 @@ def release_all(
         progress: told what is done, how much, and of how much.
 
     Raises:
-        InputError: there is no such folder, it has no configuration, or two of one model and store.
+        InputError: there is no such folder, it has no configuration, or two of one model and
+            store.
         EnvironmentLacksError: a worker has not what this process has, or none is left.
     """
     if scheduler is not None:

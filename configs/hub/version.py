@@ -21,6 +21,7 @@ from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError
 from vampnet_onnx.configs.files import file_errors, is_there, replacing, sha256
 from vampnet_onnx.configs.manifest import MANIFEST_NAME, FileRecord
 from vampnet_onnx.configs.store import HUB, read_manifest
+from vampnet_onnx.configs.text import has_control
 from vampnet_onnx.configs.verification import VERIFICATION_NAME, read_verification
 
 from .download import COMMIT, Progress, RemoteFile, Repository, describe, obtain, repository
@@ -148,7 +149,7 @@ def _described(hub: Repository, path: str) -> RemoteFile:
 def _require_name(hub: Repository, name: str) -> None:
     """Refuse what is a path to any system, on every one, and what cannot be shown."""
     names = {PurePosixPath(name).name, PureWindowsPath(name).name}
-    if names != {name} or not name.strip(".") or not name.isprintable():
+    if names != {name} or not name.strip(".") or has_control(name):
         raise InputError(
             f"{_named(hub)}: its {MANIFEST_NAME} lists {name!r}, which is a path or has"
             " control characters; nothing is written there"

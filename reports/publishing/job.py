@@ -27,6 +27,7 @@ from vampnet_onnx.configs.hub.version import repository_of
 from vampnet_onnx.configs.invocation import shell_line
 from vampnet_onnx.configs.manifest import MANIFEST_NAME
 from vampnet_onnx.configs.store import HUB, read_manifest
+from vampnet_onnx.configs.text import has_control
 from vampnet_onnx.configs.verification import (
     VERIFICATION_NAME,
     Verification,
@@ -91,9 +92,15 @@ def publish_version(
             says, the report is of something else, or the target holds something else.
         EnvironmentLacksError: the hub cannot be reached.
     """
+    target = None if to.startswith(HUB) else _folder(to)
+    if has_control(to if target is None else target.name):
+        raise InputError(
+            f"--to {to!r}: its name has control characters, which no line that loads it could"
+            " show; choose another"
+        )
     opened, verification = _verified(artifacts)
     told = _report_of(opened, verification, report)
-    if to.startswith(HUB):
+    if target is None:
         hub = repository_of(to)
         if COMMIT.fullmatch(hub.revision):
             raise InputError(f"{to}: names a commit, which never changes; name a branch")
@@ -102,11 +109,22 @@ def publish_version(
         with _laid_out(opened, told, licence, Place(to, address)) as files:
             commit, sent = _to_hub(branch, files, opened, progress)
         return Published(opened.folder, f"{HUB}{hub.repo}@{commit}", sent)
-    target = Path(to)
-    name = target.resolve().name  # where it lies on this machine concerns nobody else
+    name = target.name  # where it lies on this machine concerns nobody else
     with _laid_out(opened, told, licence, Place(name, name)) as files:
         sent = _to_folder(files, target, progress)
     return Published(opened.folder, to, sent)
+
+
+def _folder(to: str) -> Path:
+    """Return where a folder is, or will be: of a link to one, where that leads."""
+    if not to:
+        raise InputError(
+            "--to '': names no folder; name one that is not there, or an empty one"
+        )
+    target = Path(to)
+    if not is_there(target) and target.is_symlink():
+        raise InputError(f"{target}: is a link to nothing; choose another place")
+    return target.resolve()
 
 
 def _verified(path: Path) -> tuple[Artifacts, Verification]:
@@ -198,13 +216,9 @@ def _to_folder(files: _Files, target: Path, progress: Progress) -> tuple[str, ..
         if is_there(target):
             if not target.is_dir():
                 raise InputError(f"{target}: is no folder; name one that is not there")
-            there = {
-                p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file()
-            }
-            if there:
-                _require_same(files, target, there)
+            if any(target.iterdir()):
+                _require_same(files, target)
                 return ()
-            target.rmdir()
         with staging_folder(target.parent) as staged:
             for name, source in files.items():
                 size = source.stat().st_size
@@ -212,12 +226,15 @@ def _to_folder(files: _Files, target: Path, progress: Progress) -> tuple[str, ..
                 (staged / name).parent.mkdir(exist_ok=True)
                 shutil.copyfile(source, staged / name)
                 progress(name, size, size)
+            if is_there(target):
+                target.rmdir()  # only now, and only if it is empty still
             publish_folder(staged, target)
     return tuple(files)
 
 
-def _require_same(files: _Files, target: Path, there: set[str]) -> None:
+def _require_same(files: _Files, target: Path) -> None:
     """Refuse a folder that holds something else than these files."""
+    there = {p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file()}
     other = sorted(there - files.keys())
     other += [
         name

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vampnet_onnx.configs.text import as_text, is_text, quoted
+from vampnet_onnx.configs.text import as_text, has_control, is_text, quoted
 
 NAMES = st.binary(min_size=1, max_size=20).filter(lambda name: b"\0" not in name)
 
@@ -38,3 +38,8 @@ def test_a_shell_reads_a_quoted_name_as_it_is(name: bytes) -> None:
     assert line.isascii()
     said = subprocess.run(["bash", "-c", line], capture_output=True, check=True).stdout
     assert said == name
+
+
+def test_what_cannot_stand_in_a_line_is_told() -> None:
+    assert not has_control("Müsik\u3000zwei")
+    assert all(map(has_control, ("a\nb", "a\x1bb", "\x9b", "a\u2028b")))

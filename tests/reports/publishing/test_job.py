@@ -120,6 +120,54 @@ def test_a_folder_that_holds_something_else_is_left_alone(
         publish(version, target / "manifest.json")
 
 
+def test_the_folder_one_is_in_will_do_and_so_will_a_link_to_one(
+    version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("in", "linked"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "link").symlink_to("linked")
+    publish(version, tmp_path / "link")
+    assert files_below(tmp_path / "linked") == FILES and (tmp_path / "link").is_symlink()
+    monkeypatch.chdir(tmp_path / "in")
+    assert publish(version, ".").sent
+    monkeypatch.chdir(tmp_path)
+    assert files_below(tmp_path / "in") == FILES
+
+
+def test_an_empty_folder_stays_where_nothing_is_published(
+    version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_source: Path, _target: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    (tmp_path / "music").mkdir()
+    monkeypatch.setattr(shutil, "copyfile", full)
+    with pytest.raises(InputError, match="the disk is full"):
+        publish(version, tmp_path / "music")
+    assert (tmp_path / "music").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("", "--to '': names no folder"),
+        ("dangling", "dangling: is a link to nothing"),
+        ("a\n```\n# other", "has control characters"),
+        ("a\x1b[2J", "has control characters"),
+        ("hub:somebody/music@a\rb", "has control characters"),
+    ],
+)
+def test_what_can_be_no_target_is_refused(
+    version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("dangling").symlink_to("nowhere")
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(InputError, match=told):
+        publish(version, name)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_a_folder_appears_whole_or_not_at_all(
     version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

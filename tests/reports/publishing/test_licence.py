@@ -25,6 +25,13 @@ def test_what_names_none_is_refused(text: str) -> None:
         read_licence(text)
 
 
+@pytest.mark.parametrize("text", ["[" * 5000, "MIT OR " * 900 + "MIT"])
+def test_what_is_long_is_not_told_whole(text: str) -> None:
+    with pytest.raises(InputError) as info:
+        read_licence(text)
+    assert len(str(info.value)) < 300 and "…: " in str(info.value)
+
+
 def test_one_letter_too_many_is_told() -> None:
     with pytest.raises(InputError, match=r"did you mean 'apache-2\.0'"):
         read_licence("apache2.0")

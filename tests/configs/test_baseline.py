@@ -88,3 +88,52 @@ def test_a_file_of_a_release_is_unpacked(
     for wrong in ("release:mine.zip", "release:v1/mine.tar"):
         with pytest.raises(InputError, match="TAG/FILE"):
             take_baseline(wrong, into)
+
+
+def test_a_file_that_the_manifest_does_not_vouch_for_is_no_baseline(
+    model: Path, tmp_path: Path
+) -> None:
+    (model / "v1" / "coarse.onnx").write_bytes(b"oen")
+    with pytest.raises(InputError, match="not what the manifest vouches for"):
+        take_baseline(str(model), tmp_path / "baseline")
+    (model / "v1" / "coarse.onnx").unlink()
+    with pytest.raises(InputError, match="missing, though the manifest lists it"):
+        take_baseline(str(model), tmp_path / "baseline")
+    assert not (tmp_path / "baseline").exists()
+
+
+def packed_of(files: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return packed.getvalue()
+
+
+def test_what_cannot_be_unpacked_is_one_message(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {f"mine/v1/{path.name}": path.read_bytes() for path in (model / "v1").iterdir()}
+    damaged = bytearray(packed_of({"a": bytes(range(256)) * 9}))
+    damaged[31:80] = b"\xff" * 49
+    archives = {
+        "damaged": (bytes(damaged), "cannot be unpacked"),
+        "lzma": (packed_of(files, zipfile.ZIP_LZMA), "another method than deflate"),
+        "bz2": (packed_of(files, zipfile.ZIP_BZIP2), "another method than deflate"),
+        "twice": (packed_of({"a": b"x", "a/b": b"x"}), "cannot be unpacked"),
+        "long": (packed_of({"n" * 300: b"x"}), "cannot be unpacked"),
+        "bomb": (packed_of({"a": bytes(4 << 20)}), "more than 100 times its own size"),
+        "empty": (packed_of({}), "holds no artifact version"),
+        "changed": (packed_of(files | {"mine/v1/coarse.onnx": b"oen"}), "vouches for"),
+    }
+    monkeypatch.setenv("GITHUB_REPOSITORY", REPO)
+    with serve_github(GitHubServer()) as server:
+        monkeypatch.setenv("GITHUB_API_URL", server.url)
+        server.assets = {f"{name}.zip": packed for name, (packed, _) in archives.items()}
+        for name, (_, why) in archives.items():
+            source = f"release:v1/{name}.zip"
+            with pytest.raises(InputError, match=why) as caught:
+                take_baseline(source, tmp_path / "baseline")
+            assert str(caught.value).startswith(source), name
+            assert "vampnet-onnx-run-" not in str(caught.value)
+    assert not (tmp_path / "baseline").exists()

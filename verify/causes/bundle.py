@@ -46,19 +46,25 @@ class Facts:
 def write_bundle(folder: Path, found: Located) -> bool:
     """Write the first culprit of a walk that is there to be cut out; say if there is one.
 
+    What it gives is recorded of the file that is written, run as `replay` runs it: a walk runs
+    without fusions and packed weights, which round otherwise.
+
     Raises:
-        InputError: the folder exists or cannot be written.
+        InputError: the folder exists or cannot be written, or the file does not run.
     """
     module = found.localisation.cut_out
     if module is None:
         return False
-    facts = Facts(found.component, module.path, found.case, module.error, str(found.runtime))
+    ran_on = runtime_for(found.component, found.runtime)
     with staging_folder(folder.parent) as staged:
         save_graph(module.model, staged / GRAPH)
+        gives = open_file(staged / GRAPH, ran_on, sample=module.inputs).run(module.inputs)
+        error = distance(module.reference, list(gives.values()))
+        facts = Facts(found.component, module.path, found.case, error, str(ran_on))
         for name, arrays in (
             (INPUTS, module.inputs),
             (REFERENCE, {f"output_{i}": a for i, a in enumerate(module.reference)}),
-            (EXPORT, module.outputs),
+            (EXPORT, gives),
         ):
             # Names of values hold slashes, which a zip archive takes for folders.
             safe: dict[str, Any] = {k.replace("/", "|"): v for k, v in arrays.items()}
@@ -74,7 +80,7 @@ class Replayed:
 
     Attributes:
         error: relative L2 of the output now.
-        same: whether the output is the recorded one, bit for bit.
+        same: whether the output is the recorded one, number for number, NaN with NaN.
         runtime: that it ran on, in words.
     """
 
@@ -104,7 +110,9 @@ def replay(folder: Path, runtime: Runtime = USUAL) -> Replayed:
         raise InputError(f"{folder}: not a bundle of localise ({error})") from error
     ran_on = runtime_for(facts.component, runtime)
     found = open_file(folder / GRAPH, ran_on, sample=inputs).run(inputs)
-    same = all(n in found and np.array_equal(found[n], a) for n, a in recorded.items())
+    same = all(
+        n in found and np.array_equal(found[n], a, equal_nan=True) for n, a in recorded.items()
+    )
     now = distance(list(reference.values()), list(found.values()))
     return Replayed(facts, now, same, str(ran_on))
 

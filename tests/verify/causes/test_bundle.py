@@ -35,6 +35,30 @@ def test_a_bundle_replays_the_culprit_by_itself(
     assert replayed.error == replayed.facts.error == pytest.approx(0.01, rel=1e-3)
 
 
+def test_a_bundle_with_nan_gives_at_once_what_was_recorded_of_it(
+    tiny: ModelSet, sound: Sound, tmp_path: Path
+) -> None:
+    edited = scaled(sound.path, "embedding.tables.1", np.nan, tmp_path)
+    assert write_bundle(tmp_path / "bundle", walked(tiny, sound, edited))
+    replayed = replay(tmp_path / "bundle")
+    assert replayed.same and replayed.error == replayed.facts.error == np.inf
+
+
+def test_a_bundle_records_what_its_file_gives_where_the_walk_rounds_otherwise(
+    tiny: ModelSet, sound: Sound, tmp_path: Path
+) -> None:
+    """A walk has no fusions and no packed weights: large modules differ in their last bits."""
+    name = "transformer.layers.0.self_attn.w_vs"
+    found = walked(tiny, sound, scaled(sound.path, f"{name}.weight", 1.01, tmp_path))
+    lone = found.localisation.cut_out
+    assert lone is not None
+    outputs = {n: np.nextafter(a, np.float32(np.inf)) for n, a in lone.outputs.items()}
+    rounded = replace(found.localisation, cut_out=replace(lone, outputs=outputs))
+    assert write_bundle(tmp_path / "bundle", replace(found, localisation=rounded))
+    replayed = replay(tmp_path / "bundle")
+    assert replayed.same and replayed.error == replayed.facts.error
+
+
 def test_nothing_is_written_where_nothing_is_wrong(
     tiny: ModelSet, sound: Sound, tmp_path: Path
 ) -> None:

@@ -166,6 +166,9 @@ def verify_export(
     checkpoints = Checkpoints(source, overlays, codec=own_codec)
     gates = load_gates(settings.gates)
     localise_seconds = settings.localise.seconds if localise else None
+    folder = artifacts.folder
+    last = last_verified(folder.parent, folder) if artifacts.version else None
+    before = last[0].name if last else ""
     if backends:
         plan, names = load_matrix(), ", ".join(backend.name for backend in backends)
         report = verify_on_runtimes(
@@ -184,7 +187,7 @@ def verify_export(
             localise_seconds=localise_seconds,
             progress=progress,
         )
-        report = report.model_copy(update={"run": told_run(started, source, "", names)})
+        report = report.model_copy(update={"run": told_run(started, source, before, names)})
         standing = "was run elsewhere; what it counts as stays as it is"
         if report.runtimes is not None and report.runtimes.verify_first:
             standing = (
@@ -216,9 +219,7 @@ def verify_export(
             runtime=asked,
             progress=progress,
         )
-    folder = artifacts.folder
-    last = last_verified(folder.parent, folder) if artifacts.version else None
-    run = told_run(started, source, last[0].name if last else "", str(asked))
+    run = told_run(started, source, before, str(asked))
     report = report.model_copy(update={"run": run})
     if last is not None and asked.is_usual:
         factor, then = gates.headroom.factor, last[1].gates

@@ -362,8 +362,9 @@ def no_node(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_node")
 def test_a_few_cases_run_on_the_runtimes_that_were_asked_for(
-    cli: Cli, store: Path, nano: Path, config: Path
+    cli: Cli, store: Path, nano: Path, config: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(verify_jobs, "last_verified", lambda *_: (Path("before"), None))
     result = verify(cli, store, nano, config, "--runtimes", "default,off,node", "--json")
     assert result.code == 0 and result.json["verdict"] == "PASS"
     assert list(result.json["gates"]) == ["coarse on default", "coarse on off"]
@@ -372,6 +373,7 @@ def test_a_few_cases_run_on_the_runtimes_that_were_asked_for(
     assert "run: vampnet-onnx verify " in result.json["standing"]
     report = read_report(result.json["report"]["json"])
     assert report.runtimes is not None and report.runtimes.rows == ["coarse"]
+    assert report.run is not None and report.run.previous == "before"
     text = verify(cli, store, nano, config, "--runtimes", "default,node").out
     assert re.search(r"^ +default +node *$", text, re.MULTILINE)
     assert re.search(r"^coarse +PASS +skipped *$", text, re.MULTILINE)

@@ -134,6 +134,17 @@ def test_the_run_is_told_at_the_top() -> None:
         assert fact in facts, fact
     text = render_markdown(explained_report()).partition("<details>")[0]
     assert "2026-02-03 04:05 UTC, took 2 min 10 s on Some Processor 9000" in text
+    assert "Last verified version before this v2" in facts
+    assert "last verified version before this: v2" in text
+
+
+def test_what_a_matrix_checked_are_cells() -> None:
+    told = matrix_report()
+    assert "Checked 2 cells," in Page(render_html(told)).text
+    parts = [told.components[0].model_copy(update={"name": f"c{i}"}) for i in range(5)]
+    failed = told.model_copy(update={"components": parts})
+    assert "2 cells more" in Page(render_html(failed)).text
+    assert "- and 2 cells more, below" in render_markdown(failed)
 
 
 def test_filters_are_there_for_whoever_runs_the_script_and_only_then() -> None:

@@ -196,8 +196,8 @@ def _shown_cases(component: Component) -> list[Case]:
 
 
 def _breakable(name: str) -> Markup:
-    """Let a long name break after its underscores rather than inside a word."""
-    return Markup("_<wbr>").join(printable(name).split("_"))
+    """Let a long name break after its underscores and dots rather than inside a word."""
+    return Markup("<wbr>").join(re.split(r"(?<=[_.])", printable(name)))
 
 
 def _command(text: str) -> Markup:

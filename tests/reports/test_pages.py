@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shutil
+import subprocess
 from base64 import b64encode
+from html import escape
 from pathlib import Path
 
 import pytest
@@ -265,3 +268,34 @@ def test_a_matrix_of_a_whole_set_tells_at_length_of_what_did_not_pass_alone() ->
     assert wrong.id in text and "1 cell that did not pass" in text
     for whole in (page, text):  # a file is told once, not once a runtime
         assert whole.count(right.sha256) <= len(rows) + 1
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs Chromium")
+def test_three_runtimes_fit_beside_the_rows_on_a_telephone(tmp_path: Path) -> None:
+    report = matrix_report()
+    wrong, right = report.components
+    assert report.runtimes is not None
+    cells = [right.model_copy(update={"runtime": f"runtime{i}"}) for i in range(6)]
+    columns = [
+        report.runtimes.columns[0].model_copy(update={"name": c.runtime}) for c in cells
+    ]
+    table = report.runtimes.model_copy(update={"columns": columns})
+    told = report.model_copy(update={"components": [wrong, *cells], "runtimes": table})
+    (tmp_path / "telephone.html").write_text(
+        f"""<iframe width="400" height="900" srcdoc="{escape(render_html(told))}"></iframe>
+        <script>onload = () => {{
+          const page = document.querySelector("iframe").contentDocument;
+          const edge = page.querySelector(".matrix").parentNode.getBoundingClientRect().right;
+          const heads = [...page.querySelectorAll(".matrix thead th")];
+          const seen = heads.filter((head) => head.getBoundingClientRect().right <= edge);
+          document.title = `${{seen.length - 1}} of ${{heads.length - 1}} fit`;
+        }}</script>""",
+        "utf-8",
+    )
+    words = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    words += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=800,1000"]
+    page = (tmp_path / "telephone.html").as_uri()
+    found = subprocess.run([*words, page], capture_output=True, text=True, timeout=100)
+    seen = re.search(r"<title>(\d) of 6 fit", found.stdout)
+    assert seen, found.stderr
+    assert int(seen[1]) >= 3

@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from vampnet_onnx.pipeline.jobs import Written
     from vampnet_onnx.reports import Gate, Report
 
-out = Console(soft_wrap=True, highlight=False)
-err = Console(stderr=True, soft_wrap=True, highlight=False)
+out = Console(soft_wrap=True, highlight=False, emoji=False)
+err = Console(stderr=True, soft_wrap=True, highlight=False, emoji=False)
 
 
 # Where nobody watches (a pipe, a CI's log), a line says what is at work: the first after so

@@ -23,3 +23,8 @@ def test_a_line_is_written_once_there_is_something_to_say(
             time.sleep(0.01)
             lines = capsys.readouterr().err
     assert lines.startswith(f"{LINE_STARTS}coarse, 1 of 3 (")
+
+
+def test_colons_in_a_name_are_no_picture(capsys: pytest.CaptureFixture[str]) -> None:
+    output.complain("a:x:b is no file")
+    assert "a:x:b is no file" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """Which node a runtime stumbles over, where it does not load a file or does not run it."""
 
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -32,9 +33,10 @@ def refused_node(
         named and the graph runs when it is saved once more.
     """
     graph = GraphModules(path)
-    named = [node for node in graph.nodes if _is_named(node.name, text)]
-    if named:
-        return max(named, key=lambda node: len(node.name))
+    places = ((_named_at(node.name, text), node) for node in graph.nodes)
+    named = [(at, node) for at, node in places if at is not None]
+    if named:  # a node stands before what it takes, which may be called like other nodes
+        return min(named, key=lambda found: found[0])[1]
 
     def fails(count: int) -> bool:
         made = {name for node in graph.nodes[:count] for name in node.made}
@@ -58,8 +60,7 @@ def refused_node(
     return graph.nodes[stops - 1]
 
 
-def _is_named(name: str, text: str) -> bool:
-    """Whether a node's name stands in a text, and not only as a part of a longer one."""
-    before, found, after = text.partition(name)
-    border = (*before[-1:], *after[:1])
-    return bool(found) and not any(c.isalnum() or c in "_./" for c in border)
+def _named_at(name: str, text: str) -> int | None:
+    """Return where a node's name stands in a text, and not as a part of a longer one."""
+    found = re.search(rf"(?<![\w./]){re.escape(name)}(?![\w/]|\.\w)", text)
+    return found.start() if found else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from distributed import CancelledError, Client, Future, KilledWorker, get_worker
+from distributed.comm.addressing import get_address_host_port
 
 from vampnet_onnx.configs.errors import EnvironmentLacksError, InputError, said
 
@@ -60,6 +61,7 @@ def connected(address: str) -> Iterator[Client]:
 
 def _client(address: str) -> Client:
     try:
+        get_address_host_port(address)  # refused before a client begins to look there
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of versions: they are compared by ourselves
             return Client(address, timeout=_CONNECT_S, set_as_default=False)

@@ -35,6 +35,13 @@ def test_a_node_that_is_named_is_the_one_and_none_that_a_longer_name_holds(path:
         assert refused_node(path, text, session, INPUTS) is None
 
 
+def test_the_node_stands_before_what_it_takes(path: Path) -> None:
+    first, second = GraphModules(path).nodes[3:5]
+    for node, other in ((first, second), (second, first)):
+        text = f'In Node, ("{node.name}", NoSuchOp) : ("{other.name}": tensor(bool),)'
+        assert refused_node(path, text, session, INPUTS) == node
+
+
 def test_else_it_is_the_first_node_without_which_the_graph_runs(path: Path) -> None:
     for operator in ("MatMul", "Softmax"):
 

@@ -49,6 +49,7 @@ from .backend import GraphElsewhere, Running
 
 _INPUTS, _OUTPUTS, _SAID = "in.bin", "out.bin", "stderr"
 _LONGEST_SAID = 400
+_START_S = 120  # till a program that says nothing is taken for no worker
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,10 @@ class Worker:
                 encoding="utf-8",
                 env={n: v for n, v in os.environ.items() if not n.startswith("PYTHON")},
             )
+        hangs = threading.Timer(_START_S, self._process.kill)
+        hangs.start()
         facts = self._ask("start", folder=str(self._folder), threads=self._threads)
+        hangs.cancel()
         for kind in ("error", "lacks"):
             if kind in facts:
                 self.end()

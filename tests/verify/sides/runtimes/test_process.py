@@ -11,6 +11,7 @@ import pytest
 from tests.support.exports import compute, record_of
 from vampnet_onnx.configs.artifacts import Artifacts
 from vampnet_onnx.configs.errors import InputError
+from vampnet_onnx.verify.sides.runtimes import process
 from vampnet_onnx.verify.sides.runtimes.oldest import _WORKER
 from vampnet_onnx.verify.sides.runtimes.process import (
     Command,
@@ -126,3 +127,9 @@ def test_a_worker_that_cannot_begin_says_what_it_lacks(
     assert lacking(worker_that(tmp_path, does))
     assert "is not there; install it so" in lacking(Command(("no-such-program",), REMEDY))
     assert lacking(OURS) == ""
+
+
+def test_a_program_that_says_nothing_is_no_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_START_S", 0.2)
+    silent = Command((sys.executable, "-c", "import time; time.sleep(60)"), REMEDY)
+    assert lacking(silent) == f"its process ended (signal SIGKILL): it said nothing; {REMEDY}"

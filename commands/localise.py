@@ -228,13 +228,17 @@ def _print_end(walked: list[Located], wrong: list[Located]) -> None:
         line = f"{len(wrong)} of {counted(len(walked), 'walk')} found a culprit: {names}"
         out.print(line, style="red", markup=False)
     else:
-        names = ", ".join(dict.fromkeys(found.component for found in walked))
         differs = any(found.differs for found in walked)
-        style = "" if differs else "green"
-        out.print(f"no module introduces an error: {names}", style=style, markup=False)
-        if not differs:
-            line = "on these inputs; for a case that fails, give --case as verify names it"
-            out.print(f"  {line}", markup=False)
+        told = [found for found in walked if bool(found.differs) == differs]
+        names = ", ".join(dict.fromkeys(found.component for found in told))
+        end = (
+            "the file differs, and no case that was walked shows it"
+            if differs
+            else "no module introduces an error"
+        )
+        out.print(f"{end}: {names}", style="red" if differs else "green", markup=False)
+        line = "on these inputs; for a case that fails, give --case as verify names it"
+        out.print(f"  {line}", markup=False)
 
 
 def _error(value: float) -> str:

@@ -19,7 +19,10 @@ def self_test(
         int, typer.Option(min=0, help="Seeded runs of sound exports that must pass.")
     ] = 1000,
     only: Annotated[
-        list[str] | None, typer.Option(help="Plant this defect only; may be repeated.")
+        list[str] | None,
+        typer.Option(
+            help="Plant this defect only; may be repeated; a wrong name lists all there are."
+        ),
     ] = None,
     into: Annotated[
         Path | None,

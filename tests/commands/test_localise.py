@@ -73,6 +73,9 @@ def test_a_graph_that_differs_where_no_case_shows_it_is_told_of(
     replanted(file, copied, tmp_path).replace(file)
     result = cli("localise", old / "coarse.onnx", file)
     assert result.code == 1 and "no module goes wrong on this case, but the file" in result.out
+    assert "the file differs, and no case that was walked shows it: coarse" in result.out
+    assert "give --case as verify names it" in result.out
+    assert "no module introduces an error" not in result.out
     assert cli("localise", old / "coarse.onnx", old / "coarse.onnx").code == 0
     compared = cli("compare", old, new, "--unsealed")
     assert compared.code == 0 and "but its graph differs" in compared.out

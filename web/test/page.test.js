@@ -65,10 +65,29 @@ async function browsing(graphics) {
 const READY = "document.body?.dataset.ready";
 const DONE = "Boolean(globalThis.made) && !document.getElementById('go').disabled";
 
+/**
+ * Give a page a clip, and have it make a variation.
+ * @param {{ask: Function, run: Function, until: Function}} browser
+ */
+async function vary({ ask, run, until }, address, clip) {
+  await ask("Page.navigate", { url: "about:blank" });
+  await ask("Page.navigate", { url: address });
+  await until(READY);
+  assert.equal(await run("document.getElementById('problem').textContent"), "");
+  const { root } = await ask("DOM.getDocument");
+  const { nodeId } = await ask("DOM.querySelector", { nodeId: root.nodeId, selector: "#file" });
+  await ask("DOM.setFileInputFiles", { nodeId, files: [join(SET, clip)] });
+  await until("document.getElementById('go').disabled === false");
+  await run("document.getElementById('go').click()");
+  await until(DONE);
+  assert.equal(await run("document.getElementById('problem').textContent"), "");
+}
+
 test("a clip in, Python's tokens out", { skip }, async () => {
   const cases = JSON.parse(await readFile(join(SET, "cases.json"), "utf8"));
   const { address: page, end } = await served();
-  const { ask, run, until, close, problems } = await browsing();
+  const browser = await browsing();
+  const { ask, run, until, close, problems } = browser;
   const shot = async (name, width, dark) => {
     if (!SHOTS) return;
     const features = [{ name: "prefers-color-scheme", value: dark ? "dark" : "light" }];
@@ -85,17 +104,7 @@ test("a clip in, Python's tokens out", { skip }, async () => {
     for (const name of ["plain", "seed", "largest-seed", "mask"]) {
       const { clip, options, codes } = cases.find((one) => one.name === name);
       const { output_loudness: _, ...plain } = options;
-      await ask("Page.navigate", { url: "about:blank" });
-      await ask("Page.navigate", { url: `${page}demo/index.html#${new URLSearchParams(plain)}` });
-      await until(READY);
-      assert.equal(await run("document.getElementById('problem').textContent"), "");
-      const { root } = await ask("DOM.getDocument");
-      const { nodeId } = await ask("DOM.querySelector", { nodeId: root.nodeId, selector: "#file" });
-      await ask("DOM.setFileInputFiles", { nodeId, files: [join(SET, clip)] });
-      await until("document.getElementById('go').disabled === false");
-      await run("document.getElementById('go').click()");
-      await until(DONE);
-      assert.equal(await run("document.getElementById('problem').textContent"), "");
+      await vary(browser, `${page}demo/index.html#${new URLSearchParams(plain)}`, clip);
       assert.deepEqual(await run("[...made.tokens[0].data]"), codes.data);
       const address = new URLSearchParams((await run("location.hash")).slice(1));
       assert.equal(address.get("seed"), String(options.seed));
@@ -132,21 +141,12 @@ test("a clip in, Python's tokens out", { skip }, async () => {
 test("the transformers on WebGPU, said on the page, with the tokens of WebAssembly", { skip }, async () => {
   const { clip } = JSON.parse(await readFile(join(SET, "cases.json"), "utf8"))[0];
   const { address: page, end } = await served();
-  const { ask, run, until, close, problems } = await browsing(SOFTWARE_GPU);
+  const browser = await browsing(SOFTWARE_GPU);
+  const { run, close, problems } = browser;
   const text = (id) => run(`document.getElementById('${id}').textContent`);
   const made = async (search) => {
     const options = "seed=5&sampling_steps=2&coarse_only=true";
-    await ask("Page.navigate", { url: "about:blank" });
-    await ask("Page.navigate", { url: `${page}demo/index.html${search}#${options}` });
-    await until(READY);
-    assert.equal(await text("problem"), "");
-    const { root } = await ask("DOM.getDocument");
-    const { nodeId } = await ask("DOM.querySelector", { nodeId: root.nodeId, selector: "#file" });
-    await ask("DOM.setFileInputFiles", { nodeId, files: [join(SET, clip)] });
-    await until("document.getElementById('go').disabled === false");
-    await run("document.getElementById('go').click()");
-    await until(DONE);
-    assert.equal(await text("problem"), "");
+    await vary(browser, `${page}demo/index.html${search}#${options}`, clip);
     return {
       tokens: await run("[...made.tokens[0].data]"),
       where: await text("version"),
